@@ -1,0 +1,70 @@
+/**
+ * Runs one short-lived module of the trainer (tokenizer, export, evaluate): configuration in a file,
+ * one JSON object on the last line of its output. Such a module ends itself when its parent is gone.
+ */
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { ApplicationFailure, Context } from '@temporalio/activity';
+import { execa } from 'execa';
+import { z } from 'zod';
+import { FailureType } from '../config/failures.ts';
+import type { Deps } from './deps.ts';
+
+const outcomeSchema = z.union([
+  z.looseObject({ ok: z.literal(true) }),
+  z.looseObject({ ok: z.literal(false), type: z.string(), message: z.string() }),
+]);
+
+/**
+ * Resolves with the object that the module printed last. Heartbeats with every line it prints.
+ * Throws non-retryably when the module names one of our failure types, retryably otherwise.
+ */
+export async function runTrainerModule(
+  deps: Deps,
+  module: 'tokenizer' | 'export' | 'evaluate',
+  config: unknown,
+  workDir: string,
+): Promise<Record<string, unknown>> {
+  const configFile = path.join(workDir, `${module}.json`);
+  await writeFile(configFile, JSON.stringify(config));
+  const context = Context.current();
+  const child = execa(deps.python, ['-m', `trainer.${module}`, '--config', configFile], {
+    cwd: deps.projectDir,
+    stdin: 'ignore',
+    stderr: 'pipe',
+    reject: false,
+    cancelSignal: context.cancellationSignal,
+    forceKillAfterDelay: 5000,
+    maxBuffer: 4_000_000,
+    env: {
+      PYTHONUNBUFFERED: '1',
+      HF_HUB_OFFLINE: '1',
+      TOKENIZERS_PARALLELISM: 'true',
+      TEMPER_PARENT_PID: String(process.pid),
+    },
+  });
+  let last = '';
+  for await (const line of child) {
+    if (line.trim() !== '') last = line;
+    context.heartbeat({ kind: module, line: line.slice(0, 200) });
+  }
+  const { exitCode, stderr, isCanceled } = await child;
+  if (isCanceled) await context.cancelled;
+  const outcome = outcomeSchema.safeParse(parseJson(last));
+  if (!outcome.success) {
+    const tail = stderr.trim().split('\n').slice(-3).join(' | ');
+    throw new Error(`trainer.${module} exited with ${exitCode} and no result: ${tail.slice(-800)}`);
+  }
+  if (outcome.data.ok) return outcome.data;
+  const { type, message } = outcome.data;
+  if (type in FailureType) throw ApplicationFailure.nonRetryable(message, type);
+  throw ApplicationFailure.create({ message, type });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

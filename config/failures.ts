@@ -1,0 +1,16 @@
+/**
+ * Failure types that no retry can cure. Activities throw them as
+ * `ApplicationFailure.nonRetryable(message, type)`; workflows and clients branch on the type.
+ */
+export const FailureType = {
+  InvalidConfig: 'InvalidConfig',
+  InvalidCorpus: 'InvalidCorpus',
+  ArtifactMismatch: 'ArtifactMismatch',
+  CheckpointIncompatible: 'CheckpointIncompatible',
+  TrainingDiverged: 'TrainingDiverged',
+  EvaluationGateFailed: 'EvaluationGateFailed',
+  ModelNotServable: 'ModelNotServable',
+  BudgetExhausted: 'BudgetExhausted',
+  Fenced: 'Fenced',
+} as const;
+export type FailureType = (typeof FailureType)[keyof typeof FailureType];

@@ -1,0 +1,260 @@
+/** The records kept in the registry. Every one carries its schema version; none holds data, only references. */
+import { z } from 'zod';
+import { blobRefSchema, sha256Schema } from './digest.ts';
+import { machineSchema, modelShapeSchema } from './recipe.ts';
+
+const count = z.number().int().nonnegative();
+const counts = z.record(z.string(), count);
+const schemaVersion = z.literal(1);
+const isoTime = z.iso.datetime();
+
+/** One line of a raw or cleaned document shard (JSON lines, zstd). */
+export const documentSchema = z.strictObject({
+  id: z.string().describe('SHA-256 of source name and raw text, first 32 hex digits'),
+  source: z.string().describe('name of the source and path in it'),
+  text: z.string(),
+  metadata: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
+});
+export type Document = z.infer<typeof documentSchema>;
+
+/** A document that was left out, with the reason. */
+export const droppedDocumentSchema = z.strictObject({
+  id: z.string(),
+  source: z.string(),
+  reason: z.string().describe('stable word, e.g. duplicate_exact'),
+  detail: z.string().describe('figure found and bound expected, or the id of the survivor'),
+});
+export type DroppedDocument = z.infer<typeof droppedDocumentSchema>;
+
+/** datasets/<name>/versions/000001.json */
+export const datasetManifestSchema = z.strictObject({
+  schemaVersion,
+  name: z.string(),
+  version: count,
+  digest: sha256Schema.describe('over sources and shards; equal digests are the same version'),
+  sources: z.array(
+    z.strictObject({ name: z.string(), license: z.string(), numDocuments: count, bytes: count }),
+  ),
+  shards: z.array(z.strictObject({ documents: blobRefSchema, numDocuments: count })),
+  numDocuments: count,
+  bytes: count.describe('UTF-8 bytes of text'),
+  dropped: counts.describe('files and records that could not be read, by reason'),
+  droppedDocuments: blobRefSchema.nullable().describe('DroppedDocument lines'),
+});
+export type DatasetManifest = z.infer<typeof datasetManifestSchema>;
+
+/** stages/preprocess/<digest>.json: what training reads. */
+export const corpusManifestSchema = z.strictObject({
+  schemaVersion,
+  dataset: z.strictObject({ name: z.string(), version: count, digest: sha256Schema }),
+  tokenizer: blobRefSchema.describe('tokenizer.json'),
+  vocabSize: count,
+  tokenBytes: z.literal([2, 4]).describe('width of a token in a shard, little-endian unsigned'),
+  shards: z.array(
+    z.strictObject({
+      tokens: blobRefSchema,
+      index: blobRefSchema.describe('JSON lines: document id, first token, number of tokens'),
+      numDocuments: count,
+      numTokens: count,
+    }),
+  ),
+  heldOut: z.strictObject({
+    documents: blobRefSchema.describe('Document lines, for evaluation'),
+    tokens: blobRefSchema,
+    numDocuments: count,
+    numTokens: count,
+    bytes: count.describe('UTF-8 bytes of the text, for bits per byte'),
+  }),
+  instructions: z
+    .strictObject({
+      train: blobRefSchema.describe('chat lines {messages: [...]}'),
+      preferences: blobRefSchema.describe(
+        'lines {prompt, chosen, rejected}, each a list of messages',
+      ),
+      questions: blobRefSchema.describe(
+        'lines {question, answer, name} in phrasings not trained on',
+      ),
+      preferencesHeldOut: blobRefSchema.describe(
+        'lines {question, chosen, rejected}, not trained on',
+      ),
+      numTrain: count,
+      numPreferences: count,
+      numQuestions: count,
+      numPreferencesHeldOut: count,
+      numAmbiguous: count.describe('questions left out because the corpus answers them twice'),
+    })
+    .nullable(),
+  statistics: z.strictObject({
+    numDocuments: count.describe('read'),
+    kept: count,
+    dropped: counts,
+    redacted: counts,
+    numTokens: count,
+    bytes: count,
+    characters: count,
+    scripts: counts.describe('documents by main script'),
+  }),
+  droppedDocuments: blobRefSchema,
+});
+export type CorpusManifest = z.infer<typeof corpusManifestSchema>;
+
+/** stages/<phase>/<digest>.json: a trained model, in transformers' layout. */
+export const modelManifestSchema = z.strictObject({
+  schemaVersion,
+  phase: z.enum(['pretrain', 'sft', 'dpo']),
+  files: z.record(z.string(), blobRefSchema).describe('model.safetensors, config.json …'),
+  shape: modelShapeSchema,
+  machine: machineSchema,
+  numSteps: count,
+  numTokens: count,
+  finalLoss: z.number(),
+  exact: z.boolean().describe('false when the run had to change its world size'),
+});
+export type ModelManifest = z.infer<typeof modelManifestSchema>;
+
+/** What is evaluated and what is served: one bundle under one digest. */
+export const bundleManifestSchema = z.strictObject({
+  schemaVersion,
+  files: z
+    .record(z.string(), blobRefSchema)
+    .describe('model.onnx, tokenizer.json, chat_template.jinja, serving.json, probe.json'),
+  weights: sha256Schema.describe('of the model.safetensors it was exported from'),
+});
+export type BundleManifest = z.infer<typeof bundleManifestSchema>;
+
+/** serving.json inside a bundle. */
+export const servingConfigSchema = z.strictObject({
+  schemaVersion,
+  contextLength: z.number().int().positive(),
+  bosToken: z.string(),
+  eosTokens: z.array(z.string()),
+  chat: z.boolean().describe('false for a base model: chat completions are refused'),
+  maxNewTokens: z.number().int().positive().describe('default of a request that names none'),
+  numLayers: z.number().int().positive(),
+  numKvHeads: z.number().int().positive(),
+  headDim: z.number().int().positive(),
+  vocabSize: z.number().int().positive(),
+});
+export type ServingConfig = z.infer<typeof servingConfigSchema>;
+
+/** probe.json inside a bundle: what PyTorch answers, which the engine must repeat. */
+export const probeSchema = z.strictObject({
+  schemaVersion,
+  promptIds: z.array(count),
+  logits: z.array(z.number()).describe('PyTorch float32 logits after the prompt, whole vocabulary'),
+  greedyIds: z.array(count).describe('the next tokens, chosen greedily'),
+  tolerance: z.number().positive().describe('largest absolute difference of a logit'),
+});
+export type Probe = z.infer<typeof probeSchema>;
+
+export const evaluationSchema = z.strictObject({
+  schemaVersion,
+  bundle: sha256Schema,
+  metrics: z
+    .record(
+      z.string(),
+      z.strictObject({ value: z.number(), stderr: z.number().nullable(), count: count }),
+    )
+    .describe('valBpb, questions.accuracy, preferences.accuracy'),
+  latency: z.strictObject({
+    firstTokenMs: z.number(),
+    tokensPerSecond: z.number(),
+    probeDifference: z.number().describe('largest logit difference to PyTorch'),
+  }),
+  samples: z
+    .array(z.strictObject({ question: z.string(), expected: z.string(), answer: z.string() }))
+    .max(20),
+});
+export type Evaluation = z.infer<typeof evaluationSchema>;
+
+/** models/<name>/versions/000001.json */
+export const modelVersionSchema = z.strictObject({
+  schemaVersion,
+  name: z.string(),
+  version: count,
+  bundle: z.strictObject({ digest: sha256Schema, manifest: bundleManifestSchema }),
+  lineage: z.strictObject({
+    run: z.string(),
+    dataset: z.strictObject({ name: z.string(), version: count, digest: sha256Schema }),
+    corpus: sha256Schema.describe('digest of the corpus manifest'),
+    recipe: sha256Schema.describe('digest of the recipe'),
+    phases: z.array(
+      z.strictObject({ phase: z.string(), model: sha256Schema, weights: sha256Schema }),
+    ),
+    exact: z.boolean(),
+  }),
+  evaluations: z.record(z.string(), evaluationSchema).describe('by phase'),
+  createdAt: isoTime,
+});
+export type ModelVersion = z.infer<typeof modelVersionSchema>;
+
+/** models/<name>/aliases/champion.json: the only thing of a model that moves. */
+export const aliasSchema = z.strictObject({
+  schemaVersion,
+  version: count,
+  moves: z.array(
+    z.strictObject({ version: count, at: isoTime, by: z.string(), reason: z.string() }),
+  ),
+});
+export type Alias = z.infer<typeof aliasSchema>;
+
+/** deployments/<endpoint>.json: what is served is decided here alone. */
+export const deploymentSchema = z.strictObject({
+  schemaVersion,
+  endpoint: z.string(),
+  generation: count,
+  model: z.string(),
+  version: count,
+  bundle: sha256Schema,
+  declaredAt: isoTime,
+  reason: z.string(),
+});
+export type Deployment = z.infer<typeof deploymentSchema>;
+
+/** deployments/<endpoint>/nodes/<node>.json: what one node observes. */
+export const nodeReportSchema = z.strictObject({
+  schemaVersion,
+  node: z.string(),
+  endpoint: z.string(),
+  generation: count.describe('of the deployment it serves'),
+  bundle: sha256Schema.nullable().describe('what it serves now'),
+  failure: z
+    .strictObject({ generation: count, message: z.string() })
+    .nullable()
+    .describe('why the declared bundle is not served'),
+  url: z.url(),
+  at: isoTime,
+});
+export type NodeReport = z.infer<typeof nodeReportSchema>;
+
+/** runs/<run>/<phase>/<round>/<trial>/checkpoints/<step>-<fence>.json */
+export const checkpointManifestSchema = z.strictObject({
+  schemaVersion,
+  step: count,
+  fence: count,
+  files: z.record(z.string(), blobRefSchema),
+  state: sha256Schema.describe('digest of the file map: the bits of this checkpoint'),
+});
+export type CheckpointManifest = z.infer<typeof checkpointManifestSchema>;
+
+/** …/head.json: the only commit of training. */
+export const headSchema = z.strictObject({
+  schemaVersion,
+  fence: count.describe('generation that may write; each new one is higher'),
+  writer: z.string().describe('random; after a lost reply, who reads its own has won'),
+  chain: z
+    .array(z.strictObject({ step: count, fence: count, manifest: blobRefSchema }))
+    .describe('checkpoints, oldest first'),
+  finished: blobRefSchema.nullable().describe('the ModelManifest, when the phase is done'),
+});
+export type Head = z.infer<typeof headSchema>;
+
+/** leases/<pool>.json: who may use a host. */
+export const leasesSchema = z.strictObject({
+  schemaVersion,
+  hosts: z.record(
+    z.string(),
+    z.strictObject({ holder: z.string(), fence: count, expiresAt: isoTime }).nullable(),
+  ),
+});
+export type Leases = z.infer<typeof leasesSchema>;

@@ -1,0 +1,111 @@
+/** The recipe: everything that decides the bits of a model, frozen by the planner before training. */
+import { z } from 'zod';
+
+const positive = z.number().int().positive();
+
+export const modelShapeSchema = z.strictObject({
+  family: z.literal('llama'),
+  vocabSize: positive,
+  hiddenSize: positive,
+  intermediateSize: positive,
+  numLayers: positive,
+  numHeads: positive,
+  numKvHeads: positive,
+  contextLength: positive.describe('tokens'),
+  ropeTheta: z.number().positive(),
+  tieEmbeddings: z.boolean(),
+});
+export type ModelShape = z.infer<typeof modelShapeSchema>;
+
+/** What every phase shares. */
+const phaseFields = {
+  seed: z.number().int().nonnegative(),
+  numSteps: positive,
+  batchSize: positive.describe('sequences a step, over all ranks'),
+  contextLength: positive.describe('tokens a sequence'),
+  learningRate: z.number().positive().describe('peak'),
+  warmupSteps: z.number().int().nonnegative(),
+  decaySteps: z
+    .number()
+    .int()
+    .nonnegative()
+    .describe('last steps, over which the rate falls linearly to zero'),
+  weightDecay: z.number().nonnegative(),
+  gradClip: z.number().positive(),
+  precision: z.enum(['fp32', 'bf16']),
+  worldSize: positive,
+  threads: positive.describe('CPU threads a rank; part of the bits'),
+  saveEverySteps: positive,
+  unwatchedExitS: positive.describe(
+    'the trainer saves and exits when nobody has watched it for so long',
+  ),
+};
+
+export const pretrainRecipeSchema = z.strictObject({
+  phase: z.literal('pretrain'),
+  ...phaseFields,
+  optimizer: z.enum(['adamw', 'muon']).describe('muon: matrices by Muon, the rest by AdamW'),
+  adamLearningRate: z
+    .number()
+    .positive()
+    .describe('peak for what AdamW moves; equals learningRate for adamw'),
+  evalEverySteps: positive,
+});
+export const sftRecipeSchema = z.strictObject({ phase: z.literal('sft'), ...phaseFields });
+export const dpoRecipeSchema = z.strictObject({
+  phase: z.literal('dpo'),
+  ...phaseFields,
+  beta: z.number().positive(),
+});
+export const phaseRecipeSchema = z.discriminatedUnion('phase', [
+  pretrainRecipeSchema,
+  sftRecipeSchema,
+  dpoRecipeSchema,
+]);
+export type PretrainRecipe = z.infer<typeof pretrainRecipeSchema>;
+export type SftRecipe = z.infer<typeof sftRecipeSchema>;
+export type DpoRecipe = z.infer<typeof dpoRecipeSchema>;
+export type PhaseRecipe = z.infer<typeof phaseRecipeSchema>;
+export type Phase = PhaseRecipe['phase'];
+
+/** What the planner knows of the machine: recorded, so that a repeated run plans the same. */
+export const machineSchema = z.strictObject({
+  device: z.enum(['cpu', 'cuda']),
+  cores: positive,
+  memoryBytes: positive,
+  instructionSet: z
+    .enum(['amx', 'avx512', 'avx2', 'neon', 'other'])
+    .describe('decides speed, and the bits'),
+});
+export type Machine = z.infer<typeof machineSchema>;
+
+export const reasonSchema = z.strictObject({
+  choice: z.string(),
+  value: z.string(),
+  reason: z.string(),
+  source: z.string().describe('paper or measurement the rule comes from'),
+});
+export type Reason = z.infer<typeof reasonSchema>;
+
+export const recipeSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  round: z.number().int().nonnegative().describe('0, then one more for each replan'),
+  machine: machineSchema,
+  model: modelShapeSchema,
+  numParameters: positive,
+  pretrain: pretrainRecipeSchema,
+  sft: sftRecipeSchema.nullable(),
+  dpo: dpoRecipeSchema.nullable(),
+  estimate: z.strictObject({
+    trainingMs: positive.describe('all phases'),
+    trainingMsLow: positive,
+    trainingMsHigh: positive,
+    usd: z.number().nonnegative(),
+    valBpbLow: z.number().positive(),
+    valBpbHigh: z.number().positive(),
+    finalLoss: z.number().positive().describe('nats a token, at the end of pretraining'),
+    lostIfKilledMs: positive.describe('work lost at most when the trainer is killed'),
+  }),
+  reasons: z.array(reasonSchema),
+});
+export type Recipe = z.infer<typeof recipeSchema>;

@@ -1,0 +1,162 @@
+/**
+ * The contract with the trainer, a program that knows nothing of Temporal or S3: one configuration
+ * in, events and checkpoints out. All files lie in one run directory:
+ *
+ *   run.json        what to train (this schema)
+ *   control.json    commands; rewritten whole by rename, and touched while somebody watches
+ *   process.json    pid, start time and boot id of rank 0, so that only it is ever signalled
+ *   events.jsonl    one JSON object a line
+ *   checkpoints/<step>/   appears whole, by rename; state.json in it lists its files with SHA-256
+ *   model/          the trained model in transformers' layout, by rename, before result.json
+ *   result.json     last, by rename
+ */
+import { z } from 'zod';
+import { modelShapeSchema, phaseRecipeSchema } from './recipe.ts';
+
+const count = z.number().int().nonnegative();
+
+export const trainerRunSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  runDir: z.string(),
+  recipe: phaseRecipeSchema,
+  model: modelShapeSchema,
+  tokenizer: z.string().describe('path of tokenizer.json'),
+  init: z
+    .string()
+    .nullable()
+    .describe('folder of the model to start from; null starts from random weights'),
+  data: z.union([
+    z.strictObject({
+      kind: z.literal('tokens'),
+      shards: z.array(z.strictObject({ path: z.string(), numTokens: count })),
+      tokenBytes: z.literal([2, 4]),
+      heldOut: z.strictObject({ path: z.string(), numTokens: count, bytes: count }),
+    }),
+    z.strictObject({ kind: z.literal('chat'), path: z.string() }),
+    z.strictObject({ kind: z.literal('preferences'), path: z.string() }),
+  ]),
+  resumeFrom: z.string().nullable().describe('folder of a verified checkpoint'),
+  keepCheckpoints: z.number().int().min(2).default(2),
+});
+export type TrainerRun = z.infer<typeof trainerRunSchema>;
+
+export const controlSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  fence: count.describe('a command with a lower fence than the highest seen is ignored'),
+  paused: z.boolean(),
+  stop: z.boolean().describe('save, then exit with result type Stopped'),
+  saveNow: count.describe('save at the next step when this number is higher than the last seen'),
+  learningRates: z
+    .array(z.strictObject({ step: count, scale: z.number().positive() }))
+    .describe('factor on the schedule from that step on'),
+  acknowledged: z.array(count).describe('steps whose checkpoints are uploaded and may be deleted'),
+});
+export type Control = z.infer<typeof controlSchema>;
+
+export const processSchema = z.strictObject({
+  pid: z.number().int().positive(),
+  startTime: z.number().describe('field 22 of /proc/<pid>/stat, clock ticks after boot'),
+  bootId: z.string(),
+});
+export type TrainerProcess = z.infer<typeof processSchema>;
+
+export const trainerEventSchema = z.discriminatedUnion('event', [
+  z.object({
+    event: z.literal('start'),
+    step: count,
+    resumedFrom: z.string().nullable(),
+    at: z.number(),
+  }),
+  z.object({
+    event: z.literal('step'),
+    step: count.describe('optimizer steps done'),
+    loss: z.number().describe('mean nats a token, of this step'),
+    lr: z.number(),
+    grad_norm: z.number(),
+    tokens_per_second: z.number(),
+    num_tokens: count.describe('trained on so far'),
+    at: z.number().describe('Unix time, seconds'),
+  }),
+  z.object({
+    event: z.literal('eval'),
+    step: count,
+    val_loss: z.number(),
+    val_bpb: z.number(),
+    at: z.number(),
+  }),
+  z.object({ event: z.literal('save_started'), step: count, at: z.number() }),
+  z.object({ event: z.literal('checkpoint'), step: count, path: z.string(), at: z.number() }),
+  z.object({ event: z.literal('save_failed'), step: count, message: z.string(), at: z.number() }),
+  z.object({ event: z.literal('paused'), step: count, at: z.number() }),
+  z.object({ event: z.literal('end'), step: count, at: z.number() }),
+]);
+export type TrainerEvent = z.infer<typeof trainerEventSchema>;
+
+export const trainerResultSchema = z.union([
+  z.strictObject({
+    ok: z.literal(true),
+    step: count,
+    numTokens: count,
+    finalLoss: z.number(),
+    valBpb: z.number().nullable(),
+    model: z.string().describe('folder of the trained model'),
+  }),
+  z.strictObject({
+    ok: z.literal(false),
+    type: z
+      .enum([
+        'InvalidConfig',
+        'InvalidCorpus',
+        'CheckpointIncompatible',
+        'TrainingDiverged',
+        'OutOfMemory',
+        'DiskFull',
+        'Stopped',
+        'Unwatched',
+        'Failed',
+      ])
+      .describe('Stopped and Unwatched saved a checkpoint first'),
+    message: z.string(),
+    step: count,
+  }),
+]);
+export type TrainerResult = z.infer<typeof trainerResultSchema>;
+
+/** `python -m trainer.tokenizer --config FILE`: byte-level BPE, deterministic. */
+export const tokenizerRunSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  inputs: z.array(z.string()).describe('text files, JSON lines with a field "text"'),
+  vocabSize: z.number().int().min(300),
+  output: z.string().describe('path of tokenizer.json'),
+});
+
+/** `python -m trainer.export --config FILE`: transformers folder to a servable bundle folder. */
+export const exportRunSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  model: z.string().describe('folder in transformers layout'),
+  tokenizer: z.string(),
+  output: z.string().describe('folder to make: every file of a bundle'),
+  chat: z.boolean(),
+  threads: z.number().int().positive(),
+});
+
+/** `python -m trainer.evaluate --config FILE`: lm-evaluation-harness against an OpenAI-compatible server. */
+export const evaluateRunSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  baseUrl: z.string(),
+  apiKeyFile: z.string(),
+  modelName: z.string(),
+  tokenizer: z.string(),
+  contextLength: z.number().int().positive(),
+  heldOut: z.string().nullable().describe('Document lines; null skips bits per byte'),
+  questions: z.string().nullable().describe('lines {question, answer, name}'),
+  preferences: z.string().nullable().describe('lines {question, chosen, rejected}'),
+  chat: z
+    .boolean()
+    .describe(
+      'wrap questions in the chat template; false asks a base model as "Question: … Answer:"',
+    ),
+  workDir: z.string(),
+  output: z.string().describe('JSON {metrics: {name: {value, stderr, count}}, samples: [...]}'),
+});
+export type EvaluateRun = z.infer<typeof evaluateRunSchema>;

@@ -1,0 +1,111 @@
+/** Everything that may be said to a run or asked of it, defined once and shared with the client. */
+import { defineQuery, defineUpdate } from '@temporalio/workflow';
+import type { Evaluation } from '../config/manifests.ts';
+import type { Pipeline } from '../config/pipeline.ts';
+import type { Machine, Recipe } from '../config/recipe.ts';
+
+export const stageNames = [
+  'ingest',
+  'preprocess',
+  'plan',
+  'pretrain',
+  'evaluate-base',
+  'fine-tune',
+  'evaluate-tuned',
+  'align',
+  'evaluate',
+  'deploy',
+] as const;
+export type StageName = (typeof stageNames)[number];
+
+export interface StageStatus {
+  name: StageName;
+  state: 'waiting' | 'running' | 'done' | 'reused' | 'skipped' | 'failed';
+  /** Milliseconds since the epoch, by the workflow's clock. */
+  startedAt: number | null;
+  endedAt: number | null;
+  /** One line for people: counts, loss, gate results. */
+  summary: string;
+}
+
+/** Something that happened and must stay visible: a lost worker, a resume, a failed gate. */
+export interface RunNote {
+  at: number;
+  stage: StageName;
+  text: string;
+}
+
+export interface PipelineInput {
+  run: string;
+  /** Parsed and resolved by the client; the first activity parses it again. */
+  pipeline: Pipeline;
+  /** Absolute folder that relative source paths start from. */
+  baseDir: string;
+  machine: Machine;
+}
+
+export interface RunDigests {
+  tokenizer: string;
+  /** SHA-256 of model.safetensors of the last phase. */
+  weights: string;
+  onnx: string;
+  bundle: string;
+}
+
+export interface PipelineResult {
+  run: string;
+  model: { name: string; version: number; reused: boolean };
+  digests: RunDigests;
+  evaluations: { stage: StageName; evaluation: Evaluation }[];
+  endpoint: string | null;
+}
+
+export interface RunStatus {
+  run: string;
+  state: 'running' | 'finished' | 'failed' | 'cancelled';
+  stages: StageStatus[];
+  notes: RunNote[];
+  recipe: Recipe | null;
+  result: PipelineResult | null;
+  failure: string | null;
+}
+
+export const runStatusQuery = defineQuery<RunStatus>('runStatus');
+
+export interface DeployRequest {
+  model: string;
+  version: number;
+  by: string;
+  reason: string;
+}
+export interface DeployOutcome {
+  generation: number;
+  bundle: string;
+  url: string;
+  /** From the declaration until every node served it. */
+  convergedMs: number;
+}
+/** Promotes and deploys a version, or rolls back to one: one path for both. */
+export const deployVersionUpdate = defineUpdate<DeployOutcome, [DeployRequest]>('deployVersion');
+
+/** Workflow ids, which say what they are. */
+export const workflowId = {
+  pipeline: (run: string) => `pipeline/${run}`,
+  preprocess: (run: string) => `preprocess/${run}`,
+  training: (run: string, phase: string, round: number) => `training/${run}/${phase}/${round}`,
+  deployment: (endpoint: string) => `deployment/${endpoint}`,
+} as const;
+
+/** What a training activity heartbeats; clients read it from the pending activity. */
+export interface TrainingProgress {
+  kind: 'training';
+  phase: string;
+  step: number;
+  numSteps: number;
+  loss: number | null;
+  tokensPerSecond: number | null;
+  durableStep: number;
+  /** Step from which this generation went on; null for a fresh start. */
+  resumedFrom: number | null;
+  adopted: boolean;
+}
