@@ -8,6 +8,7 @@ export const FailureType = {
   ArtifactMismatch: 'ArtifactMismatch',
   CheckpointIncompatible: 'CheckpointIncompatible',
   TrainingDiverged: 'TrainingDiverged',
+  OutOfMemory: 'OutOfMemory',
   EvaluationGateFailed: 'EvaluationGateFailed',
   ModelNotServable: 'ModelNotServable',
   BudgetExhausted: 'BudgetExhausted',

@@ -160,3 +160,18 @@ export const evaluateRunSchema = z.strictObject({
   output: z.string().describe('JSON {metrics: {name: {value, stderr, count}}, samples: [...]}'),
 });
 export type EvaluateRun = z.infer<typeof evaluateRunSchema>;
+
+/** What a training activity heartbeats; clients read it from the pending activity. */
+export interface TrainingProgress {
+  kind: 'training';
+  phase: string;
+  step: number;
+  numSteps: number;
+  loss: number | null;
+  tokensPerSecond: number | null;
+  /** Newest step that is committed in S3. */
+  durableStep: number;
+  /** Step from which this generation went on; null for a fresh start. */
+  resumedFrom: number | null;
+  adopted: boolean;
+}

@@ -1,5 +1,6 @@
 /** Everything that may be said to a run or asked of it, defined once and shared with the client. */
-import { defineQuery, defineUpdate } from '@temporalio/workflow';
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { DeployOutcome, DeployRequest } from '../activities/release.ts';
 import type { Evaluation } from '../config/manifests.ts';
 import type { Pipeline } from '../config/pipeline.ts';
 import type { Machine, Recipe } from '../config/recipe.ts';
@@ -72,19 +73,9 @@ export interface RunStatus {
 
 export const runStatusQuery = defineQuery<RunStatus>('runStatus');
 
-export interface DeployRequest {
-  model: string;
-  version: number;
-  by: string;
-  reason: string;
-}
-export interface DeployOutcome {
-  generation: number;
-  bundle: string;
-  url: string;
-  /** From the declaration until every node served it. */
-  convergedMs: number;
-}
+/** A child workflow tells its pipeline what must stay visible: a lost worker, a resume. */
+export const runNoteSignal = defineSignal<[{ text: string }]>('runNote');
+
 /** Promotes and deploys a version, or rolls back to one: one path for both. */
 export const deployVersionUpdate = defineUpdate<DeployOutcome, [DeployRequest]>('deployVersion');
 
@@ -96,16 +87,5 @@ export const workflowId = {
   deployment: (endpoint: string) => `deployment/${endpoint}`,
 } as const;
 
-/** What a training activity heartbeats; clients read it from the pending activity. */
-export interface TrainingProgress {
-  kind: 'training';
-  phase: string;
-  step: number;
-  numSteps: number;
-  loss: number | null;
-  tokensPerSecond: number | null;
-  durableStep: number;
-  /** Step from which this generation went on; null for a fresh start. */
-  resumedFrom: number | null;
-  adopted: boolean;
-}
+export type { TrainingProgress } from '../config/trainer.ts';
+export type { DeployOutcome, DeployRequest } from '../activities/release.ts';

@@ -1,0 +1,34 @@
+/**
+ * The version of the code that a stage's result depends on, so that a result made by other code is
+ * never taken for this one's. It is a digest of files, not of a release: unrelated changes keep it.
+ */
+import { createHash } from 'node:crypto';
+import { globSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+
+const known = new Map<string, string>();
+
+/** SHA-256 over the paths and bytes of the files that the globs match in the project; cached for the life of the process. */
+export function codeVersion(projectDir: string, globs: string[]): string {
+  const key = JSON.stringify([projectDir, globs]);
+  const cached = known.get(key);
+  if (cached !== undefined) return cached;
+  const files = new Set<string>();
+  for (const glob of globs) {
+    const matches = globSync(glob, { cwd: projectDir });
+    if (matches.length === 0) {
+      throw new Error(
+        `code version: found no file ${glob} in ${projectDir}, expected at least one. Install Temper again.`,
+      );
+    }
+    for (const match of matches) files.add(match.split(path.sep).join('/'));
+  }
+  const hash = createHash('sha256');
+  for (const file of [...files].toSorted((a, b) => (a < b ? -1 : 1))) {
+    const bytes = readFileSync(path.join(projectDir, file));
+    hash.update(`${file}\0${bytes.length}\0`).update(bytes);
+  }
+  const version = hash.digest('hex');
+  known.set(key, version);
+  return version;
+}

@@ -1,0 +1,143 @@
+/** Ingest: the sources of the pipeline file become a registered dataset version of content-hashed shards. */
+import { z } from 'zod';
+import {
+  datasetManifestSchema,
+  type Document,
+  type DroppedDocument,
+  type DatasetManifest,
+} from '../config/manifests.ts';
+import { sourceSchema, type Source } from '../config/pipeline.ts';
+import { Chunker } from '../corpus/chunk.ts';
+import { CorpusError } from '../corpus/errors.ts';
+import { byCodeUnits } from '../corpus/order.ts';
+import { openSource, readSource, type OpenSource } from '../corpus/sources.ts';
+import { putJsonLines } from '../registry/blobs.ts';
+import { latestDataset, registerDataset } from '../registry/datasets.ts';
+import { stageDigest } from '../registry/stages.ts';
+import type { Deps } from './deps.ts';
+import { parseInput, progress, withFailures } from './preprocess-failures.ts';
+
+export interface IngestInput {
+  run: string;
+  /** Name of the dataset. */
+  name: string;
+  sources: Source[];
+  /** Absolute folder that relative paths start from. */
+  baseDir: string;
+  /** Folder whose `node_modules` holds the packages; left out, Temper's own. */
+  projectDir?: string;
+}
+
+export interface IngestResult {
+  dataset: { name: string; version: number; digest: string };
+  numDocuments: number;
+  /** UTF-8 bytes of text. */
+  bytes: number;
+  /** Files and records that could not be read, by reason. */
+  dropped: Record<string, number>;
+  /** The same documents are registered already, under this version. */
+  reused: boolean;
+}
+
+const inputSchema = z.strictObject({
+  run: z.string(),
+  name: datasetManifestSchema.shape.name,
+  sources: z.array(sourceSchema).min(1),
+  baseDir: z.string(),
+  projectDir: z.string().optional(),
+});
+
+export function createIngestActivities(deps: Deps) {
+  return {
+    async ingestCorpus(input: IngestInput): Promise<IngestResult> {
+      const { name, sources, baseDir, projectDir } = parseInput(inputSchema, input);
+      return withFailures(async () => {
+        const opened: OpenSource[] = [];
+        const from = { baseDir, projectDir: projectDir ?? deps.projectDir };
+        for (const source of sources) opened.push(await openSource(source, from));
+        const read = await readAll(
+          deps,
+          opened.toSorted((a, b) => byCodeUnits(a.name, b.name)),
+        );
+        const { numDocuments, bytes } = read;
+        if (numDocuments === 0) throw nothingReadable(opened, read.dropped);
+        const before = await latestDataset(deps.store, name);
+        const { version, digest } = await registerDataset(deps.store, {
+          schemaVersion: 1,
+          name,
+          digest: stageDigest({ sources: read.sources, shards: read.shards }),
+          ...read,
+        });
+        return {
+          dataset: { name, version, digest },
+          numDocuments,
+          bytes,
+          dropped: read.dropped,
+          reused: version <= (before?.version ?? 0),
+        };
+      });
+    },
+  };
+}
+export type IngestActivities = ReturnType<typeof createIngestActivities>;
+
+type Contents = Omit<DatasetManifest, 'schemaVersion' | 'name' | 'version' | 'digest'>;
+
+async function readAll({ store }: Deps, opened: readonly OpenSource[]): Promise<Contents> {
+  const contents: Contents = {
+    sources: [],
+    shards: [],
+    numDocuments: 0,
+    bytes: 0,
+    dropped: {},
+    droppedDocuments: null,
+  };
+  const dropped: DroppedDocument[] = [];
+  const chunker = new Chunker();
+  let shard: Document[] = [];
+  const endShard = async (): Promise<void> => {
+    if (shard.length === 0) return;
+    contents.shards.push({
+      documents: await putJsonLines(store, shard),
+      numDocuments: shard.length,
+    });
+    shard = [];
+  };
+  for (const source of opened) {
+    const { name, license } = source;
+    const total = { name, license, numDocuments: 0, bytes: 0 };
+    let numFiles = 0;
+    for await (const item of readSource(source, (done) => (numFiles = done))) {
+      await progress('files', numFiles, source.files.length);
+      if ('dropped' in item) {
+        const { reason } = item.dropped;
+        dropped.push(item.dropped);
+        contents.dropped[reason] = (contents.dropped[reason] ?? 0) + 1;
+        continue;
+      }
+      const bytes = Buffer.byteLength(item.document.text);
+      total.numDocuments += 1;
+      total.bytes += bytes;
+      shard.push(item.document);
+      if (chunker.endsAfter({ id: item.document.id, bytes })) await endShard();
+    }
+    contents.sources.push(total);
+    contents.numDocuments += total.numDocuments;
+    contents.bytes += total.bytes;
+  }
+  await endShard();
+  if (dropped.length > 0) contents.droppedDocuments = await putJsonLines(store, dropped);
+  return contents;
+}
+
+function nothingReadable(
+  opened: readonly OpenSource[],
+  dropped: Readonly<Record<string, number>>,
+): CorpusError {
+  const reasons = Object.entries(dropped).map(([reason, count]) => `${reason} ${count}`);
+  const numFiles = opened.reduce((sum, { files }) => sum + files.length, 0);
+  return new CorpusError(
+    `data.sources: found no readable text in ${numFiles} files of ${opened.map(({ name }) => name).join(', ')} ` +
+      `(${reasons.join(', ')}), expected .txt, .md, .html, .json, .jsonl or .jsonl.gz in UTF-8. Correct the sources.`,
+  );
+}

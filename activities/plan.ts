@@ -1,0 +1,73 @@
+/** Freezes the recipe of a run from the statistics of its corpus, before anything is spent on training. */
+import { ApplicationFailure } from '@temporalio/activity';
+import { FailureType } from '../config/failures.ts';
+import { corpusManifestSchema } from '../config/manifests.ts';
+import { pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
+import type { Machine, Recipe } from '../config/recipe.ts';
+import { planRecipe, replanRecipe } from '../recipes/plan.ts';
+import { putRunRecord } from '../registry/runs.ts';
+import type { Deps } from './deps.ts';
+import { requireStage } from './stage-records.ts';
+
+export interface GateFailure {
+  metric: GateMetric;
+  /** Null when it was not measured. */
+  value: number | null;
+  min?: number | undefined;
+  max?: number | undefined;
+}
+
+export interface PlanInput {
+  run: string;
+  pipeline: Pipeline;
+  corpus: string;
+  machine: Machine;
+  /** The recipe whose model failed its gates, and how; null for the first plan. */
+  previous: { recipe: Recipe; failures: GateFailure[] } | null;
+}
+
+export function createPlanActivities(deps: Deps) {
+  const { store } = deps;
+  return {
+    /** The first activity of a run: what the client resolved must still parse, and is kept as the run's specification. */
+    async recordSpecification(input: {
+      run: string;
+      pipeline: Pipeline;
+      machine: Machine;
+    }): Promise<void> {
+      const parsed = pipelineSchema.safeParse(input.pipeline);
+      if (!parsed.success) {
+        const faults = parsed.error.issues.map(
+          ({ path, message }) => `${path.join('.')}: ${message}`,
+        );
+        throw ApplicationFailure.nonRetryable(
+          `the pipeline of run ${input.run} does not parse: ${faults.join('; ')}. Start it with npx temper run.`,
+          FailureType.InvalidConfig,
+        );
+      }
+      await putRunRecord(store, input.run, 'spec', { schemaVersion: 1, ...input });
+    },
+
+    async planTraining({ run, pipeline, corpus, machine, previous }: PlanInput): Promise<Recipe> {
+      const manifest = await requireStage(store, 'preprocess', corpus, corpusManifestSchema);
+      const { statistics, instructions, vocabSize } = manifest;
+      const inputs = {
+        statistics: { numTokens: statistics.numTokens, bytes: statistics.bytes },
+        goal: pipeline.goal,
+        budgetMs: pipeline.budget.time,
+        machine,
+        seed: pipeline.seed,
+        vocabSize,
+        numChats: instructions?.numTrain ?? 0,
+        numPreferences: instructions?.numPreferences ?? 0,
+      };
+      const recipe =
+        previous === null
+          ? planRecipe(inputs)
+          : replanRecipe(inputs, previous.recipe, previous.failures);
+      await putRunRecord(store, run, 'plan', recipe);
+      return recipe;
+    },
+  };
+}
+export type PlanActivities = ReturnType<typeof createPlanActivities>;

@@ -1,0 +1,117 @@
+/** Trains the tokenizer with the trainer's module, and encodes shards with the same tokenizer's native code, off the event loop. */
+import { readFile, appendFile } from 'node:fs/promises';
+import path from 'node:path';
+import { Context } from '@temporalio/activity';
+import { Tokenizer } from 'tokenizers';
+import { canonicalJson, type BlobRef } from '../config/digest.ts';
+import { documentSchema, type Document } from '../config/manifests.ts';
+import { tokenizerRunSchema } from '../config/trainer.ts';
+import { endOfText, Packer, tokenWidth } from '../corpus/pack.ts';
+import {
+  decodeJsonLines,
+  putBlob,
+  putBlobFile,
+  readBlob,
+  readJsonLines,
+} from '../registry/blobs.ts';
+import type { Store } from '../registry/store.ts';
+import type { Deps } from './deps.ts';
+import { progress } from './preprocess-failures.ts';
+import type { EncodedShard, Split, TrainedTokenizer } from './preprocess-records.ts';
+import { runTrainerModule } from './python.ts';
+import { withWorkDir } from './work-dir.ts';
+
+/** Text that the tokenizer learns from at most; the shards are in random order, so the first ones are a sample. */
+const sampleBytes = 200_000_000;
+/** Text handed to the native encoder at once. */
+const batchBytes = 250_000;
+const aliveMs = 2000;
+
+export async function trainOnText(
+  deps: Deps,
+  shards: Split['shards'],
+  vocabSize: number,
+): Promise<TrainedTokenizer> {
+  const { store } = deps;
+  return withWorkDir(deps, async (folder) => {
+    const input = path.join(folder, 'text.jsonl');
+    let bytes = 0;
+    for (const [index, shard] of shards.entries()) {
+      if (bytes >= sampleBytes) break;
+      const lines = (await readJsonLines(store, shard.documents)) as Document[];
+      await appendFile(input, lines.map(({ text }) => `${canonicalJson({ text })}\n`).join(''));
+      bytes += shard.bytes;
+      await progress('shards', index + 1, shards.length);
+    }
+    const output = path.join(folder, 'tokenizer.json');
+    const run = tokenizerRunSchema.parse({ schemaVersion: 1, inputs: [input], vocabSize, output });
+    const context = Context.current();
+    // The merges are learned in one silent call; only the attempt's own time limit bounds it.
+    const alive = setInterval(() => {
+      context.heartbeat({ kind: 'tokenizer', bytes });
+    }, aliveMs);
+    try {
+      await runTrainerModule(deps, 'tokenizer', run, folder);
+    } finally {
+      clearInterval(alive);
+    }
+    const tokenizer = await putBlobFile(store, output);
+    const size = Tokenizer.fromString(await readFile(output, 'utf8')).getVocabSize(true);
+    return { schemaVersion: 1, tokenizer, vocabSize: size };
+  });
+}
+
+/** Encodes documents to one token shard and its index. Reads plain and compressed JSON lines. */
+export async function encodeDocuments(
+  store: Store,
+  documents: BlobRef,
+  { tokenizer: ref, vocabSize }: TrainedTokenizer,
+): Promise<EncodedShard> {
+  const tokenizer = Tokenizer.fromString((await readBlob(store, ref)).toString('utf8'));
+  const end = tokenizer.tokenToId(endOfText);
+  if (end === null) {
+    throw new Error(
+      `tokenizer ${ref.sha256}: found no token ${endOfText}, expected the special tokens of trainer/special_tokens.py.`,
+    );
+  }
+  const packer = new Packer(tokenWidth(vocabSize), end);
+  const lines = await readDocuments(store, documents);
+  for (let start = 0; start < lines.length;) {
+    const batch: Document[] = [];
+    for (let units = 0; start < lines.length && (batch.length === 0 || units < batchBytes);) {
+      const document = lines[start]!;
+      units += document.text.length;
+      batch.push(document);
+      start += 1;
+    }
+    const encodings = await tokenizer.encodeBatch(
+      batch.map(({ text }) => text),
+      { addSpecialTokens: false },
+    );
+    for (const [index, encoding] of encodings.entries())
+      packer.add(batch[index]!.id, encoding.getIds());
+    await progress('documents', start, lines.length);
+  }
+  const index = packer.index.map((line) => `${canonicalJson(line)}\n`).join('');
+  return {
+    schemaVersion: 1,
+    tokens: await putBlob(store, packer.bytes()),
+    index: await putBlob(store, Buffer.from(index)),
+    numDocuments: lines.length,
+    numTokens: packer.numTokens,
+  };
+}
+
+const zstdMagic = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
+
+async function readDocuments(store: Store, ref: BlobRef): Promise<Document[]> {
+  const bytes = await readBlob(store, ref);
+  const lines = bytes.subarray(0, 4).equals(zstdMagic)
+    ? await decodeJsonLines(bytes)
+    : bytes
+        .toString('utf8')
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line) as unknown);
+  return lines.map((line) => documentSchema.parse(line));
+}

@@ -1,0 +1,89 @@
+/** What the workflow and the activities of preprocessing say to each other: references, options and counts. */
+import { z } from 'zod';
+import { sha256Schema } from '../config/digest.ts';
+import { pipelineSchema, questionsSchema } from '../config/pipeline.ts';
+
+const count = z.number().int().nonnegative();
+
+export const datasetRefSchema = z.strictObject({
+  name: z.string(),
+  version: z.number().int().positive(),
+  digest: sha256Schema,
+});
+export type DatasetRef = z.infer<typeof datasetRefSchema>;
+
+// Resolved by the client, so the numbers here are plain ones.
+const options = pipelineSchema.shape.data.shape;
+export const preprocessInputSchema = z.strictObject({
+  run: z.string(),
+  dataset: datasetRefSchema,
+  data: z.strictObject({
+    personalData: options.personalData,
+    quality: options.quality,
+    heldOut: options.heldOut,
+    maxDropped: options.maxDropped,
+  }),
+  questions: z.array(questionsSchema).describe('empty makes no instruction data'),
+  seed: pipelineSchema.shape.seed,
+});
+export type PreprocessInput = z.infer<typeof preprocessInputSchema>;
+
+const rangeFields = { from: count, to: count.describe('exclusive') };
+export const cleanShardsInputSchema = z.strictObject({
+  dataset: datasetRefSchema,
+  data: preprocessInputSchema.shape.data,
+  ...rangeFields,
+});
+export type CleanShardsInput = z.infer<typeof cleanShardsInputSchema>;
+
+export const resolveDuplicatesInputSchema = cleanShardsInputSchema.omit({ from: true, to: true });
+export type ResolveDuplicatesInput = z.infer<typeof resolveDuplicatesInputSchema>;
+
+export const splitCorpusInputSchema = z.strictObject({
+  duplicates: sha256Schema,
+  heldOut: preprocessInputSchema.shape.data.shape.heldOut,
+  questions: z.array(questionsSchema),
+  seed: preprocessInputSchema.shape.seed,
+});
+export type SplitCorpusInput = z.infer<typeof splitCorpusInputSchema>;
+
+export const trainTokenizerInputSchema = z.strictObject({ split: sha256Schema });
+export type TrainTokenizerInput = z.infer<typeof trainTokenizerInputSchema>;
+
+export const encodeShardsInputSchema = z.strictObject({
+  split: sha256Schema,
+  tokenizer: sha256Schema,
+  ...rangeFields,
+});
+export type EncodeShardsInput = z.infer<typeof encodeShardsInputSchema>;
+
+export const finishCorpusInputSchema = z.strictObject({
+  corpus: sha256Schema,
+  dataset: datasetRefSchema,
+  split: sha256Schema,
+  tokenizer: sha256Schema,
+});
+export type FinishCorpusInput = z.infer<typeof finishCorpusInputSchema>;
+
+/** What a run says of its corpus; the rest stands in the manifest. */
+export interface PreprocessResult {
+  /** Digest of the stage: `stages/preprocess/<corpus>.json` holds the CorpusManifest. */
+  corpus: string;
+  reused: boolean;
+  summary: {
+    numDocuments: number;
+    kept: number;
+    dropped: Record<string, number>;
+    redacted: Record<string, number>;
+    numTokens: number;
+    bytes: number;
+    vocabSize: number;
+    numShards: number;
+    numHeldOut: number;
+    heldOutBytes: number;
+    numTrainQuestions: number;
+    numPreferences: number;
+    numQuestions: number;
+    numAmbiguous: number;
+  };
+}

@@ -1,0 +1,80 @@
+/** What the steps of preprocessing record: each manifest names blobs, and is itself named by the digest of its inputs. */
+import { z } from 'zod';
+import { blobRefSchema, sha256Schema } from '../config/digest.ts';
+import { corpusManifestSchema } from '../config/manifests.ts';
+
+const count = z.number().int().nonnegative();
+const counts = z.record(z.string(), count);
+const schemaVersion = z.literal(1);
+
+/** One line of the fingerprints of a cleaned shard, in the order of its documents. */
+export interface FingerprintLine {
+  id: string;
+  source: string;
+  content: string;
+  /** Base64 of 32-bit little-endian numbers. */
+  bands: string;
+  bytes: number;
+  characters: number;
+  script: string;
+}
+
+/** stages/clean-shard/<digest>.json */
+export const cleanShardSchema = z.strictObject({
+  schemaVersion,
+  documents: blobRefSchema.describe('Document lines, zstd'),
+  fingerprints: blobRefSchema,
+  dropped: blobRefSchema.describe('DroppedDocument lines, zstd'),
+  numDocuments: count.describe('read'),
+  kept: count,
+  redacted: counts,
+});
+export type CleanShard = z.infer<typeof cleanShardSchema>;
+
+/** One document that survived, and where it lies. */
+export interface KeptLine {
+  shard: number;
+  position: number;
+  id: string;
+  bytes: number;
+}
+
+/** stages/deduplicate/<digest>.json */
+export const deduplicatedSchema = z.strictObject({
+  schemaVersion,
+  shards: z.array(blobRefSchema).describe('cleaned documents'),
+  kept: blobRefSchema.describe('KeptLine lines, zstd'),
+  dropped: blobRefSchema.describe('DroppedDocument lines of the whole corpus, zstd'),
+  statistics: corpusManifestSchema.shape.statistics.omit({ numTokens: true }),
+});
+export type Deduplicated = z.infer<typeof deduplicatedSchema>;
+
+/** stages/split/<digest>.json */
+export const splitSchema = z.strictObject({
+  schemaVersion,
+  duplicates: sha256Schema.describe('digest of the deduplicate stage'),
+  shards: z
+    .array(z.strictObject({ documents: blobRefSchema, numDocuments: count, bytes: count }))
+    .describe('documents to train on, in training order, zstd'),
+  heldOut: z.strictObject({ documents: blobRefSchema, numDocuments: count, bytes: count }),
+  instructions: corpusManifestSchema.shape.instructions,
+});
+export type Split = z.infer<typeof splitSchema>;
+
+/** stages/tokenizer/<digest>.json */
+export const tokenizerSchema = z.strictObject({
+  schemaVersion,
+  tokenizer: blobRefSchema,
+  vocabSize: count,
+});
+export type TrainedTokenizer = z.infer<typeof tokenizerSchema>;
+
+/** stages/encode-shard/<digest>.json */
+export const encodedShardSchema = z.strictObject({
+  schemaVersion,
+  tokens: blobRefSchema,
+  index: blobRefSchema,
+  numDocuments: count,
+  numTokens: count,
+});
+export type EncodedShard = z.infer<typeof encodedShardSchema>;

@@ -1,0 +1,88 @@
+/** A few threads shared by the activities of one worker process; each does one task at a time. */
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import type { TaskName, ThreadReply, ThreadRequest, ThreadTasks } from './preprocess-thread.ts';
+
+interface Job {
+  request: ThreadRequest;
+  onProgress: (done: number, total: number) => void;
+  resolve: (output: never) => void;
+  reject: (error: Error) => void;
+}
+
+/** Threads start when they are first needed and never keep the process alive. */
+export class ThreadPool {
+  readonly #size: number;
+  readonly #idle: Worker[] = [];
+  readonly #waiting: Job[] = [];
+  readonly #busy = new Map<Worker, Job>();
+
+  constructor(size = availableParallelism()) {
+    this.#size = size;
+  }
+
+  /** Runs a task in a thread; an error there comes back with its name and message. */
+  run<Name extends TaskName>(
+    task: Name,
+    input: ThreadTasks[Name]['input'],
+    onProgress: (done: number, total: number) => void = () => {},
+  ): Promise<ThreadTasks[Name]['output']> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ request: { task, input }, onProgress, resolve, reject });
+      this.#startNext();
+    });
+  }
+
+  async close(): Promise<void> {
+    const threads = [...this.#idle.splice(0), ...this.#busy.keys()];
+    await Promise.all(threads.map(async (thread) => thread.terminate()));
+  }
+
+  #startNext(): void {
+    if (this.#waiting.length === 0) return;
+    const thread = this.#idle.pop() ?? (this.#busy.size < this.#size ? this.#newThread() : null);
+    if (thread === null) return;
+    const job = this.#waiting.shift()!;
+    this.#busy.set(thread, job);
+    thread.ref();
+    thread.postMessage(job.request);
+  }
+
+  #newThread(): Worker {
+    const thread = new Worker(new URL('./preprocess-thread.ts', import.meta.url));
+    let fault: Error | null = null;
+    thread.on('message', (reply: ThreadReply) => {
+      const job = this.#busy.get(thread);
+      if (reply.kind === 'progress') {
+        job?.onProgress(reply.done, reply.total);
+        return;
+      }
+      this.#busy.delete(thread);
+      thread.unref();
+      this.#idle.push(thread);
+      if (reply.kind === 'done') {
+        job?.resolve(reply.output as never);
+      } else {
+        const error = new Error(reply.message);
+        error.name = reply.name;
+        if (reply.stack !== undefined) error.stack = reply.stack;
+        job?.reject(error);
+      }
+      this.#startNext();
+      // Whoever waits hears that the queue moves.
+      for (const waiting of this.#waiting) waiting.onProgress(0, 0);
+    });
+    thread.on('error', (error) => {
+      fault = error instanceof Error ? error : new Error(String(error));
+    });
+    thread.on('exit', (code) => {
+      const job = this.#busy.get(thread);
+      this.#busy.delete(thread);
+      const at = this.#idle.indexOf(thread);
+      if (at >= 0) this.#idle.splice(at, 1);
+      job?.reject(fault ?? new Error(`a preprocessing thread ended with code ${code}`));
+      this.#startNext();
+    });
+    return thread;
+  }
+}

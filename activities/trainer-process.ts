@@ -1,0 +1,104 @@
+/**
+ * The trainer as a process that outlives its watcher: start it in a session of its own, find it
+ * again after a restart, and signal it only when it is certainly the one that was meant.
+ */
+import { spawn } from 'node:child_process';
+import { open, readFile, readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export interface TrainerPid {
+  pid: number;
+  /** Clock ticks after boot: a reused pid has another. */
+  startTime: number;
+}
+
+/** Every living process whose command line names this run directory: torchrun's agent and the ranks. */
+export async function findTrainer(runDir: string): Promise<TrainerPid[]> {
+  const config = path.join(runDir, 'run.json');
+  const found: TrainerPid[] = [];
+  for (const entry of await readdir('/proc')) {
+    if (!/^\d+$/.test(entry)) continue;
+    const pid = Number(entry);
+    try {
+      const argv = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
+      if (!argv.includes(config)) continue;
+      const startTime = await startTimeOf(pid);
+      if (startTime !== null) found.push({ pid, startTime });
+    } catch {
+      // It ended while we looked.
+    }
+  }
+  return found;
+}
+
+/** Null when the process is gone or only waits to be reaped. */
+async function startTimeOf(pid: number): Promise<number | null> {
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+    // The command name, in parentheses, may hold spaces: count fields after it.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' ? null : Number(fields[19]);
+  } catch {
+    return null;
+  }
+}
+
+/** Sends the signal to each process that is still the same one. */
+export async function signalTrainer(trainer: TrainerPid[], signal: NodeJS.Signals): Promise<void> {
+  for (const { pid, startTime } of trainer) {
+    if ((await startTimeOf(pid)) !== startTime) continue;
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // It ended in between: that is what we wanted.
+    }
+  }
+}
+
+/** SIGTERM lets the trainer save; after `graceMs` what is left is killed. Resolves when none lives. */
+export async function endTrainer(runDir: string, graceMs: number): Promise<void> {
+  await signalTrainer(await findTrainer(runDir), 'SIGTERM');
+  const deadline = Date.now() + graceMs;
+  for (;;) {
+    const alive = await findTrainer(runDir);
+    if (alive.length === 0) return;
+    if (Date.now() > deadline) await signalTrainer(alive, 'SIGKILL');
+    await sleep(200);
+  }
+}
+
+/** Starts `python -m trainer.launch` (torchrun) detached; its output goes to trainer.log in the run directory. */
+export async function startTrainer(options: {
+  python: string;
+  projectDir: string;
+  runDir: string;
+}): Promise<void> {
+  const { python, projectDir, runDir } = options;
+  const log = await open(path.join(runDir, 'trainer.log'), 'a');
+  try {
+    const child = spawn(
+      python,
+      ['-m', 'trainer.launch', '--config', path.join(runDir, 'run.json')],
+      {
+        cwd: projectDir,
+        detached: true,
+        stdio: ['ignore', log.fd, log.fd],
+        // Only what the trainer needs: a credential in its environment could end up in a core dump or a log.
+        env: {
+          PATH: process.env['PATH'],
+          HOME: process.env['HOME'],
+          LANG: 'C.UTF-8',
+          PYTHONUNBUFFERED: '1',
+        },
+      },
+    );
+    await new Promise<void>((resolve, reject) => {
+      child.once('spawn', resolve);
+      child.once('error', reject);
+    });
+    child.unref();
+  } finally {
+    await log.close();
+  }
+}

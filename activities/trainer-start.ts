@@ -1,0 +1,219 @@
+/**
+ * Brings the trainer of a generation to life: adopts the one that still runs on this host, takes the
+ * result of one that ended unwatched, or starts one from the newest committed checkpoint.
+ */
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { ApplicationFailure } from '@temporalio/activity';
+import { canonicalJson, type BlobRef } from '../config/digest.ts';
+import { FailureType } from '../config/failures.ts';
+import {
+  checkpointManifestSchema,
+  corpusManifestSchema,
+  modelManifestSchema,
+  type CheckpointManifest,
+  type Head,
+} from '../config/manifests.ts';
+import { trainerRunSchema, type TrainerRun } from '../config/trainer.ts';
+import { readBlob } from '../registry/blobs.ts';
+import { requireStage } from './stage-records.ts';
+import { readHead } from '../registry/training.ts';
+import type { Deps } from './deps.ts';
+import { cached, ensureFile } from './files.ts';
+import type { Generation, TrainingJob } from './training-job.ts';
+import { EventTail, readIfThere, readResult, writeControl, writeWhole } from './trainer-files.ts';
+import { endTrainer, findTrainer, startTrainer } from './trainer-process.ts';
+
+export interface TrainerStart {
+  adopted: boolean;
+  /** Step from which this generation goes on; null for a fresh start. */
+  resumedFrom: number | null;
+  /** What an operator should know of this start; null for an ordinary one. */
+  note: string | null;
+}
+
+/** The folder of a trial on this host. The disk is a cache: `head.json` says what counts. */
+export function runDirOf(deps: Deps, { run, phase, round, trial }: TrainingJob['trial']): string {
+  return path.join(deps.home, 'runs', run, `${phase}-${round}-${trial}`);
+}
+
+/** Throws `Fenced` when a newer generation has taken over. */
+export async function requireHead(deps: Deps, { job, fence }: Generation): Promise<Head> {
+  const head = (await readHead(deps.store, job.trial))?.value;
+  if (head !== undefined && head.fence === fence) return head;
+  throw ApplicationFailure.nonRetryable(
+    `generation ${fence} of ${job.trial.phase} is over: head.json is at ${head?.fence ?? 'none'}`,
+    FailureType.Fenced,
+  );
+}
+
+export async function prepareTrainer(deps: Deps, generation: Generation): Promise<TrainerStart> {
+  const { job, fence } = generation;
+  const head = await requireHead(deps, generation);
+  const runDir = runDirOf(deps, job.trial);
+  await mkdir(path.join(runDir, 'checkpoints'), { recursive: true });
+  if (head.finished !== null) return { adopted: true, resumedFrom: null, note: null };
+  const wanted = await trainerRun(deps, job, runDir);
+  const there = await readIfThere(path.join(runDir, 'run.json'));
+  const same =
+    there !== undefined && identity(trainerRunSchema.parse(JSON.parse(there))) === identity(wanted);
+  const lastStep = await lastStepSeen(runDir);
+
+  if (same) {
+    const alive = (await findTrainer(runDir)).length > 0;
+    const result = await readResult(runDir);
+    if (alive || result?.ok === true) {
+      await control(runDir, fence, head);
+      const note = alive
+        ? `the trainer went on and was adopted at step ${lastStep}, 0 steps lost`
+        : `the trainer had finished unwatched, 0 steps lost`;
+      return { adopted: true, resumedFrom: null, note: fence > 1 ? note : null };
+    }
+  }
+  // Whatever else runs in this folder is not what this job needs.
+  await endTrainer(runDir, 0);
+  const checkpoint = await restoreCheckpoint(deps, runDir, head);
+  await keepOnly(path.join(runDir, 'checkpoints'), checkpoint?.folder);
+  for (const file of ['result.json', 'process.json', 'events.jsonl'])
+    await rm(path.join(runDir, file), { force: true });
+  await control(runDir, fence, head);
+  await writeWhole(
+    path.join(runDir, 'run.json'),
+    JSON.stringify({ ...wanted, resumeFrom: checkpoint?.folder ?? null }),
+  );
+  await startTrainer({
+    python: deps.python,
+    projectDir: deps.projectDir,
+    runDir,
+  });
+  const resumedFrom = checkpoint?.step ?? null;
+  const note =
+    fence === 1
+      ? null
+      : `resumed from step ${resumedFrom ?? 0}, ${Math.max(0, lastStep - (resumedFrom ?? 0))} steps lost${checkpoint?.skipped ?? ''}`;
+  return { adopted: false, resumedFrom, note };
+}
+
+/** What must be equal for a running trainer to be the one that this job needs. */
+function identity(run: TrainerRun): string {
+  return canonicalJson({ ...run, resumeFrom: null });
+}
+
+async function control(runDir: string, fence: number, head: Head): Promise<void> {
+  await writeControl(runDir, {
+    schemaVersion: 1,
+    fence,
+    paused: false,
+    stop: false,
+    saveNow: 0,
+    learningRates: [],
+    acknowledged: head.chain.map(({ step }) => step),
+  });
+}
+
+async function lastStepSeen(runDir: string): Promise<number> {
+  let step = 0;
+  for (const event of await new EventTail(runDir).read())
+    if (event.event === 'step') step = event.step;
+  return step;
+}
+
+/** Brings the inputs to this host and says what to train. */
+async function trainerRun(deps: Deps, job: TrainingJob, runDir: string): Promise<TrainerRun> {
+  const { store } = deps;
+  const corpus = await requireStage(store, 'preprocess', job.corpus, corpusManifestSchema);
+  const fetch = (ref: BlobRef) => cached(deps, ref);
+  let init: string | null = null;
+  if (job.init !== null) {
+    const model = await requireStage(store, job.init.phase, job.init.stage, modelManifestSchema);
+    init = path.join(runDir, 'init');
+    for (const [name, ref] of Object.entries(model.files))
+      await ensureFile(deps, ref, path.join(init, name));
+  }
+  return trainerRunSchema.parse({
+    schemaVersion: 1,
+    runDir,
+    recipe: job.recipe,
+    model: job.shape,
+    tokenizer: await fetch(corpus.tokenizer),
+    init,
+    data: await trainingData(corpus, job.recipe.phase, fetch),
+    resumeFrom: null,
+  });
+}
+
+async function trainingData(
+  corpus: (typeof corpusManifestSchema)['_output'],
+  phase: TrainingJob['trial']['phase'],
+  fetch: (ref: BlobRef) => Promise<string>,
+): Promise<TrainerRun['data']> {
+  if (phase === 'pretrain') {
+    const shards = [];
+    for (const { tokens, numTokens } of corpus.shards)
+      shards.push({ path: await fetch(tokens), numTokens });
+    const { tokens, numTokens, bytes } = corpus.heldOut;
+    return {
+      kind: 'tokens',
+      shards,
+      tokenBytes: corpus.tokenBytes,
+      heldOut: { path: await fetch(tokens), numTokens, bytes },
+    };
+  }
+  if (corpus.instructions === null) {
+    throw ApplicationFailure.nonRetryable(
+      `${phase} needs instruction data, and the corpus has none. Add questions to the pipeline file, or set goal: base.`,
+      FailureType.InvalidConfig,
+    );
+  }
+  return phase === 'sft'
+    ? { kind: 'chat', path: await fetch(corpus.instructions.train) }
+    : { kind: 'preferences', path: await fetch(corpus.instructions.preferences) };
+}
+
+/** The newest checkpoint of the chain whose every file has its digest; older ones are tried in turn. */
+async function restoreCheckpoint(
+  deps: Deps,
+  runDir: string,
+  head: Head,
+): Promise<{ step: number; folder: string; skipped: string } | null> {
+  const broken: string[] = [];
+  for (const entry of head.chain.toReversed()) {
+    const folder = path.join(runDir, 'checkpoints', String(entry.step));
+    try {
+      const bytes = await readBlob(deps.store, entry.manifest);
+      const manifest: CheckpointManifest = checkpointManifestSchema.parse(
+        JSON.parse(bytes.toString('utf8')),
+      );
+      await keepOnly(folder, undefined, Object.keys(manifest.files));
+      for (const [name, ref] of Object.entries(manifest.files))
+        await ensureFile(deps, ref, path.join(folder, name));
+      const skipped = broken.length === 0 ? '' : ` (unreadable: ${broken.join('; ')})`;
+      return { step: entry.step, folder, skipped };
+    } catch (error) {
+      if (!isArtifactMismatch(error)) throw error;
+      broken.push(`step ${entry.step}: ${(error as Error).message}`);
+    }
+  }
+  if (broken.length === 0) return null;
+  throw ApplicationFailure.nonRetryable(
+    `no checkpoint of ${head.chain.length} can be read (${broken.join('; ')}). Nothing was started: training from step 0 ` +
+      'again would lose them all. Restore the bucket, or start a new run.',
+    FailureType.CheckpointIncompatible,
+  );
+}
+
+function isArtifactMismatch(error: unknown): boolean {
+  return error instanceof Error && error.name === 'ArtifactMismatch';
+}
+
+/** Removes every entry of a folder but the named ones. */
+async function keepOnly(
+  folder: string,
+  kept: string | undefined,
+  names: string[] = [],
+): Promise<void> {
+  const keep = new Set([...names, ...(kept === undefined ? [] : [path.basename(kept)])]);
+  for (const entry of await readdir(folder).catch(() => [])) {
+    if (!keep.has(entry)) await rm(path.join(folder, entry), { recursive: true, force: true });
+  }
+}

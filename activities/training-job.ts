@@ -1,0 +1,64 @@
+/** What is trained, and by whom: the shapes that the training activities and their workflow share. */
+import { ApplicationFailure } from '@temporalio/activity';
+import { z } from 'zod';
+import { FailureType } from '../config/failures.ts';
+import type { ModelManifest } from '../config/manifests.ts';
+import { machineSchema, modelShapeSchema, phaseRecipeSchema } from '../config/recipe.ts';
+
+export const hostPool = 'local';
+
+const count = z.number().int().nonnegative();
+export const trainingJobSchema = z.strictObject({
+  trial: z.strictObject({
+    run: z.string(),
+    phase: z.enum(['pretrain', 'sft', 'dpo']),
+    round: count,
+    trial: count,
+  }),
+  recipe: phaseRecipeSchema,
+  shape: modelShapeSchema,
+  machine: machineSchema,
+  /** Digest of the stage record of the corpus. */
+  corpus: z.string(),
+  /** The model to start from; null starts from random weights. */
+  init: z.strictObject({ phase: z.enum(['pretrain', 'sft', 'dpo']), stage: z.string() }).nullable(),
+});
+export type TrainingJob = z.infer<typeof trainingJobSchema>;
+
+/** One try at a job: whoever holds the highest fence may write. */
+export interface Generation {
+  job: TrainingJob;
+  /** Digest under which the result is recorded. */
+  stage: string;
+  fence: number;
+  writer: string;
+}
+
+export interface TrainedModel {
+  phase: TrainingJob['trial']['phase'];
+  /** Digest of the stage record, under the name of the phase. */
+  stage: string;
+  /** SHA-256 of model.safetensors. */
+  weights: string;
+  numSteps: number;
+  numTokens: number;
+  finalLoss: number;
+  reused: boolean;
+}
+
+export function summariseModel(stage: string, model: ModelManifest, reused: boolean): TrainedModel {
+  const { phase, numSteps, numTokens, finalLoss } = model;
+  const weights = model.files['model.safetensors'];
+  if (weights === undefined) {
+    throw ApplicationFailure.nonRetryable(
+      `stages/${phase}/${stage}: found no model.safetensors among ${Object.keys(model.files).join(', ')}`,
+      FailureType.ArtifactMismatch,
+    );
+  }
+  return { phase, stage, weights: weights.sha256, numSteps, numTokens, finalLoss, reused };
+}
+
+/** A lease outlives an unwatched trainer, so that nobody is given a host on which one still runs. */
+export function leaseTtlMs(unwatchedExitS: number): number {
+  return (unwatchedExitS + 60) * 1000;
+}

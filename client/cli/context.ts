@@ -1,0 +1,80 @@
+/**
+ * What a command works on: a remote service when TEMPORAL_ADDRESS names one, else the stack of the
+ * home folder, with its ports and keys.
+ */
+import { connectTemper, type TemperClient } from '../client.ts';
+import { ClientError } from '../errors.ts';
+import { homeFolder } from '../../infra/layout.ts';
+import {
+  resolveStack,
+  stackStatus,
+  stackUp,
+  stackEnvironment,
+  type Stack,
+} from '../../infra/stack.ts';
+import { openStore, type Store } from '../../registry/store.ts';
+import { painter, type Paint } from './text.ts';
+import { say, type CommonOptions } from './output.ts';
+
+export interface Context {
+  /** null when TEMPORAL_ADDRESS names a remote service. */
+  stack: Stack | null;
+  env: Record<string, string | undefined>;
+  store: Store;
+}
+
+/** Resolves the place that the environment names; contacts nothing. */
+export async function openContext(home = homeFolder(process.env)): Promise<Context> {
+  const remote = (process.env['TEMPORAL_ADDRESS'] ?? '') !== '';
+  const stack = remote ? null : await resolveStack(home);
+  const env = stack === null ? process.env : { ...process.env, ...stackEnvironment(stack) };
+  return { stack, env, store: storeOf(env) };
+}
+
+/** The client for a context. */
+export function clientOf({ stack, env, store }: Context): Promise<TemperClient> {
+  return connectTemper(
+    stack === null
+      ? { store }
+      : { address: env['TEMPORAL_ADDRESS'], namespace: env['TEMPORAL_NAMESPACE'], store },
+  );
+}
+
+/** Brings the local stack up when a part of it is down, and says so. */
+export async function ensureUp(home: string, options: CommonOptions): Promise<Stack> {
+  const parts = await stackStatus(home);
+  if (parts.every((part) => part.state === 'running')) return resolveStack(home);
+  const down = parts.filter((part) => part.state !== 'running').map((part) => part.name);
+  say(
+    options,
+    down.length === parts.length
+      ? 'The stack is down: starting it.'
+      : `Parts of the stack are down (${down.join(', ')}): starting them.`,
+  );
+  return stackUp(home, { onProgress: ({ text }) => say(options, `  ${text}`) });
+}
+
+/** The stack that a command needs, or why there is none. */
+export function requireLocal(context: Context, command: string): Stack {
+  if (context.stack !== null) return context.stack;
+  throw new ClientError(
+    'input',
+    `${command} works on the local stack, and TEMPORAL_ADDRESS names a remote one: unset it first.`,
+  );
+}
+
+/** A painter for standard output. */
+export function stdoutPaint(): Paint {
+  return painter(process.stdout.isTTY === true && (process.env['NO_COLOR'] ?? '') === '');
+}
+
+function storeOf(env: Record<string, string | undefined>): Store {
+  return openStore({
+    endpoint: env['TEMPER_S3_ENDPOINT'],
+    region: env['TEMPER_S3_REGION'] ?? 'us-east-1',
+    bucket: env['TEMPER_S3_BUCKET'] ?? 'temper',
+    accessKeyId: env['AWS_ACCESS_KEY_ID'],
+    secretAccessKey: env['AWS_SECRET_ACCESS_KEY'],
+    patienceMs: 5000,
+  });
+}

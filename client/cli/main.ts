@@ -1,0 +1,152 @@
+#!/usr/bin/env node
+/** The command line: `npx temper <command>`. Commands are loaded when they are used, so that help is instant. */
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { ExitCode, finish, type CommonOptions } from './output.ts';
+
+const program = new Command('temper')
+  .description('Your documents in, your own language model out. Kill anything; it finishes.')
+  .showHelpAfterError('(npx temper --help shows the commands)')
+  .configureHelp({ sortSubcommands: false })
+  .exitOverride()
+  .addHelpText(
+    'after',
+    `
+Examples:
+  npx temper quickstart                 from nothing to an answer, in minutes
+  npx temper run pipeline.yaml          train and serve a model of your own text
+  npx temper status --json              every run, for a script
+
+Exit codes: 0 done, 1 failed, 2 wrong input, 3 not reachable, 130 Ctrl-C while watching.
+TEMPER_HOME names another home folder; TEMPORAL_ADDRESS a remote Temporal service.`,
+  );
+
+command('up', 'start the local stack, and wait until all of it is ready')
+  .addHelpText('after', examples('npx temper up', 'TEMPER_PORT_BASE=17000 npx temper up'))
+  .action((options: CommonOptions) =>
+    finish(options, async () => (await import('./stack-commands.ts')).upCommand(options)),
+  );
+
+command('down', 'stop the local stack; its data stay')
+  .addHelpText('after', examples('npx temper down'))
+  .action((options: CommonOptions) =>
+    finish(options, async () => (await import('./stack-commands.ts')).downCommand(options)),
+  );
+
+command('doctor', 'check everything that a run needs, and say what to do')
+  .addHelpText('after', examples('npx temper doctor', 'npx temper doctor --json'))
+  .action((options: CommonOptions) =>
+    finish(options, async () => (await import('./doctor.ts')).doctorCommand(options)),
+  );
+
+command('plan', 'print recipe, price, duration and expected loss before anything is spent')
+  .argument('[file]', 'pipeline file', 'pipeline.yaml')
+  .addHelpText('after', examples('npx temper plan pipeline.yaml'))
+  .action((file: string, options: CommonOptions) =>
+    finish(options, async () => (await import('./plan.ts')).planCommand(file, options)),
+  );
+
+command('run', 'run a pipeline and show its progress; Ctrl-C leaves it running')
+  .argument('[file]', 'pipeline file', 'pipeline.yaml')
+  .option('-d, --detach', 'start it and return')
+  .option('--name <run>', 'name of the run (default: name of the pipeline and four hex digits)')
+  .addHelpText('after', examples('npx temper run pipeline.yaml', 'npx temper run --detach --json'))
+  .action((file: string, options: CommonOptions & { detach?: boolean; name?: string }) =>
+    finish(options, async () => (await import('./run.ts')).runCommand(file, options)),
+  );
+
+command('status', 'show one run, or all runs and the parts of the stack')
+  .argument('[run]', 'name of a run')
+  .option('-w, --watch', 'stay until it ends')
+  .addHelpText('after', examples('npx temper status', 'npx temper status policy-7f3a --watch'))
+  .action((run: string | undefined, options: CommonOptions & { watch?: boolean }) =>
+    finish(options, async () => (await import('./status.ts')).statusCommand(run, options)),
+  );
+
+command('cancel', 'end a run; what it has stored stays')
+  .argument('<run>', 'name of a run')
+  .option('--reason <text>', 'why, for the record')
+  .addHelpText('after', examples('npx temper cancel policy-7f3a --reason "wrong corpus"'))
+  .action((run: string, options: CommonOptions & { reason?: string }) =>
+    finish(options, async () => (await import('./status.ts')).cancelCommand(run, options)),
+  );
+
+const models = program.command('models').description('registered models and what is served');
+command('list', 'every model, its versions and where it is served', models)
+  .addHelpText('after', examples('npx temper models list'))
+  .action((options: CommonOptions) =>
+    finish(options, async () => (await import('./models.ts')).listCommand(options)),
+  );
+command('show', 'one version: lineage, digests, evaluations', models)
+  .argument('<model>', 'name (its champion), or name@version')
+  .addHelpText(
+    'after',
+    examples('npx temper models show policy', 'npx temper models show policy@2'),
+  )
+  .action((reference: string, options: CommonOptions) =>
+    finish(options, async () => (await import('./models.ts')).showCommand(reference, options)),
+  );
+command('rollback', 'serve the champion before the present one', models)
+  .argument('<model>', 'name of the model')
+  .option('--to <version>', 'a certain version', wholeNumber)
+  .option('--why <text>', 'reason, for the record')
+  .addHelpText('after', examples('npx temper models rollback policy --why "wrong tone"'))
+  .action((model: string, options: CommonOptions & { to?: number; why?: string }) =>
+    finish(options, async () => (await import('./models.ts')).rollbackCommand(model, options)),
+  );
+
+command('chat', 'ask a served model one question')
+  .argument('<endpoint>', 'name of an endpoint')
+  .argument('[question...]', 'the question; left out, standard input')
+  .addHelpText('after', examples('npx temper chat sotu "Who gave the address of 1865?"'))
+  .action((endpoint: string, words: string[], options: CommonOptions) =>
+    finish(options, async () => (await import('./chat.ts')).chatCommand(endpoint, words, options)),
+  );
+
+interface QuickstartFlags extends CommonOptions {
+  pipeline?: string;
+  chaos?: boolean;
+  seed: number;
+  kills: number;
+  fresh?: boolean;
+}
+
+command('quickstart', 'train, evaluate and serve a small model, then ask it something')
+  .option('--pipeline <file>', 'another pipeline file than the quickstart’s')
+  .option('--chaos', 'kill processes all along, and compare the bits with an undisturbed run')
+  .option('--seed <number>', 'with --chaos: which kills', wholeNumber, 1)
+  .option('--kills <number>', 'with --chaos: how many', wholeNumber, 20)
+  .option('--fresh', 'with --chaos: make the undisturbed run anew')
+  .addHelpText('after', examples('npx temper quickstart', 'npx temper quickstart --chaos --seed 7'))
+  .action((flags: QuickstartFlags) =>
+    finish(flags, async () => {
+      const { quickstartCommand, quickstartPipeline } = await import('./quickstart.ts');
+      const options = { ...flags, pipeline: flags.pipeline ?? quickstartPipeline };
+      if (flags.chaos !== true) return quickstartCommand(options);
+      return (await import('./chaos.ts')).chaosCommand(options);
+    }),
+  );
+
+function command(name: string, description: string, parent: Command = program): Command {
+  return parent
+    .command(name)
+    .description(description)
+    .option('--json', 'print one line of JSON instead of text')
+    .exitOverride();
+}
+
+function examples(...lines: string[]): string {
+  return `\nExamples:\n${lines.map((line) => `  ${line}`).join('\n')}`;
+}
+
+function wholeNumber(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('Expected a whole number.');
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  const helped = error.exitCode === 0 || error.code === 'commander.help';
+  process.exitCode = helped ? ExitCode.ok : ExitCode.wrongInput;
+}

@@ -1,0 +1,74 @@
+/** What a command prints and how it ends: text or one line of JSON, and an exit code that scripts can trust. */
+import { ClientError, rootMessage, type ClientErrorKind } from '../errors.ts';
+import { PipelineFileError } from '../pipeline-fault.ts';
+
+export const ExitCode = {
+  ok: 0,
+  failed: 1,
+  wrongInput: 2,
+  unreachable: 3,
+  interrupted: 130,
+} as const;
+
+export interface CommonOptions {
+  json?: boolean;
+}
+
+/** A line of text for people; under --json they are not printed. */
+export function say(options: CommonOptions, line = ''): void {
+  if (options.json !== true) process.stdout.write(`${line}\n`);
+}
+
+/** The answer of a command for programs, on one line. */
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
+}
+
+/** Runs a command; sets the exit code and prints what went wrong. */
+export async function finish(options: CommonOptions, work: () => Promise<number>): Promise<void> {
+  let code: number;
+  try {
+    code = await work();
+  } catch (error) {
+    code = report(error, options);
+  }
+  process.exitCode = code;
+  // Idle connections and timers of libraries must not keep a finished command alive.
+  await new Promise<void>((resolve) => process.stdout.write('', () => resolve()));
+  process.exit(code);
+}
+
+/** Prints an error and says which exit code it means. */
+export function report(error: unknown, options: CommonOptions): number {
+  const kind = kindOf(error);
+  const message = rootOf(error);
+  if (options.json === true) {
+    const faults = error instanceof PipelineFileError ? { faults: error.faults } : {};
+    printJson({ error: { kind, message, ...faults } });
+  }
+  process.stderr.write(`${message}\n`);
+  if (process.env['TEMPER_DEBUG'] !== undefined && error instanceof Error) {
+    process.stderr.write(`${error.stack}\n`);
+  }
+  return exitCodes[kind];
+}
+
+const exitCodes: Record<ClientErrorKind, number> = {
+  failed: ExitCode.failed,
+  input: ExitCode.wrongInput,
+  unreachable: ExitCode.unreachable,
+};
+
+function kindOf(error: unknown): ClientErrorKind {
+  if (error instanceof PipelineFileError) return 'input';
+  if (error instanceof ClientError) return error.kind;
+  return error instanceof Error && error.name === 'StoreUnreachable' ? 'unreachable' : 'failed';
+}
+
+function rootOf(error: unknown): string {
+  if (error instanceof ClientError || error instanceof PipelineFileError) return error.message;
+  if (error instanceof Error && error.name.startsWith('Store')) return error.message;
+  const message = error instanceof Error ? error.message : String(error);
+  const root = rootMessage(error);
+  return root === message || message.includes(root) ? message : `${message}: ${root}`;
+}

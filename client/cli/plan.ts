@@ -1,0 +1,57 @@
+/** `temper plan`: what a run would do and cost, before it does. */
+import { projectDir } from '../../infra/layout.ts';
+import { describeMachine } from '../../infra/machine.ts';
+import { planPipeline, type Plan } from '../plan.ts';
+import { readPipelineFile } from '../pipeline-file.ts';
+import { openContext } from './context.ts';
+import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
+import { clock, count, table } from './text.ts';
+
+export async function planCommand(file: string, options: CommonOptions): Promise<number> {
+  const { pipeline, baseDir } = await readPipelineFile(file);
+  const { store } = await openContext();
+  const request = { pipeline, baseDir, projectDir, machine: describeMachine() };
+  const planned = await planPipeline({ ...request, store }).catch((error: unknown) => {
+    // A plan must not need the stack: without a registry it estimates, and says so.
+    if (!(error instanceof Error) || !error.name.startsWith('Store')) throw error;
+    return planPipeline({ ...request, store: null });
+  });
+  store.close();
+  if (options.json === true) printJson(planned);
+  for (const line of planLines(planned)) say(options, line);
+  return ExitCode.ok;
+}
+
+/** The plan for people: what, how long, how good, and why. */
+export function planLines({ corpus, recipe }: Plan): string[] {
+  const { model, estimate, pretrain, sft, dpo, machine } = recipe;
+  const about = corpus.estimated ? 'about ' : '';
+  const phases = [pretrain, sft, dpo].filter((phase) => phase !== null);
+  const price = estimate.usd === 0 ? '$0' : `$${estimate.usd.toFixed(2)}`;
+  return [
+    `Llama ${(recipe.numParameters / 1e6).toFixed(1)}M: ${model.numLayers} layers of ${model.hiddenSize}, vocabulary ${count(model.vocabSize)}, context ${count(model.contextLength)}`,
+    `${about}${count(corpus.numTokens)} tokens, ${(corpus.bytes / 1e6).toFixed(1)} MB of text (${corpus.origin})`,
+    `${clock(estimate.trainingMs)} of training (${clock(estimate.trainingMsLow)} to ${clock(estimate.trainingMsHigh)}), ${price}, on ${machine.cores} cores, ${machine.device}, ${machine.instructionSet}`,
+    `valBpb ${estimate.valBpbLow.toFixed(2)} to ${estimate.valBpbHigh.toFixed(2)}, loss ${estimate.finalLoss.toFixed(2)} at the end of pretraining`,
+    `killed at any moment: at most ${clock(estimate.lostIfKilledMs)} of work lost`,
+    '',
+    ...table(
+      ['phase', 'steps', 'sequences a step', 'tokens a sequence', 'peak rate', 'saved every'],
+      phases.map((phase) => [
+        phase.phase,
+        count(phase.numSteps),
+        count(phase.batchSize),
+        count(phase.contextLength),
+        String(phase.learningRate),
+        `${count(phase.saveEverySteps)} steps`,
+      ]),
+    ),
+    '',
+    'Why',
+    ...recipe.reasons.map(
+      ({ choice, value, reason, source }) => `  ${choice} ${value}: ${reason} [${source}]`,
+    ),
+    '',
+    'Nothing was started. Start it: npx temper run',
+  ];
+}

@@ -1,0 +1,81 @@
+/** The end of a run, for people: what came out of it, what it can do, where it is served. */
+import type { LiveStatus } from '../live-status.ts';
+import type { Evaluation } from '../../config/manifests.ts';
+import type { PipelineResult } from '../../workflows/messages.ts';
+import { clock, plain, shortDigest, table, type Paint } from './text.ts';
+
+/** The last lines about a run that has ended. */
+export function endLines(status: LiveStatus, paint: Paint): string[] {
+  const spent = clock((status.endedAt ?? status.startedAt) - status.startedAt);
+  if (status.state === 'cancelled')
+    return [paint('yellow', `run ${status.run} was cancelled after ${spent}`)];
+  if (status.result === null) {
+    const why = status.failure === null ? 'it ended without a result' : plain(status.failure);
+    return [`${paint('red', `✗ run ${status.run} failed after ${spent}:`)} ${why}`];
+  }
+  const { model, digests, endpoint } = status.result;
+  const reused = model.reused ? ' (the same model as before: reused)' : '';
+  return [
+    `${paint('green', '✓')} ${paint('bold', `${model.name}@${model.version}`)}${reused}, bundle ${shortDigest(digests.bundle)}, in ${spent}`,
+    ...(endpoint === null ? [] : [`  served as ${endpoint}`]),
+  ];
+}
+
+const phases: Record<string, string> = {
+  'evaluate-base': 'base',
+  'evaluate-tuned': 'tuned',
+  evaluate: 'aligned',
+};
+
+/** The evaluations side by side: one row a metric, one column a phase. */
+export function evaluationTable(evaluations: PipelineResult['evaluations']): string[] {
+  if (evaluations.length === 0) return [];
+  const metrics = new Set(evaluations.flatMap(({ evaluation }) => Object.keys(evaluation.metrics)));
+  const header = ['', ...evaluations.map(({ stage }) => phases[stage] ?? stage)];
+  const row = (name: string, read: (evaluation: Evaluation) => string) => [
+    name,
+    ...evaluations.map(({ evaluation }) => read(evaluation)),
+  ];
+  return table(header, [
+    ...[...metrics].toSorted().map((metric) =>
+      row(metric, ({ metrics: found }) => {
+        const score = found[metric];
+        if (score === undefined) return '–';
+        const value = metric === 'valBpb' ? score.value.toFixed(3) : percent(score.value);
+        const error =
+          score.stderr === null
+            ? ''
+            : ` ± ${metric === 'valBpb' ? score.stderr.toFixed(3) : percent(score.stderr)}`;
+        return `${value}${error}`;
+      }),
+    ),
+    row('first token', ({ latency }) => `${latency.firstTokenMs.toFixed(0)} ms`),
+    row('tokens a second', ({ latency }) => latency.tokensPerSecond.toFixed(0)),
+    row('largest difference to PyTorch', ({ latency }) => latency.probeDifference.toExponential(1)),
+  ]);
+}
+
+/** Time inside stages, and the rest of the run. */
+export function stageTimes(status: LiveStatus): {
+  totalMs: number;
+  stagesMs: number;
+  betweenMs: number;
+} {
+  const totalMs = (status.endedAt ?? status.startedAt) - status.startedAt;
+  const intervals = status.stages
+    .flatMap(({ startedAt, endedAt }) =>
+      startedAt === null || endedAt === null ? [] : [[startedAt, endedAt] as const],
+    )
+    .toSorted(([a], [b]) => a - b);
+  let stagesMs = 0;
+  let reached = 0;
+  for (const [start, end] of intervals) {
+    stagesMs += Math.max(0, end - Math.max(start, reached));
+    reached = Math.max(reached, end);
+  }
+  return { totalMs, stagesMs, betweenMs: Math.max(0, totalMs - stagesMs) };
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
+}

@@ -1,0 +1,39 @@
+/** `temper run`: starts a pipeline and shows it; the run needs no one to watch it. */
+import { readPipelineFile } from '../pipeline-file.ts';
+import { homeFolder } from '../../infra/layout.ts';
+import { describeMachine } from '../../infra/machine.ts';
+import { clientOf, ensureUp, openContext, stdoutPaint } from './context.ts';
+import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
+import { endLines, evaluationTable } from './result.ts';
+import { sayInterrupted, watchRun } from './watch.ts';
+
+export interface RunOptions extends CommonOptions {
+  detach?: boolean;
+  name?: string;
+}
+
+export async function runCommand(file: string, options: RunOptions): Promise<number> {
+  const { pipeline, baseDir } = await readPipelineFile(file);
+  const context = await openContext();
+  if (context.stack !== null) await ensureUp(homeFolder(process.env), options);
+  const client = await clientOf(await openContext());
+  const { run, workflowId } = await client.startPipeline({
+    pipeline: { pipeline, baseDir },
+    machine: await describeMachine(),
+    run: options.name,
+  });
+  if (options.detach === true) {
+    if (options.json === true) printJson({ run, workflowId, state: 'running', watching: false });
+    say(options, `run ${run} has started.`);
+    say(options, `  watch it:  npx temper status ${run} --watch`);
+    say(options, `  cancel it: npx temper cancel ${run}`);
+    return ExitCode.ok;
+  }
+  say(options, `run ${run}   (Ctrl-C leaves it running; npx temper status ${run} --watch)`);
+  const { status, interrupted } = await watchRun(client, run, options);
+  if (interrupted || status === null) return sayInterrupted(run, options);
+  if (options.json === true) printJson(status);
+  for (const line of endLines(status, stdoutPaint())) say(options, line);
+  for (const line of evaluationTable(status.result?.evaluations ?? [])) say(options, `  ${line}`);
+  return status.state === 'finished' ? ExitCode.ok : ExitCode.failed;
+}

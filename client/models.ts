@@ -1,0 +1,177 @@
+/** Model versions as an operator sees them: which there are, what they can do, which one is served. */
+import {
+  WithStartWorkflowOperation,
+  WorkflowUpdateFailedError,
+  type Client,
+} from '@temporalio/client';
+import type { Deployment, ModelVersion } from '../config/manifests.ts';
+import { TaskQueue } from '../config/queues.ts';
+import { listDeployments } from '../registry/deployments.ts';
+import { getModel, listModels, listVersions, readAlias } from '../registry/models.ts';
+import type { Store } from '../registry/store.ts';
+import {
+  deployVersionUpdate,
+  workflowId,
+  type DeployOutcome,
+  type DeployRequest,
+} from '../workflows/messages.ts';
+import { ClientError, rootMessage } from './errors.ts';
+import { nearest } from './nearest.ts';
+
+export interface ModelSummary {
+  name: string;
+  /** Version that the alias champion points to. */
+  champion: number | null;
+  versions: number[];
+  endpoints: string[];
+}
+
+export interface ModelDetails {
+  version: ModelVersion;
+  champion: number | null;
+  deployments: Deployment[];
+}
+
+export interface Rollback {
+  model: string;
+  from: number;
+  to: number;
+  deployments: (DeployOutcome & { endpoint: string })[];
+}
+
+export interface Models {
+  list(): Promise<ModelSummary[]>;
+  /** `policy` means its champion, `policy@2` that version. */
+  show(reference: string): Promise<ModelDetails>;
+  /** Back to `to`, or to the champion before the present one, on every endpoint that serves the model. */
+  rollback(
+    model: string,
+    options: { to?: number | undefined; by: string; reason: string },
+  ): Promise<Rollback>;
+}
+
+/** Splits `name@version`. */
+export function parseModelReference(reference: string): { name: string; version: number | null } {
+  const match = /^([a-z][a-z0-9-]*)(?:@(\d{1,9}))?$/.exec(reference);
+  if (match === null) {
+    throw new ClientError(
+      'input',
+      `model: found ${JSON.stringify(reference)}, expected a name such as policy, or policy@2 for one version.`,
+    );
+  }
+  return { name: match[1]!, version: match[2] === undefined ? null : Number(match[2]) };
+}
+
+/** The version that was champion before the present one: lower, and the highest of those. */
+export function previousChampion(moves: readonly { version: number }[]): number | null {
+  const current = moves.at(-1)?.version;
+  if (current === undefined) return null;
+  const lower = moves.map((move) => move.version).filter((version) => version < current);
+  return lower.length === 0 ? null : Math.max(...lower);
+}
+
+/** The models part of the client; the registry answers, and the deployment's workflow moves. */
+export function openModels(client: Client, store: () => Store): Models {
+  const unknownModel = async (name: string) => {
+    const names = await listModels(store());
+    const near = nearest(name, names);
+    const known = names.length === 0 ? 'none yet' : names.join(', ');
+    const hint = near === null ? '' : ` Did you mean ${near}?`;
+    return new ClientError(
+      'input',
+      `model: found "${name}", expected one that is registered (${known}).${hint}`,
+    );
+  };
+  const champion = async (name: string) =>
+    (await readAlias(store(), name, 'champion'))?.version ?? null;
+  const versionNumbers = async (name: string) =>
+    (await listVersions(store(), name)).map(({ version }) => version);
+  const deploymentsOf = async (name: string) =>
+    (await listDeployments(store())).filter((deployment) => deployment.model === name);
+
+  return {
+    async list() {
+      const names = await listModels(store());
+      return Promise.all(
+        names.map(async (name) => ({
+          name,
+          champion: await champion(name),
+          versions: await versionNumbers(name),
+          endpoints: (await deploymentsOf(name)).map((deployment) => deployment.endpoint),
+        })),
+      );
+    },
+
+    async show(reference) {
+      const { name, version } = parseModelReference(reference);
+      const versions = await versionNumbers(name);
+      if (versions.length === 0) throw await unknownModel(name);
+      const current = await champion(name);
+      const wanted = version ?? current ?? versions.at(-1)!;
+      const found = await getModel(store(), name, wanted);
+      if (found === null) {
+        throw new ClientError(
+          'input',
+          `${name}: found no version ${wanted}, expected ${versions.join(', ')}.`,
+        );
+      }
+      return { version: found, champion: current, deployments: await deploymentsOf(name) };
+    },
+
+    async rollback(model, { to, by, reason }) {
+      const alias = await readAlias(store(), model, 'champion');
+      if (alias === null) throw await unknownModel(model);
+      const from = alias.version;
+      const target = to ?? previousChampion(alias.moves);
+      if (target === null) {
+        throw new ClientError(
+          'input',
+          `${model}@${from} is the first version that was deployed: there is none to go back to. ` +
+            `Name one with --to; npx temper models show ${model} lists them.`,
+        );
+      }
+      if (target === from) {
+        throw new ClientError('input', `${model}@${from} is already the champion: nothing moved.`);
+      }
+      if ((await getModel(store(), model, target)) === null) {
+        const versions = await versionNumbers(model);
+        throw new ClientError(
+          'input',
+          `${model}: found no version ${target}, expected ${versions.join(', ')}.`,
+        );
+      }
+      const endpoints = (await deploymentsOf(model)).map((deployment) => deployment.endpoint);
+      if (endpoints.length === 0) {
+        throw new ClientError('input', `${model} is served by no endpoint: nothing to roll back.`);
+      }
+      const deployments: Rollback['deployments'] = [];
+      for (const endpoint of endpoints) {
+        const request = { model, version: target, by, reason };
+        deployments.push({ endpoint, ...(await deployVersion(client, endpoint, request)) });
+      }
+      return { model, from, to: target, deployments };
+    },
+  };
+}
+
+async function deployVersion(
+  client: Client,
+  endpoint: string,
+  request: DeployRequest,
+): Promise<DeployOutcome> {
+  try {
+    return await client.workflow.executeUpdateWithStart(deployVersionUpdate, {
+      args: [request],
+      startWorkflowOperation: new WithStartWorkflowOperation('deploymentWorkflow', {
+        workflowId: workflowId.deployment(endpoint),
+        taskQueue: TaskQueue.control,
+        args: [{ endpoint }],
+        workflowIdConflictPolicy: 'USE_EXISTING',
+        staticSummary: `endpoint ${endpoint}: what it serves, and every change of it`,
+      }),
+    });
+  } catch (error) {
+    if (!(error instanceof WorkflowUpdateFailedError)) throw error;
+    throw new ClientError('failed', `${endpoint}: ${rootMessage(error)}`, error);
+  }
+}

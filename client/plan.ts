@@ -1,0 +1,139 @@
+/**
+ * The plan before the spend: the recipe that a run would freeze, from the statistics of the corpus
+ * when it was preprocessed before, else from an estimate by the sizes of its files.
+ */
+import { readdir, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { corpusManifestSchema } from '../config/manifests.ts';
+import type { Pipeline, Source } from '../config/pipeline.ts';
+import type { Machine, Recipe } from '../config/recipe.ts';
+import { planRecipe } from '../recipes/plan.ts';
+import { chooseVocabSize } from '../recipes/vocabulary.ts';
+import { readRecord } from '../registry/json.ts';
+import type { Store } from '../registry/store.ts';
+import { ClientError } from './errors.ts';
+
+export interface CorpusFigures {
+  /** In words, for people: where the figures come from. */
+  origin: string;
+  estimated: boolean;
+  numDocuments: number;
+  numTokens: number;
+  bytes: number;
+  vocabSize: number;
+  numChats: number;
+  numPreferences: number;
+}
+
+export interface Plan {
+  corpus: CorpusFigures;
+  recipe: Recipe;
+}
+
+export interface PlanRequest {
+  pipeline: Pipeline;
+  baseDir: string;
+  /** Folder that holds node_modules, for sources that are packages. */
+  projectDir: string;
+  machine: Machine;
+  /** null: no registry to ask. */
+  store: Store | null;
+}
+
+/** Plans a pipeline without starting anything. */
+export async function planPipeline(request: PlanRequest): Promise<Plan> {
+  const { pipeline, machine } = request;
+  const known = request.store === null ? null : await knownCorpus(request.store, pipeline.name);
+  const corpus = known ?? (await estimateCorpus(request));
+  const recipe = planRecipe({
+    statistics: { numTokens: corpus.numTokens, bytes: corpus.bytes },
+    goal: pipeline.goal,
+    budgetMs: pipeline.budget.time,
+    machine,
+    seed: pipeline.seed,
+    vocabSize: corpus.vocabSize,
+    numChats: corpus.numChats,
+    numPreferences: corpus.numPreferences,
+  });
+  return { corpus, recipe };
+}
+
+/** The figures of the newest corpus that was made from a dataset of this name; null when there is none. */
+async function knownCorpus(store: Store, name: string): Promise<CorpusFigures | null> {
+  const keys: { key: string; at: number }[] = [];
+  for await (const { key, lastModified } of store.list('stages/preprocess/')) {
+    keys.push({ key, at: lastModified.getTime() });
+  }
+  for (const { key } of keys.toSorted((a, b) => b.at - a.at)) {
+    const manifest = (await readRecord(store, key, corpusManifestSchema))?.value;
+    if (manifest === undefined || manifest.dataset.name !== name) continue;
+    const { statistics, instructions, dataset } = manifest;
+    return {
+      origin: `measured when dataset ${dataset.name} version ${dataset.version} was preprocessed`,
+      estimated: false,
+      numDocuments: statistics.kept,
+      numTokens: statistics.numTokens,
+      bytes: statistics.bytes,
+      vocabSize: manifest.vocabSize,
+      numChats: instructions?.numTrain ?? 0,
+      numPreferences: instructions?.numPreferences ?? 0,
+    };
+  }
+  return null;
+}
+
+async function estimateCorpus({ pipeline, ...from }: PlanRequest): Promise<CorpusFigures> {
+  let numFiles = 0;
+  let bytes = 0;
+  for (const source of pipeline.data.sources) {
+    for (const size of await fileSizes(source, from)) {
+      numFiles += 1;
+      bytes += size;
+    }
+  }
+  if (bytes === 0) {
+    throw new ClientError(
+      'input',
+      'data.sources: found no file with text in it. Nothing was started.',
+    );
+  }
+  const vocabSize = chooseVocabSize(bytes);
+  // Byte pairs of this size of vocabulary cover about so many bytes of running text.
+  const bytesPerToken = 0.36 * Math.log2(vocabSize);
+  const phrasings = pipeline.questions.reduce((sum, group) => sum + group.ask.length, 0);
+  return {
+    origin: `an estimate from the sizes of ${numFiles} files; a run plans again from what it counts`,
+    estimated: true,
+    numDocuments: numFiles,
+    numTokens: Math.max(1, Math.round(bytes / bytesPerToken)),
+    bytes,
+    vocabSize,
+    numChats: phrasings * numFiles,
+    numPreferences: pipeline.questions.length * numFiles,
+  };
+}
+
+async function fileSizes(
+  source: Source,
+  { baseDir, projectDir }: { baseDir: string; projectDir: string },
+): Promise<number[]> {
+  const place =
+    'path' in source
+      ? path.resolve(baseDir, source.path)
+      : path.join(projectDir, 'node_modules', source.package);
+  const state = await stat(place).catch(() => null);
+  if (state === null) {
+    const name = 'path' in source ? source.path : source.package;
+    throw new ClientError(
+      'input',
+      `data.sources: found nothing at ${name}, expected text. Nothing was started.`,
+    );
+  }
+  if (state.isFile()) return [state.size];
+  const entries = await readdir(place, { withFileTypes: true, recursive: true });
+  const files = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.relative(place, path.join(entry.parentPath, entry.name)))
+    .filter((file) => path.matchesGlob(file, source.include) && !/(^|\/)\./.test(file));
+  return Promise.all(files.map(async (file) => (await stat(path.join(place, file))).size));
+}

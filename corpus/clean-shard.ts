@@ -1,0 +1,102 @@
+/** Everything that is done to one shard on its own: clean, redact, judge, fingerprint. CPU-bound, so it runs in a worker thread. */
+import type { Document, DroppedDocument } from '../config/manifests.ts';
+import { scriptShares } from './characters.ts';
+import { cleanText } from './clean.ts';
+import { bandsOf, numBands } from './minhash.ts';
+import { digestOf } from './order.ts';
+import { qualityRefusal } from './quality.ts';
+import { redact } from './redact.ts';
+import { wordsOf } from './words.ts';
+
+export interface CleanOptions {
+  personalData: 'redact' | 'keep';
+  quality: boolean;
+}
+
+export interface ShardStatistics {
+  kept: number;
+  bytes: number;
+  characters: number;
+  redacted: Record<string, number>;
+  /** Kept documents by main script. */
+  scripts: Record<string, number>;
+}
+
+export interface CleanedShard {
+  documents: Document[];
+  /** SHA-256 of each kept document's text. */
+  contents: string[];
+  /** The bands of all kept documents, one after the other. */
+  bands: Uint32Array;
+  dropped: DroppedDocument[];
+  /** Of each kept document, for counting again after duplicates are gone. */
+  sizes: DocumentSize[];
+  redacted: Record<string, number>;
+}
+
+export interface DocumentSize {
+  bytes: number;
+  characters: number;
+  script: string;
+}
+
+/** Cleans documents one by one; `onDocument` hears of each, so that the caller can tell progress. */
+export function cleanShard(
+  raw: readonly Document[],
+  options: CleanOptions,
+  onDocument: (numDocuments: number) => void = () => {},
+): CleanedShard {
+  const documents: Document[] = [];
+  const contents: string[] = [];
+  const dropped: DroppedDocument[] = [];
+  const sizes: DocumentSize[] = [];
+  const redacted: Record<string, number> = {};
+  const bands = new Uint32Array(raw.length * numBands * 2);
+  const purge = (text: string): string => {
+    const clean = cleanText(text);
+    if (options.personalData === 'keep') return clean;
+    const result = redact(clean);
+    for (const [kind, count] of Object.entries(result.counts))
+      if (count > 0) redacted[kind] = (redacted[kind] ?? 0) + count;
+    return result.text;
+  };
+  for (const [index, document] of raw.entries()) {
+    const { id, source } = document;
+    const text = purge(document.text);
+    const { main: script, letters } = scriptShares(text);
+    const words = wordsOf(text);
+    const refusal =
+      text === '' || (letters === 0 && words.hashes.length === 0)
+        ? { reason: 'empty', detail: 'found no letter or digit after cleaning' }
+        : options.quality
+          ? qualityRefusal(text, script, words)
+          : null;
+    if (refusal !== null) {
+      dropped.push({ id, source, ...refusal });
+    } else {
+      const metadata = Object.fromEntries(
+        Object.entries(document.metadata).map(([field, value]) => [
+          field,
+          typeof value === 'string' ? purge(value) : value,
+        ]),
+      );
+      bands.set(bandsOf(text, script, words), documents.length * numBands * 2);
+      documents.push({ id, source, text, metadata });
+      contents.push(digestOf(text));
+      sizes.push({ bytes: Buffer.byteLength(text), characters: numCharacters(text), script });
+    }
+    onDocument(index + 1);
+  }
+  const used = bands.slice(0, documents.length * numBands * 2);
+  return { documents, contents, bands: used, dropped, sizes, redacted };
+}
+
+/** Code points, so that one emoji or rare Han character counts once. */
+function numCharacters(text: string): number {
+  let count = text.length;
+  for (let index = 0; index < text.length; index += 1) {
+    const unit = text.charCodeAt(index);
+    if (unit >= 0xdc00 && unit <= 0xdfff) count -= 1;
+  }
+  return count;
+}

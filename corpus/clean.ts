@@ -1,0 +1,30 @@
+/** One form for each text: Unicode, white space and line ends, so that equal texts are equal bytes. Cleaning twice changes nothing. */
+
+const fullWidth = /[\uFF10-\uFF19\uFF21-\uFF3A\uFF41-\uFF5A]/g;
+// Controls, invisible and direction marks, byte-order marks; tab and line feed stay, and so do the joiners that scripts need.
+const invisible =
+  // oxlint-disable-next-line no-control-regex
+  /[\u0000-\u0008\u000E-\u001F\u007F-\u0084\u0086-\u009F\u00AD\u200B\u200E\u200F\u202A-\u202E\u2060-\u2064\u2066-\u2069\uFEFF\uFFF9-\uFFFB]/g;
+const lineEnds = /\r\n?|[\u000B\u000C\u0085\u2028\u2029]/g;
+// oxlint-disable-next-line no-control-regex
+const beyondAscii = /[^\u0000-\u007F]/;
+
+/** Cleans a text. Full-width letters and digits become plain ones; punctuation stays as it was written. */
+export function cleanText(raw: string): string {
+  let text = raw.toWellFormed();
+  if (beyondAscii.test(text)) {
+    text = text.replaceAll(fullWidth, (character) =>
+      String.fromCharCode(character.charCodeAt(0) - 0xfee0),
+    );
+  }
+  text = text.replaceAll(lineEnds, '\n').replaceAll(invisible, '').normalize('NFC');
+  return (
+    text
+      // The tokenizer's own control words must not be spelled by a document.
+      .replaceAll(/<\|(\w+)\|>/g, '<| $1 |>')
+      .replaceAll(/[^\S\n]+/g, ' ')
+      .replaceAll(/ ?\n ?/g, '\n')
+      .replaceAll(/\n{3,}/g, '\n\n')
+      .trim()
+  );
+}

@@ -1,0 +1,74 @@
+/** Which documents say what another already says. The answer depends on the documents alone, not on their order or shards. */
+import { numBands } from './minhash.ts';
+import { byCodeUnits } from './order.ts';
+
+/** What dedup needs to know of one document. */
+export interface Fingerprint {
+  id: string;
+  source: string;
+  /** SHA-256 of the clean text. */
+  content: string;
+  /** See `bandsOf`. */
+  bands: Uint32Array;
+}
+
+export interface Duplicate {
+  index: number;
+  reason: 'duplicate_exact' | 'duplicate_near';
+  /** Id of the document that is kept. */
+  survivor: string;
+}
+
+/** The duplicates, by index into the list. Of each group, the document with the smallest content hash is kept. */
+export function findDuplicates(documents: readonly Fingerprint[]): Duplicate[] {
+  const rank = Array.from(documents.keys()).toSorted((a, b) => {
+    const [one, other] = [documents[a]!, documents[b]!];
+    return (
+      byCodeUnits(one.content, other.content) ||
+      byCodeUnits(one.id, other.id) ||
+      byCodeUnits(one.source, other.source)
+    );
+  });
+  // Documents by rank: the smallest number of a group is its survivor, so a root is always right.
+  const parent = Uint32Array.from(rank.keys());
+  const root = (node: number): number => {
+    let at = node;
+    while (parent[at] !== at) {
+      parent[at] = parent[parent[at]!]!;
+      at = parent[at]!;
+    }
+    return at;
+  };
+  const join = (a: number, b: number): void => {
+    const [one, other] = [root(a), root(b)];
+    if (one !== other) parent[Math.max(one, other)] = Math.min(one, other);
+  };
+
+  const exact = new Uint8Array(rank.length);
+  for (let at = 1; at < rank.length; at += 1) {
+    if (documents[rank[at]!]!.content === documents[rank[at - 1]!]!.content) {
+      exact[at] = 1;
+      join(at, at - 1);
+    }
+  }
+  for (let band = 0; band < numBands; band += 1) {
+    const first = new Map<number, number>();
+    for (const [at, index] of rank.entries()) {
+      if (exact[at] === 1) continue;
+      const { bands } = documents[index]!;
+      // 53 of the 64 bits: what a number holds exactly.
+      const key = bands[band * 2]! * 2 ** 21 + (bands[band * 2 + 1]! >>> 11);
+      const met = first.get(key);
+      if (met === undefined) first.set(key, at);
+      else join(met, at);
+    }
+  }
+  const duplicates: Duplicate[] = [];
+  for (const [at, index] of rank.entries()) {
+    const kept = root(at);
+    if (kept === at) continue;
+    const reason = exact[at] === 1 ? 'duplicate_exact' : 'duplicate_near';
+    duplicates.push({ index, reason, survivor: documents[rank[kept]!]!.id });
+  }
+  return duplicates.toSorted((a, b) => a.index - b.index);
+}

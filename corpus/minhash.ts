@@ -1,0 +1,57 @@
+/**
+ * MinHash signatures and their bands: texts that share most of their five-grams share a band, so near
+ * duplicates meet without comparing every pair. 14 bands of 8 find a similarity of 0.8 in 92 of 100 cases
+ * and one of 0.5 in 5 (1 - (1 - s^8)^14).
+ */
+import { unspaced, type Script } from './characters.ts';
+import { lettersOf, mixed, type Words } from './words.ts';
+
+export const numBands = 14;
+export const rowsPerBand = 8;
+const numHashes = numBands * rowsPerBand;
+const shingleLength = 5;
+
+const { masks, factors } = permutations(0x7e3b_a11d);
+
+/** One 64-bit hash a band, as pairs of 32 bits: high, low. */
+export function bandsOf(text: string, script: Script, words: Words): Uint32Array {
+  const units = unspaced.has(script) ? lettersOf(text) : words.hashes;
+  const least = new Int32Array(numHashes).fill(0x7fffffff);
+  const numShingles = Math.max(1, units.length - shingleLength + 1);
+  for (let start = 0; start < numShingles; start += 1) {
+    const end = Math.min(units.length, start + shingleLength);
+    let shingle = 0;
+    for (let index = start; index < end; index += 1)
+      shingle = (Math.imul(shingle, 0x9e3779b1) + units[index]!) | 0;
+    shingle = mixed(shingle);
+    for (let index = 0; index < numHashes; index += 1) {
+      const hash = Math.imul(shingle ^ masks[index]!, factors[index]!);
+      const spread = hash ^ (hash >>> 15);
+      if (spread < least[index]!) least[index] = spread;
+    }
+  }
+  const bands = new Uint32Array(numBands * 2);
+  for (let band = 0; band < numBands; band += 1) {
+    let high = 0x243f6a88;
+    let low = 0x13198a2e;
+    for (let row = 0; row < rowsPerBand; row += 1) {
+      const value = least[band * rowsPerBand + row]!;
+      high = mixed(Math.imul(high, 31) ^ value);
+      low = mixed(Math.imul(low, 37) + value);
+    }
+    bands[band * 2] = high;
+    bands[band * 2 + 1] = low;
+  }
+  return bands;
+}
+
+/** As many different permutations of the 32-bit numbers as a signature has hashes, always the same ones. */
+function permutations(seed: number): { masks: Int32Array; factors: Int32Array } {
+  const masks = new Int32Array(numHashes);
+  const factors = new Int32Array(numHashes);
+  for (let index = 0; index < numHashes; index += 1) {
+    masks[index] = mixed(seed + 2 * index + 1);
+    factors[index] = mixed(seed ^ Math.imul(index + 1, 0x9e3779b1)) | 1;
+  }
+  return { masks, factors };
+}

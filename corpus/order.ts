@@ -1,0 +1,31 @@
+/** Order that is the same on every machine: by code units, or by a seeded hash, never by locale. */
+import { createHash } from 'node:crypto';
+
+/** Compares by UTF-16 code units. */
+export function byCodeUnits(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** SHA-256 of the parts, as hex; a part can never run into the next one. */
+export function digestOf(...parts: string[]): string {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(`${part.length}:`).update(part, 'utf8');
+  return hash.digest('hex');
+}
+
+/** A number in [0, 1) that depends on nothing but the salt and the key. */
+export function hashShare(salt: string, key: string): number {
+  return Number.parseInt(digestOf(salt, key).slice(0, 12), 16) / 2 ** 48;
+}
+
+/** The items by the salted hash of their keys: a shuffle that anybody can repeat. Keys must differ. */
+export function shuffled<Item>(
+  items: readonly Item[],
+  salt: string,
+  keyOf: (item: Item) => string,
+): Item[] {
+  return items
+    .map((item) => ({ item, rank: digestOf(salt, keyOf(item)) }))
+    .toSorted((a, b) => byCodeUnits(a.rank, b.rank))
+    .map(({ item }) => item);
+}

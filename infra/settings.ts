@@ -1,0 +1,211 @@
+/** What a stack is made of before it runs: its ports, its bucket and its secrets, made once and then kept in its home. */
+import { randomBytes } from 'node:crypto';
+import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { z } from 'zod';
+import { type Environment } from '../config/environment.ts';
+import { defaultHome, type Layout, layoutOf, python } from './layout.ts';
+import { findFreeBlock, isPortFree } from './ports.ts';
+import { isSupervisorRunning } from './supervisor.ts';
+
+const port = z.number().int().min(1).max(65535);
+
+const portsSchema = z.strictObject({
+  temporal: port,
+  temporalUi: port,
+  s3: port,
+  serving: port,
+  temporalHttp: port,
+  temporalMetrics: port,
+  s3Grpc: port,
+  s3Master: port,
+  s3MasterGrpc: port,
+  s3Volume: port,
+  s3VolumeGrpc: port,
+  s3Filer: port,
+  s3FilerGrpc: port,
+  s3Admin: port,
+  s3AdminGrpc: port,
+});
+export type Ports = z.infer<typeof portsSchema>;
+const portNames = Object.keys(portsSchema.shape) as (keyof Ports)[];
+
+const stackFileSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  bucket: z.string().min(3),
+  portBase: port.nullable().describe('null: the usual ports'),
+  ports: portsSchema,
+});
+
+const secretsSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  s3AccessKeyId: z.string(),
+  s3SecretAccessKey: z.string(),
+  apiKey: z.string(),
+});
+
+/** A local stack: where it is, where it listens, what opens it. */
+export interface Stack {
+  layout: Layout;
+  bucket: string;
+  portBase: number | null;
+  ports: Ports;
+  secrets: z.infer<typeof secretsSchema>;
+}
+
+export interface StackOptions {
+  /** Bucket of this stack; kept once it is named. */
+  bucket?: string;
+  /** First of a row of ports; `TEMPER_PORT_BASE` says the same. */
+  portBase?: number;
+}
+
+/** The ports that people know, for the machine's own stack; what only SeaweedFS itself uses lies apart. */
+const usualPorts = { temporal: 7233, temporalUi: 8233, s3: 8333, serving: 8080 } as const;
+const usualInnerBase = 18_330;
+
+/** Reads or makes `stack.json` and `secrets.json`: another home than the machine's own gets free ports. */
+export async function resolveStack(home: string, options: StackOptions = {}): Promise<Stack> {
+  const layout = layoutOf(home);
+  const secrets = resolveSecrets(layout);
+  const wantedBase = options.portBase ?? portBaseOf(process.env);
+  const kept = readStackFile(layout);
+  const mayMove = kept === null || !(await isSupervisorRunning(layout));
+  const bucket = options.bucket ?? kept?.bucket ?? 'temper';
+  const stay = kept !== null && (!mayMove || wantedBase === null || wantedBase === kept.portBase);
+  const { portBase, ports } = stay ? kept : await choosePorts(layout, wantedBase);
+  if (!stay || bucket !== kept.bucket) {
+    const file = { schemaVersion: 1, bucket, portBase, ports };
+    writeWhole(layout.stackFile, `${JSON.stringify(file, null, 2)}\n`, { replace: true });
+  }
+  return { layout, bucket, portBase, ports, secrets };
+}
+
+/** Moves the ports that nobody outside needs to know when other programs hold them. */
+export async function moveInnerPorts(stack: Stack): Promise<Stack> {
+  const inner = portNames.filter((name) => !(name in usualPorts));
+  const free = await Promise.all(inner.map((name) => isPortFree(stack.ports[name])));
+  if (free.every(Boolean)) return stack;
+  const base = await findFreeBlock(inner.length);
+  const moved = Object.fromEntries(inner.map((name, index) => [name, base + index]));
+  const { bucket, portBase } = stack;
+  const ports = portsSchema.parse({ ...stack.ports, ...moved });
+  const file = { schemaVersion: 1, bucket, portBase, ports };
+  writeWhole(stack.layout.stackFile, `${JSON.stringify(file, null, 2)}\n`, { replace: true });
+  return { ...stack, ports };
+}
+
+/** The environment of every process of a stack, and of a client that works on it. */
+export function stackEnvironment(stack: Stack): Record<string, string> {
+  const known: Partial<Record<keyof Environment, string>> = {
+    TEMPER_HOME: stack.layout.home,
+    TEMPER_HOST: 'local',
+    TEMPER_PYTHON: python,
+    TEMPER_S3_ENDPOINT: `http://127.0.0.1:${stack.ports.s3}`,
+    TEMPER_S3_REGION: 'us-east-1',
+    TEMPER_S3_BUCKET: stack.bucket,
+    AWS_ACCESS_KEY_ID: stack.secrets.s3AccessKeyId,
+    AWS_SECRET_ACCESS_KEY: stack.secrets.s3SecretAccessKey,
+    TEMPER_API_KEY_FILE: stack.layout.apiKeyFile,
+    TEMPER_SERVING_PORT: String(stack.ports.serving),
+  };
+  return {
+    ...known,
+    TEMPORAL_ADDRESS: `127.0.0.1:${stack.ports.temporal}`,
+    TEMPORAL_NAMESPACE: 'default',
+  };
+}
+
+async function choosePorts(
+  layout: Layout,
+  base: number | null,
+): Promise<{ portBase: number | null; ports: Ports }> {
+  if (base === null && layout.home === defaultHome) {
+    const inner = portNames.map((name, index) => [name, usualInnerBase + index]);
+    return {
+      portBase: null,
+      ports: portsSchema.parse({ ...Object.fromEntries(inner), ...usualPorts }),
+    };
+  }
+  const first = base ?? (await findFreeBlock(portNames.length));
+  const ports = Object.fromEntries(portNames.map((name, index) => [name, first + index]));
+  return { portBase: first, ports: portsSchema.parse(ports) };
+}
+
+function portBaseOf(env: Record<string, string | undefined>): number | null {
+  const text = env['TEMPER_PORT_BASE'];
+  if (text === undefined || text === '') return null;
+  const base = Number(text);
+  const highest = 65_535 - portNames.length;
+  if (Number.isInteger(base) && base >= 1024 && base <= highest) return base;
+  throw new Error(
+    `TEMPER_PORT_BASE: found "${text}", expected a whole number from 1024 to ${highest}: the first of ${portNames.length} free ports in a row.`,
+  );
+}
+
+function readStackFile(layout: Layout): z.infer<typeof stackFileSchema> | null {
+  const text = readIfThere(layout.stackFile);
+  if (text === null) return null;
+  const parsed = stackFileSchema.safeParse(parseJson(text));
+  if (parsed.success) return parsed.data;
+  const fault = parsed.error.issues[0];
+  throw new Error(
+    `${layout.stackFile}: ${fault?.path.join('.') || 'content'}: ${fault?.message}. Delete this file: ports are then chosen again and no data is lost.`,
+  );
+}
+
+function resolveSecrets(layout: Layout): z.infer<typeof secretsSchema> {
+  if (readIfThere(layout.secretsFile) === null) {
+    const fresh = {
+      schemaVersion: 1,
+      s3AccessKeyId: randomBytes(10).toString('hex').toUpperCase(),
+      s3SecretAccessKey: randomBytes(30).toString('base64url'),
+      apiKey: `temper-${randomBytes(24).toString('base64url')}`,
+    };
+    writeWhole(layout.secretsFile, `${JSON.stringify(fresh, null, 2)}\n`, { replace: false });
+  }
+  const parsed = secretsSchema.safeParse(parseJson(readFileSync(layout.secretsFile, 'utf8')));
+  if (!parsed.success) {
+    throw new Error(
+      `${layout.secretsFile}: found a file that is not whole, expected keys. Delete it while the stack is down: new keys are made, and the data stay.`,
+    );
+  }
+  if (readIfThere(layout.apiKeyFile) === null) {
+    writeWhole(layout.apiKeyFile, `${parsed.data.apiKey}\n`, { replace: false });
+  }
+  return parsed.data;
+}
+
+/** The file appears whole, readable by its owner alone; without `replace` the first writer wins. */
+function writeWhole(file: string, text: string, { replace }: { replace: boolean }): void {
+  const part = path.join(path.dirname(file), `.${path.basename(file)}.${process.pid}.part`);
+  writeFileSync(part, text, { mode: 0o600, flush: true });
+  if (replace) {
+    renameSync(part, file);
+    return;
+  }
+  try {
+    linkSync(part, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  } finally {
+    rmSync(part, { force: true });
+  }
+}
+
+function readIfThere(file: string): string | null {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

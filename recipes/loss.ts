@@ -1,0 +1,31 @@
+/** Expected loss of pretraining, by a scaling law whose constants were fitted to runs of this trainer. */
+
+/**
+ * The form is that of Hoffmann et al. 2022: irreducible loss, a term for the size and a term for the
+ * data, with their exponents. The factors are smaller than theirs, for the optimizer is Muon and the
+ * vocabulary small: fitted to the runs listed in docs/log.md, in nats a byte of English text.
+ */
+const fitted = { irreducible: 0.36, size: 38, data: 25.4, sizeExponent: 0.34, dataExponent: 0.28 };
+
+/**
+ * Tokens that repeat are worth less: after R repetitions of U unique tokens they count as
+ * U + U·R*·(1 − e^(−R/R*)), with R* = 15.4 (Muennighoff et al. 2023).
+ */
+export function effectiveTokens(trainedTokens: number, uniqueTokens: number): number {
+  if (trainedTokens <= uniqueTokens) return trainedTokens;
+  const halfLife = 15.4;
+  const repetitions = trainedTokens / uniqueTokens - 1;
+  return uniqueTokens * (1 + halfLife * (1 - Math.exp(-repetitions / halfLife)));
+}
+
+/** Expected loss in bits a byte, for a model of so many parameters after so many tokens. */
+export function expectedBitsPerByte(
+  numParameters: number,
+  trainedTokens: number,
+  uniqueTokens: number,
+): number {
+  const { irreducible, size, data, sizeExponent, dataExponent } = fitted;
+  const tokens = effectiveTokens(trainedTokens, uniqueTokens);
+  const nats = irreducible + size / numParameters ** sizeExponent + data / tokens ** dataExponent;
+  return nats / Math.LN2;
+}

@@ -1,0 +1,267 @@
+/**
+ * The planner: from the statistics of a corpus, the goal, the budget and the machine to a recipe, with
+ * a reason for each choice. Pure: the same inputs give the same recipe, on any day and any host.
+ */
+import type {
+  DpoRecipe,
+  Machine,
+  PretrainRecipe,
+  Reason,
+  Recipe,
+  SftRecipe,
+} from '../config/recipe.ts';
+import type { GateMetric } from '../config/pipeline.ts';
+import { expectedBitsPerByte } from './loss.ts';
+import { countParameters, ladder, trainingFlopsPerToken, trainingMemoryBytes } from './shapes.ts';
+import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
+
+export interface PlanInputs {
+  statistics: { numTokens: number; bytes: number };
+  goal: 'base' | 'assistant';
+  /** Training time of all phases. */
+  budgetMs: number;
+  machine: Machine;
+  seed: number;
+  vocabSize: number;
+  numChats: number;
+  numPreferences: number;
+}
+
+/** How a model of an earlier round missed its gates. */
+export interface MissedGate {
+  metric: GateMetric;
+  value: number | null;
+}
+
+/** What a later round changes: more of the phase that fell short, at another rate. */
+interface Turn {
+  round: number;
+  pretrain: { time: number; rate: number };
+  tune: { time: number; rate: number };
+}
+const firstTurn: Turn = { round: 0, pretrain: { time: 1, rate: 1 }, tune: { time: 1, rate: 1 } };
+
+const chatTokens = 32;
+const saveEveryMs = 10_000;
+const maxEpochs = 16;
+
+export function planRecipe(inputs: PlanInputs): Recipe {
+  return plan(inputs, firstTurn);
+}
+
+/** Another recipe for the next round: the phase that missed its gate trains half as long again, at a lower rate. */
+export function replanRecipe(inputs: PlanInputs, previous: Recipe, missed: MissedGate[]): Recipe {
+  const round = previous.round + 1;
+  const more = { time: 1.5 ** round, rate: 0.7 ** round };
+  const base = missed.some(({ metric }) => metric === 'valBpb');
+  const recipe = plan(inputs, {
+    round,
+    pretrain: base ? more : firstTurn.pretrain,
+    tune: base ? firstTurn.tune : more,
+  });
+  // What passed its gates stays as it was, so that its model is reused.
+  return base ? recipe : { ...recipe, model: previous.model, pretrain: previous.pretrain };
+}
+
+function plan(inputs: PlanInputs, turn: Turn): Recipe {
+  const { machine, statistics, seed, vocabSize } = inputs;
+  const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
+  const speed = trainingSpeed(machine);
+  const tunes = inputs.goal === 'assistant' && inputs.numChats > 0 && inputs.numPreferences > 0;
+  const share = tunes ? { pretrain: 0.66, sft: 0.25, dpo: 0.09 } : { pretrain: 1, sft: 0, dpo: 0 };
+  const startMs = trainerStartMs * (tunes ? 3 : 1);
+  const trainMs = Math.max(inputs.budgetMs * 0.2, inputs.budgetMs - startMs);
+  const pretrainMs = trainMs * share.pretrain * turn.pretrain.time;
+
+  const contextLength = 256;
+  const batchSize = 16;
+  const candidates = ladder(vocabSize, contextLength)
+    .filter((shape) => trainingMemoryBytes(shape, batchSize) < machine.memoryBytes / 2)
+    .map((shape) => {
+      const flops = trainingFlopsPerToken(shape);
+      const affordable = ((pretrainMs / 1000) * speed) / flops;
+      const numTokens = Math.min(affordable, statistics.numTokens * maxEpochs);
+      const numParameters = countParameters(shape);
+      const bpb = expectedBitsPerByte(numParameters, numTokens, statistics.numTokens);
+      return { shape, flops, numTokens, numParameters, bpb };
+    });
+  const chosen = candidates.reduce((best, next) => (next.bpb < best.bpb ? next : best));
+  const { shape, numParameters, bpb } = chosen;
+  const tokensPerStep = batchSize * contextLength;
+  const numSteps = Math.max(20, Math.floor(chosen.numTokens / tokensPerStep));
+  const stepMs = ((tokensPerStep * chosen.flops) / speed) * 1000;
+
+  const common = {
+    seed,
+    weightDecay: 0,
+    gradClip: 1,
+    precision: bestPrecision(machine),
+    worldSize: 1,
+    threads: Math.min(machine.cores, 8),
+    unwatchedExitS: 600,
+  };
+  const pretrain: PretrainRecipe = {
+    phase: 'pretrain',
+    ...common,
+    numSteps,
+    batchSize,
+    contextLength,
+    optimizer: 'muon',
+    learningRate: 0.02 * turn.pretrain.rate,
+    adamLearningRate: 0.003 * turn.pretrain.rate,
+    warmupSteps: Math.min(20, Math.ceil(numSteps / 10)),
+    decaySteps: Math.floor(numSteps / 2),
+    saveEverySteps: every(saveEveryMs, stepMs, numSteps),
+    evalEverySteps: Math.max(10, Math.ceil(numSteps / 4)),
+  };
+
+  const chatBatch = 32;
+  const chatStepMs = ((chatBatch * chatTokens * chosen.flops) / speed) * 1000 + 25;
+  const tune = (timeShare: number, rows: number, epochs: number) => {
+    const affordable = (trainMs * timeShare * turn.tune.time) / chatStepMs;
+    return Math.max(
+      10,
+      Math.floor(Math.min(affordable, (rows * epochs * turn.tune.time) / chatBatch)),
+    );
+  };
+  let sft: SftRecipe | null = null;
+  let dpo: DpoRecipe | null = null;
+  if (tunes) {
+    const sftSteps = tune(share.sft, inputs.numChats, 30);
+    const dpoSteps = tune(share.dpo / 3, inputs.numPreferences, 2);
+    const chat = { ...common, batchSize: chatBatch, contextLength: 128, warmupSteps: 10 };
+    sft = {
+      phase: 'sft',
+      ...chat,
+      numSteps: sftSteps,
+      learningRate: 1e-3 * turn.tune.rate,
+      decaySteps: Math.floor(sftSteps * 0.7),
+      saveEverySteps: every(saveEveryMs, chatStepMs, sftSteps),
+    };
+    dpo = {
+      phase: 'dpo',
+      ...chat,
+      numSteps: dpoSteps,
+      learningRate: 5e-5 * turn.tune.rate,
+      decaySteps: Math.floor(dpoSteps / 2),
+      saveEverySteps: every(saveEveryMs, chatStepMs * 3, dpoSteps),
+      beta: 0.1,
+    };
+  }
+  const trainingMs = Math.round(
+    startMs +
+      numSteps * stepMs +
+      (sft?.numSteps ?? 0) * chatStepMs +
+      (dpo?.numSteps ?? 0) * chatStepMs * 3,
+  );
+  return {
+    schemaVersion: 1,
+    round: turn.round,
+    machine,
+    model: shape,
+    numParameters,
+    pretrain,
+    sft,
+    dpo,
+    estimate: {
+      trainingMs,
+      trainingMsLow: Math.round(trainingMs * 0.75),
+      trainingMsHigh: Math.round(trainingMs * 1.4),
+      usd: 0,
+      valBpbLow: round(bpb * 0.92),
+      valBpbHigh: round(bpb * 1.08),
+      finalLoss: round(bpb * Math.LN2 * bytesPerToken),
+      lostIfKilledMs: Math.round(pretrain.saveEverySteps * stepMs + trainerStartMs),
+    },
+    reasons: explain(inputs, {
+      pretrain,
+      sft,
+      dpo,
+      numParameters,
+      bpb,
+      candidates: candidates.length,
+    }),
+  };
+}
+
+/** Steps between checkpoints, so that a kill costs about `ms` of work. */
+function every(ms: number, stepMs: number, numSteps: number): number {
+  return Math.max(1, Math.min(numSteps, Math.round(ms / stepMs)));
+}
+
+function round(value: number): number {
+  return Number(value.toFixed(3));
+}
+
+function explain(
+  { statistics, budgetMs, machine, vocabSize, goal }: PlanInputs,
+  chosen: {
+    pretrain: PretrainRecipe;
+    sft: SftRecipe | null;
+    dpo: DpoRecipe | null;
+    numParameters: number;
+    bpb: number;
+    candidates: number;
+  },
+): Reason[] {
+  const { pretrain, sft, dpo, numParameters, bpb } = chosen;
+  const numTokens = pretrain.numSteps * pretrain.batchSize * pretrain.contextLength;
+  const millions = (count: number) => `${(count / 1e6).toFixed(1)}M`;
+  const reasons: Reason[] = [
+    {
+      choice: 'size',
+      value: `${millions(numParameters)} parameters`,
+      reason: `lowest expected loss of ${chosen.candidates} shapes for ${Math.round(budgetMs / 1000)} s on ${machine.cores} ${machine.instructionSet} cores: ${bpb.toFixed(2)} bits a byte`,
+      source: 'Hoffmann et al. 2022, constants fitted in docs/log.md',
+    },
+    {
+      choice: 'tokens',
+      value: `${millions(numTokens)}, ${(numTokens / statistics.numTokens).toFixed(2)} epochs`,
+      reason: `what the budget affords; up to ${maxEpochs} epochs, for tokens repeated more often teach little`,
+      source: 'Muennighoff et al. 2023',
+    },
+    {
+      choice: 'vocabulary',
+      value: String(vocabSize),
+      reason: `grows with the text: ${millions(statistics.bytes)}B`,
+      source: 'Tao et al. 2024',
+    },
+    {
+      choice: 'optimizer',
+      value: `Muon ${pretrain.learningRate}, AdamW ${pretrain.adamLearningRate}`,
+      reason:
+        'Muon for matrices reaches a loss in fewer tokens than AdamW; embeddings and norms stay with AdamW',
+      source: 'Jordan et al. 2024; measured in docs/log.md',
+    },
+    {
+      choice: 'schedule',
+      value: `${pretrain.warmupSteps} steps up, ${pretrain.decaySteps} down`,
+      reason: 'a constant rate, then a linear fall to zero over the second half',
+      source: 'Hägele et al. 2024',
+    },
+    {
+      choice: 'precision',
+      value: pretrain.precision,
+      reason:
+        pretrain.precision === 'bf16'
+          ? 'the machine multiplies bf16 faster'
+          : 'the machine has no fast bf16',
+      source: 'measured in docs/log.md',
+    },
+    {
+      choice: 'checkpoints',
+      value: `every ${pretrain.saveEverySteps} steps`,
+      reason: `a kill costs at most about ${Math.round(saveEveryMs / 1000)} s of training and a restart`,
+      source: 'Young 1974: cheap saves, so often',
+    },
+  ];
+  if (sft !== null && dpo !== null) {
+    reasons.push({
+      choice: 'fine-tuning',
+      value: `${sft.numSteps} steps of SFT, ${dpo.numSteps} of DPO`,
+      reason: `goal ${goal}: answer in chat, then prefer the right answer to a wrong one`,
+      source: 'Ouyang et al. 2022; Rafailov et al. 2023',
+    });
+  }
+  return reasons;
+}

@@ -1,0 +1,62 @@
+/** The ladder of model shapes that the planner chooses from, and what each one costs. */
+import type { ModelShape } from '../config/recipe.ts';
+
+/**
+ * Width, depth and heads of each rung: heads of 64, width about 64 times the depth
+ * (Kaplan et al. 2020 find loss flat over a wide range of that ratio), a gated feed-forward of 8/3 the width
+ * rounded up to 64 (Touvron et al. 2023).
+ */
+const rungs = [
+  { hiddenSize: 64, numLayers: 2 },
+  { hiddenSize: 128, numLayers: 3 },
+  { hiddenSize: 192, numLayers: 4 },
+  { hiddenSize: 256, numLayers: 4 },
+  { hiddenSize: 320, numLayers: 5 },
+  { hiddenSize: 384, numLayers: 6 },
+  { hiddenSize: 512, numLayers: 8 },
+  { hiddenSize: 640, numLayers: 10 },
+  { hiddenSize: 768, numLayers: 12 },
+] as const;
+
+/** Every shape of the ladder for a vocabulary and a context, smallest first. */
+export function ladder(vocabSize: number, contextLength: number): ModelShape[] {
+  return rungs.map(({ hiddenSize, numLayers }) => ({
+    family: 'llama',
+    vocabSize,
+    hiddenSize,
+    intermediateSize: Math.ceil((hiddenSize * 8) / 3 / 64) * 64,
+    numLayers,
+    numHeads: hiddenSize / 64,
+    numKvHeads: hiddenSize / 64,
+    contextLength,
+    ropeTheta: 10_000,
+    tieEmbeddings: true,
+  }));
+}
+
+/** Parameters of a Llama with tied embeddings: embedding, attention, gated feed-forward, norms. */
+export function countParameters(shape: ModelShape): number {
+  const { vocabSize, hiddenSize: d, intermediateSize, numLayers, numHeads, numKvHeads } = shape;
+  const kv = (d / numHeads) * numKvHeads;
+  const attention = 2 * d * d + 2 * d * kv;
+  const layer = attention + 3 * d * intermediateSize + 2 * d;
+  return vocabSize * d * (shape.tieEmbeddings ? 1 : 2) + numLayers * layer + d;
+}
+
+/**
+ * Floating-point operations of training on one token: six for each parameter that multiplies it (Kaplan
+ * et al. 2020), and attention over the context.
+ */
+export function trainingFlopsPerToken(shape: ModelShape): number {
+  const tied = shape.tieEmbeddings
+    ? countParameters(shape)
+    : countParameters(shape) - shape.vocabSize * shape.hiddenSize;
+  return 6 * tied + 6 * shape.numLayers * shape.hiddenSize * shape.contextLength;
+}
+
+/** Weights, gradients and two moments in fp32, and the activations of a micro-batch, in bytes. */
+export function trainingMemoryBytes(shape: ModelShape, batchSize: number): number {
+  const tokens = batchSize * shape.contextLength;
+  const activations = tokens * (shape.numLayers * 34 * shape.hiddenSize + 3 * shape.vocabSize) * 4;
+  return countParameters(shape) * 16 + activations;
+}

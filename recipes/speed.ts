@@ -1,0 +1,31 @@
+/** How fast a machine trains, from recorded measurements: the same machine always plans the same. */
+import type { Machine } from '../config/recipe.ts';
+
+/**
+ * Sustained floating-point operations a second of one core in this trainer, measured end to end (see
+ * docs/log.md); the others are scaled by the width of their units.
+ */
+const perCore: Record<Machine['instructionSet'], number> = {
+  amx: 170e9,
+  avx512: 60e9,
+  avx2: 35e9,
+  neon: 35e9,
+  other: 10e9,
+};
+const perGpu = 100e12;
+
+/** Sustained training speed in floating-point operations a second. */
+export function trainingSpeed(machine: Machine): number {
+  if (machine.device === 'cuda') return perGpu;
+  // Small models do not fill many cores: beyond eight, each adds half as much.
+  const cores = Math.min(machine.cores, 8) + Math.max(0, machine.cores - 8) / 2;
+  return cores * perCore[machine.instructionSet];
+}
+
+/** bf16 pays where the units for it exist; elsewhere it is emulated and slower than fp32. */
+export function bestPrecision(machine: Machine): 'bf16' | 'fp32' {
+  return machine.device === 'cuda' || machine.instructionSet === 'amx' ? 'bf16' : 'fp32';
+}
+
+/** Time to start a trainer: interpreter, libraries, model; in milliseconds. */
+export const trainerStartMs = 7_000;

@@ -1,0 +1,35 @@
+/**
+ * What can go wrong in the registry. Those whose name stands in `config/failures.ts` cannot be cured
+ * by a retry; activities turn them into failures of that type.
+ */
+import { FailureType } from '../config/failures.ts';
+
+/** Bytes in the store are not what their name or their reference says. */
+export class ArtifactMismatch extends Error {
+  override readonly name = FailureType.ArtifactMismatch;
+}
+
+/** Somebody opened a newer generation: nothing that this writer does counts any more. */
+export class FencedError extends Error {
+  override readonly name = FailureType.Fenced;
+}
+
+/** The same step was committed with other bits: the training is not exact on this machine. */
+export class CheckpointMismatch extends Error {
+  override readonly name = 'CheckpointMismatch';
+}
+
+/** A record in the store does not fit its schema. */
+export class InvalidRecord extends Error {
+  override readonly name = 'InvalidRecord';
+}
+
+/** The store gave no usable answer for as long as we were willing to wait. */
+export class StoreUnreachable extends Error {
+  override readonly name = 'StoreUnreachable';
+}
+
+/** The store answered, and no retry will change the answer: wrong keys, no such bucket. */
+export class StoreRefused extends Error {
+  override readonly name = 'StoreRefused';
+}

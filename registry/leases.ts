@@ -1,0 +1,94 @@
+/**
+ * Who may use a host, until when. The entry of a host is never removed: its fence has to keep growing, so
+ * that a holder from before is known as such.
+ */
+import { leasesSchema, type Leases } from '../config/manifests.ts';
+import { readRecord, updateRecord } from './json.ts';
+import { keyPart } from './keys.ts';
+import type { Store } from './store.ts';
+
+export interface LeaseRequest {
+  /** Who asks, e.g. the id of a workflow execution. */
+  holder: string;
+  now: Date;
+  /** How long it lasts without being renewed. */
+  ttlMs: number;
+}
+
+/** The end of a lease that was given back. */
+const ended = new Date(0).toISOString();
+
+function leaseKey(pool: string): string {
+  return `leases/${keyPart('pool', pool)}.json`;
+}
+
+type Lease = NonNullable<Leases['hosts'][string]>;
+type Change = (current: Lease | null) => Lease | null;
+
+async function changeHost(
+  store: Store,
+  pool: string,
+  host: string,
+  change: Change,
+): Promise<Lease | null> {
+  const next = await updateRecord(store, leaseKey(pool), leasesSchema, (current) => {
+    const hosts = current?.hosts ?? {};
+    return { schemaVersion: 1 as const, hosts: { ...hosts, [host]: change(hosts[host] ?? null) } };
+  });
+  return next.hosts[host] ?? null;
+}
+
+function isLive(lease: Lease | null, now: Date): boolean {
+  return lease !== null && Date.parse(lease.expiresAt) > now.getTime();
+}
+
+/** Takes a host that is free or whose lease has run out; its holder may ask again. Null: somebody else has it. */
+export async function acquireHost(
+  store: Store,
+  pool: string,
+  host: string,
+  { holder, now, ttlMs }: LeaseRequest,
+): Promise<{ fence: number } | null> {
+  const expiresAt = new Date(now.getTime() + ttlMs).toISOString();
+  const lease = await changeHost(store, pool, host, (current) => {
+    if (current === null || !isLive(current, now)) {
+      return { holder, fence: (current?.fence ?? 0) + 1, expiresAt };
+    }
+    return current.holder === holder ? { ...current, expiresAt } : current;
+  });
+  return lease?.holder === holder ? { fence: lease.fence } : null;
+}
+
+/** Lengthens a lease. Null when it is no longer the holder's, or has run out: then acquire it anew. */
+export async function renewHost(
+  store: Store,
+  pool: string,
+  host: string,
+  { holder, now, ttlMs }: LeaseRequest,
+): Promise<{ fence: number } | null> {
+  const expiresAt = new Date(now.getTime() + ttlMs).toISOString();
+  let ours = false;
+  const lease = await changeHost(store, pool, host, (current) => {
+    ours = current?.holder === holder && isLive(current, now);
+    return current !== null && ours ? { ...current, expiresAt } : current;
+  });
+  return ours && lease !== null ? { fence: lease.fence } : null;
+}
+
+/** Gives a host back. By another than the holder it does nothing. */
+export async function releaseHost(
+  store: Store,
+  pool: string,
+  host: string,
+  { holder }: { holder: string },
+): Promise<void> {
+  await changeHost(store, pool, host, (current) =>
+    current?.holder === holder ? { ...current, expiresAt: ended } : current,
+  );
+}
+
+/** The leases of a pool, ended ones included. */
+export async function readLeases(store: Store, pool: string): Promise<Leases> {
+  const found = await readRecord(store, leaseKey(pool), leasesSchema);
+  return found?.value ?? { schemaVersion: 1, hosts: {} };
+}

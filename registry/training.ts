@@ -1,0 +1,222 @@
+/**
+ * Training's progress. The compare-and-swap of `head.json` is its only commit: a checkpoint counts when the
+ * head names it, and only the holder of the newest fence can make the head name anything.
+ */
+import { createHash } from 'node:crypto';
+import { canonicalJson, type BlobRef } from '../config/digest.ts';
+import {
+  checkpointManifestSchema,
+  headSchema,
+  modelManifestSchema,
+  type CheckpointManifest,
+  type Head,
+  type ModelManifest,
+} from '../config/manifests.ts';
+import { decodeJsonLines, encodeJsonLines, hasBlob, putBlob, readBlob } from './blobs.ts';
+import { ArtifactMismatch, CheckpointMismatch, FencedError } from './errors.ts';
+import { decodeRecord, encodeRecord, readRecord, updateRecord, type ReadRecord } from './json.ts';
+import { keyPart, padded } from './keys.ts';
+import type { Store } from './store.ts';
+
+/** One attempt at training one phase with one recipe. */
+export interface TrialPath {
+  run: string;
+  phase: string;
+  round: number;
+  trial: number;
+}
+
+/** Who writes: the fence of its generation, and the random id that it was opened with. */
+export interface Writer {
+  fence: number;
+  writer: string;
+}
+
+function folderOf({ run, phase, round, trial }: TrialPath): string {
+  return ['runs', keyPart('run', run), keyPart('phase', phase), String(round), String(trial)].join(
+    '/',
+  );
+}
+
+function headKey(trial: TrialPath): string {
+  return `${folderOf(trial)}/head.json`;
+}
+
+/** Digest of a checkpoint's files: the bits that a resumed training starts from. */
+export function checkpointState(files: Record<string, BlobRef>): string {
+  return createHash('sha256').update(canonicalJson(files)).digest('hex');
+}
+
+/** The head of a trial; null before its first generation. */
+export async function readHead(store: Store, trial: TrialPath): Promise<ReadRecord<Head> | null> {
+  return readRecord(store, headKey(trial), headSchema);
+}
+
+/** The manifest of a checkpoint in the chain, verified. */
+export async function readCheckpoint(
+  store: Store,
+  entry: Head['chain'][number],
+): Promise<CheckpointManifest> {
+  const bytes = await readBlob(store, entry.manifest);
+  return decodeRecord(`the checkpoint of step ${entry.step}`, bytes, checkpointManifestSchema);
+}
+
+/** Takes the next fence: from here on older generations cannot commit. Asking again with the same id changes nothing. */
+export async function openGeneration(
+  store: Store,
+  trial: TrialPath,
+  writer: string,
+): Promise<Head> {
+  return updateRecord(store, headKey(trial), headSchema, (head) => {
+    if (head?.writer === writer) return head;
+    return {
+      schemaVersion: 1,
+      fence: (head?.fence ?? 0) + 1,
+      writer,
+      chain: head?.chain ?? [],
+      finished: head?.finished ?? null,
+    };
+  });
+}
+
+/** The head, when it is this writer's; else throws `FencedError`. */
+function requireOurs(trial: TrialPath, head: Head | null, { fence, writer }: Writer): Head {
+  if (head !== null && head.fence === fence && head.writer === writer) return head;
+  const holder = head === null ? 'no generation was opened' : `fence ${head.fence} holds it`;
+  throw new FencedError(
+    `${headKey(trial)}: fence ${fence} may not write, ${holder}. This attempt is over; its successor goes on.`,
+  );
+}
+
+/** Makes a checkpoint count. A step that is in the chain with the same state is a success; with another, an error. */
+export async function commitCheckpoint(
+  store: Store,
+  trial: TrialPath,
+  writer: Writer,
+  manifest: CheckpointManifest,
+): Promise<Head> {
+  const checkpoint = checkpointManifestSchema.parse(manifest);
+  requireOurs(trial, (await readHead(store, trial))?.value ?? null, writer);
+  await requireWhole(store, trial, writer, checkpoint);
+  const bytes = encodeRecord(checkpoint);
+  const ref = await putBlob(store, bytes);
+  const name = `${padded(checkpoint.step, 8)}-${checkpoint.fence}.json`;
+  // A copy for readers of the bucket; the head names the blob.
+  await store.putIfAbsent(`${folderOf(trial)}/checkpoints/${name}`, bytes);
+  return updateRecord(store, headKey(trial), headSchema, async (current) => {
+    const head = requireOurs(trial, current, writer);
+    const committed = head.chain.find((entry) => entry.step === checkpoint.step);
+    if (committed !== undefined) {
+      await requireSame(store, trial, committed, checkpoint);
+      return head;
+    }
+    if (head.finished !== null) {
+      throw new Error(
+        `${headKey(trial)}: found a finished phase, expected one that is training. ` +
+          `Commit the checkpoint of step ${checkpoint.step} before the model.`,
+      );
+    }
+    const entry = { step: checkpoint.step, fence: writer.fence, manifest: ref };
+    return { ...head, chain: [...head.chain, entry].toSorted((a, b) => a.step - b.step) };
+  });
+}
+
+/** Makes the trained model count, and ends the trial. */
+export async function commitFinished(
+  store: Store,
+  trial: TrialPath,
+  writer: Writer,
+  model: ModelManifest,
+): Promise<Head> {
+  const value = modelManifestSchema.parse(model);
+  requireOurs(trial, (await readHead(store, trial))?.value ?? null, writer);
+  await requireBlobs(store, Object.entries(value.files), 'the model');
+  const ref = await putBlob(store, encodeRecord(value));
+  return updateRecord(store, headKey(trial), headSchema, (current) => {
+    const head = requireOurs(trial, current, writer);
+    if (head.finished !== null && head.finished.sha256 !== ref.sha256) {
+      throw new CheckpointMismatch(
+        `${headKey(trial)}: finished with model ${head.finished.sha256}, now with ${ref.sha256}. ` +
+          'The same plan gave two models: the training is not exact on this machine.',
+      );
+    }
+    return { ...head, finished: ref };
+  });
+}
+
+async function requireWhole(
+  store: Store,
+  trial: TrialPath,
+  { fence }: Writer,
+  checkpoint: CheckpointManifest,
+): Promise<void> {
+  const what = `the checkpoint of step ${checkpoint.step} of ${folderOf(trial)}`;
+  if (checkpoint.fence !== fence) {
+    throw new Error(`${what} names fence ${checkpoint.fence}, expected the writer's, ${fence}.`);
+  }
+  const state = checkpointState(checkpoint.files);
+  if (checkpoint.state !== state) {
+    throw new ArtifactMismatch(
+      `${what} has state ${checkpoint.state}, but its files have ${state}. Use checkpointState(files).`,
+    );
+  }
+  await requireBlobs(store, Object.entries(checkpoint.files), what);
+}
+
+/** A pointer may only name what is there. */
+async function requireBlobs(store: Store, files: [string, BlobRef][], what: string): Promise<void> {
+  await Promise.all(
+    files.map(async ([name, ref]) => {
+      if (await hasBlob(store, ref)) return;
+      throw new ArtifactMismatch(
+        `${what}: its file ${name} (SHA-256 ${ref.sha256}) is not in the store. Upload it first.`,
+      );
+    }),
+  );
+}
+
+async function requireSame(
+  store: Store,
+  trial: TrialPath,
+  entry: Head['chain'][number],
+  checkpoint: CheckpointManifest,
+): Promise<void> {
+  const committed = await readCheckpoint(store, entry);
+  if (committed.state === checkpoint.state) return;
+  const names = new Set([...Object.keys(committed.files), ...Object.keys(checkpoint.files)]);
+  const differing = [...names]
+    .filter((name) => committed.files[name]?.sha256 !== checkpoint.files[name]?.sha256)
+    .toSorted();
+  throw new CheckpointMismatch(
+    `${folderOf(trial)} step ${entry.step}: state ${committed.state} was committed by fence ${entry.fence}, ` +
+      `fence ${checkpoint.fence} computed ${checkpoint.state} (${differing.join(', ')} differ). ` +
+      'The same plan gave other bits: the training is not exact on this machine.',
+  );
+}
+
+/** Stores a piece of the metrics; the same piece again changes nothing. */
+export async function putEvents(
+  store: Store,
+  trial: TrialPath,
+  fence: number,
+  sequence: number,
+  lines: Iterable<unknown>,
+): Promise<void> {
+  const name = `${padded(sequence, 6)}-${fence}.jsonl.zst`;
+  await store.putIfAbsent(`${folderOf(trial)}/events/${name}`, await encodeJsonLines(lines));
+}
+
+/** Every stored event, by generation, then in the order they were written. */
+export async function readEvents(store: Store, trial: TrialPath): Promise<unknown[]> {
+  const pieces: { key: string; sequence: number; fence: number }[] = [];
+  for await (const { key } of store.list(`${folderOf(trial)}/events/`)) {
+    const match = /\/(\d+)-(\d+)\.jsonl\.zst$/.exec(key);
+    if (match !== null) pieces.push({ key, sequence: Number(match[1]), fence: Number(match[2]) });
+  }
+  const events: unknown[] = [];
+  for (const { key } of pieces.toSorted((a, b) => a.fence - b.fence || a.sequence - b.sequence)) {
+    const found = await store.get(key);
+    if (found !== null) events.push(...(await decodeJsonLines(found.bytes)));
+  }
+  return events;
+}

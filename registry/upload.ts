@@ -1,0 +1,123 @@
+/** Files into the store: streamed, with a digest that the store verifies, in parts when they are large. */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  PutObjectCommand,
+  UploadPartCommand,
+  type CompletedPart,
+} from '@aws-sdk/client-s3';
+import { ArtifactMismatch } from './errors.ts';
+import { isConditionFailed, statusOf, timeoutFor, type Connection } from './requests.ts';
+
+const largestPut = 64 * 2 ** 20;
+const smallestPart = 16 * 2 ** 20;
+const mostParts = 10_000;
+
+/** False when the key existed. The file must have the digest that is given, to its end. */
+export async function uploadFile(
+  connection: Connection,
+  key: string,
+  file: string,
+  sha256: string,
+): Promise<boolean> {
+  const { size } = await stat(file);
+  return size > largestPut
+    ? await uploadParts(connection, key, file, sha256, size)
+    : await uploadWhole(connection, key, file, sha256, size);
+}
+
+function changed(file: string, sha256: string, cause?: unknown): ArtifactMismatch {
+  return new ArtifactMismatch(
+    `${file} changed while it was uploaded: expected SHA-256 ${sha256}. Do not write to it, and try again.`,
+    { cause },
+  );
+}
+
+async function uploadWhole(
+  { client, requests, bucket }: Connection,
+  key: string,
+  file: string,
+  sha256: string,
+  size: number,
+): Promise<boolean> {
+  return requests.send(`an upload of ${key}`, async ({ uncertain }) => {
+    const body = createReadStream(file, size === 0 ? {} : { end: size - 1 });
+    try {
+      const put = new PutObjectCommand({
+        Bucket: bucket,
+        Key: key,
+        Body: body,
+        ContentLength: size,
+        ChecksumSHA256: Buffer.from(sha256, 'hex').toString('base64'),
+        IfNoneMatch: '*',
+      });
+      await client.send(put, timeoutFor(size));
+      return true;
+    } catch (error) {
+      if (isConditionFailed(error)) return uncertain;
+      if (statusOf(error) === 400) throw changed(file, sha256, error);
+      throw error;
+    } finally {
+      body.destroy();
+    }
+  });
+}
+
+async function uploadParts(
+  { client, requests, bucket }: Connection,
+  key: string,
+  file: string,
+  sha256: string,
+  size: number,
+): Promise<boolean> {
+  const what = `an upload of ${key}`;
+  const target = { Bucket: bucket, Key: key };
+  const { UploadId } = await requests.send(what, () =>
+    client.send(new CreateMultipartUploadCommand({ ...target, ChecksumAlgorithm: 'SHA256' })),
+  );
+  const upload = { ...target, UploadId };
+  const handle = await open(file);
+  try {
+    const whole = createHash('sha256');
+    const Parts: CompletedPart[] = [];
+    const buffer = Buffer.alloc(Math.max(smallestPart, Math.ceil(size / mostParts)));
+    for (let offset = 0; offset < size;) {
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, offset);
+      if (bytesRead === 0) throw changed(file, sha256);
+      const Body = buffer.subarray(0, bytesRead);
+      whole.update(Body);
+      const PartNumber = Parts.length + 1;
+      const ChecksumSHA256 = createHash('sha256').update(Body).digest('base64');
+      const part = { ...upload, PartNumber, Body, ContentLength: bytesRead, ChecksumSHA256 };
+      const { ETag } = await requests.send(what, () =>
+        client.send(new UploadPartCommand(part), timeoutFor(bytesRead)),
+      );
+      Parts.push({ ETag, PartNumber, ChecksumSHA256 });
+      offset += bytesRead;
+    }
+    if (whole.digest('hex') !== sha256) throw changed(file, sha256);
+    return await requests.send(what, async ({ uncertain }) => {
+      try {
+        const MultipartUpload = { Parts };
+        const complete = { ...upload, MultipartUpload, IfNoneMatch: '*' };
+        await client.send(new CompleteMultipartUploadCommand(complete), timeoutFor(size));
+        return true;
+      } catch (error) {
+        // After a lost reply the upload is gone because it is complete.
+        if (uncertain && (isConditionFailed(error) || statusOf(error) === 404)) return true;
+        if (isConditionFailed(error)) return false;
+        throw error;
+      }
+    });
+  } catch (error) {
+    // Best effort: what stays behind is removed by the bucket's rule for unfinished uploads.
+    await client.send(new AbortMultipartUploadCommand(upload)).catch(() => {});
+    throw error;
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,52 @@
+/** Numbered records, 000001.json onwards: a number belongs to whoever creates it first. */
+import type { z } from 'zod';
+import { encodeRecord, readRecord } from './json.ts';
+import { padded, versionOfKey } from './keys.ts';
+import type { Store } from './store.ts';
+
+/** Key of one version under `<folder>/versions/`. */
+export function versionKey(folder: string, version: number): string {
+  return `${folder}/versions/${padded(version, 6)}.json`;
+}
+
+/** Every version, oldest first. */
+export async function readVersions<T>(
+  store: Store,
+  folder: string,
+  schema: z.ZodType<T>,
+): Promise<T[]> {
+  const numbers: number[] = [];
+  for await (const { key } of store.list(`${folder}/versions/`)) {
+    const number = versionOfKey(key);
+    if (number !== null) numbers.push(number);
+  }
+  const records = await Promise.all(
+    numbers
+      .toSorted((a, b) => a - b)
+      .map((number) => readRecord(store, versionKey(folder, number), schema)),
+  );
+  return records.flatMap((record) => (record === null ? [] : [record.value]));
+}
+
+/**
+ * Takes the next free number, unless a version that is there already serves. Looks again after every lost
+ * race, for the winner may have registered the same thing.
+ */
+export async function registerVersion<T extends { version: number }>(
+  store: Store,
+  folder: string,
+  schema: z.ZodType<T>,
+  serves: (version: T) => boolean,
+  make: (number: number) => T,
+): Promise<{ version: T; reused: boolean }> {
+  for (;;) {
+    const versions = await readVersions(store, folder, schema);
+    const same = versions.find(serves);
+    if (same !== undefined) return { version: same, reused: true };
+    const number = (versions.at(-1)?.version ?? 0) + 1;
+    const version = schema.parse(make(number));
+    if (await store.putIfAbsent(versionKey(folder, number), encodeRecord(version))) {
+      return { version, reused: false };
+    }
+  }
+}

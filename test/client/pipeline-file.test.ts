@@ -1,0 +1,297 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parsePipeline, readPipelineFile } from '../../client/pipeline-file.ts';
+import { PipelineFileError } from '../../client/pipeline-fault.ts';
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(path.join(os.tmpdir(), 'temper-file-'));
+  mkdirSync(path.join(folder, 'docs'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const good = `version: 1
+name: policy
+data:
+  sources:
+    - { path: ./docs, license: internal }
+`;
+
+function faultsOf(text: string): string[] {
+  try {
+    parsePipeline(text, { file: 'p.yaml', baseDir: folder });
+  } catch (error) {
+    if (error instanceof PipelineFileError) return error.message.split('\n');
+    throw error;
+  }
+  throw new Error('found no fault');
+}
+
+test('a correct file is resolved with every default', async () => {
+  const file = path.join(folder, 'pipeline.yaml');
+  writeFileSync(file, good);
+  const { pipeline, baseDir } = await readPipelineFile(file);
+  expect(baseDir).toBe(folder);
+  expect(pipeline.data.heldOut).toBe(0.02);
+  expect(pipeline.budget.time).toBe(240_000);
+  expect(pipeline.evaluate.onFailure.replan).toBe(1);
+});
+
+const questions = (more: string) => `${good}questions:
+  - name: author
+    ask: ['Who wrote {title}?']
+    askHeldOut: ['{title} is by whom?']
+    answer: '{author}'
+${more}`;
+
+const cases: [what: string, text: string, expected: string][] = [
+  [
+    'a wrong version',
+    good.replace('version: 1', 'version: 2'),
+    'p.yaml:1:1 version: found 2, expected 1.',
+  ],
+  [
+    'a version as text',
+    good.replace('version: 1', 'version: "1"'),
+    'p.yaml:1:1 version: found "1", expected 1. Did you mean 1?',
+  ],
+  [
+    'a missing version',
+    good.replace('version: 1\n', ''),
+    'p.yaml:1:1 version: found nothing, expected 1.',
+  ],
+  [
+    'a name with capitals',
+    good.replace('policy', 'Policy'),
+    'p.yaml:2:1 name: found "Policy", expected 3 to 40 lowercase letters, digits or hyphens, starting with a letter.',
+  ],
+  [
+    'a mistyped goal',
+    `${good}goal: asistant\n`,
+    'p.yaml:6:1 goal: found "asistant", expected base or assistant. Did you mean assistant?',
+  ],
+  [
+    'a goal that is near to nothing',
+    `${good}goal: win\n`,
+    'p.yaml:6:1 goal: found "win", expected base or assistant.',
+  ],
+  [
+    'a mistyped key',
+    good.replace('path:', 'paht:'),
+    'p.yaml:5:9 data.sources[0].paht: found an unknown key, expected path, include, license, textField or package. Did you mean path?',
+  ],
+  [
+    'a key in the wrong place',
+    `${good}endpoint: policy\n`,
+    'p.yaml:6:1 endpoint: found an unknown key, expected version, name, data, startFrom, goal, questions, budget, compute, seed, evaluate or deploy. It belongs in deploy.',
+  ],
+  [
+    'a key in other case',
+    `${good}  personaldata: keep\n`,
+    'p.yaml:6:3 data.personaldata: found an unknown key, expected sources, personalData, heldOut, quality or maxDropped. Did you mean personalData?',
+  ],
+  [
+    'no licence',
+    good.replace(', license: internal', ''),
+    'p.yaml:5:7 data.sources[0].license: found nothing, expected text.',
+  ],
+  [
+    'a licence that is a number',
+    good.replace('internal', '7'),
+    'p.yaml:5:23 data.sources[0].license: found 7, expected text.',
+  ],
+  [
+    'a source that is both kinds',
+    good.replace('./docs,', './docs, package: x,'),
+    'p.yaml:5:7 data.sources[0]: found both path and package, expected only one of path and package.',
+  ],
+  [
+    'a source that is neither kind',
+    good.replace('path: ./docs, ', ''),
+    'p.yaml:5:7 data.sources[0]: found neither path nor package, expected path or package.',
+  ],
+  [
+    'a source that is only a word',
+    good.replace('{ path: ./docs, license: internal }', './docs'),
+    'p.yaml:5:7 data.sources[0]: found "./docs", expected keys with values.',
+  ],
+  [
+    'a folder that is not there',
+    good.replace('./docs', './dosc'),
+    'p.yaml:5:9 data.sources[0].path: found "./dosc", expected a file or folder that exists. It is looked for from the folder of the pipeline file.',
+  ],
+  [
+    'an empty list of sources',
+    good.replace('\n    - { path: ./docs, license: internal }', ' []'),
+    'p.yaml:4:3 data.sources: found an empty list, expected at least 1 in the list.',
+  ],
+  [
+    'sources without a list',
+    good.replace('    - { path: ./docs, license: internal }\n', ''),
+    'p.yaml:4:3 data.sources: found nothing after the colon, expected a list.',
+  ],
+  [
+    'too much held out',
+    `${good}  heldOut: 60%\n`,
+    'p.yaml:6:3 data.heldOut: found "60%", expected at most 50%.',
+  ],
+  [
+    'nothing held out',
+    `${good}  heldOut: 0\n`,
+    'p.yaml:6:3 data.heldOut: found 0, expected more than 0.',
+  ],
+  [
+    'a share without its sign',
+    `${good}  heldOut: 2 percent\n`,
+    'p.yaml:6:3 data.heldOut: found "2 percent", expected a share such as 2%.',
+  ],
+  [
+    'a switch with a word',
+    `${good}  quality: maybe\n`,
+    'p.yaml:6:3 data.quality: found "maybe", expected true or false.',
+  ],
+  [
+    'a duration without its unit',
+    `${good}budget: { time: 20 }\n`,
+    'p.yaml:6:11 budget.time: found 20, a number of milliseconds, expected a duration such as 90s, 20m or 2h. Did you mean 20m?',
+  ],
+  [
+    'a duration with a space',
+    `${good}budget: { time: 20 m }\n`,
+    'p.yaml:6:11 budget.time: found "20 m", expected a duration such as 90s, 20m or 2h.',
+  ],
+  ['a negative seed', `${good}seed: -1\n`, 'p.yaml:6:1 seed: found -1, expected at least 0.'],
+  [
+    'a seed in halves',
+    `${good}seed: 1.5\n`,
+    'p.yaml:6:1 seed: found 1.5, expected a whole number.',
+  ],
+  [
+    'a mistyped metric',
+    `${good}evaluate: { gates: { valBpd: { max: 2 } } }\n`,
+    'p.yaml:6:22 evaluate.gates.valBpd: found an unknown key, expected valBpb, questions.accuracy or preferences.accuracy. Did you mean valBpb?',
+  ],
+  [
+    'a gate without a bound',
+    `${good}evaluate: { gates: { valBpb: {} } }\n`,
+    'p.yaml:6:22 evaluate.gates.valBpb: found no keys, expected min, max or both.',
+  ],
+  [
+    'a gate that nothing can pass',
+    `${good}evaluate: { gates: { valBpb: { min: 3, max: 2 } } }\n`,
+    'p.yaml:6:22 evaluate.gates.valBpb: found min 3 above max 2, expected min at most max.',
+  ],
+  [
+    'a gate on answers without questions',
+    `${good}evaluate: { gates: { questions.accuracy: { min: 0.5 } } }\n`,
+    'p.yaml:6:22 evaluate.gates.questions.accuracy: found a gate on answers, and no questions, expected a gate that this pipeline measures. Add questions, or remove the gate.',
+  ],
+  [
+    'too many rounds',
+    `${good}evaluate: { onFailure: { replan: 9 } }\n`,
+    'p.yaml:6:26 evaluate.onFailure.replan: found 9, expected at most 5.',
+  ],
+  [
+    'a deployment without an endpoint',
+    `${good}deploy:\n`,
+    'p.yaml:6:1 deploy: found nothing after the colon, expected keys with values.',
+  ],
+  [
+    'an evaluation that asks what was trained on',
+    questions('').replace('{title} is by whom?', 'Who wrote {title}?'),
+    'p.yaml:9:18 questions[0].askHeldOut[0]: found a phrasing that is also in ask, expected other phrasings. Else the evaluation asks what was trained on.',
+  ],
+  [
+    'two groups of questions of one name',
+    questions('  - { name: author, ask: [a], askHeldOut: [b], answer: c }\n'),
+    'p.yaml:11:7 questions[1].name: found "author" twice, expected a name of its own for each group.',
+  ],
+  [
+    'a key given twice',
+    `${good}name: other\n`,
+    'p.yaml:6:1 name: found the key a second time (first on line 2), expected every key once.',
+  ],
+  [
+    'a second document',
+    `${good}---\nversion: 1\n`,
+    'p.yaml:6:1: found a second document (---), expected one document.',
+  ],
+  [
+    'an alias',
+    good.replace('policy', '&a policy').replace('internal', '*a'),
+    'p.yaml:5:32: found the alias *a, expected values written out (aliases are not read).',
+  ],
+  [
+    'an empty file',
+    '',
+    'p.yaml: found an empty file, expected the keys version, name and data at least.',
+  ],
+  ['a list', '- 1\n', 'p.yaml:1:1: found a list, expected keys with values.'],
+  [
+    'nesting without end',
+    '['.repeat(100_000),
+    'p.yaml: found nesting that is too deep to read, expected YAML of a pipeline file.',
+  ],
+];
+
+describe('each mistake is told with its line, what was found and what is allowed', () => {
+  test.each(cases)('%s', (_, text, expected) => {
+    expect(faultsOf(text)).toEqual([expected, 'Nothing was started.']);
+  });
+});
+
+test('broken YAML is told with its line', () => {
+  const [first, last] = faultsOf('version: 1\nname: "policy\n');
+  expect(first).toMatch(
+    /^p\.yaml:\d:\d+: found YAML that cannot be read: .*, expected valid YAML\.$/,
+  );
+  expect(last).toBe('Nothing was started.');
+});
+
+test('all mistakes are told at once, in the order of the file', () => {
+  const text = good
+    .replace('version: 1', 'version: 3')
+    .replace('license: internal', 'licence: x')
+    .concat('goal: base\ngoal: bsae\nseed: x\n');
+  const lines = faultsOf(text);
+  const numbers = lines.map((line) => /^p\.yaml:(\d+)/.exec(line)?.[1]);
+  expect(numbers).toEqual(['1', '5', '7', '7', '8', undefined]);
+  expect(lines.at(-1)).toBe('5 mistakes. Nothing was started.');
+});
+
+test('a million laughs are refused before they are told', () => {
+  const laughs = Array.from(
+    { length: 20 },
+    (_, i) => `l${i + 1}: &l${i + 1} [*l${i}, *l${i}, *l${i}]`,
+  );
+  const began = performance.now();
+  expect(faultsOf(`l0: &l0 ha\n${laughs.join('\n')}\n`)[0]).toContain('found the alias *l0');
+  expect(performance.now() - began).toBeLessThan(1000);
+});
+
+describe('a file that is none', () => {
+  const read = (name: string) =>
+    readPipelineFile(path.join(folder, name)).catch((error: Error) => error);
+  test('missing', async () => {
+    expect(String(await read('no.yaml'))).toMatch(
+      /no\.yaml: found no such file, expected a pipeline file/,
+    );
+  });
+  test('a folder', async () => {
+    expect(String(await read('docs'))).toMatch(/docs: found a folder, expected a pipeline file/);
+  });
+  test('binary', async () => {
+    writeFileSync(path.join(folder, 'b.yaml'), Buffer.from([1, 0, 2]));
+    expect(String(await read('b.yaml'))).toMatch(/found binary content/);
+  });
+  test('not UTF-8', async () => {
+    writeFileSync(path.join(folder, 'l.yaml'), Buffer.from('name: caf\xe9', 'latin1'));
+    expect(String(await read('l.yaml'))).toMatch(/found bytes that are not UTF-8/);
+  });
+  test('too large', async () => {
+    writeFileSync(path.join(folder, 'big.yaml'), `# ${'x'.repeat(300_000)}`);
+    expect(String(await read('big.yaml'))).toMatch(/found more than 256 KB/);
+  });
+});

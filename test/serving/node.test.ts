@@ -1,0 +1,303 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pino from 'pino';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Deployment, ModelVersion, NodeReport } from '../../config/manifests.ts';
+import { blobKey } from '../../registry/blobs.ts';
+import { declareDeployment, readNodeReports } from '../../registry/deployments.ts';
+import { registerModel } from '../../registry/models.ts';
+import { stageDigest } from '../../registry/stages.ts';
+import { openStore, type Store } from '../../registry/store.ts';
+import { openKeyRing } from '../../serving/keys.ts';
+import { startServingNode, type ServingNode } from '../../serving/serving-node.ts';
+import { testBundles, uploadBundle } from '../support/bundles.ts';
+import { freePorts, startS3, type TestS3 } from '../support/s3.ts';
+
+const log = pino({ level: 'silent' });
+const projectDir = path.resolve(import.meta.dirname, '../..');
+const authorization = 'Bearer node-key';
+let s3: TestS3;
+/** As in a node's process: gives up soon, for it polls again. */
+let store: Store;
+let folder: string;
+let keyFile: string;
+let first: ModelVersion;
+let second: ModelVersion;
+let broken: ModelVersion;
+let node: ServingNode | null = null;
+let child: ChildProcess | null = null;
+let processUrl = '';
+
+async function register(bundle: string): Promise<ModelVersion> {
+  const manifest = await uploadBundle(s3.store, bundle, 'c'.repeat(64));
+  const digest = stageDigest(manifest);
+  const { version } = await registerModel(
+    s3.store,
+    {
+      schemaVersion: 1,
+      name: 'tiny',
+      bundle: { digest, manifest },
+      lineage: {
+        run: 'run-1',
+        dataset: { name: 'd', version: 1, digest },
+        corpus: digest,
+        recipe: digest,
+        phases: [],
+        exact: true,
+      },
+      evaluations: {},
+    },
+    new Date(0),
+  );
+  return version;
+}
+
+function declare(version: ModelVersion, endpoint = 'policy'): Promise<Deployment> {
+  return declareDeployment(s3.store, {
+    endpoint,
+    model: version.name,
+    version: version.version,
+    bundle: version.bundle.digest,
+    declaredAt: new Date(0).toISOString(),
+    reason: 'a test',
+  });
+}
+
+async function converged(
+  generation: number,
+  what: (report: NodeReport) => boolean = (report) => report.generation === generation,
+): Promise<NodeReport> {
+  for (const deadline = Date.now() + 15_000; Date.now() < deadline;) {
+    const [report] = await readNodeReports(s3.store, 'policy');
+    if (report !== undefined && what(report)) return report;
+    await sleep(25);
+  }
+  throw new Error(`not there: ${JSON.stringify(await readNodeReports(s3.store, 'policy'))}`);
+}
+
+function ask(url: string, more: object = {}, init: RequestInit = {}): Promise<Response> {
+  const request = { model: 'policy', prompt: 'The people', temperature: 0, max_tokens: 8, ...more };
+  return fetch(`${url}/v1/completions`, {
+    method: 'POST',
+    headers: { authorization },
+    body: JSON.stringify(request),
+    ...init,
+  });
+}
+
+async function servedBy(url: string): Promise<string | null> {
+  const response = await ask(url);
+  expect(response.status, await response.text()).toBe(200);
+  return response.headers.get('x-temper-bundle');
+}
+
+beforeAll(async () => {
+  const [bundles, started] = await Promise.all([testBundles(), startS3()]);
+  s3 = started;
+  store = openStore({
+    endpoint: s3.endpoint,
+    region: 'us-east-1',
+    bucket: s3.store.bucket,
+    accessKeyId: s3.accessKeyId,
+    secretAccessKey: s3.secretAccessKey,
+    patienceMs: 500,
+  });
+  folder = await mkdtemp(path.join(tmpdir(), 'temper-node-'));
+  keyFile = path.join(folder, 'keys');
+  await writeFile(keyFile, 'node-key\n');
+  const wrong = path.join(folder, 'wrong');
+  await cp(bundles.chat, wrong, { recursive: true });
+  await cp(path.join(bundles.other, 'probe.json'), path.join(wrong, 'probe.json'));
+  first = await register(bundles.chat);
+  second = await register(bundles.other);
+  broken = await register(wrong);
+  node = await startServingNode({
+    store,
+    home: path.join(folder, 'home'),
+    node: 'node-1',
+    keys: openKeyRing(keyFile, log),
+    log,
+    now: () => new Date(),
+    port: 0,
+    pollMs: 200,
+  });
+}, 60_000);
+
+afterAll(async () => {
+  child?.kill('SIGKILL');
+  await node?.close();
+  store.close();
+  await s3.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+test('a declared deployment is served and reported', async () => {
+  const { url } = node!;
+  expect(await (await fetch(`${url}/health`)).json()).toMatchObject({ status: 'ok', ready: 0 });
+  const { generation } = await declare(first);
+  const report = await converged(generation);
+  expect(report).toMatchObject({ node: 'node-1', bundle: first.bundle.digest, failure: null, url });
+  expect(await servedBy(url)).toBe(first.bundle.digest);
+});
+
+test('a bundle that answers otherwise than PyTorch is reported by how far, and the old one goes on', async () => {
+  const { generation } = await declare(broken);
+  const report = await converged(generation, ({ failure }) => failure?.generation === generation);
+  expect(report.failure!.message).toMatch(/the probe's logits differ from PyTorch's by \d/);
+  expect(report).toMatchObject({ generation: generation - 1, bundle: first.bundle.digest });
+  expect(await servedBy(node!.url)).toBe(first.bundle.digest);
+});
+
+test('a damaged bundle is not served, is said so, and is served once the store is whole again', async () => {
+  const { sha256 } = second.bundle.manifest.files['model.onnx']!;
+  const whole = (await s3.store.get(blobKey(sha256)))!;
+  const flipped = Buffer.from(whole.bytes);
+  flipped[1000]! ^= 1;
+  const etag = await s3.store.replace(blobKey(sha256), flipped, whole.etag);
+  const { generation } = await declare(second);
+  const report = await converged(generation, ({ failure }) => failure?.generation === generation);
+  expect(report.failure!.message).toMatch(/is damaged: found SHA-256/);
+  expect(report.bundle).toBe(first.bundle.digest);
+  expect(await servedBy(node!.url)).toBe(first.bundle.digest);
+  await s3.store.replace(blobKey(sha256), whole.bytes, etag);
+  expect(await converged(generation)).toMatchObject({
+    bundle: second.bundle.digest,
+    failure: null,
+  });
+});
+
+test('a rollback converges within two seconds, and of the requests meanwhile none fails', async () => {
+  const { url } = node!;
+  const seen: string[] = [];
+  let going = true;
+  const client = async (stream: boolean): Promise<void> => {
+    while (going) {
+      const response = await ask(url, { stream, max_tokens: 40 });
+      const text = await response.text();
+      if (response.status !== 200 || text.includes('"error"')) throw new Error(text);
+      if (stream && !text.includes('[DONE]')) throw new Error(`a stream broke off: ${text}`);
+      seen.push(response.headers.get('x-temper-bundle')!);
+    }
+  };
+  const clients = [client(false), client(true), client(false), client(true)];
+  await sleep(200);
+  const startedAt = performance.now();
+  const { generation } = await declare(first);
+  await converged(generation);
+  const convergedMs = performance.now() - startedAt;
+  const before = seen.length;
+  await sleep(200);
+  going = false;
+  await Promise.all(clients);
+  expect(convergedMs).toBeLessThan(2000);
+  expect(new Set(seen)).toEqual(new Set([first.bundle.digest, second.bundle.digest]));
+  // Answers begun before the move may still come from the old bundle; four clients, one each.
+  expect(new Set(seen.slice(before + 4))).toEqual(new Set([first.bundle.digest]));
+  expect(seen.length).toBeGreaterThan(20);
+});
+
+test('with the store away serving goes on, and what was declared meanwhile is served after it is back', async () => {
+  await s3.kill();
+  await sleep(1200);
+  expect(await servedBy(node!.url)).toBe(first.bundle.digest);
+  await s3.restart();
+  const { generation } = await declare(second);
+  await converged(generation);
+  expect(await servedBy(node!.url)).toBe(second.bundle.digest);
+});
+
+test('a second endpoint is served beside the first', async () => {
+  await declare(first, 'law');
+  await expect
+    .poll(async () => (await ask(node!.url, { model: 'law' })).headers.get('x-temper-bundle'), {
+      timeout: 5000,
+    })
+    .toBe(first.bundle.digest);
+  expect(await servedBy(node!.url)).toBe(second.bundle.digest);
+  await node!.close();
+  node = null;
+});
+
+/** Starts the entry file of a node, as a supervisor does. */
+async function startProcess(port: number): Promise<void> {
+  processUrl = `http://127.0.0.1:${port}`;
+  child = spawn(process.execPath, ['serving/node.ts'], {
+    cwd: projectDir,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: {
+      PATH: process.env['PATH'],
+      TEMPER_HOME: path.join(folder, 'home-2'),
+      TEMPER_HOST: 'node-2',
+      TEMPER_PYTHON: 'python',
+      TEMPER_S3_ENDPOINT: s3.endpoint,
+      TEMPER_S3_BUCKET: store.bucket,
+      AWS_ACCESS_KEY_ID: s3.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
+      TEMPER_API_KEY_FILE: keyFile,
+      TEMPER_SERVING_PORT: String(port),
+      TEMPER_ENDPOINT: 'policy',
+    },
+  });
+  for await (const line of createInterface({ input: child.stdout! })) {
+    if (JSON.parse(line).msg === 'serving') break;
+  }
+  child.stdout!.resume();
+}
+
+/** Processes that this one started. */
+async function engines(parent: number): Promise<number[]> {
+  const found: number[] = [];
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => '');
+    if (Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === parent) {
+      found.push(Number(name));
+    }
+  }
+  return found;
+}
+
+function exists(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+test('a killed node leaves no engine behind, and serves again from its disk while the store is away', async () => {
+  const [port] = await freePorts(1);
+  await startProcess(port!);
+  expect(await servedBy(processUrl)).toBe(second.bundle.digest);
+  const [engine] = await engines(child!.pid!);
+  expect(engine).toBeGreaterThan(0);
+  child!.kill('SIGKILL');
+  await once(child!, 'exit');
+  await expect.poll(() => exists(engine!), { timeout: 3000 }).toBe(false);
+
+  await s3.kill();
+  const startedAt = performance.now();
+  await startProcess(port!);
+  expect(await servedBy(processUrl)).toBe(second.bundle.digest);
+  expect(performance.now() - startedAt).toBeLessThan(4000);
+});
+
+test('SIGTERM lets the answers in progress end, then the node and its engine are gone', async () => {
+  const [engine] = await engines(child!.pid!);
+  const response = await ask(processUrl, {
+    prompt: Array(60).fill('The people'),
+    max_tokens: 60,
+    stream: true,
+  });
+  child!.kill('SIGTERM');
+  const text = await response.text();
+  expect(text).toContain('[DONE]');
+  if (child!.exitCode === null) await once(child!, 'exit');
+  expect(child!.exitCode).toBe(0);
+  await expect.poll(() => exists(engine!), { timeout: 3000 }).toBe(false);
+});

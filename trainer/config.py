@@ -1,0 +1,294 @@
+"""The configuration of a training run (config/trainer.ts, config/recipe.ts), checked on reading.
+
+Unknown and missing keys are refused, so that a misspelt setting never trains something else.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+T = TypeVar('T')
+
+
+def read_object(cls: type[T], value: object, where: str) -> T:
+    """Builds a dataclass from parsed JSON; names the path of what does not fit."""
+    if not isinstance(value, dict):
+        raise ValueError(f'{where}: found {type(value).__name__}, expected an object')
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(cls)
+    if unknown := sorted(set(value) - set(fields)):
+        raise ValueError(
+            f'{where}: unknown {", ".join(unknown)}; known are {", ".join(sorted(fields))}'
+        )
+    missing = sorted(
+        name
+        for name, field in fields.items()
+        if name not in value and field.default is dataclasses.MISSING
+    )
+    if missing:
+        raise ValueError(f'{where}: {", ".join(missing)} missing')
+    return cls(**{key: _read(hints[key], item, f'{where}.{key}') for key, item in value.items()})
+
+
+def _read(hint: Any, value: object, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        allowed = typing.get_args(hint)
+        if value in allowed and type(value) in {type(item) for item in allowed}:
+            return value
+        raise ValueError(f'{where}: found {value!r}, expected one of {allowed}')
+    if origin is list:
+        if not isinstance(value, list):
+            raise ValueError(f'{where}: found {type(value).__name__}, expected a list')
+        (item_hint,) = typing.get_args(hint)
+        return [_read(item_hint, item, f'{where}[{i}]') for i, item in enumerate(value)]
+    if origin is types.UnionType:
+        inner = [option for option in typing.get_args(hint) if option is not type(None)]
+        if value is None and len(inner) < len(typing.get_args(hint)):
+            return None
+        (only,) = inner
+        return _read(only, value, where)
+    if dataclasses.is_dataclass(hint):
+        return read_object(typing.cast(type, hint), value, where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise ValueError(f'{where}: found {value!r}, expected {getattr(hint, "__name__", hint)}')
+    return value
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(kw_only=True, slots=True)
+class ModelShape:
+    """The shape of a Llama."""
+
+    family: Literal['llama']
+    vocabSize: int
+    hiddenSize: int
+    intermediateSize: int
+    numLayers: int
+    numHeads: int
+    numKvHeads: int
+    contextLength: int
+    ropeTheta: float
+    tieEmbeddings: bool
+
+    def __post_init__(self) -> None:
+        for name in ('vocabSize', 'hiddenSize', 'intermediateSize', 'numLayers', 'contextLength'):
+            _check(getattr(self, name) > 0, f'model.{name}: found {getattr(self, name)}, expected more than 0')
+        _check(self.numHeads > 0 and self.numKvHeads > 0, 'model.numHeads, numKvHeads: expected more than 0')
+        _check(
+            self.hiddenSize % (2 * self.numHeads) == 0,
+            f'model.hiddenSize {self.hiddenSize}: expected a multiple of twice numHeads {self.numHeads}',
+        )
+        _check(
+            self.numHeads % self.numKvHeads == 0,
+            f'model.numHeads {self.numHeads}: expected a multiple of numKvHeads {self.numKvHeads}',
+        )
+        _check(self.ropeTheta > 0, f'model.ropeTheta: found {self.ropeTheta}, expected more than 0')
+
+
+@dataclass(kw_only=True, slots=True)
+class PhaseRecipe:
+    """What every phase shares."""
+
+    seed: int
+    numSteps: int
+    batchSize: int
+    contextLength: int
+    learningRate: float
+    warmupSteps: int
+    decaySteps: int
+    weightDecay: float
+    gradClip: float
+    precision: Literal['fp32', 'bf16']
+    worldSize: int
+    threads: int
+    saveEverySteps: int
+    unwatchedExitS: float
+
+    def __post_init__(self) -> None:
+        for name in (
+            'numSteps',
+            'batchSize',
+            'contextLength',
+            'worldSize',
+            'threads',
+            'saveEverySteps',
+        ):
+            value = getattr(self, name)
+            _check(value > 0, f'recipe.{name}: found {value}, expected more than 0')
+        for name in ('seed', 'warmupSteps', 'decaySteps', 'weightDecay'):
+            value = getattr(self, name)
+            _check(value >= 0, f'recipe.{name}: found {value}, expected 0 or more')
+        for name in ('learningRate', 'gradClip', 'unwatchedExitS'):
+            value = getattr(self, name)
+            _check(
+                value > 0 and math.isfinite(value),
+                f'recipe.{name}: found {value}, expected a finite number above 0',
+            )
+        _check(
+            self.warmupSteps + self.decaySteps <= self.numSteps,
+            f'recipe.numSteps {self.numSteps}: fewer than warmupSteps + decaySteps '
+            f'({self.warmupSteps} + {self.decaySteps})',
+        )
+        _check(
+            self.batchSize % self.worldSize == 0,
+            f'recipe.batchSize {self.batchSize}: expected a multiple of worldSize {self.worldSize}',
+        )
+
+
+@dataclass(kw_only=True, slots=True)
+class PretrainRecipe(PhaseRecipe):
+    """Pretraining: two rates when Muon moves the matrices."""
+
+    phase: Literal['pretrain']
+    optimizer: Literal['adamw', 'muon']
+    adamLearningRate: float
+    evalEverySteps: int
+
+    def __post_init__(self) -> None:
+        PhaseRecipe.__post_init__(self)
+        _check(self.adamLearningRate > 0, 'recipe.adamLearningRate: expected more than 0')
+        _check(self.evalEverySteps > 0, 'recipe.evalEverySteps: expected more than 0')
+
+
+@dataclass(kw_only=True, slots=True)
+class SftRecipe(PhaseRecipe):
+    """Supervised fine-tuning."""
+
+    phase: Literal['sft']
+
+
+@dataclass(kw_only=True, slots=True)
+class DpoRecipe(PhaseRecipe):
+    """Direct preference optimisation."""
+
+    phase: Literal['dpo']
+    beta: float
+
+    def __post_init__(self) -> None:
+        PhaseRecipe.__post_init__(self)
+        _check(self.beta > 0, f'recipe.beta: found {self.beta}, expected more than 0')
+
+
+@dataclass(kw_only=True, slots=True)
+class TokenShard:
+    """Tokens, little-endian unsigned, without a header."""
+
+    path: str
+    numTokens: int
+
+
+@dataclass(kw_only=True, slots=True)
+class HeldOut:
+    """Tokens that are scored and never trained on; `bytes` counts their UTF-8 text."""
+
+    path: str
+    numTokens: int
+    bytes: int
+
+
+@dataclass(kw_only=True, slots=True)
+class TokenData:
+    """Packed token shards."""
+
+    kind: Literal['tokens']
+    shards: list[TokenShard]
+    tokenBytes: Literal[2, 4]
+    heldOut: HeldOut
+
+
+@dataclass(kw_only=True, slots=True)
+class ChatData:
+    """Lines {messages: [{role, content}, …]}."""
+
+    kind: Literal['chat']
+    path: str
+
+
+@dataclass(kw_only=True, slots=True)
+class PreferenceData:
+    """Lines {prompt, chosen, rejected}, each a list of messages."""
+
+    kind: Literal['preferences']
+    path: str
+
+
+_RECIPES = {'pretrain': PretrainRecipe, 'sft': SftRecipe, 'dpo': DpoRecipe}
+_DATA = {'tokens': TokenData, 'chat': ChatData, 'preferences': PreferenceData}
+_DATA_OF_PHASE = {'pretrain': 'tokens', 'sft': 'chat', 'dpo': 'preferences'}
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainerRun:
+    """run.json: what to train, from what, in which directory."""
+
+    schemaVersion: Literal[1]
+    runDir: str
+    recipe: PretrainRecipe | SftRecipe | DpoRecipe
+    model: ModelShape
+    tokenizer: str
+    init: str | None
+    data: TokenData | ChatData | PreferenceData
+    resumeFrom: str | None
+    keepCheckpoints: int = 2
+
+    def __post_init__(self) -> None:
+        _check(self.keepCheckpoints >= 2, 'keepCheckpoints: expected 2 or more')
+        expected = _DATA_OF_PHASE[self.recipe.phase]
+        _check(
+            self.data.kind == expected,
+            f'data.kind: found {self.data.kind!r}, expected {expected!r} for phase {self.recipe.phase}',
+        )
+        _check(
+            self.recipe.contextLength <= self.model.contextLength,
+            f'recipe.contextLength {self.recipe.contextLength}: expected at most '
+            f'model.contextLength {self.model.contextLength}',
+        )
+
+
+def load_run(path: str, phase: str) -> TrainerRun:
+    """Reads run.json for one phase; raises ValueError naming what does not fit."""
+    try:
+        value = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f'{path}: {error}') from error
+    if not isinstance(value, dict):
+        raise ValueError(f'{path}: found {type(value).__name__}, expected an object')
+    recipe = _read_tagged(_RECIPES, 'phase', value.get('recipe'), 'recipe')
+    _check(recipe.phase == phase, f'recipe.phase: found {recipe.phase!r}, expected {phase!r}')
+    data = _read_tagged(_DATA, 'kind', value.get('data'), 'data')
+    known = {field.name for field in dataclasses.fields(TrainerRun)}
+    if unknown := sorted(set(value) - known):
+        raise ValueError(f'run: unknown {", ".join(unknown)}')
+    hints = typing.get_type_hints(TrainerRun)
+    plain = {
+        key: _read(hints[key], item, key)
+        for key, item in value.items()
+        if key not in ('recipe', 'data')
+    }
+    required = {
+        field.name
+        for field in dataclasses.fields(TrainerRun)
+        if field.default is dataclasses.MISSING
+    }
+    if missing := sorted(required - set(value)):
+        raise ValueError(f'run: {", ".join(missing)} missing')
+    return TrainerRun(**plain, recipe=recipe, data=data)
+
+
+def _read_tagged(kinds: dict[str, type], tag: str, value: object, where: str) -> Any:
+    kind = value.get(tag) if isinstance(value, dict) else None
+    if kind not in kinds:
+        raise ValueError(f'{where}.{tag}: found {kind!r}, expected one of {", ".join(kinds)}')
+    return read_object(kinds[kind], value, where)

@@ -1,0 +1,141 @@
+"""The order of training data: a pure function of (seed, epoch, position), so a cursor is a number.
+
+The shards are one long stream of tokens. An epoch cuts it into windows, starting at an offset of
+its own, and visits them in a keyed permutation that needs no memory.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.config import HeldOut, TokenData
+
+_MASK = (1 << 64) - 1
+_FEISTEL_ROUNDS = 4
+
+
+class InvalidCorpus(Exception):
+    """The token files are not what the configuration says."""
+
+
+def _mix(value: int) -> int:
+    """The finaliser of splitmix64: a good hash of 64 bits."""
+    value = (value + 0x9E3779B97F4A7C15) & _MASK
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
+    return value ^ (value >> 31)
+
+
+def _key(seed: int, epoch: int, purpose: int) -> int:
+    return _mix(_mix(_mix(seed) ^ epoch) ^ purpose)
+
+
+def permute(position: int, size: int, key: int) -> int:
+    """Where `position` goes in a keyed permutation of range(size): Feistel rounds, walking cycles."""
+    half = max(1, ((size - 1).bit_length() + 1) // 2)
+    low_bits = (1 << half) - 1
+    while True:
+        left, right = position >> half, position & low_bits
+        for round_number in range(_FEISTEL_ROUNDS):
+            left, right = right, left ^ (_mix(key ^ (round_number << 56) ^ right) & low_bits)
+        position = (left << half) | right
+        if position < size:
+            return position
+
+
+@dataclass(kw_only=True, slots=True)
+class Order:
+    """Which window of the stream a cursor means."""
+
+    seed: int
+    num_tokens: int
+    context_length: int
+
+    def __post_init__(self) -> None:
+        if self.num_tokens < 2 * self.context_length:
+            raise InvalidCorpus(
+                f'found {self.num_tokens} training tokens, expected at least twice '
+                f'contextLength {self.context_length}; give more text or a shorter context'
+            )
+
+    @property
+    def windows_per_epoch(self) -> int:
+        """Windows of context_length inputs, whatever the offset."""
+        return (self.num_tokens - self.context_length) // self.context_length
+
+    def start(self, cursor: int) -> int:
+        """First token of the window at this cursor (windows seen so far)."""
+        epoch, position = divmod(cursor, self.windows_per_epoch)
+        offset = _key(self.seed, epoch, 1) % self.context_length
+        window = permute(position, self.windows_per_epoch, _key(self.seed, epoch, 2))
+        return offset + window * self.context_length
+
+
+class TokenStream:
+    """Memory-mapped shards read as one stream."""
+
+    def __init__(self, data: TokenData, vocab_size: int) -> None:
+        self._vocab_size = vocab_size
+        self._width = data.tokenBytes
+        self._shards = [self._map(shard.path, shard.numTokens) for shard in data.shards]
+        self._ends = np.cumsum([len(shard) for shard in self._shards])
+        self.num_tokens = int(self._ends[-1]) if self._shards else 0
+
+    def _map(self, path: str, num_tokens: int) -> npt.NDArray[np.unsignedinteger]:
+        return map_tokens(path, num_tokens, self._width)
+
+    def window(self, start: int, length: int) -> npt.NDArray[np.int64]:
+        """Tokens [start, start + length), across shards."""
+        parts: list[npt.NDArray[np.unsignedinteger]] = []
+        shard = int(np.searchsorted(self._ends, start, side='right'))
+        while length > 0:
+            begin = start - (int(self._ends[shard - 1]) if shard else 0)
+            part = self._shards[shard][begin : begin + length]
+            parts.append(part)
+            start += len(part)
+            length -= len(part)
+            shard += 1
+        tokens = np.concatenate(parts).astype(np.int64)
+        if tokens.max(initial=0) >= self._vocab_size:
+            raise InvalidCorpus(
+                f'found token {tokens.max()}, expected less than vocabSize {self._vocab_size}; '
+                'the shards were made with another tokenizer'
+            )
+        return tokens
+
+
+def map_tokens(path: str, num_tokens: int, width: int) -> npt.NDArray[np.unsignedinteger]:
+    """Maps a token file after checking its size."""
+    file = Path(path)
+    size = file.stat().st_size if file.is_file() else -1
+    if size != num_tokens * width:
+        raise InvalidCorpus(
+            f'{path}: found {"no file" if size < 0 else f"{size} bytes"}, '
+            f'expected {num_tokens} tokens of {width} bytes'
+        )
+    if num_tokens == 0:
+        return np.zeros(0, dtype=f'<u{width}')
+    return np.memmap(file, dtype=f'<u{width}', mode='r')
+
+
+def held_out_windows(
+    held_out: HeldOut, width: int, context_length: int, first: int, batch_size: int
+) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """(inputs, targets) that score every held-out token once; `first` stands before the first.
+
+    The last row is filled up with targets of -100, which score nothing.
+    """
+    tokens = map_tokens(held_out.path, held_out.numTokens, width).astype(np.int64)
+    rows = -(-len(tokens) // context_length)
+    inputs = np.full(rows * context_length, first, dtype=np.int64)
+    targets = np.full(rows * context_length, -100, dtype=np.int64)
+    inputs[1 : len(tokens)] = tokens[:-1]
+    targets[: len(tokens)] = tokens
+    shape = (rows, context_length)
+    inputs, targets = inputs.reshape(shape), targets.reshape(shape)
+    return [
+        (inputs[at : at + batch_size], targets[at : at + batch_size])
+        for at in range(0, rows, batch_size)
+    ]

@@ -1,0 +1,40 @@
+"""The ranks of one training run and how rank 0's decisions reach the others.
+
+They meet in a file, not at a port: PyTorch's own store listens on every interface.
+"""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from trainer.session import Session
+
+_TIMEOUT = timedelta(minutes=30)
+
+
+def join_gang(session: Session) -> None:
+    """Joins the process group when the recipe names more than one rank."""
+    expected = session.run.recipe.worldSize
+    found = int(os.environ.get('WORLD_SIZE', '1'))
+    if found != expected:
+        raise ValueError(f'recipe.worldSize {expected}: found {found} ranks; start by trainer.launch')
+    if expected == 1:
+        return
+    meeting = Path(os.environ['TEMPER_MEETING'])
+    dist.init_process_group(
+        'gloo',
+        init_method=f'file://{meeting.resolve()}',
+        rank=int(os.environ['RANK']),
+        world_size=expected,
+        timeout=_TIMEOUT,
+    )
+
+    def from_rank_0(scale: float) -> float:
+        decision = torch.tensor([scale], dtype=torch.float64)
+        dist.broadcast(decision, 0)
+        return decision.item()
+
+    session.share(from_rank_0)

@@ -1,0 +1,25 @@
+"""Ends this process when the process that wants its work is gone, so that nothing stays behind."""
+
+import os
+import threading
+import time
+
+_POLL_S = 0.5
+
+
+def end_with_parent(parent: int | None = None) -> None:
+    """Watches the parent from a daemon thread and ends the process at once when it changes.
+
+    TEMPER_PARENT_PID, set by the caller, closes the gap in which the parent dies before we look.
+    """
+    expected = parent if parent is not None else os.getppid()
+    named = os.environ.get('TEMPER_PARENT_PID')
+    if parent is None and named is not None and int(named) != expected:
+        os._exit(1)
+
+    def watch() -> None:
+        while os.getppid() == expected:
+            time.sleep(_POLL_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name='parent-watch', daemon=True).start()

@@ -1,0 +1,336 @@
+"""What every phase does besides training: obey commands, save, report, and end with a result.
+
+A phase gives a `Phase`; pretraining drives it from its own loop, fine-tuning from a callback.
+"""
+
+import argparse
+import errno
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from trainer.boundary import Busy, RunDirectory, write_json
+from trainer.checkpoint import (
+    CheckpointIncompatible,
+    delete_acknowledged,
+    save_checkpoint,
+    verify_checkpoint,
+    write_folder,
+)
+from trainer.config import TrainerRun, load_run
+from trainer.data import InvalidCorpus
+from trainer.parent import end_with_parent
+
+_MAX_FAILED_SAVES = 3
+_PAUSE_POLL_S = 0.2
+_RETRY_SAVE_S = 5.0
+_LEAVE = 0.0
+
+
+class TrainingDiverged(Exception):
+    """The loss or the gradient is no finite number."""
+
+
+class DiskFull(Exception):
+    """A checkpoint could not be written, several times."""
+
+
+class Left(Exception):
+    """Training ends here by command or because nobody watches; a checkpoint was saved first."""
+
+    def __init__(self, kind: Literal['Stopped', 'Unwatched'], message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def _alone(scale: float) -> float:
+    return scale
+
+
+class Session:
+    """One training run in its directory, led by rank 0; `Follower` is what the other ranks have."""
+
+    def __init__(self, run: TrainerRun, directory: RunDirectory) -> None:
+        self.run = run
+        self.step = 0
+        self.num_tokens = 0
+        self.loss = 0.0
+        self.directory = directory
+        self._fill: Callable[[Path], None] | None = None
+        self._cursor: Callable[[], int] = lambda: 0
+        # Nothing is lost by starting again from step 0, so it is as good as saved.
+        self._saved_at = 0
+        self._failed_saves = 0
+        self._retry_at = 0.0
+        self._sync = _alone
+        self._terminated = False
+        self._paused = False
+        self._clock = time.monotonic()
+        signal.signal(signal.SIGTERM, self._terminate)
+
+    def _terminate(self, *_: object) -> None:
+        self._terminated = True
+
+    def resume(self) -> dict[str, Any] | None:
+        """Verifies the checkpoint to start from; returns its state, or None at the beginning."""
+        if self.run.resumeFrom is None:
+            return None
+        state = verify_checkpoint(Path(self.run.resumeFrom))
+        try:
+            self.step, self.num_tokens = int(state['step']), int(state['numTokens'])
+            self.loss = float(state['loss'])
+            rates = [(int(at), float(scale)) for at, scale in state['learningRates']]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointIncompatible(f'{self.run.resumeFrom}: state.json, {error}') from error
+        if state.get('phase') != self.run.recipe.phase:
+            raise CheckpointIncompatible(
+                f'{self.run.resumeFrom}: of phase {state.get("phase")!r}, '
+                f'expected {self.run.recipe.phase!r}'
+            )
+        self._saved_at = self.step
+        self.directory.adopt_learning_rates(rates)
+        return state
+
+    def started(self, fill: Callable[[Path], None], cursor: Callable[[], int]) -> None:
+        """Says that training begins; `fill` writes a checkpoint's tensors, `cursor` is its place."""
+        self._fill, self._cursor = fill, cursor
+        (self.directory.path / 'checkpoints').mkdir(exist_ok=True)
+        self.directory.event('start', self.step, resumedFrom=self.run.resumeFrom)
+        self._clock = time.monotonic()
+
+    def share(self, sync: Callable[[float], float]) -> None:
+        """Sets how rank 0's decisions reach the other ranks."""
+        self._sync = sync
+
+    def turn(self) -> float:
+        """Between two steps: obeys; returns the factor on the rate for the step that starts now."""
+        try:
+            self._obey()
+        except Left:
+            self._sync(_LEAVE)
+            raise
+        return self._sync(self.directory.poll().learning_rate_scale(self.step))
+
+    def stepped(self, *, loss: float, lr: float, grad_norm: float, num_tokens: int) -> None:
+        """Reports one optimizer step; refuses to go on from numbers that are none."""
+        self.step += 1
+        self.num_tokens += num_tokens
+        self.loss = loss
+        now = time.monotonic()
+        seconds, self._clock = max(now - self._clock, 1e-9), now
+        self.directory.event(
+            'step',
+            self.step,
+            loss=loss,
+            lr=lr,
+            grad_norm=grad_norm,
+            tokens_per_second=num_tokens / seconds,
+            num_tokens=self.num_tokens,
+        )
+        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+            raise TrainingDiverged(
+                f'step {self.step}: loss {loss}, gradient norm {grad_norm}; '
+                'lower the learning rate or resume from an earlier checkpoint'
+            )
+
+    def _obey(self) -> None:
+        """Saves when it is time or asked for, pauses, or leaves."""
+        control = self.directory.poll()
+        last = self.step >= self.run.recipe.numSteps
+        if self._terminated or control.stop:
+            self._leave('Stopped', 'SIGTERM' if self._terminated else 'asked to stop')
+        if self.directory.unwatched():
+            limit = self.run.recipe.unwatchedExitS
+            self._leave('Unwatched', f'control.json was not touched for {limit} s')
+        due = self.step % self.run.recipe.saveEverySteps == 0
+        if self.directory.save_requested() or last or (due and self._saved_at != self.step):
+            self._save()
+        elif self._failed_saves and time.monotonic() > self._retry_at:
+            self._save()
+        delete_acknowledged(
+            self.directory.path / 'checkpoints', control.acknowledged, self.run.keepCheckpoints
+        )
+        if control.paused and not last:
+            self._pause()
+        self._clock = time.monotonic()
+
+    def _pause(self) -> None:
+        if self._paused:
+            return
+        self._paused = True
+        self._save()
+        self.directory.event('paused', self.step)
+        while self.directory.poll().paused:
+            time.sleep(_PAUSE_POLL_S)
+            self._obey()
+        self._paused = False
+
+    def _leave(self, kind: Literal['Stopped', 'Unwatched'], why: str) -> None:
+        self._save()
+        raise Left(kind, f'{why} at step {self.step}')
+
+    def _save(self) -> None:
+        """Saves a checkpoint once for each step; a full disk is reported and tried again."""
+        assert self._fill is not None
+        if self._saved_at == self.step:
+            return
+        self.directory.event('save_started', self.step)
+        target = self.directory.path / 'checkpoints' / str(self.step)
+        state = {
+            'phase': self.run.recipe.phase,
+            'step': self.step,
+            'cursor': self._cursor(),
+            'numTokens': self.num_tokens,
+            'loss': self.loss,
+            'learningRates': self.directory.poll().learning_rates,
+        }
+        try:
+            save_checkpoint(target, state, self._fill)
+        except Exception as error:
+            if not is_disk_full(error):
+                raise
+            self._failed_saves += 1
+            self._retry_at = time.monotonic() + _RETRY_SAVE_S
+            self.directory.event('save_failed', self.step, message=str(error))
+            if self._failed_saves >= _MAX_FAILED_SAVES:
+                raise DiskFull(
+                    f'{target}: {error}; failed {self._failed_saves} times, free some space'
+                ) from error
+            return
+        self._failed_saves = 0
+        self._saved_at = self.step
+        self.directory.event('checkpoint', self.step, path=str(target))
+
+    def event(self, event: str, **facts: object) -> None:
+        """Reports something at this step."""
+        self.directory.event(event, self.step, **facts)
+        self._clock = time.monotonic()
+
+    def finish(self, save_model: Callable[[Path], None], val_bpb: float | None) -> None:
+        """Writes the model and the result, the latter last."""
+        model = self.directory.path / 'model'
+        write_folder(model, save_model)
+        self.directory.event('end', self.step)
+        self.directory.finish(
+            {
+                'ok': True,
+                'step': self.step,
+                'numTokens': self.num_tokens,
+                'finalLoss': self.loss,
+                'valBpb': val_bpb,
+                'model': str(model),
+            }
+        )
+
+
+class Follower(Session):
+    """The session of a rank other than 0: counts along and does as rank 0 does."""
+
+    def __init__(self, run: TrainerRun) -> None:
+        self.run = run
+        self.step = self.num_tokens = 0
+        self.loss = 0.0
+        self._sync = _alone
+
+    def resume(self) -> dict[str, Any] | None:
+        if self.run.resumeFrom is None:
+            return None
+        state = verify_checkpoint(Path(self.run.resumeFrom))
+        self.step, self.num_tokens = int(state['step']), int(state['numTokens'])
+        return state
+
+    def started(self, fill: Callable[[Path], None], cursor: Callable[[], int]) -> None:
+        pass
+
+    def turn(self) -> float:
+        scale = self._sync(_LEAVE)
+        if scale == _LEAVE:
+            raise Left('Stopped', 'rank 0 left')
+        return scale
+
+    def stepped(self, *, loss: float, lr: float, grad_norm: float, num_tokens: int) -> None:
+        self.step += 1
+        self.num_tokens += num_tokens
+        self.loss = loss
+
+    def event(self, event: str, **facts: object) -> None:
+        pass
+
+    def finish(self, save_model: Callable[[Path], None], val_bpb: float | None) -> None:
+        pass
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a write failed for want of space; safetensors wraps the system's error in its own."""
+    code = getattr(error, 'errno', None)
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return 'No space left on device' in str(error) or 'os error 28' in str(error)
+
+
+def _kind_of(error: BaseException) -> str:
+    for kind in (TrainingDiverged, DiskFull, CheckpointIncompatible, InvalidCorpus):
+        if isinstance(error, kind):
+            return kind.__name__
+    if isinstance(error, Left):
+        return error.kind
+    text = str(error)
+    if isinstance(error, MemoryError) or "can't allocate memory" in text or 'out of memory' in text:
+        return 'OutOfMemory'
+    if is_disk_full(error):
+        return 'DiskFull'
+    if isinstance(error, ValueError):
+        return 'InvalidConfig'
+    return 'Failed'
+
+
+def run_phase(phase: str, train: Callable[[Session], None]) -> None:
+    """The main of a phase: reads --config, trains in the run directory, leaves a result there."""
+    # Under torchrun an orphaned rank would go on beside the next generation's.
+    if 'TORCHELASTIC_RUN_ID' in os.environ:
+        end_with_parent(os.getppid())
+    path = _config_path()
+    try:
+        run = load_run(path, phase)
+    except ValueError as error:
+        _refuse(path, str(error))
+    if int(os.environ.get('RANK', '0')) > 0:
+        with suppress(Left):
+            train(Follower(run))
+        return
+    try:
+        directory = RunDirectory(run.runDir, run.recipe.unwatchedExitS)
+    except Busy as error:
+        sys.exit(str(error))
+    session = Session(run, directory)
+    try:
+        train(session)
+    except Exception as error:
+        kind = _kind_of(error)
+        message = str(error) or type(error).__name__
+        directory.finish({'ok': False, 'type': kind, 'message': message, 'step': session.step})
+        if not isinstance(error, Left):
+            if kind == 'Failed':
+                raise
+            sys.exit(f'{kind}: {message}')
+
+
+def _config_path() -> str:
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--config', required=True)
+    return parser.parse_args().config
+
+
+def _refuse(path: str, message: str) -> None:
+    """A configuration that cannot be read still gets its result, beside itself."""
+    result = {'ok': False, 'type': 'InvalidConfig', 'message': message, 'step': 0}
+    folder = Path(path).resolve().parent
+    if folder.is_dir():
+        write_json(folder / 'result.json', result)
+    sys.exit(f'InvalidConfig: {message}')

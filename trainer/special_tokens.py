@@ -1,0 +1,7 @@
+"""The special tokens of every model we train, in the order of their ids."""
+
+END_OF_TEXT = '<|endoftext|>'
+USER = '<|user|>'
+ASSISTANT = '<|assistant|>'
+END = '<|end|>'
+SPECIAL_TOKENS = (END_OF_TEXT, USER, ASSISTANT, END)

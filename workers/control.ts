@@ -1,0 +1,21 @@
+/** Runs workflows and the light activities: `node workers/control.ts`, with the environment of `npx temper up`. */
+import path from 'node:path';
+import { createPlanActivities } from '../activities/plan.ts';
+import { createReleaseActivities } from '../activities/release.ts';
+import { createTrainActivities } from '../activities/train.ts';
+import { TaskQueue } from '../config/queues.ts';
+import { runWorkers } from './run-worker.ts';
+
+await runWorkers('control', (deps) => [
+  {
+    taskQueue: TaskQueue.control,
+    workflowsPath: path.join(deps.projectDir, 'workflows', 'index.ts'),
+    activities: {
+      ...createPlanActivities(deps),
+      ...createReleaseActivities(deps),
+      ...createTrainActivities(deps),
+    },
+    maxCachedWorkflows: 100,
+    maxConcurrentActivityTaskExecutions: 20,
+  },
+]);

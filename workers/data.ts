@@ -1,0 +1,14 @@
+/** Reads, cleans and tokenizes text: `node workers/data.ts`, with the environment of `npx temper up`. */
+import os from 'node:os';
+import { createIngestActivities } from '../activities/ingest.ts';
+import { createPreprocessActivities } from '../activities/preprocess.ts';
+import { TaskQueue } from '../config/queues.ts';
+import { runWorkers } from './run-worker.ts';
+
+await runWorkers('data', (deps) => [
+  {
+    taskQueue: TaskQueue.data,
+    activities: { ...createIngestActivities(deps), ...createPreprocessActivities(deps) },
+    maxConcurrentActivityTaskExecutions: os.availableParallelism(),
+  },
+]);

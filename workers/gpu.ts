@@ -1,0 +1,27 @@
+/**
+ * Trains, exports and evaluates: `node workers/gpu.ts`, with the environment of `npx temper up`. What
+ * is tied to this host's files comes by the host's own queue.
+ */
+import { createEvaluateActivities } from '../activities/evaluate.ts';
+import { createExportActivities } from '../activities/export.ts';
+import { createTrainActivities } from '../activities/train.ts';
+import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
+import { runWorkers } from './run-worker.ts';
+
+await runWorkers('gpu', (deps) => [
+  {
+    taskQueue: TaskQueue.gpu,
+    activities: {
+      ...createExportActivities(deps),
+      ...createEvaluateActivities(deps),
+      ...createTrainActivities(deps),
+    },
+    // Export and evaluation use every core; leasing a host is the second slot.
+    maxConcurrentActivityTaskExecutions: 2,
+  },
+  {
+    taskQueue: gpuHostQueue(deps.host),
+    activities: createTrainActivities(deps),
+    maxConcurrentActivityTaskExecutions: 2,
+  },
+]);

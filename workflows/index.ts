@@ -1,0 +1,5 @@
+/** What the control worker runs. */
+export { deploymentWorkflow } from './deployment.ts';
+export { pipelineWorkflow } from './pipeline.ts';
+export { preprocessWorkflow } from './preprocess.ts';
+export { trainingWorkflow } from './training.ts';

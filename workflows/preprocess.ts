@@ -1,0 +1,92 @@
+/**
+ * Preprocessing, as a child workflow so that its fan-out has a history of its own: clean every shard,
+ * bring the shards together to find duplicates, split, train the tokenizer, encode every shard.
+ */
+import { log, proxyActivities, setCurrentDetails } from '@temporalio/workflow';
+import type { PreprocessInput, PreprocessResult } from '../activities/preprocess-input.ts';
+import type { PreprocessActivities } from '../activities/preprocess.ts';
+import { TaskQueue } from '../config/queues.ts';
+
+/** Activities in flight at once: enough to keep a fleet of data workers busy, few enough for one history. */
+const maxInFlight = 50;
+/** Activities of one fan-out; with more shards than that, an activity does several. */
+const maxActivities = 400;
+
+export async function preprocessWorkflow(input: PreprocessInput): Promise<PreprocessResult> {
+  const { dataset, data, questions, seed } = input;
+  const { corpus, numShards, found } = await activities('look for this corpus').findCorpus(input);
+  if (found !== null) {
+    setCurrentDetails(`reused corpus \`${corpus}\``);
+    return found;
+  }
+
+  setCurrentDetails(`cleaning ${numShards} shards`);
+  await fanOut(numShards, async ({ from, to, label }) => {
+    await activities(`clean ${label}`).cleanShards({ dataset, data, from, to });
+  });
+  const { duplicates, kept, dropped } = await activities('find duplicates').resolveDuplicates({
+    dataset,
+    data,
+  });
+
+  setCurrentDetails(`${kept} documents kept, ${dropped} dropped; splitting`);
+  const { heldOut } = data;
+  const { split, numShards: numTrainShards } = await activities('split and order').splitCorpus({
+    duplicates,
+    heldOut,
+    questions,
+    seed,
+  });
+
+  setCurrentDetails(`${kept} documents kept, ${dropped} dropped; training the tokenizer`);
+  const { tokenizer, vocabSize } = await activities('train tokenizer').trainTokenizer({ split });
+
+  setCurrentDetails(`vocabulary of ${vocabSize}; encoding ${numTrainShards} shards`);
+  await fanOut(numTrainShards, async ({ from, to, label }) => {
+    await activities(`encode ${label}`).encodeShards({ split, tokenizer, from, to });
+  });
+  const result = await activities('write the corpus').finishCorpus({
+    corpus,
+    dataset,
+    split,
+    tokenizer,
+  });
+  const { numTokens } = result.summary;
+  setCurrentDetails(
+    `${kept} documents kept, ${dropped} dropped; ${numTokens} tokens in \`${corpus}\``,
+  );
+  log.info('preprocessed', { runName: input.run, stage: 'preprocess', corpus, numTokens });
+  return result;
+}
+
+/** A killed worker is noticed within the heartbeat's time-out and its work done again within seconds. */
+function activities(summary: string) {
+  return proxyActivities<PreprocessActivities>({
+    taskQueue: TaskQueue.data,
+    summary,
+    startToCloseTimeout: '30m',
+    heartbeatTimeout: '10s',
+    retry: { initialInterval: '500ms', maximumInterval: '3s' },
+  });
+}
+
+interface Range {
+  from: number;
+  to: number;
+  label: string;
+}
+
+async function fanOut(numShards: number, work: (range: Range) => Promise<void>): Promise<void> {
+  const size = Math.max(1, Math.ceil(numShards / maxActivities));
+  const ranges: Range[] = [];
+  for (let from = 0; from < numShards; from += size) {
+    const to = Math.min(numShards, from + size);
+    const place = size === 1 ? `shard ${to}` : `shards ${from + 1} to ${to}`;
+    ranges.push({ from, to, label: `${place} of ${numShards}` });
+  }
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    while (next < ranges.length) await work(ranges[next++]!);
+  };
+  await Promise.all(Array.from({ length: Math.min(maxInFlight, ranges.length) }, lane));
+}
