@@ -14,6 +14,9 @@ import { checkpointState, commitCheckpoint } from '../registry/training.ts';
 import type { Deps } from './deps.ts';
 import type { Generation } from './training-job.ts';
 
+/** No patience cures these: somebody newer trains, or this machine computed other bits for a committed step. */
+const fatal: readonly string[] = [FailureType.Fenced, 'CheckpointMismatch'];
+
 interface Finished {
   step: number;
   folder: string;
@@ -25,7 +28,7 @@ export class CheckpointUploads {
   readonly committed: number[];
   #next: Finished | null = null;
   #running: Promise<void> | null = null;
-  #fenced: Error | null = null;
+  #fatal: Error | null = null;
 
   constructor(deps: Deps, generation: Generation, head: Head) {
     this.#deps = deps;
@@ -47,17 +50,21 @@ export class CheckpointUploads {
   /** Resolves when nothing more waits for upload. */
   async settle(): Promise<void> {
     await this.#running;
-    this.throwIfFenced();
+    this.throwIfFatal();
   }
 
-  throwIfFenced(): void {
-    if (this.#fenced === null) return;
-    throw ApplicationFailure.nonRetryable(this.#fenced.message, FailureType.Fenced);
+  throwIfFatal(): void {
+    if (this.#fatal === null) return;
+    const type =
+      this.#fatal.name === FailureType.Fenced
+        ? FailureType.Fenced
+        : FailureType.CheckpointIncompatible;
+    throw ApplicationFailure.nonRetryable(this.#fatal.message, type);
   }
 
   async #drain(): Promise<void> {
     let pauseMs = 500;
-    while (this.#next !== null && this.#fenced === null) {
+    while (this.#next !== null && this.#fatal === null) {
       const checkpoint: Finished = this.#next;
       try {
         await this.#upload(checkpoint);
@@ -65,7 +72,7 @@ export class CheckpointUploads {
         if (this.#next === checkpoint) this.#next = null;
         pauseMs = 500;
       } catch (error) {
-        if ((error as Error).name === 'Fenced') this.#fenced = error as Error;
+        if (fatal.includes((error as Error).name)) this.#fatal = error as Error;
         // Superseded and deleted by the trainer while we waited for S3.
         else if ((error as NodeJS.ErrnoException).code === 'ENOENT' && this.#next === checkpoint)
           this.#next = null;

@@ -7,6 +7,7 @@ import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import { documentSchema, type Document } from '../config/manifests.ts';
 import { tokenizerRunSchema } from '../config/trainer.ts';
 import { endOfText, Packer, tokenWidth } from '../corpus/pack.ts';
+import { piecesOf } from '../corpus/pieces.ts';
 import {
   decodeJsonLines,
   putBlob,
@@ -23,8 +24,8 @@ import { withWorkDir } from './work-dir.ts';
 
 /** Text that the tokenizer learns from at most; the shards are in random order, so the first ones are a sample. */
 const sampleBytes = 200_000_000;
-/** Text handed to the native encoder at once. */
-const batchBytes = 250_000;
+/** Characters handed to the native encoder at once. */
+const batchLength = 100_000;
 const aliveMs = 2000;
 
 export async function trainOnText(
@@ -76,22 +77,39 @@ export async function encodeDocuments(
   }
   const packer = new Packer(tokenWidth(vocabSize), end);
   const lines = await readDocuments(store, documents);
-  for (let start = 0; start < lines.length;) {
-    const batch: Document[] = [];
-    for (let units = 0; start < lines.length && (batch.length === 0 || units < batchBytes);) {
-      const document = lines[start]!;
-      units += document.text.length;
-      batch.push(document);
-      start += 1;
+  // Short batches, taken in turn: the encoder is parallel in itself, and each batch is progress to tell.
+  let batch: { document: number; piece: string }[] = [];
+  let batchUnits = 0;
+  let ids: number[] = [];
+  let done = 0;
+  const finishUntil = (document: number): void => {
+    for (; done < document; done += 1) {
+      packer.add(lines[done]!.id, ids);
+      ids = [];
     }
-    const encodings = await tokenizer.encodeBatch(
-      batch.map(({ text }) => text),
-      { addSpecialTokens: false },
+  };
+  const encodeBatch = async (): Promise<void> => {
+    const pieces = batch.map(({ piece }) => piece);
+    const encodings = await inTurn(() =>
+      tokenizer.encodeBatch(pieces, { addSpecialTokens: false }),
     );
-    for (const [index, encoding] of encodings.entries())
-      packer.add(batch[index]!.id, encoding.getIds());
-    await progress('documents', start, lines.length);
+    for (const [at, encoding] of encodings.entries()) {
+      finishUntil(batch[at]!.document);
+      for (const id of encoding.getIds()) ids.push(id);
+    }
+    batch = [];
+    batchUnits = 0;
+    await progress('documents', done, lines.length);
+  };
+  for (const [document, { text }] of lines.entries()) {
+    for (const piece of piecesOf(text)) {
+      batch.push({ document, piece });
+      batchUnits += piece.length;
+      if (batchUnits >= batchLength) await encodeBatch();
+    }
   }
+  if (batch.length > 0) await encodeBatch();
+  finishUntil(lines.length);
   const index = packer.index.map((line) => `${canonicalJson(line)}\n`).join('');
   return {
     schemaVersion: 1,
@@ -100,6 +118,15 @@ export async function encodeDocuments(
     numDocuments: lines.length,
     numTokens: packer.numTokens,
   };
+}
+
+let lastTurn: Promise<unknown> = Promise.resolve();
+
+/** Runs one piece of native work after the other, first come, first served. */
+async function inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+  const turn = lastTurn.then(work, work);
+  lastTurn = turn;
+  return turn;
 }
 
 const zstdMagic = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);

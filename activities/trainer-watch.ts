@@ -81,7 +81,7 @@ export async function watchTrainer(
         uploads.offer(event.step, path.resolve(runDir, event.path));
       }
     }
-    uploads.throwIfFenced();
+    uploads.throwIfFatal();
     progress.durableStep = uploads.durableStep;
     if (uploads.committed.length > acknowledged) {
       acknowledged = uploads.committed.length;

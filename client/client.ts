@@ -21,7 +21,7 @@ import {
   modelAttribute,
   runAttribute,
   stageAttribute,
-} from './search-attributes.ts';
+} from '../workflows/search-attributes.ts';
 
 export interface StartRequest {
   /** Path of a pipeline file, or a parsed pipeline with the folder its source paths start from. */
@@ -69,6 +69,7 @@ export interface ConnectOptions extends TemporalAddress {
 }
 
 const maxPayloadBytes = 64 * 1024;
+const lastWordsMs = 15_000;
 
 /** Connects to a stack, local or remote. */
 export async function connectTemper(options: ConnectOptions = {}): Promise<TemperClient> {
@@ -199,6 +200,7 @@ async function* followStatus(
 ): AsyncGenerator<LiveStatus> {
   let last: LiveStatus | null = null;
   let lastAnswer = Date.now();
+  let endedAt: number | null = null;
   while (signal?.aborted !== true) {
     try {
       last = await client.connection.withDeadline(Date.now() + 10_000, () =>
@@ -211,9 +213,11 @@ async function* followStatus(
       last = { ...last, stale: 'Temporal does not answer' };
     }
     yield last;
-    // An ended run whose last words are missing is asked again, for a worker will come back.
-    const complete = last.stale === null || Date.now() - lastAnswer > 15_000;
-    if (last.state !== 'running' && complete) return;
+    if (last.state !== 'running') {
+      endedAt ??= Date.now();
+      // An ended run whose last words are missing is asked again: a worker will come back.
+      if (last.stale === null || Date.now() - endedAt > lastWordsMs) return;
+    }
     await pause(everyMs, signal);
   }
 }

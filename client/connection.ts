@@ -1,4 +1,6 @@
 /** Finds and opens the Temporal service: what is named, else what the environment says, else the local stack. */
+import net from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection, isGrpcServiceError } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { ClientError } from './errors.ts';
@@ -25,6 +27,7 @@ export async function openTemporal(at: TemporalAddress): Promise<OpenedTemporal>
   const { tls, apiKey, metadata } = config.connectionOptions;
   const local = /^(127\.|localhost|\[::1\])/.test(address);
   try {
+    if (local) await requireListener(address);
     const connection = await Connection.connect({
       address,
       connectTimeout: local ? '4s' : '15s',
@@ -39,6 +42,22 @@ export async function openTemporal(at: TemporalAddress): Promise<OpenedTemporal>
     return { client: new Client({ connection, namespace }), address, namespace };
   } catch (error) {
     throw unreachable(address, error);
+  }
+}
+
+/** On this machine a closed port is known at once; gRPC would wait for its whole time limit. */
+async function requireListener(address: string): Promise<void> {
+  const { hostname, port } = new URL(`http://${address}`);
+  for (let attempt = 1; ; attempt += 1) {
+    const { promise, resolve } = Promise.withResolvers<Error | null>();
+    const socket = net.connect({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) });
+    socket.once('connect', () => resolve(null));
+    socket.once('error', resolve);
+    const fault = await promise;
+    socket.destroy();
+    if (fault === null) return;
+    if (attempt === 3) throw fault;
+    await sleep(200);
   }
 }
 

@@ -155,7 +155,8 @@ function isTraining(heartbeat: unknown): heartbeat is TrainingProgress {
 
 /** Nobody polls the queue, or the worker that held the workflow is gone: both pass with a new worker. */
 function isNoPoller(error: unknown): boolean {
-  return isGrpcServiceError(error)
-    ? [4, 9, 14].includes(error.code)
-    : /no poller|not ready|deadline/i.test(rootMessage(error));
+  for (let current = error; current instanceof Error; current = current.cause) {
+    if (isGrpcServiceError(current) && current.code === 9) return true;
+  }
+  return false;
 }

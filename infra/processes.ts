@@ -1,6 +1,6 @@
 /**
  * Processes by identity: a pid alone may have been given to another program since it was written
- * down, so nothing is signalled unless its start time (and boot) still match.
+ * down, so nothing is signalled unless its start time still matches.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,11 +9,6 @@ export interface ProcessIdentity {
   pid: number;
   /** Field 22 of /proc/<pid>/stat, clock ticks after boot. */
   startTime: number;
-}
-
-/** Identifies this boot of the machine. */
-export function bootId(): string {
-  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 }
 
 /** Start time and parent of a living process; null when there is none, or only a zombie. */

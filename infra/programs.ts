@@ -157,8 +157,10 @@ async function askTemporal<T>(stack: Stack, path: string, schema: z.ZodType<T>):
 }
 
 async function hasSearchAttributes(stack: Stack): Promise<string | null> {
-  const ui = await answers(`http://127.0.0.1:${stack.ports.temporalUi}/`, [200]);
-  if (ui !== null) return ui;
+  // The Web UI reaches the server over a connection of its own, which may come later.
+  const ui = `http://127.0.0.1:${stack.ports.temporalUi}/api/v1/namespaces/default`;
+  const uiFault = await answers(ui, [200]);
+  if (uiFault !== null) return uiFault;
   const answer = await askTemporal(stack, 'search-attributes', attributesSchema);
   if (answer === null) return `no answer from 127.0.0.1:${stack.ports.temporalHttp}`;
   const missing = searchAttributes.filter((name) => !(name in answer.customAttributes));

@@ -242,15 +242,26 @@ async function requireDisk(layout: Layout): Promise<void> {
 }
 
 /** Refuses to start where somebody else listens, and says who. */
-async function requirePorts({ ports }: Stack, wanted: Program[]): Promise<void> {
+async function requirePorts(stack: Stack, wanted: Program[]): Promise<void> {
+  await waitForDyingListeners(Object.values(stack.ports));
   for (const program of wanted) {
-    for (const name of program.ports) {
-      if (await isPortFree(ports[name])) continue;
-      const holder = findListener(ports[name]);
+    for (const port of program.ports.map((name) => stack.ports[name])) {
+      if (await isPortFree(port)) continue;
+      const holder = findListener(port);
       const by = holder === null ? 'another program' : `${holder.program} (pid ${holder.pid})`;
       throw new Error(
-        `port ${ports[name]}, for ${program.title}, is taken by ${by}. Stop that program, or choose other ports: TEMPER_PORT_BASE=17000 npx temper up.`,
+        `port ${port}, for ${program.title}, is taken by ${by}. Stop that program, or choose other ports: TEMPER_PORT_BASE=17000 npx temper up.`,
       );
+    }
+  }
+}
+
+/** A killed server is no process any more while the kernel still closes its sockets: its ports have no owner. */
+async function waitForDyingListeners(ports: number[]): Promise<void> {
+  const deadline = Date.now() + 5000;
+  for (const port of ports) {
+    while (Date.now() < deadline && !(await isPortFree(port)) && findListener(port) === null) {
+      await sleep(50);
     }
   }
 }

@@ -77,6 +77,7 @@ export async function startSupervised(layout: Layout, name: string): Promise<voi
 
 /** Stops programs at once, each with the patience of its configuration; resolves when all have ended. */
 export async function stopSupervised(layout: Layout, names: readonly string[]): Promise<void> {
+  if (!(await isSupervisorRunning(layout))) return;
   for (const name of names) {
     try {
       await call(layout, 'stopProcess', [name, false]);

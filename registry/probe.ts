@@ -12,72 +12,97 @@ interface Conditional {
   replace(key: string, bytes: Uint8Array, etag: string | null): Promise<string | null>;
 }
 
-const advice = 'Use a store with conditional writes; npx temper doctor says more.';
-const writers = ['0', '1', '2', '3', '4', '5', '6', '7'].map((name) => Buffer.from(name));
+const first = Buffer.from('first');
+const second = Buffer.from('second');
+const third = Buffer.from('third');
 
 /** Throws a sentence that says which promise was broken. */
 export async function probeStore(connection: Connection, store: Conditional): Promise<void> {
-  const { client, requests, bucket } = connection;
-  const refuse = (fault: string): never => {
-    throw new StoreRefused(`The store (${store.place}) ${fault}.\n  ${advice}`);
-  };
+  const { client, bucket } = connection;
   const prefix = `probes/${randomUUID()}`;
-  const keys = ['create', 'race', 'missing', 'checksum'].map((name) => `${prefix}/${name}`);
-  const [create, race, missing, checksum] = keys as [string, string, string, string];
-  const [first, second, third] = ['first', 'second', 'third'].map((word) => Buffer.from(word)) as [
-    Buffer,
-    Buffer,
-    Buffer,
-  ];
+  const key = (name: string): string => `${prefix}/${name}`;
+  const names = ['created', 'missing', 'create-race', 'replace-race', 'checksum'];
   try {
-    const etag = await store.replace(create, first, null);
-    if (etag === null) return refuse('says that a new key exists already');
-    if (await store.putIfAbsent(create, second)) {
-      refuse('let two writers create one key (If-None-Match is ignored)');
-    }
-    const moved = await store.replace(create, second, etag);
-    if (moved === null) refuse('refuses a write under the right ETag (If-Match)');
-    if ((await store.replace(create, third, etag)) !== null) {
-      refuse('let a writer replace what it had not read (If-Match is ignored)');
-    }
-    if ((await store.replace(missing, first, etag)) !== null) {
-      refuse('let a writer replace what does not exist (If-Match is ignored)');
-    }
-    const found = await store.get(create);
-    if (found === null || !found.bytes.equals(second))
-      refuse('does not give back what was written');
-
-    const created = await Promise.all(writers.map((bytes) => store.replace(race, bytes, null)));
-    if (created.filter((tag) => tag !== null).length !== 1) {
-      refuse('let several of 8 writers at once create one key (If-None-Match is not atomic)');
-    }
-    const read = await store.get(race);
-    if (read === null) return refuse('does not give back what was written');
-    const replaced = await Promise.all(
-      writers.map((bytes) => store.replace(race, Buffer.concat([bytes, first]), read.etag)),
+    const faults = await Promise.all([
+      faultOfConditions(store, key('created'), key('missing')),
+      faultOfCreateRace(store, key('create-race')),
+      faultOfReplaceRace(store, key('replace-race')),
+      faultOfChecksums(connection, key('checksum')),
+    ]);
+    const fault = faults.find((found) => found !== null);
+    if (fault === undefined) return;
+    throw new StoreRefused(
+      `The store (${store.place}) ${fault}.\n` +
+        '  Use a store with conditional writes and checksums; npx temper doctor says more.',
     );
-    if (replaced.filter((tag) => tag !== null).length !== 1) {
-      refuse('let several of 8 writers at once replace one version (If-Match is not atomic)');
-    }
-
-    const wrong = createHash('sha256').update(second).digest('base64');
-    const accepted = await requests.send('a write with a wrong checksum', async () => {
-      try {
-        const input = { Bucket: bucket, Key: checksum, Body: first, ChecksumSHA256: wrong };
-        await client.send(new PutObjectCommand(input));
-        return true;
-      } catch (error) {
-        if (statusOf(error) === 400) return false;
-        throw error;
-      }
-    });
-    if (accepted) refuse('took bytes that do not fit their SHA-256 (checksums are ignored)');
   } finally {
     await Promise.all(
       // What stays behind harms nobody; the answer of the probe matters more.
-      keys.map((Key) =>
-        client.send(new DeleteObjectCommand({ Bucket: bucket, Key })).catch(() => {}),
+      names.map((name) =>
+        client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key(name) })).catch(() => {}),
       ),
     );
   }
+}
+
+async function faultOfConditions(
+  store: Conditional,
+  key: string,
+  missing: string,
+): Promise<string | null> {
+  const etag = await store.replace(key, first, null);
+  if (etag === null) return 'says that a new key exists already';
+  if (await store.putIfAbsent(key, second)) {
+    return 'let two writers create one key (If-None-Match is ignored)';
+  }
+  if ((await store.replace(key, second, etag)) === null) {
+    return 'refuses a write under the right ETag (If-Match)';
+  }
+  if ((await store.replace(key, third, etag)) !== null) {
+    return 'let a writer replace what it had not read (If-Match is ignored)';
+  }
+  if ((await store.replace(missing, first, etag)) !== null) {
+    return 'let a writer replace what does not exist (If-Match is ignored)';
+  }
+  const found = await store.get(key);
+  return found?.bytes.equals(second) === true ? null : 'does not give back what was written';
+}
+
+async function faultOfCreateRace(store: Conditional, key: string): Promise<string | null> {
+  const writers = Array.from({ length: 8 }, (_, index) => Buffer.from(`writer ${index}`));
+  const etags = await Promise.all(writers.map((bytes) => store.replace(key, bytes, null)));
+  const winners = etags.filter((etag) => etag !== null).length;
+  return winners === 1
+    ? null
+    : `let ${winners} of 8 writers at once create one key (If-None-Match is not atomic)`;
+}
+
+async function faultOfReplaceRace(store: Conditional, key: string): Promise<string | null> {
+  const etag = await store.replace(key, first, null);
+  // Only two, because SeaweedFS makes each loser of this race wait a second.
+  const etags = await Promise.all(
+    [second, third].map((bytes) => store.replace(key, bytes, etag ?? '')),
+  );
+  const winners = etags.filter((found) => found !== null).length;
+  return winners === 1
+    ? null
+    : `let ${winners} of 2 writers at once replace one version (If-Match is not atomic)`;
+}
+
+async function faultOfChecksums(
+  { client, requests, bucket }: Connection,
+  key: string,
+): Promise<string | null> {
+  const wrong = createHash('sha256').update(second).digest('base64');
+  const accepted = await requests.send('a write with a wrong checksum', async () => {
+    try {
+      const input = { Bucket: bucket, Key: key, Body: first, ChecksumSHA256: wrong };
+      await client.send(new PutObjectCommand(input));
+      return true;
+    } catch (error) {
+      if (statusOf(error) === 400) return false;
+      throw error;
+    }
+  });
+  return accepted ? 'took bytes that do not fit their SHA-256 (checksums are ignored)' : null;
 }

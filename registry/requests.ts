@@ -79,6 +79,14 @@ export function isMissing(error: unknown): boolean {
   return statusOf(error) === 404 && nameOf(error) !== 'NoSuchBucket';
 }
 
+/** What happened, in one word. */
+function reasonOf(error: unknown): string {
+  const { code } = error as { code?: string };
+  const name = nameOf(error);
+  if (name !== 'Unknown' && name !== 'Error') return name;
+  return String(statusOf(error) ?? code ?? name);
+}
+
 function judge(error: unknown): Verdict {
   const status = statusOf(error);
   const { code } = error as { code?: string };
@@ -108,7 +116,7 @@ function refusal(place: string, bucket: string, error: unknown): StoreRefused {
       );
     default:
       return new StoreRefused(
-        `${place} refused our keys for bucket ${bucket} (${nameOf(error)}). ` +
+        `${place} refused our keys for bucket ${bucket} (${reasonOf(error)}). ` +
           'Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what they may do there.',
         options,
       );
@@ -133,10 +141,9 @@ export function createRequests(place: string, bucket: string, patienceMs: number
           const elapsed = Date.now() - started;
           if (elapsed >= patienceMs && tries > 1) {
             if (verdict === 'refused') throw refusal(place, bucket, error);
-            const reason = statusOf(error) ?? (error as { code?: string }).code ?? nameOf(error);
             throw new StoreUnreachable(
               `${place} did not answer ${what} in ${Math.round(elapsed / 1000)} s ` +
-                `(${tries} attempts, last: ${reason}); is the stack up? npx temper up`,
+                `(${tries} attempts, last: ${reasonOf(error)}); is the stack up? npx temper up`,
               { cause: error },
             );
           }

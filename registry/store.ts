@@ -70,6 +70,8 @@ export interface Store {
   close(): void;
 }
 
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
 /** The registry's door to S3. */
 export function openStore(options: StoreOptions): Store {
   const { endpoint, region, bucket, accessKeyId, secretAccessKey, patienceMs = 20_000 } = options;
@@ -78,6 +80,8 @@ export function openStore(options: StoreOptions): Store {
   const client = new S3Client({
     region,
     maxAttempts: 1,
+    // Every failure is reported by us, in our words.
+    logger: silent,
     // Ours is SHA-256; the SDK's default checksums break some stores.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',

@@ -6,6 +6,7 @@ import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
+  HeadObjectCommand,
   PutObjectCommand,
   UploadPartCommand,
   type CompletedPart,
@@ -17,7 +18,10 @@ const largestPut = 64 * 2 ** 20;
 const smallestPart = 16 * 2 ** 20;
 const mostParts = 10_000;
 
-/** False when the key existed. The file must have the digest that is given, to its end. */
+/**
+ * False when the key existed. The file must have the digest that is given, and the key be named by it: whoever
+ * wrote the key wrote the same.
+ */
 export async function uploadFile(
   connection: Connection,
   key: string,
@@ -80,6 +84,10 @@ async function uploadParts(
     client.send(new CreateMultipartUploadCommand({ ...target, ChecksumAlgorithm: 'SHA256' })),
   );
   const upload = { ...target, UploadId };
+  // Best effort: parts that stay behind take room, but nothing ever reads them.
+  const abandon = async (): Promise<void> => {
+    await client.send(new AbortMultipartUploadCommand(upload)).catch(() => {});
+  };
   const handle = await open(file);
   try {
     const whole = createHash('sha256');
@@ -100,22 +108,23 @@ async function uploadParts(
       offset += bytesRead;
     }
     if (whole.digest('hex') !== sha256) throw changed(file, sha256);
-    return await requests.send(what, async ({ uncertain }) => {
+    const written = await requests.send(what, async ({ uncertain }) => {
       try {
-        const MultipartUpload = { Parts };
-        const complete = { ...upload, MultipartUpload, IfNoneMatch: '*' };
+        const complete = { ...upload, MultipartUpload: { Parts }, IfNoneMatch: '*' };
         await client.send(new CompleteMultipartUploadCommand(complete), timeoutFor(size));
         return true;
       } catch (error) {
-        // After a lost reply the upload is gone because it is complete.
-        if (uncertain && (isConditionFailed(error) || statusOf(error) === 404)) return true;
-        if (isConditionFailed(error)) return false;
-        throw error;
+        // After a lost reply the upload is gone, because it is complete.
+        const gone = uncertain && statusOf(error) === 404;
+        if (!gone && !isConditionFailed(error)) throw error;
       }
+      const { ContentLength } = await client.send(new HeadObjectCommand(target));
+      return uncertain && ContentLength === size;
     });
+    if (!written) await abandon();
+    return written;
   } catch (error) {
-    // Best effort: what stays behind is removed by the bucket's rule for unfinished uploads.
-    await client.send(new AbortMultipartUploadCommand(upload)).catch(() => {});
+    await abandon();
     throw error;
   } finally {
     await handle.close();

@@ -4,6 +4,8 @@ import { encodeRecord, readRecord } from './json.ts';
 import { padded, versionOfKey } from './keys.ts';
 import type { Store } from './store.ts';
 
+const mostAttempts = 100;
+
 /** Key of one version under `<folder>/versions/`. */
 export function versionKey(folder: string, version: number): string {
   return `${folder}/versions/${padded(version, 6)}.json`;
@@ -39,7 +41,7 @@ export async function registerVersion<T extends { version: number }>(
   serves: (version: T) => boolean,
   make: (number: number) => T,
 ): Promise<{ version: T; reused: boolean }> {
-  for (;;) {
+  for (let attempt = 1; attempt <= mostAttempts; attempt += 1) {
     const versions = await readVersions(store, folder, schema);
     const same = versions.find(serves);
     if (same !== undefined) return { version: same, reused: true };
@@ -49,4 +51,7 @@ export async function registerVersion<T extends { version: number }>(
       return { version, reused: false };
     }
   }
+  throw new Error(
+    `${folder}: ${mostAttempts} numbers in turn were taken by others. Too many writers at once; try again.`,
+  );
 }

@@ -31,7 +31,7 @@ export function openStepQueue(maxActive: number): StepQueue {
     running = true;
     while (active.length + waiting.length > 0) {
       while (active.length < maxActive && waiting.length > 0) active.push(waiting.shift()!);
-      for (const entry of [...active]) {
+      for (const entry of active) {
         if (entry.cancelled) continue;
         steps += 1;
         if (await entry.step()) entry.cancelled = true;

@@ -1,7 +1,7 @@
 /**
  * Entry file: serves one bundle folder without a registry, for evaluation before a model is
  * registered. `node serving/local.ts --bundle DIR --name NAME --api-key-file FILE --port 0` prints
- * one JSON line when it is ready or cannot be, and ends when its standard input closes.
+ * one JSON line when it is ready, or when the bundle is not servable, and ends when its standard input closes.
  */
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
@@ -77,12 +77,9 @@ async function folderDigest(folder: string): Promise<string> {
 try {
   await main();
 } catch (error) {
-  const unservable = error instanceof UnservableError;
-  say({
-    ok: false,
-    type: unservable ? FailureType.ModelNotServable : 'Failed',
-    message: (error as Error).message,
-    ...(unservable ? { probeDifference: error.difference } : {}),
-  });
+  // Whatever else goes wrong may go right the next time, and is no verdict on the bundle.
+  if (!(error instanceof UnservableError)) throw error;
+  const { message, difference } = error;
+  say({ ok: false, type: FailureType.ModelNotServable, message, probeDifference: difference });
   process.exit(1);
 }

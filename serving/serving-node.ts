@@ -47,6 +47,26 @@ export interface ServingNode {
 const reportEveryMs = 15_000;
 const closeMs = 30_000;
 const retryMs = [1000, 5000, 15_000, 60_000];
+/** A bundle that was refused stays so, unless this machine was at fault (out of memory, say). */
+const unservableRetryMs = 300_000;
+
+/** A store that is coming back may hold a request for longer than it takes to ask again. */
+const storeMs = 5000;
+
+/** Stops waiting after `storeMs`. */
+async function soon<Value>(what: string, answer: Promise<Value>): Promise<Value> {
+  const timer = new AbortController();
+  const late = sleep(storeMs, undefined, { signal: timer.signal, ref: false }).then(() => {
+    throw new Error(`the registry did not answer ${what} in ${storeMs / 1000} s`);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    timer.abort();
+    late.catch(() => {});
+    answer.catch(() => {});
+  }
+}
 
 /** What the node knows of one endpoint. */
 interface Following {
@@ -127,7 +147,7 @@ export async function startServingNode(options: ServingNodeOptions): Promise<Ser
     following.attempt = attempt;
     const { model, version, bundle, generation } = deployment;
     try {
-      const found = await getModel(store, model, version);
+      const found = await soon('a model version', getModel(store, model, version));
       if (found?.bundle.digest !== bundle) {
         throw new UnservableError(
           `${model}@${version} has bundle ${found?.bundle.digest ?? 'none (no such version)'}, declared is ${bundle}. Declare the deployment again.`,
@@ -144,8 +164,11 @@ export async function startServingNode(options: ServingNodeOptions): Promise<Ser
       log.error({ endpoint: deployment.endpoint, generation, err: error }, 'bundle is not served');
       const message = error instanceof Error ? error.message : String(error);
       following.failure = { generation, message };
-      const delayMs = retryMs[Math.min(following.tries, retryMs.length - 1)]!;
-      following.retryAt = error instanceof UnservableError ? Infinity : Date.now() + delayMs;
+      const delayMs =
+        error instanceof UnservableError
+          ? unservableRetryMs
+          : retryMs[Math.min(following.tries, retryMs.length - 1)]!;
+      following.retryAt = Date.now() + delayMs;
       following.tries += 1;
     } finally {
       if (following.attempt === attempt) following.attempt = null;
@@ -172,7 +195,7 @@ export async function startServingNode(options: ServingNodeOptions): Promise<Ser
     following.reporting = true;
     following.reportedAt = Date.now();
     try {
-      await reportNode(store, {
+      const writing = reportNode(store, {
         schemaVersion: 1,
         node,
         endpoint: endpoint.name,
@@ -182,6 +205,7 @@ export async function startServingNode(options: ServingNodeOptions): Promise<Ser
         url: listener.url,
         at: now().toISOString(),
       });
+      await soon('a report', writing);
     } catch (error) {
       following.reportedAt = -Infinity;
       log.warn({ endpoint: endpoint.name, err: error }, 'the report could not be written');
@@ -207,13 +231,18 @@ export async function startServingNode(options: ServingNodeOptions): Promise<Ser
     else void converge(following, deployment);
   }
 
+  async function readDeclared(): Promise<Deployment[]> {
+    if (only === null) return listDeployments(store);
+    const deployment = await readDeployment(store, only);
+    return deployment === null ? [] : [deployment];
+  }
+
   async function poll(): Promise<void> {
     let away = false;
     while (!stopping.signal.aborted) {
       try {
-        const one = only === null ? null : await readDeployment(store, only);
-        const deployments =
-          only === null ? await listDeployments(store) : one === null ? [] : [one];
+        const deployments = await soon('what is declared', readDeclared());
+        if (stopping.signal.aborted) return;
         for (const deployment of deployments) consider(deployment);
         if (away) log.info('the registry answers again');
         away = false;
@@ -232,7 +261,7 @@ export async function startServingNode(options: ServingNodeOptions): Promise<Ser
   for (const deployment of lastGood.all()) {
     if (only === null || deployment.endpoint === only) void resume(deployment);
   }
-  const polling = poll();
+  void poll();
 
   return {
     url: listener.url,
@@ -241,7 +270,6 @@ export async function startServingNode(options: ServingNodeOptions): Promise<Ser
     async close() {
       stopping.abort();
       await Promise.all([listener.close(closeMs), ...endpoints().map((one) => one.stop())]);
-      await polling;
     },
   };
 }

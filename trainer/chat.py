@@ -1,4 +1,4 @@
-"""The tokenizer as transformers wants it, and the chat template, whose one copy lies beside this file."""
+"""The tokenizer as transformers wants it, and the chat template, whose one copy lies here."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

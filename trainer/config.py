@@ -84,11 +84,15 @@ class ModelShape:
 
     def __post_init__(self) -> None:
         for name in ('vocabSize', 'hiddenSize', 'intermediateSize', 'numLayers', 'contextLength'):
-            _check(getattr(self, name) > 0, f'model.{name}: found {getattr(self, name)}, expected more than 0')
-        _check(self.numHeads > 0 and self.numKvHeads > 0, 'model.numHeads, numKvHeads: expected more than 0')
+            value = getattr(self, name)
+            _check(value > 0, f'model.{name}: found {value}, expected more than 0')
+        for name in ('numHeads', 'numKvHeads'):
+            value = getattr(self, name)
+            _check(value > 0, f'model.{name}: found {value}, expected more than 0')
         _check(
             self.hiddenSize % (2 * self.numHeads) == 0,
-            f'model.hiddenSize {self.hiddenSize}: expected a multiple of twice numHeads {self.numHeads}',
+            f'model.hiddenSize {self.hiddenSize}: '
+            f'expected a multiple of twice numHeads {self.numHeads}',
         )
         _check(
             self.numHeads % self.numKvHeads == 0,
@@ -248,7 +252,8 @@ class TrainerRun:
         expected = _DATA_OF_PHASE[self.recipe.phase]
         _check(
             self.data.kind == expected,
-            f'data.kind: found {self.data.kind!r}, expected {expected!r} for phase {self.recipe.phase}',
+            f'data.kind: found {self.data.kind!r}, '
+            f'expected {expected!r} for phase {self.recipe.phase}',
         )
         _check(
             self.recipe.contextLength <= self.model.contextLength,

@@ -33,7 +33,7 @@ def _key(seed: int, epoch: int, purpose: int) -> int:
 
 
 def permute(position: int, size: int, key: int) -> int:
-    """Where `position` goes in a keyed permutation of range(size): Feistel rounds, walking cycles."""
+    """Where `position` goes in a keyed permutation of range(size): a Feistel net, cycles walked."""
     half = max(1, ((size - 1).bit_length() + 1) // 2)
     low_bits = (1 << half) - 1
     while True:
@@ -43,6 +43,11 @@ def permute(position: int, size: int, key: int) -> int:
         position = (left << half) | right
         if position < size:
             return position
+
+
+def epoch_key(seed: int, epoch: int) -> int:
+    """The key of an epoch's permutation."""
+    return _key(seed, epoch, 2)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -69,7 +74,7 @@ class Order:
         """First token of the window at this cursor (windows seen so far)."""
         epoch, position = divmod(cursor, self.windows_per_epoch)
         offset = _key(self.seed, epoch, 1) % self.context_length
-        window = permute(position, self.windows_per_epoch, _key(self.seed, epoch, 2))
+        window = permute(position, self.windows_per_epoch, epoch_key(self.seed, epoch))
         return offset + window * self.context_length
 
 

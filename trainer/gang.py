@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from trainer.session import Session
 
+_TORCHRUN_VARIABLES = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
 _TIMEOUT = timedelta(minutes=30)
 
 
@@ -20,8 +21,11 @@ def join_gang(session: Session) -> None:
     expected = session.run.recipe.worldSize
     found = int(os.environ.get('WORLD_SIZE', '1'))
     if found != expected:
-        raise ValueError(f'recipe.worldSize {expected}: found {found} ranks; start by trainer.launch')
+        raise ValueError(f'recipe.worldSize {expected}: found {found} ranks; use trainer.launch')
     if expected == 1:
+        # Libraries that see torchrun's variables would open a process group, and a port, for one.
+        for name in _TORCHRUN_VARIABLES:
+            os.environ.pop(name, None)
         return
     meeting = Path(os.environ['TEMPER_MEETING'])
     dist.init_process_group(

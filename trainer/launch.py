@@ -41,6 +41,7 @@ def environment(threads: int, meeting: Path) -> dict[str, str]:
         'MKL_NUM_THREADS': str(threads),
         'TORCH_DISABLE_SHARE_RDZV_TCP_STORE': '1',
         'GLOO_SOCKET_IFNAME': 'lo',
+        'TEMPER_PARENT_PID': str(os.getpid()),
         'TEMPER_MEETING': str(meeting / 'ranks'),
         'HF_HUB_OFFLINE': '1',
         'HF_DATASETS_OFFLINE': '1',
@@ -65,10 +66,13 @@ def main() -> None:
     recipe = run['recipe']
     meeting = Path(tempfile.mkdtemp(prefix='temper-meeting-'))
     os.environ.update(environment(recipe['threads'], meeting))
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
     try:
         torchrun(arguments(config, recipe['phase'], recipe['worldSize'], meeting))
+    except ChildFailedError as error:
+        sys.exit(f'a rank failed: {error.failures}; result.json says why, if it could be written')
     finally:
         shutil.rmtree(meeting, ignore_errors=True)
 

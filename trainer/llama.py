@@ -1,8 +1,8 @@
 """A lean pass through the parameters of transformers' LlamaForCausalLM, for pretraining on CPU.
 
 Same function as the model's own forward pass, with fewer trips through memory: one product for
-query, key and value, attention as plain matrix products (three times faster than the fused kernel at
-these lengths), and the loss in chunks that stay in the cache, its gradient made on the way.
+query, key and value, attention as plain matrix products (three times faster than the fused kernel
+at these lengths), and the loss in chunks that stay in the cache, its gradient made on the way.
 """
 
 from typing import TYPE_CHECKING, Any

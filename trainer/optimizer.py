@@ -78,30 +78,44 @@ class PhaseOptimizer:
 
     def tensors(self) -> dict[str, Tensor]:
         """The whole state, flat, by name of parameter and of quantity."""
-        return {
-            f'{self._names[id(parameter)]}:{key}': torch.as_tensor(value).contiguous()
-            for _, optimizer in self._parts
-            for parameter, state in optimizer.state.items()
-            for key, value in state.items()
-        }
+        return state_tensors([optimizer for _, optimizer in self._parts], self._names)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Restores what `tensors` gave."""
-        known: dict[str, tuple[dict[str, Any], Tensor]] = {
-            self._names[id(parameter)]: (optimizer.state[parameter], parameter)
-            for _, optimizer in self._parts
-            for group in optimizer.param_groups
-            for parameter in group['params']
-        }
-        for key, value in tensors.items():
-            name, _, quantity = key.rpartition(':')
-            if name not in known:
-                raise CheckpointIncompatible(f'optimizer state of unknown parameter {name}')
-            state, parameter = known[name]
-            if value.ndim > 0 and value.shape != parameter.shape:
-                raise CheckpointIncompatible(
-                    f'optimizer state of {name}: found shape {tuple(value.shape)}, '
-                    f'expected {tuple(parameter.shape)}'
-                )
-            # A clone lies aligned in memory; a mapped one may not, and kernels then round otherwise.
-            state[quantity] = value.clone()
+        load_state([optimizer for _, optimizer in self._parts], self._names, tensors)
+
+
+def state_tensors(
+    optimizers: list[torch.optim.Optimizer], names: Mapping[int, str]
+) -> dict[str, Tensor]:
+    """The state of optimizers as flat tensors; `names` maps a parameter's id to its name."""
+    return {
+        f'{names[id(parameter)]}:{key}': torch.as_tensor(value).contiguous()
+        for optimizer in optimizers
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+    }
+
+
+def load_state(
+    optimizers: list[torch.optim.Optimizer], names: Mapping[int, str], tensors: Mapping[str, Tensor]
+) -> None:
+    """Restores what `state_tensors` gave."""
+    known: dict[str, tuple[dict[str, Any], Tensor]] = {
+        names[id(parameter)]: (optimizer.state[parameter], parameter)
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for parameter in group['params']
+    }
+    for key, value in tensors.items():
+        name, _, quantity = key.rpartition(':')
+        if name not in known:
+            raise CheckpointIncompatible(f'optimizer state of unknown parameter {name}')
+        state, parameter = known[name]
+        if value.ndim > 0 and value.shape != parameter.shape:
+            raise CheckpointIncompatible(
+                f'optimizer state of {name}: found shape {tuple(value.shape)}, '
+                f'expected {tuple(parameter.shape)}'
+            )
+        # A clone lies aligned in memory; a mapped one may not, and kernels round otherwise then.
+        state[quantity] = value.clone()

@@ -7,15 +7,12 @@ import time
 _POLL_S = 0.5
 
 
-def end_with_parent(parent: int | None = None) -> None:
+def end_with_parent() -> None:
     """Watches the parent from a daemon thread and ends the process at once when it changes.
 
-    TEMPER_PARENT_PID, set by the caller, closes the gap in which the parent dies before we look.
+    TEMPER_PARENT_PID, set by the parent, closes the gap in which it dies before we look.
     """
-    expected = parent if parent is not None else os.getppid()
-    named = os.environ.get('TEMPER_PARENT_PID')
-    if parent is None and named is not None and int(named) != expected:
-        os._exit(1)
+    expected = int(os.environ.get('TEMPER_PARENT_PID', os.getppid()))
 
     def watch() -> None:
         while os.getppid() == expected:

@@ -66,7 +66,7 @@ class Pretraining:
                 raise CheckpointIncompatible(
                     f'{path}: {name} has shape {shape}, expected {tuple(parameter.shape)}'
                 )
-            # Copied, not adopted: a mapped tensor may lie unaligned, and kernels then round otherwise.
+            # Copied: a mapped tensor may lie unaligned in memory, and kernels then round otherwise.
             parameter.data.copy_(found)
 
     def fill_checkpoint(self, folder: Path) -> None:

@@ -98,7 +98,7 @@ class Session:
         return state
 
     def started(self, fill: Callable[[Path], None], cursor: Callable[[], int]) -> None:
-        """Says that training begins; `fill` writes a checkpoint's tensors, `cursor` is its place."""
+        """Says that training begins; `fill` writes a checkpoint's tensors, `cursor` its place."""
         self._fill, self._cursor = fill, cursor
         (self.directory.path / 'checkpoints').mkdir(exist_ok=True)
         self.directory.event('start', self.step, resumedFrom=self.run.resumeFrom)
@@ -293,8 +293,8 @@ def _kind_of(error: BaseException) -> str:
 def run_phase(phase: str, train: Callable[[Session], None]) -> None:
     """The main of a phase: reads --config, trains in the run directory, leaves a result there."""
     # Under torchrun an orphaned rank would go on beside the next generation's.
-    if 'TORCHELASTIC_RUN_ID' in os.environ:
-        end_with_parent(os.getppid())
+    if 'TEMPER_PARENT_PID' in os.environ:
+        end_with_parent()
     path = _config_path()
     try:
         run = load_run(path, phase)

@@ -1,6 +1,6 @@
 """Trains a byte-level BPE tokenizer: `python -m trainer.tokenizer --config FILE`.
 
-The special tokens come first, so their ids do not depend on the corpus; equal inputs give equal bytes.
+The special tokens come first, so their ids do not depend on the corpus; equal inputs, equal bytes.
 """
 
 import json
@@ -58,7 +58,9 @@ def train_tokenizer(run: TokenizerRun) -> dict[str, Any]:
     trainer = trainers.BpeTrainer(
         vocab_size=run.vocabSize,
         min_frequency=2,
-        special_tokens=[AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS],
+        special_tokens=[
+            AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS
+        ],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

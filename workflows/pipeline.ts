@@ -83,6 +83,7 @@ interface Tuned {
 
 export async function pipelineWorkflow(input: PipelineInput): Promise<PipelineResult> {
   const { run, pipeline, machine } = input;
+  const { sources, ...data } = pipeline.data;
   const board = new StageBoard(run, pipeline.name);
   setHandler(runStatusQuery, () => board.status);
   setHandler(runNoteSignal, ({ text }) => board.note(text));
@@ -103,7 +104,7 @@ export async function pipelineWorkflow(input: PipelineInput): Promise<PipelineRe
       const ingested = await ingestCorpus({
         run,
         name: pipeline.name,
-        sources: pipeline.data.sources,
+        sources,
         baseDir: input.baseDir,
       });
       const { name, version } = ingested.dataset;
@@ -122,7 +123,7 @@ export async function pipelineWorkflow(input: PipelineInput): Promise<PipelineRe
           {
             run,
             dataset: dataset.dataset,
-            data: pipeline.data,
+            data,
             questions: pipeline.questions,
             seed: pipeline.seed,
           },

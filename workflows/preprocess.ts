@@ -66,7 +66,7 @@ function activities(summary: string) {
     summary,
     startToCloseTimeout: '30m',
     heartbeatTimeout: '10s',
-    retry: { initialInterval: '500ms', maximumInterval: '3s' },
+    retry: { initialInterval: '500ms', maximumInterval: '3s', maximumAttempts: 100 },
   });
 }
 

@@ -42,13 +42,9 @@ const control = proxyActivities<TrainActivities>({
 });
 
 export async function trainingWorkflow(input: TrainingInput): Promise<TrainedModel> {
-  const trial = {
-    run: input.run,
-    phase: input.recipe.phase,
-    round: input.round,
-    trial: input.trial,
-  };
-  const job = { ...input, trial };
+  const { run, round, ...rest } = input;
+  const trial = { run, phase: input.recipe.phase, round, trial: input.trial };
+  const job: TrainingJob = { ...rest, trial };
   const { stage, model } = await control.findTrainedModel(job);
   if (model !== null) return model;
 

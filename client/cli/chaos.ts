@@ -9,7 +9,7 @@ import { homeFolder, layoutOf, projectDir } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
 import { findFreeBlock } from '../../infra/ports.ts';
 import { commandLine } from '../../infra/processes.ts';
-import { stackDown, stackUp } from '../../infra/stack.ts';
+import { stackDown } from '../../infra/stack.ts';
 import { findMarked, findTrainers } from '../../infra/trainers.ts';
 import type { RunDigests } from '../../workflows/messages.ts';
 import { connectTemper } from '../client.ts';
@@ -24,7 +24,7 @@ import {
   type Reference,
 } from './chaos-reference.ts';
 import { killKinds, planKills } from './chaos-schedule.ts';
-import { stdoutPaint } from './context.ts';
+import { bringUp, stdoutPaint } from './context.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { endLines } from './result.ts';
 import { clock, table } from './text.ts';
@@ -134,8 +134,7 @@ async function runInFreshStack(
   rmSync(home, { recursive: true, force: true });
   let status: LiveStatus | null;
   try {
-    const onProgress = ({ text }: { text: string }) => say(options, `  ${text}`);
-    const stack = await stackUp(home, { portBase: await findFreeBlock(portsOfAStack), onProgress });
+    const stack = await bringUp(home, options, { portBase: await findFreeBlock(portsOfAStack) });
     const address = `127.0.0.1:${stack.ports.temporal}`;
     const client = await connectTemper({ address, namespace: 'default' });
     try {

@@ -23,12 +23,12 @@ export interface Context {
   store: Store;
 }
 
-/** Resolves the place that the environment names; contacts nothing. */
-export async function openContext(home = homeFolder(process.env)): Promise<Context> {
+/** Resolves the place that the environment names; contacts nothing. `patienceMs`: for a store that is down. */
+export async function openContext({ patienceMs = 5000 } = {}): Promise<Context> {
   const remote = (process.env['TEMPORAL_ADDRESS'] ?? '') !== '';
-  const stack = remote ? null : await resolveStack(home);
+  const stack = remote ? null : await resolveStack(homeFolder(process.env));
   const env = stack === null ? process.env : { ...process.env, ...stackEnvironment(stack) };
-  return { stack, env, store: storeOf(env) };
+  return { stack, env, store: storeOf(env, patienceMs) };
 }
 
 /** The client for a context. */
@@ -51,7 +51,25 @@ export async function ensureUp(home: string, options: CommonOptions): Promise<St
       ? 'The stack is down: starting it.'
       : `Parts of the stack are down (${down.join(', ')}): starting them.`,
   );
-  return stackUp(home, { onProgress: ({ text }) => say(options, `  ${text}`) });
+  return bringUp(home, options);
+}
+
+/** Starts the stack, makes its bucket, and refuses a store that would let two writers win. */
+export async function bringUp(
+  home: string,
+  options: CommonOptions,
+  settings: { portBase?: number } = {},
+): Promise<Stack> {
+  const onProgress = ({ text }: { text: string }) => say(options, `  ${text}`);
+  const stack = await stackUp(home, { ...settings, onProgress });
+  const store = storeOf(stackEnvironment(stack));
+  try {
+    await store.ensureBucket();
+    await store.probe();
+  } finally {
+    store.close();
+  }
+  return stack;
 }
 
 /** The stack that a command needs, or why there is none. */
@@ -68,13 +86,13 @@ export function stdoutPaint(): Paint {
   return painter(process.stdout.isTTY === true && (process.env['NO_COLOR'] ?? '') === '');
 }
 
-function storeOf(env: Record<string, string | undefined>): Store {
+function storeOf(env: Record<string, string | undefined>, patienceMs = 5000): Store {
   return openStore({
     endpoint: env['TEMPER_S3_ENDPOINT'],
     region: env['TEMPER_S3_REGION'] ?? 'us-east-1',
     bucket: env['TEMPER_S3_BUCKET'] ?? 'temper',
     accessKeyId: env['AWS_ACCESS_KEY_ID'],
     secretAccessKey: env['AWS_SECRET_ACCESS_KEY'],
-    patienceMs: 5000,
+    patienceMs,
   });
 }

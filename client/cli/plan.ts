@@ -9,7 +9,7 @@ import { clock, count, table } from './text.ts';
 
 export async function planCommand(file: string, options: CommonOptions): Promise<number> {
   const { pipeline, baseDir } = await readPipelineFile(file);
-  const { store } = await openContext();
+  const { store } = await openContext({ patienceMs: 500 });
   const request = { pipeline, baseDir, projectDir, machine: describeMachine() };
   const planned = await planPipeline({ ...request, store }).catch((error: unknown) => {
     // A plan must not need the stack: without a registry it estimates, and says so.
@@ -19,6 +19,8 @@ export async function planCommand(file: string, options: CommonOptions): Promise
   store.close();
   if (options.json === true) printJson(planned);
   for (const line of planLines(planned)) say(options, line);
+  say(options);
+  say(options, `Nothing was started. Start it: npx temper run ${file}`);
   return ExitCode.ok;
 }
 
@@ -51,7 +53,5 @@ export function planLines({ corpus, recipe }: Plan): string[] {
     ...recipe.reasons.map(
       ({ choice, value, reason, source }) => `  ${choice} ${value}: ${reason} [${source}]`,
     ),
-    '',
-    'Nothing was started. Start it: npx temper run',
   ];
 }

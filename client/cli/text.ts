@@ -14,7 +14,7 @@ export function painter(colour: boolean): Paint {
 
 /** Text from outside on one line, with nothing in it that a terminal would obey. */
 export function plain(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ').trim();
+  return text.replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, ' ').trim();
 }
 
 /** Cuts at a display width; what is cut shows as an ellipsis. */

@@ -10,9 +10,9 @@ const options = (columns: number, now: number) => ({ columns, colour: false, now
 test('each stage has one line, and the active one shows how training goes', () => {
   const status = statusAt('pretrain', { training: trainingAt(500) });
   expect(renderStatus(status, options(100, start + 130_000))).toEqual([
-    '✓ ingest         ingest is done                                                                  0:10',
-    '✓ preprocess     preprocess is done                                                              0:10',
-    '✓ plan           plan is done                                                                    0:10',
+    '✓ ingest         ingest is done                                                                 0:10',
+    '✓ preprocess     preprocess is done                                                             0:10',
+    '✓ plan           plan is done                                                                   0:10',
     '▸ pretrain       ███░░░░░░░░░  500/2,000  loss 4.50  12,345 tok/s  durable 400  5:00 left       1:40',
     '· then evaluate-base, fine-tune, evaluate-tuned, align, evaluate, deploy',
   ]);

@@ -18,16 +18,16 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-BOS, EOS, END = "<|bos|>", "<|eos|>", "<|end|>"
+BOS, EOS, END = '<|bos|>', '<|eos|>', '<|end|>'
 CONTEXT = 96
 TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}"
-    "{{ message.role }}: {{ message.content }}<|end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}assistant: {% endif %}"
+    '{{ bos_token }}{% for message in messages %}'
+    '{{ message.role }}: {{ message.content }}<|end|>\n{% endfor %}'
+    '{% if add_generation_prompt %}assistant: {% endif %}'
 )
 TEXT = [
-    "The people of the United States in Congress assembled, and the state of the Union.",
-    "國會與人民的聯邦 — naïve café, übergroß, 😀😃😄 emoji and 漢字 again.",
+    'The people of the United States in Congress assembled, and the state of the Union.',
+    '國會與人民的聯邦 — naïve café, übergroß, 😀😃😄 emoji and 漢字 again.',
 ] * 20
 
 
@@ -83,80 +83,80 @@ def sha256(file: Path) -> str:
 
 
 def export(model: LlamaForCausalLM, tokenizer: Tokenizer, work: Path, out: Path) -> None:
-    source = work / "transformers"
+    source = work / 'transformers'
     model.save_pretrained(source)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS)
     fast.save_pretrained(source)
-    made = work / "onnx"
+    made = work / 'onnx'
     # The builder is a command; run in this process it need not import PyTorch once more.
-    command = ["builder", "-m", str(source), "-o", str(made), "-c", str(work / "cache")]
-    with patch.object(sys, "argv", [*command, "-p", "fp32", "-e", "cpu"]):
-        runpy.run_module("onnxruntime_genai.models.builder", run_name="__main__")
+    command = ['builder', '-m', str(source), '-o', str(made), '-c', str(work / 'cache')]
+    with patch.object(sys, 'argv', [*command, '-p', 'fp32', '-e', 'cpu']):
+        runpy.run_module('onnxruntime_genai.models.builder', run_name='__main__')
     out.mkdir(parents=True)
-    whole = onnx.load(str(made / "model.onnx"))
-    onnx.save(whole, str(out / "model.onnx"), save_as_external_data=False)
-    tokenizer.save(str(out / "tokenizer.json"))
-    (out / "chat_template.jinja").write_text(TEMPLATE)
+    whole = onnx.load(str(made / 'model.onnx'))
+    onnx.save(whole, str(out / 'model.onnx'), save_as_external_data=False)
+    tokenizer.save(str(out / 'tokenizer.json'))
+    (out / 'chat_template.jinja').write_text(TEMPLATE)
     shape = model.config
     serving = {
-        "schemaVersion": 1,
-        "contextLength": CONTEXT,
-        "bosToken": BOS,
-        "eosTokens": [EOS, END],
-        "chat": True,
-        "maxNewTokens": 16,
-        "numLayers": shape.num_hidden_layers,
-        "numKvHeads": shape.num_key_value_heads,
-        "headDim": shape.hidden_size // shape.num_attention_heads,
-        "vocabSize": shape.vocab_size,
+        'schemaVersion': 1,
+        'contextLength': CONTEXT,
+        'bosToken': BOS,
+        'eosTokens': [EOS, END],
+        'chat': True,
+        'maxNewTokens': 16,
+        'numLayers': shape.num_hidden_layers,
+        'numKvHeads': shape.num_key_value_heads,
+        'headDim': shape.hidden_size // shape.num_attention_heads,
+        'vocabSize': shape.vocab_size,
     }
-    (out / "serving.json").write_text(json.dumps(serving))
-    ids = [0, *tokenizer.encode("The state of").ids]
+    (out / 'serving.json').write_text(json.dumps(serving))
+    ids = [0, *tokenizer.encode('The state of').ids]
     with torch.no_grad():
         logits = model(torch.tensor([ids])).logits[0, -1].tolist()
     probe = {
-        "schemaVersion": 1,
-        "promptIds": ids,
-        "logits": logits,
-        "greedyIds": greedy(model, ids, 8),
-        "tolerance": 1e-3,
+        'schemaVersion': 1,
+        'promptIds': ids,
+        'logits': logits,
+        'greedyIds': greedy(model, ids, 8),
+        'tolerance': 1e-3,
     }
-    (out / "probe.json").write_text(json.dumps(probe))
+    (out / 'probe.json').write_text(json.dumps(probe))
 
 
 def main(out: Path) -> None:
     tokenizer = make_tokenizer()
     vocab_size = tokenizer.get_vocab_size()
     model = make_model(7, vocab_size)
-    export(model, tokenizer, out / "work-7", out / "chat")
-    export(make_model(8, vocab_size), tokenizer, out / "work-8", out / "other")
-    shutil.copytree(out / "chat", out / "base")
-    serving = json.loads((out / "base" / "serving.json").read_text())
-    (out / "base" / "serving.json").write_text(json.dumps({**serving, "chat": False}))
+    export(model, tokenizer, out / 'work-7', out / 'chat')
+    export(make_model(8, vocab_size), tokenizer, out / 'work-8', out / 'other')
+    shutil.copytree(out / 'chat', out / 'base')
+    serving = json.loads((out / 'base' / 'serving.json').read_text())
+    (out / 'base' / 'serving.json').write_text(json.dumps({**serving, 'chat': False}))
 
-    text = "The people of the Union"
+    text = 'The people of the Union'
     prompt = [0, *tokenizer.encode(text).ids]
-    scored = [0, *tokenizer.encode("國會 and café 😀 of the state").ids]
-    chat = f"{BOS}user: Who?{END}\nassistant: "
+    scored = [0, *tokenizer.encode('國會 and café 😀 of the state').ids]
+    chat = f'{BOS}user: Who?{END}\nassistant: '
     chat_ids = tokenizer.encode(chat).ids
     expected = {
-        "prompt": {"text": text, "ids": prompt, "greedy": greedy(model, prompt, 40)},
-        "chat": {"ids": chat_ids, "greedy": greedy(model, chat_ids, 12)},
-        "scored": {"ids": scored, "logprobs": log_probabilities(model, scored)},
-        "weights": sha256(out / "work-7" / "transformers" / "model.safetensors"),
+        'prompt': {'text': text, 'ids': prompt, 'greedy': greedy(model, prompt, 40)},
+        'chat': {'ids': chat_ids, 'greedy': greedy(model, chat_ids, 12)},
+        'scored': {'ids': scored, 'logprobs': log_probabilities(model, scored)},
+        'weights': sha256(out / 'work-7' / 'transformers' / 'model.safetensors'),
     }
-    for case in ("prompt", "chat"):
-        ids = expected[case]["greedy"]
-        expected[case]["completion"] = tokenizer.decode(ids, skip_special_tokens=True)
-    (out / "expected.json").write_text(json.dumps(expected))
+    for case in ('prompt', 'chat'):
+        ids = expected[case]['greedy']
+        expected[case]['completion'] = tokenizer.decode(ids, skip_special_tokens=True)
+    (out / 'expected.json').write_text(json.dumps(expected))
     shutil.copytree(
-        out / "work-7" / "transformers",
-        out / "tokenizer",
-        ignore=shutil.ignore_patterns("*.safetensors"),
+        out / 'work-7' / 'transformers',
+        out / 'tokenizer',
+        ignore=shutil.ignore_patterns('*.safetensors'),
     )
-    for work in ("work-7", "work-8"):
+    for work in ('work-7', 'work-8'):
         shutil.rmtree(out / work)
 
 
-if __name__ == "__main__":
+if __name__ == '__main__':
     main(Path(sys.argv[1]))

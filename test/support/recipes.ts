@@ -1,5 +1,5 @@
 /** A tiny recipe and training job that tests share. */
-import { planRecipe } from '../../recipes/plan.ts';
+import { planRecipe, type PlanInputs } from '../../recipes/plan.ts';
 import type { Machine, Recipe } from '../../config/recipe.ts';
 import type { TrainingInput } from '../../workflows/training.ts';
 
@@ -10,7 +10,7 @@ export const machine: Machine = {
   instructionSet: 'avx2',
 };
 
-export const recipe: Recipe = planRecipe({
+export const planInputs: PlanInputs = {
   statistics: { numTokens: 200_000, bytes: 700_000 },
   goal: 'assistant',
   budgetMs: 20_000,
@@ -19,7 +19,9 @@ export const recipe: Recipe = planRecipe({
   vocabSize: 512,
   numChats: 100,
   numPreferences: 100,
-});
+};
+
+export const recipe: Recipe = planRecipe(planInputs);
 
 export const trainingInput: TrainingInput = {
   run: 'test',

@@ -1,8 +1,9 @@
 /** A private SeaweedFS for tests: its own folder, keys and free ports, all on 127.0.0.1, gone when stopped. */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -38,23 +39,29 @@ const listeners = [
   'admin.port.grpc',
 ];
 
-async function listen(port: number): Promise<Server> {
+async function isFree(port: number): Promise<boolean> {
   const server = createServer();
-  server.listen(port, '127.0.0.1');
-  await once(server, 'listening');
-  return server;
+  try {
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening');
+    await once(server.close(), 'close');
+    return true;
+  } catch {
+    return false;
+  }
 }
 
-/** Ports that are free now; all held until the last is found, so that they differ. */
+/**
+ * Ports that are free now, below those that the kernel gives to outgoing connections: one of these may be
+ * taken while a killed server is away.
+ */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(Array.from({ length: count }, () => listen(0)));
-  const ports = servers.map((server) => {
-    const address = server.address();
-    if (address === null || typeof address === 'string') throw new Error('no port was given');
-    return address.port;
-  });
-  await Promise.all(servers.map(async (server) => once(server.close(), 'close')));
-  return ports;
+  const ports = new Set<number>();
+  while (ports.size < count) {
+    const port = randomInt(12_000, 32_000);
+    if (await isFree(port)) ports.add(port);
+  }
+  return [...ports];
 }
 
 async function healthy(endpoint: string): Promise<boolean> {

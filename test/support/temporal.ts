@@ -8,6 +8,15 @@ import {
   type WorkflowBundle,
 } from '@temporalio/worker';
 
+import {
+  datasetAttribute,
+  modelAttribute,
+  runAttribute,
+  stageAttribute,
+} from '../../workflows/search-attributes.ts';
+
+/** INDEXED_VALUE_TYPE_KEYWORD of the server's API. */
+const keyword = 2;
 const projectDir = path.resolve(import.meta.dirname, '../..');
 export const workflowsPath = path.join(projectDir, 'workflows', 'index.ts');
 
@@ -21,9 +30,15 @@ function quiet(): void {
 export async function startTimeSkipping(): Promise<TestWorkflowEnvironment> {
   quiet();
   const server = path.join(projectDir, '.venv', 'bin', 'temporal-test-server');
-  return await TestWorkflowEnvironment.createTimeSkipping({
+  const env = await TestWorkflowEnvironment.createTimeSkipping({
     server: { executable: { type: 'existing-path', path: server } },
   });
+  const keys = [runAttribute, modelAttribute, datasetAttribute, stageAttribute];
+  await env.connection.operatorService.addSearchAttributes({
+    namespace: env.namespace ?? 'default',
+    searchAttributes: Object.fromEntries(keys.map(({ name }) => [name, keyword])),
+  });
+  return env;
 }
 
 export async function bundleWorkflows(): Promise<WorkflowBundle> {

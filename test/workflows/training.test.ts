@@ -1,5 +1,5 @@
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
+import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
 import { WorkflowFailedError } from '@temporalio/client';
 import { Worker, type WorkflowBundle } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -79,7 +79,12 @@ async function train(
   const workers = await Promise.all([
     Worker.create({ connection, workflowBundle, taskQueue: 'control', activities }),
     Worker.create({ connection, taskQueue: 'gpu', activities }),
-    Worker.create({ connection, taskQueue: 'gpu-h1', activities }),
+    Worker.create({
+      connection,
+      taskQueue: 'gpu-h1',
+      activities,
+      maxHeartbeatThrottleInterval: '100ms',
+    }),
   ]);
   const [control, ...others] = workers;
   const running = others.map((worker) => worker.run());
@@ -156,11 +161,24 @@ describe('trainingWorkflow', () => {
     expect(world.watched).toBe(8);
   });
 
-  test('a cancelled training does not open another generation', async () => {
-    const { activities, world } = fakes(() => {
-      throw new CancelledFailure('CANCELLED');
-    });
-    await expect(train(activities)).rejects.toBeInstanceOf(WorkflowFailedError);
-    expect(world.watched).toBe(1);
+  test('a cancelled training waits for the trainer to save, opens no other generation and releases the host', async () => {
+    const { activities, world } = fakes(() => model);
+    let saved = false;
+    const watchTrainer: TrainActivities['watchTrainer'] = async () => {
+      world.watched += 1;
+      const context = Context.current();
+      const beat = setInterval(() => context.heartbeat(), 50);
+      try {
+        await env.client.workflow.getHandle(`training/test-${id}`).cancel();
+        return await context.cancelled;
+      } finally {
+        clearInterval(beat);
+        saved = true;
+      }
+    };
+    const failure = await train({ ...activities, watchTrainer }).catch((error: unknown) => error);
+    expect((failure as WorkflowFailedError).cause).toBeInstanceOf(CancelledFailure);
+    expect({ saved, ...world }).toMatchObject({ saved: true, watched: 1, fence: 1 });
+    expect(world.released).toHaveLength(1);
   });
 });

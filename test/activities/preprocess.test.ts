@@ -1,0 +1,298 @@
+import { Tokenizer } from 'tokenizers';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createIngestActivities } from '../../activities/ingest.ts';
+import type { PreprocessInput, PreprocessResult } from '../../activities/preprocess-input.ts';
+import { ThreadPool } from '../../activities/preprocess-threads.ts';
+import { createPreprocessActivities } from '../../activities/preprocess.ts';
+import { FailureType } from '../../config/failures.ts';
+import {
+  corpusManifestSchema,
+  type CorpusManifest,
+  type Document,
+  type DroppedDocument,
+} from '../../config/manifests.ts';
+import type { Questions } from '../../config/pipeline.ts';
+import { readBlob, readJsonLines } from '../../registry/blobs.ts';
+import { findStage } from '../../registry/stages.ts';
+import type { BlobRef } from '../../config/digest.ts';
+import { english, seeded } from '../corpus/random.ts';
+import {
+  failureOf,
+  inActivity,
+  pathSource,
+  startFixture,
+  type Fixture,
+} from './corpus-fixtures.ts';
+
+let fixture: Fixture;
+let activities: ReturnType<typeof createPreprocessActivities>;
+const threads = new ThreadPool(2);
+beforeAll(async () => {
+  fixture = await startFixture();
+  activities = createPreprocessActivities(fixture.deps, threads);
+});
+afterAll(async () => {
+  await threads.close();
+  await fixture.stop();
+});
+
+const data = { personalData: 'redact', quality: true, heldOut: 0.05, maxDropped: 0.5 } as const;
+const questions: Questions[] = [
+  {
+    name: 'author',
+    ask: ['Who wrote number {number}?', 'Number {number} is by whom?'],
+    askHeldOut: ['Name the author of number {number}.'],
+    answer: '{author}',
+  },
+];
+
+async function ingested(name: string, lines: readonly unknown[]): Promise<PreprocessInput> {
+  await fixture.put(`${name}/a.jsonl`, lines.map((line) => JSON.stringify(line)).join('\n'));
+  const { ingestCorpus } = createIngestActivities(fixture.deps);
+  const { result } = await inActivity(ingestCorpus, {
+    run: 'r',
+    name,
+    sources: [pathSource(name)],
+    baseDir: fixture.folder,
+  });
+  return { run: 'r', dataset: result.dataset, data, questions: [], seed: 1 };
+}
+
+/** The steps of the workflow, one after the other. */
+async function preprocess(input: PreprocessInput): Promise<PreprocessResult> {
+  const { dataset, questions: asked, seed } = input;
+  const { corpus, numShards, found } = (await inActivity(activities.findCorpus, input)).result;
+  if (found !== null) return found;
+  for (let from = 0; from < numShards; from += 2) {
+    const to = Math.min(from + 2, numShards);
+    await inActivity(activities.cleanShards, { dataset, data: input.data, from, to });
+  }
+  const { duplicates } = (
+    await inActivity(activities.resolveDuplicates, { dataset, data: input.data })
+  ).result;
+  const { heldOut } = input.data;
+  const split = (
+    await inActivity(activities.splitCorpus, { duplicates, heldOut, questions: asked, seed })
+  ).result;
+  const { tokenizer } = (await inActivity(activities.trainTokenizer, { split: split.split }))
+    .result;
+  await inActivity(activities.encodeShards, {
+    split: split.split,
+    tokenizer,
+    from: 0,
+    to: split.numShards,
+  });
+  return (
+    await inActivity(activities.finishCorpus, { corpus, dataset, split: split.split, tokenizer })
+  ).result;
+}
+
+async function manifestOf({ corpus }: PreprocessResult): Promise<CorpusManifest> {
+  return (await findStage(fixture.deps.store, 'preprocess', corpus, corpusManifestSchema))!;
+}
+
+async function plainLines(ref: BlobRef): Promise<unknown[]> {
+  const text = (await readBlob(fixture.deps.store, ref)).toString('utf8');
+  return text
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as unknown);
+}
+
+const random = seeded(9);
+const originals = Array.from({ length: 90 }, (_, number) => ({
+  text: `Write to ann@example.com. ${english(random, 1500)}`,
+  number,
+  author: ['Ann', 'Ben', 'Chloe'][number % 3],
+}));
+const lines = [
+  ...originals,
+  { text: `${originals[0]!.text}  `, number: 900, author: 'Thief' },
+  { text: `${originals[1]!.text} One more sentence.`, number: 901, author: 'Thief' },
+  { text: 'too short', number: 902, author: 'Dan' },
+];
+
+test('a dataset becomes a corpus whose tokens are exactly its texts', async () => {
+  const input = { ...(await ingested('whole', lines)), questions };
+  const result = await preprocess(input);
+  expect(result.reused).toBe(false);
+  expect(result.summary).toMatchObject({
+    numDocuments: 93,
+    kept: 90,
+    dropped: { duplicate_exact: 1, duplicate_near: 1, too_short: 1 },
+    numAmbiguous: 0,
+  });
+  const manifest = await manifestOf(result);
+  const { store } = fixture.deps;
+  expect(manifest.statistics.redacted).toEqual({ email: 92 });
+  expect(manifest.statistics.scripts).toEqual({ latin: 90 });
+  expect(manifest.heldOut.numDocuments).toBeGreaterThan(0);
+  expect(
+    manifest.shards.reduce(
+      (sum, { numDocuments }) => sum + numDocuments,
+      manifest.heldOut.numDocuments,
+    ),
+  ).toBe(90);
+  expect(manifest.shards.reduce((sum, { numTokens }) => sum + numTokens, 0)).toBe(
+    manifest.statistics.numTokens,
+  );
+  expect(manifest.tokenBytes).toBe(2);
+
+  const dropped = (await readJsonLines(store, manifest.droppedDocuments)) as DroppedDocument[];
+  expect(dropped.map(({ reason }) => reason).toSorted()).toEqual([
+    'duplicate_exact',
+    'duplicate_near',
+    'too_short',
+  ]);
+
+  const tokenizer = Tokenizer.fromString(
+    (await readBlob(store, manifest.tokenizer)).toString('utf8'),
+  );
+  expect(tokenizer.getVocabSize(true)).toBe(manifest.vocabSize);
+  const held = (await plainLines(manifest.heldOut.documents)) as Document[];
+  const heldIds = new Set(held.map(({ id }) => id));
+  let characters = 0;
+  for (const shard of manifest.shards) {
+    const bytes = await readBlob(store, shard.tokens);
+    expect(bytes.length).toBe(shard.numTokens * 2);
+    for (const line of await plainLines(shard.index)) {
+      const { id, first, num } = line as { id: string; first: number; num: number };
+      expect(heldIds.has(id)).toBe(false);
+      const ids = Array.from({ length: num }, (_, at) => bytes.readUInt16LE((first + at) * 2));
+      const text = await tokenizer.decode(ids, false);
+      expect(text.startsWith('Write to <EMAIL>. ')).toBe(true);
+      expect((await tokenizer.encode(text, null, { addSpecialTokens: false })).getIds()).toEqual(
+        ids,
+      );
+      expect(bytes.readUInt16LE((first + num) * 2)).toBe(tokenizer.tokenToId('<|endoftext|>'));
+      characters += text.length;
+    }
+  }
+  expect(characters + held.reduce((sum, { text }) => sum + text.length, 0)).toBe(
+    manifest.statistics.characters,
+  );
+  expect(held.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0)).toBe(
+    manifest.heldOut.bytes,
+  );
+  expect((await readBlob(store, manifest.heldOut.tokens)).length).toBe(
+    manifest.heldOut.numTokens * 2,
+  );
+
+  const { instructions } = manifest;
+  expect(instructions).toMatchObject({
+    numTrain: 180,
+    numPreferences: 180,
+    numQuestions: 90,
+    numPreferencesHeldOut: 90,
+  });
+  const train = await plainLines(instructions!.train);
+  expect(train).toHaveLength(180);
+  expect(train[0]).toMatchObject({ messages: [{ role: 'user' }, { role: 'assistant' }] });
+  expect((await plainLines(instructions!.preferences))[0]).toMatchObject({
+    prompt: [{ role: 'user' }],
+    chosen: [{ role: 'assistant' }],
+    rejected: [{ role: 'assistant' }],
+  });
+  const asked = (number: number): boolean => JSON.stringify(train).includes(`umber ${number} `);
+  // Of two equal texts one is left, and so are the facts about it.
+  expect([asked(0), asked(900)].filter(Boolean)).toHaveLength(1);
+  expect([asked(1), asked(901)].filter(Boolean)).toHaveLength(1);
+}, 60_000);
+
+test('a second run looks everything up, and options that matter make another corpus', async () => {
+  const input = { ...(await ingested('again', lines.slice(0, 40))), questions };
+  const first = await preprocess(input);
+  const started = performance.now();
+  expect(await preprocess({ ...input, run: 'other' })).toEqual({ ...first, reused: true });
+  expect(performance.now() - started).toBeLessThan(2000);
+  const name = async (changed: Partial<PreprocessInput>): Promise<string> =>
+    (await inActivity(activities.findCorpus, { ...input, ...changed })).result.corpus;
+  const others = await Promise.all([
+    name({ seed: 2 }),
+    name({ questions: [] }),
+    name({ data: { ...data, heldOut: 0.1 } }),
+    name({ data: { ...data, personalData: 'keep' } }),
+  ]);
+  expect(new Set([first.corpus, ...others]).size).toBe(5);
+}, 60_000);
+
+test('made again from nothing, the corpus has the same bytes', async () => {
+  const small = lines.slice(0, 30);
+  const one = await manifestOf(
+    await preprocess({ ...(await ingested('first', small)), questions }),
+  );
+  const fresh = await startFixture();
+  const before = { fixture, activities };
+  try {
+    fixture = fresh;
+    activities = createPreprocessActivities(fresh.deps, threads);
+    const two = await manifestOf(
+      await preprocess({ ...(await ingested('first', small)), questions }),
+    );
+    expect(two).toEqual(one);
+  } finally {
+    ({ fixture, activities } = before);
+    await fresh.stop();
+  }
+}, 60_000);
+
+test('a retried step that lost its reply finds what it made', async () => {
+  const { dataset } = await ingested('retried', lines.slice(0, 40));
+  const first = await inActivity(activities.cleanShards, { dataset, data, from: 0, to: 1 });
+  expect(first.heartbeats.length).toBeGreaterThan(1);
+  const second = await inActivity(activities.cleanShards, { dataset, data, from: 0, to: 1 });
+  expect(second.result).toEqual(first.result);
+  expect(second.heartbeats).toHaveLength(1);
+});
+
+test('a corpus that is dropped beyond the bound is refused with the reasons', async () => {
+  const short = Array.from({ length: 8 }, (_, index) => ({ text: `short text number ${index}` }));
+  const { dataset } = await ingested('dropped', [...short, ...originals.slice(0, 4)]);
+  const failure = await failureOf(activities.resolveDuplicates, { dataset, data });
+  expect(failure.message).toMatch(
+    /dropped 8 of 12 documents, 66.7 % \(too_short 8\), expected at most 50 %/,
+  );
+  expect([failure.type, failure.nonRetryable]).toEqual([FailureType.InvalidCorpus, true]);
+  const allowed = { ...data, maxDropped: 0.7 };
+  expect(
+    (await inActivity(activities.resolveDuplicates, { dataset, data: allowed })).result.kept,
+  ).toBe(4);
+});
+
+test('one document is too few, because one is held out', async () => {
+  const { dataset } = await ingested('single', originals.slice(0, 1));
+  const failure = await failureOf(activities.resolveDuplicates, { dataset, data });
+  expect(failure.message).toMatch(/kept 1 of 1 documents, expected at least 2/);
+  expect(failure.type).toBe(FailureType.InvalidCorpus);
+});
+
+test('questions about a field that no document has are a wrong configuration', async () => {
+  const { dataset } = await ingested('fields', originals.slice(0, 4));
+  const { duplicates } = (await inActivity(activities.resolveDuplicates, { dataset, data })).result;
+  const wrong = [{ ...questions[0]!, answer: '{writer}' }];
+  const failure = await failureOf(activities.splitCorpus, {
+    duplicates,
+    heldOut: 0.05,
+    questions: wrong,
+    seed: 1,
+  });
+  expect(failure.message).toMatch(/"author".*writer.*the documents have author, number/);
+  expect([failure.type, failure.nonRetryable]).toEqual([FailureType.InvalidConfig, true]);
+});
+
+test('a dataset that is not the one named is refused', async () => {
+  const input = await ingested('named', originals.slice(0, 2));
+  const failure = await failureOf(activities.findCorpus, {
+    ...input,
+    dataset: { ...input.dataset, digest: '0'.repeat(64) },
+  });
+  expect(failure.type).toBe(FailureType.ArtifactMismatch);
+});
+
+test('an error in a thread comes back, and the threads go on', async () => {
+  const documents = Buffer.from('not compressed');
+  const broken = { documents, options: { personalData: 'keep', quality: false } } as const;
+  await expect(threads.run('clean', broken)).rejects.toThrow(/./);
+  const { result } = await inActivity(async () => threads.run('duplicates', { fingerprints: [] }));
+  expect(result).toEqual({ duplicates: [] });
+});

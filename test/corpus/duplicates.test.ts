@@ -1,0 +1,126 @@
+import { expect, test } from 'vitest';
+import type { Document } from '../../config/manifests.ts';
+import { cleanShard } from '../../corpus/clean-shard.ts';
+import { findDuplicates, type Fingerprint } from '../../corpus/duplicates.ts';
+import { numBands } from '../../corpus/minhash.ts';
+import { digestOf, shuffled } from '../../corpus/order.ts';
+import { english, pick, seeded } from './random.ts';
+
+const options = { personalData: 'redact', quality: false } as const;
+
+function document(source: string, text: string): Document {
+  return { id: digestOf(source, text).slice(0, 32), source, text, metadata: {} };
+}
+
+function fingerprints(documents: readonly Document[]): Fingerprint[] {
+  const cleaned = cleanShard(documents, options);
+  return cleaned.documents.map(({ id, source }, index) => ({
+    id,
+    source,
+    content: cleaned.contents[index]!,
+    bands: cleaned.bands.subarray(index * numBands * 2, (index + 1) * numBands * 2),
+  }));
+}
+
+/** One word in so many is another one; it changes the five five-grams around it. */
+function changed(text: string, every: number): string {
+  return text
+    .split(' ')
+    .map((word, index) => (index % every === every - 1 ? `${word}x` : word))
+    .join(' ');
+}
+
+const random = seeded(3);
+const originals = Array.from({ length: 40 }, (_, index) =>
+  document(`o${index}`, english(random, 400)),
+);
+const exact = originals
+  .slice(0, 5)
+  .map(({ text }, index) => document(`e${index}`, `  ${text}\r\n`));
+const near = originals
+  .slice(5, 15)
+  .map(({ text }, index) => document(`n${index}`, changed(text, 100)));
+const all = [...originals, ...exact, ...near];
+
+function keptOf(shards: readonly Document[][]): string[] {
+  const prints = shards.flatMap(fingerprints);
+  const gone = new Set(findDuplicates(prints).map(({ index }) => index));
+  return prints
+    .filter((_, index) => !gone.has(index))
+    .map(({ source }) => source)
+    .toSorted();
+}
+
+test('exact and near duplicates go, everything else stays, each with its survivor', () => {
+  const prints = fingerprints(all);
+  const found = findDuplicates(prints);
+  expect(found.filter(({ reason }) => reason === 'duplicate_exact')).toHaveLength(5);
+  expect(found.filter(({ reason }) => reason === 'duplicate_near')).toHaveLength(10);
+  const gone = new Set(found.map(({ index }) => index));
+  const kept = prints.filter((_, index) => !gone.has(index));
+  expect(kept).toHaveLength(40);
+  for (const { index, survivor } of found) {
+    const { content } = kept.find(({ id }) => id === survivor)!;
+    expect(content <= prints[index]!.content).toBe(true);
+  }
+});
+
+test('what is kept depends neither on the order of the documents nor on their shards', () => {
+  const expected = keptOf([all]);
+  for (let round = 0; round < 20; round += 1) {
+    const mixed = shuffled(all, `round ${round}`, ({ source }) => source);
+    const shards: Document[][] = [];
+    for (const item of mixed) {
+      if (shards.length === 0 || random() < 0.3) shards.push([]);
+      shards.at(-1)!.push(item);
+    }
+    expect(keptOf(shards)).toEqual(expected);
+  }
+});
+
+test('texts that share half of their words are not duplicates', () => {
+  const pairs = originals.slice(0, 10).map(({ text }, index) => {
+    const words = text.split(' ');
+    return document(
+      `h${index}`,
+      [...words.slice(0, 200), ...english(random, 200).split(' ')].join(' '),
+    );
+  });
+  expect(findDuplicates(fingerprints([...originals, ...pairs]))).toEqual([]);
+});
+
+test('Chinese near duplicates are found by their characters', () => {
+  const characters = Array.from({ length: 800 }, (_, index) =>
+    String.fromCharCode(0x4e00 + index * 7),
+  );
+  const text = Array.from({ length: 500 }, () => pick(random, characters)).join('');
+  const prints = fingerprints([
+    document('a', text),
+    document('b', `${text.slice(0, 250)}另外${text.slice(252)}`),
+    document('c', Array.from({ length: 500 }, () => pick(random, characters)).join('')),
+  ]);
+  expect(findDuplicates(prints)).toMatchObject([{ reason: 'duplicate_near' }]);
+});
+
+test('texts shorter than a shingle are duplicates only when equal', () => {
+  const prints = fingerprints(
+    ['one two', 'one three', 'One  two'].map((text, i) => document(`${i}`, text)),
+  );
+  const found = findDuplicates(prints);
+  expect(found).toHaveLength(1);
+  expect([0, 2]).toContain(found[0]!.index);
+});
+
+test('a pair of similarity 0.8 is found nine times in ten', () => {
+  let found = 0;
+  for (let round = 0; round < 60; round += 1) {
+    const text = english(random, 450);
+    // Each changed word changes five of 446 five-grams: ten of them leave 396 of 496 in common.
+    const words = text.split(' ');
+    for (let index = 20; index < 450; index += 43) words[index] = `${words[index]}q`;
+    found += findDuplicates(
+      fingerprints([document('a', text), document('b', words.join(' '))]),
+    ).length;
+  }
+  expect(found).toBeGreaterThan(48);
+});

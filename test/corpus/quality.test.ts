@@ -1,0 +1,88 @@
+import { expect, test } from 'vitest';
+import { scriptShares } from '../../corpus/characters.ts';
+import { cleanShard } from '../../corpus/clean-shard.ts';
+import { cleanText } from '../../corpus/clean.ts';
+import { qualityRefusal } from '../../corpus/quality.ts';
+import { wordsOf } from '../../corpus/words.ts';
+import { english, seeded } from './random.ts';
+
+const chinese =
+  '中華民國基於三民主義，為民有民治民享之民主共和國。中華民國之主權屬於國民全體。具有中華民國國籍者為中華民國國民。' +
+  '中華民國領土，依其固有之疆域，非經國民大會之決議，不得變更之。中華民國各民族一律平等。人民身體之自由應予保障，' +
+  '除現行犯之逮捕由法律另定外，非經司法或警察機關依法定程序，不得逮捕拘禁。';
+const japanese =
+  '日本国民は、正当に選挙された国会における代表者を通じて行動し、われらとわれらの子孫のために、諸国民との協和による成果と、' +
+  'わが国全土にわたつて自由のもたらす恵沢を確保し、政府の行為によつて再び戦争の惨禍が起ることのないやうにすることを決意し、この憲法を確定する。';
+const korean =
+  '유구한 역사와 전통에 빛나는 우리 대한국민은 3·1운동으로 건립된 대한민국임시정부의 법통과 불의에 항거한 4·19민주이념을 계승하고 ' +
+  '조국의 민주개혁과 평화적 통일의 사명에 입각하여 정의 인도와 동포애로써 민족의 단결을 공고히 하고 모든 사회적 폐습과 불의를 타파하며 ' +
+  '자율과 조화를 바탕으로 자유민주적 기본질서를 더욱 확고히 하여 정치 경제 사회 문화의 모든 영역에 있어서 각인의 기회를 균등히 하고 ' +
+  '능력을 최고도로 발휘하게 하며 자유와 권리에 따르는 책임과 의무를 완수하게 하여 안으로는 국민생활의 균등한 향상을 기하고';
+const french =
+  'Les représentants du peuple français, constitués en Assemblée nationale, considérant que l’ignorance, l’oubli ou le mépris des droits ' +
+  'de l’homme sont les seules causes des malheurs publics et de la corruption des gouvernements, ont résolu d’exposer, dans une déclaration ' +
+  'solennelle, les droits naturels, inaliénables et sacrés de l’homme, afin que cette déclaration rappelle sans cesse leurs droits et leurs devoirs.';
+
+function reasonOf(raw: string): string | null {
+  const text = cleanText(raw);
+  return qualityRefusal(text, scriptShares(text).main, wordsOf(text))?.reason ?? null;
+}
+
+test.each([
+  ['English', english(seeded(1), 120)],
+  ['Chinese, which has no spaces and few characters a word', chinese],
+  ['Japanese', japanese],
+  ['Korean, whose words are short', korean],
+  ['French, which has none of the common English words', french],
+])('%s is kept', (_, text) => {
+  expect(reasonOf(text)).toBe(null);
+});
+
+const random = seeded(2);
+const long = english(random, 300);
+test.each([
+  ['too_short', english(random, 30)],
+  ['too_short', chinese.slice(0, 40)],
+  ['too_long', english(random, 100_001)],
+  ['word_length', 'a b c I '.repeat(30)],
+  [
+    'word_length',
+    'the of internationalizationalism '.repeat(5) + 'antidisestablishmentarianism '.repeat(60),
+  ],
+  ['letters', `${long} ${Array.from({ length: 120 }, (_, index) => 1000 + index).join(' ')}`],
+  ['letters', `${chinese}${'，、；：「」『』（）'.repeat(40)}`],
+  ['symbols', long.replaceAll(' ', ' # ')],
+  ['common_words', long.replaceAll(/\b(\w+)\b/g, '$1q')],
+  ['bullets', long.replaceAll(' ', '\n- ')],
+  ['ellipses', long.replaceAll(/( \w+){15}/g, '$&...\n')],
+  ['repeated_lines', `${`${english(random, 60)}\n`.repeat(3)}${english(random, 60)}`],
+  ['repeated_phrase', `${english(random, 60)} ${'call our helpful office today '.repeat(30)}`],
+  ['repeated_phrase', `${chinese}${'歡迎加入我們'.repeat(20)}`],
+  ['repeated_characters', `${chinese}${'哈'.repeat(90)}`],
+])('dropped as %s', (reason, text) => {
+  expect(reasonOf(text)).toBe(reason);
+});
+
+test('quality: false keeps what has a letter or digit, and personal data: keep leaves it', () => {
+  const documents = ['short, ann@example.com', '…—!'].map((text, index) => ({
+    id: String(index),
+    source: 's',
+    text,
+    metadata: {},
+  }));
+  const cleaned = cleanShard(documents, { personalData: 'keep', quality: false });
+  expect(cleaned.documents.map(({ text }) => text)).toEqual(['short, ann@example.com']);
+  expect(cleaned.dropped).toMatchObject([{ id: '1', reason: 'empty' }]);
+});
+
+test('metadata is cleaned and redacted like the text', () => {
+  const document = {
+    id: '1',
+    source: 's',
+    text: 'a',
+    metadata: { by: 'Ａnn  ann@example.com', n: 3 },
+  };
+  const cleaned = cleanShard([document], { personalData: 'redact', quality: false });
+  expect(cleaned.documents[0]!.metadata).toEqual({ by: 'Ann <EMAIL>', n: 3 });
+  expect(cleaned.redacted).toEqual({ email: 1 });
+});

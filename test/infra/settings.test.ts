@@ -1,0 +1,96 @@
+/** Ports, secrets and the small helpers under them: pure, or on files alone. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { afterAll, expect, test } from 'vitest';
+import { parseEnvironment } from '../../config/environment.ts';
+import { withLock } from '../../infra/lock.ts';
+import { instructionSetOf } from '../../infra/machine.ts';
+import { resolveStack, stackEnvironment } from '../../infra/stack.ts';
+import { decode, RpcFault } from '../../infra/xml-rpc.ts';
+import { makeHome } from './home.ts';
+
+const { home, remove } = makeHome();
+afterAll(remove);
+
+test('a home keeps its ports, bucket and keys once they are chosen', async () => {
+  const first = await resolveStack(home, { bucket: 'chaos' });
+  const second = await resolveStack(home);
+  expect(second).toEqual(first);
+  expect(new Set(Object.values(first.ports)).size).toBe(15);
+  expect(readFileSync(first.layout.apiKeyFile, 'utf8').trim()).toBe(first.secrets.apiKey);
+});
+
+test('two homes never share a port or a key', async () => {
+  const other = makeHome();
+  try {
+    const [a, b] = [await resolveStack(home), await resolveStack(other.home)];
+    const shared = Object.values(a.ports).filter((port) => Object.values(b.ports).includes(port));
+    expect(shared).toEqual([]);
+    expect(a.secrets.apiKey).not.toBe(b.secrets.apiKey);
+  } finally {
+    await other.remove();
+  }
+});
+
+test('a named base decides every port, and moves a stack that is down', async () => {
+  const { ports } = await resolveStack(home, { portBase: 31_100 });
+  expect(Math.min(...Object.values(ports))).toBe(31_100);
+  expect((await resolveStack(home)).ports).toEqual(ports);
+});
+
+test('the environment of a stack is one that every process accepts', async () => {
+  const stack = await resolveStack(home);
+  const environment = parseEnvironment(stackEnvironment(stack));
+  expect(environment.TEMPER_HOME).toBe(stack.layout.home);
+  expect(environment.TEMPER_S3_ENDPOINT).toBe(`http://127.0.0.1:${stack.ports.s3}`);
+});
+
+test('a damaged stack.json is refused with the cure', async () => {
+  const other = makeHome();
+  try {
+    const { layout } = await resolveStack(other.home);
+    writeFileSync(layout.stackFile, '{"schemaVersion": 1, "bucket": "x');
+    await expect(resolveStack(other.home)).rejects.toThrow(/stack\.json.*Delete this file/);
+    const stack = { schemaVersion: 1, bucket: 'temper', portBase: null, ports: {} };
+    writeFileSync(layout.stackFile, JSON.stringify(stack));
+    await expect(resolveStack(other.home)).rejects.toThrow(/stack\.json: ports\.temporal/);
+    writeFileSync(layout.stackFile, JSON.stringify({}));
+  } finally {
+    await other.remove().catch(() => {});
+  }
+});
+
+test('a lock lets one in at a time, and the next when it is done', async () => {
+  const order: string[] = [];
+  const enter = (name: string) =>
+    withLock(`test-lock:${home}`, async () => {
+      order.push(`${name} in`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      order.push(`${name} out`);
+    });
+  await Promise.all([enter('a'), enter('b')]);
+  expect(order).toEqual(
+    order[0] === 'a in' ? ['a in', 'a out', 'b in', 'b out'] : ['b in', 'b out', 'a in', 'a out'],
+  );
+});
+
+test('the widest instruction set that PyTorch would use is named', () => {
+  const of = (flags: string, arch = 'x64') => instructionSetOf(new Set(flags.split(' ')), arch);
+  expect(of('sse2 avx2 avx512f avx512bw amx_tile amx_bf16')).toBe('amx');
+  expect(of('sse2 avx2 avx512f avx512bw')).toBe('avx512');
+  expect(of('sse2 avx2 avx512f')).toBe('avx2');
+  expect(of('sse2')).toBe('other');
+  expect(of('', 'arm64')).toBe('neon');
+});
+
+test('XML-RPC values are read as what they are, and faults thrown', () => {
+  const member = (name: string, value: string) =>
+    `<member>\n<name>${name}</name>\n<value>${value}</value>\n</member>`;
+  const struct = `<struct>\n${member('name', '<string>a &lt; b</string>')}${member('pid', '<int>7</int>')}${member('up', '<boolean>1</boolean>')}${member('none', '<string></string>')}</struct>`;
+  const wrap = (value: string) =>
+    `<?xml version='1.0'?>\n<methodResponse>\n<params>\n<param>\n<value>${value}</value>\n</param>\n</params>\n</methodResponse>\n`;
+  expect(decode(wrap(`<array><data>\n<value>${struct}</value>\n</data></array>`))).toEqual([
+    { name: 'a < b', pid: 7, up: true, none: '' },
+  ]);
+  const fault = `<methodResponse><fault><value><struct>${member('faultCode', '<int>60</int>')}</struct></value></fault></methodResponse>`;
+  expect(() => decode(fault)).toThrow(RpcFault);
+});

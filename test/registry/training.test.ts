@@ -1,0 +1,255 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { BlobRef } from '../../config/digest.ts';
+import { putBlob } from '../../registry/blobs.ts';
+import type { Store } from '../../registry/store.ts';
+import {
+  commitCheckpoint,
+  commitFinished,
+  openGeneration,
+  putEvents,
+  readCheckpoint,
+  readEvents,
+  readHead,
+} from '../../registry/training.ts';
+import { checkpointOf, digestOf, modelOf } from '../support/records.ts';
+import { startS3, type TestS3 } from '../support/s3.ts';
+
+let s3: TestS3;
+let store: Store;
+let file: BlobRef;
+let other: BlobRef;
+
+beforeAll(async () => {
+  s3 = await startS3();
+  ({ store } = s3);
+  file = await putBlob(store, Buffer.from('weights'));
+  other = await putBlob(store, Buffer.from('other weights'));
+}, 60_000);
+afterAll(async () => s3.stop());
+
+const trialOf = (run: string) => ({ run, phase: 'pretrain', round: 0, trial: 0 });
+const steps = (head: { chain: { step: number }[] }) => head.chain.map((entry) => entry.step);
+
+/** Numbers below 1, the same for the same seed (a linear congruential generator). */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+/** The store with seeded waits around every access to a head, so that seeds make different interleavings. */
+function jittered(random: () => number): Store {
+  const wait = async (): Promise<void> => sleep(Math.floor(random() * 12));
+  return {
+    ...store,
+    async get(key) {
+      await wait();
+      const found = await store.get(key);
+      await wait();
+      return found;
+    },
+    async replace(key, bytes, etag) {
+      await wait();
+      return store.replace(key, bytes, etag);
+    },
+  };
+}
+
+interface Try {
+  fence: number;
+  step: number;
+  /** Highest fence that was surely open when the commit began. */
+  openedBefore: number;
+  outcome: 'committed' | 'fenced';
+}
+
+/** Three generations, the older ones going on after the next has opened. */
+async function interleave(seed: number): Promise<void> {
+  const random = seeded(seed);
+  const slow = jittered(random);
+  const trial = trialOf(`property-${seed}`);
+  const tries: Try[] = [];
+  /** Chain as it was when a generation opened. */
+  const inherited = new Map<number, number[]>();
+  let opened = 0;
+  const writers: Promise<void>[] = [];
+  const write = async (writer: { fence: number; writer: string }): Promise<void> => {
+    for (let count = 1; count <= 4; count += 1) {
+      await sleep(Math.floor(random() * 25));
+      const step = writer.fence * 100 + count;
+      const openedBefore = opened;
+      const manifest = checkpointOf(step, writer.fence, file);
+      const outcome = await commitCheckpoint(slow, trial, writer, manifest).then(
+        () => 'committed' as const,
+        (error: Error) => {
+          if (error.name !== 'Fenced') throw error;
+          return 'fenced' as const;
+        },
+      );
+      tries.push({ fence: writer.fence, step, openedBefore, outcome });
+    }
+  };
+  for (const writer of ['a', 'b', 'c']) {
+    const head = await openGeneration(slow, trial, writer);
+    expect(head).toMatchObject({ fence: opened + 1, writer });
+    opened = head.fence;
+    inherited.set(head.fence, steps(head));
+    writers.push(write({ fence: head.fence, writer }));
+    await sleep(Math.floor(random() * 120));
+  }
+  await Promise.all(writers);
+
+  const head = (await readHead(store, trial))?.value;
+  if (head === undefined) return expect.unreachable('the head is gone');
+  const chain = steps(head);
+  expect(chain).toEqual(
+    tries
+      .filter(({ outcome }) => outcome === 'committed')
+      .map(({ step }) => step)
+      .toSorted((a, b) => a - b),
+  );
+  for (const { fence, openedBefore, outcome } of tries) {
+    if (openedBefore > fence) expect(outcome).toBe('fenced');
+    if (fence === 3) expect(outcome).toBe('committed');
+  }
+  for (const [fence, before] of inherited) {
+    // Nothing of an older generation arrived after a newer one had opened.
+    const older = head.chain.filter((entry) => entry.fence < fence);
+    expect(older.map((entry) => entry.step)).toEqual(before);
+  }
+}
+
+test(
+  'whatever the interleaving of stale and current writers, nothing stale is reachable',
+  {
+    timeout: 60_000,
+  },
+  async () => {
+    await Promise.all(Array.from({ length: 12 }, async (_, index) => interleave(1000 + index)));
+  },
+);
+
+test('of generations that are opened at once each has a fence of its own', async () => {
+  const trial = trialOf('gang');
+  const heads = await Promise.all(
+    ['a', 'b', 'c'].map(async (id) => openGeneration(store, trial, id)),
+  );
+  expect(heads.map(({ fence }) => fence).toSorted()).toEqual([1, 2, 3]);
+});
+
+test('a generation opened again by its writer keeps its fence, until somebody else took over', async () => {
+  const trial = trialOf('again');
+  expect((await openGeneration(store, trial, 'a')).fence).toBe(1);
+  expect((await openGeneration(store, trial, 'a')).fence).toBe(1);
+  expect((await openGeneration(store, trial, 'b')).fence).toBe(2);
+  // Back again, it is a new generation: what it did under fence 1 stays fenced off.
+  expect((await openGeneration(store, trial, 'a')).fence).toBe(3);
+  const stale = commitCheckpoint(store, trial, { fence: 1, writer: 'a' }, checkpointOf(1, 1, file));
+  await expect(stale).rejects.toMatchObject({ name: 'Fenced' });
+});
+
+test('the right fence in the hands of another writer commits nothing', async () => {
+  const trial = trialOf('impostor');
+  await openGeneration(store, trial, 'a');
+  const impostor = { fence: 1, writer: 'b' };
+  const refusal = { name: 'Fenced' };
+  await expect(
+    commitCheckpoint(store, trial, impostor, checkpointOf(1, 1, file)),
+  ).rejects.toMatchObject(refusal);
+  await expect(commitFinished(store, trial, impostor, modelOf(file))).rejects.toMatchObject(
+    refusal,
+  );
+  expect((await readHead(store, trial))?.value).toMatchObject({ chain: [], finished: null });
+});
+
+test('nothing is committed before a generation was opened', async () => {
+  const writer = { fence: 1, writer: 'a' };
+  await expect(
+    commitCheckpoint(store, trialOf('unopened'), writer, checkpointOf(1, 1, file)),
+  ).rejects.toMatchObject({ name: 'Fenced' });
+  expect(await readHead(store, trialOf('unopened'))).toBeNull();
+});
+
+test('the chain grows by step, and each entry leads to its manifest', async () => {
+  const trial = trialOf('chain');
+  const writer = { fence: 1, writer: 'a' };
+  await openGeneration(store, trial, 'a');
+  for (const step of [100, 300, 200]) {
+    await commitCheckpoint(store, trial, writer, checkpointOf(step, 1, file));
+  }
+  const head = (await readHead(store, trial))?.value;
+  expect(head?.chain.map((entry) => entry.step)).toEqual([100, 200, 300]);
+  expect(await readCheckpoint(store, head!.chain[1]!)).toEqual(checkpointOf(200, 1, file));
+  const copy = await store.get('runs/chain/pretrain/0/0/checkpoints/00000200-1.json');
+  expect(JSON.parse(String(copy?.bytes))).toEqual(checkpointOf(200, 1, file));
+});
+
+test('a step committed again with the same bits is a success, with other bits an error naming both', async () => {
+  const trial = trialOf('exact');
+  await openGeneration(store, trial, 'a');
+  const first = { fence: 1, writer: 'a' };
+  const before = await commitCheckpoint(store, trial, first, checkpointOf(10, 1, file));
+  expect(await commitCheckpoint(store, trial, first, checkpointOf(10, 1, file))).toEqual(before);
+
+  await openGeneration(store, trial, 'b');
+  const second = { fence: 2, writer: 'b' };
+  const repeated = await commitCheckpoint(store, trial, second, checkpointOf(10, 2, file));
+  expect(repeated.chain).toEqual(before.chain);
+  const different = checkpointOf(10, 2, other);
+  const commit = commitCheckpoint(store, trial, second, different);
+  await expect(commit).rejects.toMatchObject({
+    name: 'CheckpointMismatch',
+    message: expect.stringMatching(
+      new RegExp(`${checkpointOf(10, 1, file).state}.*${different.state}.*model.safetensors`),
+    ),
+  });
+  expect((await readHead(store, trial))?.value.chain).toEqual(before.chain);
+});
+
+test('a checkpoint whose files are not in the store, or do not fit its state, is refused', async () => {
+  const trial = trialOf('whole');
+  const writer = { fence: 1, writer: 'a' };
+  await openGeneration(store, trial, 'a');
+  const absent = checkpointOf(10, 1, { sha256: digestOf('a'), bytes: 7 });
+  await expect(commitCheckpoint(store, trial, writer, absent)).rejects.toMatchObject({
+    name: 'ArtifactMismatch',
+    message: expect.stringContaining('is not in the store'),
+  });
+  const false_ = { ...checkpointOf(10, 1, file), state: digestOf('0') };
+  await expect(commitCheckpoint(store, trial, writer, false_)).rejects.toMatchObject({
+    name: 'ArtifactMismatch',
+  });
+  expect((await readHead(store, trial))?.value.chain).toEqual([]);
+});
+
+test('a phase finishes once, with one model', async () => {
+  const trial = trialOf('finished');
+  const writer = { fence: 1, writer: 'a' };
+  await openGeneration(store, trial, 'a');
+  const head = await commitFinished(store, trial, writer, modelOf(file));
+  expect(head.finished).not.toBeNull();
+  expect(await commitFinished(store, trial, writer, modelOf(file))).toEqual(head);
+  await expect(commitFinished(store, trial, writer, modelOf(file, 3.4))).rejects.toMatchObject({
+    name: 'CheckpointMismatch',
+  });
+  await expect(commitCheckpoint(store, trial, writer, checkpointOf(10, 1, file))).rejects.toThrow(
+    'found a finished phase',
+  );
+});
+
+test('events come back in the order of generations and pieces, each piece once', async () => {
+  const trial = trialOf('events');
+  await putEvents(store, trial, 1, 0, [{ step: 1 }]);
+  await putEvents(store, trial, 1, 1, [{ step: 2 }, { step: 3 }]);
+  await putEvents(store, trial, 1, 1, [{ step: 2 }, { step: 3 }]);
+  await putEvents(store, trial, 2, 0, [{ step: 4 }]);
+  expect(await readEvents(store, trial)).toEqual([
+    { step: 1 },
+    { step: 2 },
+    { step: 3 },
+    { step: 4 },
+  ]);
+});

@@ -1,0 +1,80 @@
+/** Small valid records for tests of the registry. */
+import type { BlobRef } from '../../config/digest.ts';
+import type {
+  CheckpointManifest,
+  DatasetManifest,
+  ModelManifest,
+  ModelVersion,
+} from '../../config/manifests.ts';
+import { checkpointState } from '../../registry/training.ts';
+
+export const digestOf = (letter: string): string => letter.repeat(64);
+
+/** A checkpoint of one file. */
+export function checkpointOf(step: number, fence: number, file: BlobRef): CheckpointManifest {
+  const files = { 'model.safetensors': file };
+  return { schemaVersion: 1, step, fence, files, state: checkpointState(files) };
+}
+
+/** A trained model of one file. */
+export function modelOf(file: BlobRef, finalLoss = 3.5): ModelManifest {
+  return {
+    schemaVersion: 1,
+    phase: 'pretrain',
+    files: { 'model.safetensors': file },
+    shape: {
+      family: 'llama',
+      vocabSize: 4096,
+      hiddenSize: 64,
+      intermediateSize: 128,
+      numLayers: 2,
+      numHeads: 4,
+      numKvHeads: 2,
+      contextLength: 128,
+      ropeTheta: 10_000,
+      tieEmbeddings: true,
+    },
+    machine: { device: 'cpu', cores: 2, memoryBytes: 8e9, instructionSet: 'avx2' },
+    numSteps: 10,
+    numTokens: 1000,
+    finalLoss,
+    exact: true,
+  };
+}
+
+/** A dataset of no documents. */
+export function datasetOf(name: string, digest: string): Omit<DatasetManifest, 'version'> {
+  return {
+    schemaVersion: 1,
+    name,
+    digest,
+    sources: [],
+    shards: [],
+    numDocuments: 0,
+    bytes: 0,
+    dropped: {},
+    droppedDocuments: null,
+  };
+}
+
+/** A model version that was not evaluated. */
+export function versionOf(
+  name: string,
+  bundle: string,
+  weights = digestOf('c'),
+): Omit<ModelVersion, 'version' | 'createdAt'> {
+  return {
+    schemaVersion: 1,
+    name,
+    bundle: { digest: bundle, manifest: { schemaVersion: 1, files: {}, weights } },
+    lineage: {
+      run: `${name}-1`,
+      dataset: { name, version: 1, digest: digestOf('d') },
+      corpus: digestOf('e'),
+      recipe: digestOf('f'),
+      phases: [{ phase: 'pretrain', model: digestOf('b'), weights }],
+      exact: true,
+    },
+    evaluations: {},
+  };
+}

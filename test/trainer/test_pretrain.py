@@ -1,0 +1,331 @@
+"""Pretraining: the same bits whatever happens, commands obeyed, failures named."""
+
+import errno
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from conftest import MakeRun, Run
+
+
+def _resume(make_run: MakeRun, run: Run, step: int | None = None, **recipe: object) -> Run:
+    """A new run directory that goes on from a checkpoint of another."""
+    step = run.checkpoints()[-1] if step is None else step
+    return make_run(run.path / 'checkpoints' / str(step), **recipe)
+
+
+def _lose_disk(times: int) -> None:
+    """Makes the next `times` checkpoints fail as on a full disk."""
+    import trainer.checkpoint
+
+    real, left = trainer.checkpoint.fsync, [times]
+
+    def fsync(path: Path) -> None:
+        if 'checkpoints' in path.parts and left[0] > 0:
+            left[0] -= 1
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        real(path)
+
+    trainer.checkpoint.fsync = fsync
+
+
+def lose_disk_once() -> None:
+    import trainer.session
+
+    trainer.session._RETRY_SAVE_S = 0.0
+    _lose_disk(1)
+
+
+def lose_disk() -> None:
+    import trainer.session
+
+    trainer.session._RETRY_SAVE_S = 0.0
+    _lose_disk(1000)
+
+
+def lose_memory() -> None:
+    import trainer.pretrain
+
+    def step(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+
+    trainer.pretrain.Pretraining.step = step
+
+
+def no_patience() -> None:
+    import trainer.boundary
+
+    trainer.boundary._LOCK_WAIT_S = 0.2
+
+
+def slow_steps() -> None:
+    import trainer.pretrain
+
+    real = trainer.pretrain.Pretraining.step
+
+    def step(self: object, scale: float) -> None:
+        time.sleep(0.05)
+        real(self, scale)
+
+    trainer.pretrain.Pretraining.step = step
+
+
+def test_training_learns_and_reports(finished: Run) -> None:
+    result = finished.finish() if not (finished.path / 'result.json').exists() else None
+    assert result is None
+    losses = finished.losses()
+    assert sorted(losses) == list(range(1, 13))
+    assert losses[12] < losses[1] - 0.5
+    steps = finished.events('step')
+    assert [event['num_tokens'] for event in steps] == [64 * at for at in range(1, 13)]
+    assert [event['step'] for event in finished.events('eval')] == [6, 12]
+    assert [event['step'] for event in finished.events('checkpoint')] == [3, 6, 9, 12]
+    assert steps[0]['lr'] == pytest.approx(0.01)
+    assert steps[5]['lr'] == pytest.approx(0.02)
+    assert steps[11]['lr'] == pytest.approx(0.005)
+
+
+def test_another_run_directory_gives_the_same_bits(make_run: MakeRun, finished: Run) -> None:
+    again = make_run()
+    result = again.finish()
+    assert result['model'] == str(again.path / 'model')
+    assert again.losses() == finished.losses()
+    assert again.weights() == finished.weights()
+
+
+def test_another_seed_gives_other_bits(make_run: MakeRun, finished: Run) -> None:
+    other = make_run(seed=8)
+    assert other.finish()['ok'] is True
+    assert other.weights() != finished.weights()
+
+
+@pytest.mark.parametrize('instant', ['after a checkpoint', 'while saving', 'between'])
+def test_a_killed_run_resumes_to_the_same_bits(
+    make_run: MakeRun, finished: Run, instant: str
+) -> None:
+    run = make_run()
+    process = run.start(slow_steps)
+    partial = run.path / 'checkpoints' / '.6.partial'
+    conditions = {
+        'after a checkpoint': lambda: 3 in run.checkpoints(),
+        'while saving': lambda: partial.exists() or 6 in run.checkpoints(),
+        'between': lambda: len(run.events('step')) >= 8,
+    }
+    run.wait_for(conditions[instant])
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert not (run.path / 'result.json').exists()
+    resumed = _resume(make_run, run)
+    assert resumed.finish()['ok'] is True
+    assert resumed.weights() == finished.weights()
+    expected = finished.losses()
+    assert {step: expected[step] for step in run.losses()} == run.losses()
+    assert {step: expected[step] for step in resumed.losses()} == resumed.losses()
+    assert {**run.losses(), **resumed.losses()} == expected
+    assert resumed.events('start')[0]['resumedFrom'].endswith(str(resumed.events('start')[0]['step']))
+
+
+def test_a_run_killed_before_its_result_gives_the_same_result(
+    make_run: MakeRun, finished: Run
+) -> None:
+    resumed = _resume(make_run, finished, 12)
+    result = resumed.finish()
+    assert resumed.losses() == {}
+    assert resumed.weights() == finished.weights()
+    import json
+
+    first = json.loads((finished.path / 'result.json').read_text())
+    assert {**result, 'model': ''} == {**first, 'model': ''}
+
+
+def test_sigterm_saves_and_the_resumed_run_has_the_same_bits(
+    make_run: MakeRun, finished: Run
+) -> None:
+    run = make_run()
+    process = run.start(slow_steps)
+    run.wait_for(lambda: len(run.events('step')) >= 4)
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(60)
+    import json
+
+    result = json.loads((run.path / 'result.json').read_text())
+    assert result['type'] == 'Stopped'
+    assert run.checkpoints()[-1] == result['step'] == max(run.losses())
+    resumed = _resume(make_run, run)
+    assert resumed.finish()['ok'] is True
+    assert resumed.weights() == finished.weights()
+
+
+@pytest.mark.parametrize('damage', ['truncated', 'flipped'])
+def test_a_damaged_checkpoint_is_refused(make_run: MakeRun, finished: Run, damage: str) -> None:
+    import shutil
+
+    run = make_run()
+    folder = run.path / 'damaged'
+    shutil.copytree(finished.path / 'checkpoints' / '9', folder)
+    file = folder / 'optimizer.safetensors'
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content if damage == 'flipped' else content[:-7])
+    run.config['resumeFrom'] = str(folder)
+    result = run.finish()
+    assert result['type'] == 'CheckpointIncompatible'
+    assert 'optimizer.safetensors has' in result['message']
+    assert run.events('step') == []
+
+
+def test_a_checkpoint_of_another_shape_is_refused(make_run: MakeRun, finished: Run) -> None:
+    run = _resume(make_run, finished, 9)
+    run.config['model'] = {**run.config['model'], 'intermediateSize': 96}
+    result = run.finish()
+    assert result['type'] == 'CheckpointIncompatible'
+    assert 'expected (96, 32)' in result['message']
+
+
+def test_a_stop_command_saves_and_ends(make_run: MakeRun) -> None:
+    run = make_run(numSteps=1000, saveEverySteps=900)
+    run.control()
+    process = run.start()
+    run.wait_for(lambda: len(run.events('step')) >= 2)
+    run.control(stop=True)
+    process.join(60)
+    assert run.checkpoints() == [max(run.losses())]
+
+
+def test_a_command_with_a_lower_fence_is_ignored(make_run: MakeRun) -> None:
+    run = make_run(numSteps=40, saveEverySteps=900)
+    run.control(fence=5)
+    process = run.start(slow_steps)
+    run.wait_for(lambda: len(run.events('step')) >= 2)
+    run.control(fence=4, stop=True)
+    process.join(60)
+    assert max(run.losses()) == 40
+
+
+def test_a_pause_saves_waits_and_goes_on_to_the_same_bits(make_run: MakeRun, finished: Run) -> None:
+    run = make_run()
+    run.control(paused=True)
+    process = run.start()
+    run.wait_for(lambda: len(run.events('paused')) == 1)
+    run.control()
+    run.wait_for(lambda: len(run.events('step')) >= 2)
+    run.control(paused=True)
+    process.join(0.8)
+    seen = max(run.losses())
+    if seen < 12:
+        assert process.is_alive()
+        assert run.checkpoints()[-1] == seen
+    run.control()
+    process.join(60)
+    assert run.weights() == finished.weights()
+
+
+def test_save_now_saves_once(make_run: MakeRun) -> None:
+    run = make_run(numSteps=60, saveEverySteps=1000)
+    run.control(saveNow=3)
+    process = run.start(slow_steps)
+    run.wait_for(lambda: len(run.events('step')) >= 2)
+    run.control(saveNow=4)
+    process.join(60)
+    saved = [event['step'] for event in run.events('checkpoint')]
+    assert len(saved) == 2
+    assert 2 <= saved[0] < 60 == saved[1]
+
+
+def test_a_rate_command_holds_from_its_step_and_after_a_resume(make_run: MakeRun) -> None:
+    commands = [{'step': 8, 'scale': 0.25}, {'step': 4, 'scale': 0.5}]
+    run = make_run()
+    run.control(learningRates=commands)
+    run.finish()
+    rates = [event['lr'] / 0.02 for event in run.events('step')]
+    assert rates[2:9] == pytest.approx([1, 1, 0.5, 0.5, 0.5, 0.5, 0.25])
+    resumed = _resume(make_run, run, 6)
+    resumed.finish()
+    assert resumed.weights() == run.weights()
+
+
+def test_acknowledged_checkpoints_are_deleted_but_the_newest_two_stay(make_run: MakeRun) -> None:
+    run = make_run()
+    run.control(acknowledged=[3, 6, 9, 12])
+    run.finish()
+    assert run.checkpoints() == [9, 12]
+
+
+def test_checkpoints_that_nobody_acknowledged_stay(finished: Run) -> None:
+    assert finished.checkpoints() == [3, 6, 9, 12]
+
+
+def test_an_unwatched_trainer_saves_and_exits(make_run: MakeRun, finished: Run) -> None:
+    run = make_run(unwatchedExitS=0.3)
+    run.control()
+    result = run.finish(slow_steps)
+    assert result['type'] == 'Unwatched'
+    assert result['step'] < 12
+    if result['step'] == 0:
+        return
+    resumed = _resume(make_run, run)
+    resumed.finish()
+    assert resumed.weights() == finished.weights()
+
+
+def test_a_loss_that_is_no_number_ends_the_run_as_diverged(make_run: MakeRun) -> None:
+    run = make_run()
+    run.control(learningRates=[{'step': 0, 'scale': 1e38}])
+    result = run.finish()
+    assert result['type'] == 'TrainingDiverged'
+    assert 'lower the learning rate' in result['message']
+
+
+def test_a_full_disk_costs_one_save_and_training_goes_on(make_run: MakeRun, finished: Run) -> None:
+    run = make_run()
+    assert run.finish(lose_disk_once)['ok'] is True
+    (failed,) = run.events('save_failed')
+    assert failed['step'] == 3
+    assert 'No space left' in failed['message']
+    assert run.checkpoints() == [4, 6, 9, 12]
+    assert run.weights() == finished.weights()
+
+
+def test_a_disk_that_stays_full_ends_the_run(make_run: MakeRun) -> None:
+    run = make_run()
+    result = run.finish(lose_disk)
+    assert result['type'] == 'DiskFull'
+    assert len(run.events('save_failed')) == 3
+    assert list((run.path / 'checkpoints').iterdir()) == []
+
+
+def test_memory_that_runs_out_is_named(make_run: MakeRun) -> None:
+    assert make_run().finish(lose_memory)['type'] == 'OutOfMemory'
+
+
+def test_shards_that_are_gone_are_an_invalid_corpus(make_run: MakeRun) -> None:
+    run = make_run()
+    run.config['data'] = {**run.config['data'], 'shards': [{'path': '/none', 'numTokens': 9}]}
+    result = run.finish()
+    assert result['type'] == 'InvalidCorpus'
+    assert 'found no file' in result['message']
+
+
+def test_a_second_trainer_leaves_the_directory_alone(make_run: MakeRun) -> None:
+    run = make_run(numSteps=2000, saveEverySteps=900)
+    process = run.start(slow_steps)
+    run.wait_for(lambda: len(run.events('step')) >= 1)
+    owner = (run.path / 'process.json').read_text()
+    second = run.start(no_patience)
+    second.join(60)
+    assert second.exitcode == 1
+    assert (run.path / 'process.json').read_text() == owner
+    assert not (run.path / 'result.json').exists()
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+
+
+def test_a_torn_last_line_of_events_spoils_only_itself(make_run: MakeRun) -> None:
+    run = make_run()
+    (run.path / 'events.jsonl').write_bytes(b'{"event": "st')
+    run.finish()
+    lines = (run.path / 'events.jsonl').read_bytes().split(b'\n')
+    assert lines[0] == b'{"event": "st'
+    assert b'"event": "start"' in lines[1]

@@ -1,0 +1,298 @@
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { WorkflowFailedError } from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/activity';
+import { Worker, type WorkflowBundle } from '@temporalio/worker';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { EvaluateActivities } from '../../activities/evaluate.ts';
+import type { ExportActivities } from '../../activities/export.ts';
+import type { IngestActivities } from '../../activities/ingest.ts';
+import type { PlanActivities } from '../../activities/plan.ts';
+import type { PreprocessActivities } from '../../activities/preprocess.ts';
+import type { ReleaseActivities } from '../../activities/release.ts';
+import type { TrainActivities } from '../../activities/train.ts';
+import { FailureType } from '../../config/failures.ts';
+import type { Evaluation } from '../../config/manifests.ts';
+import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
+import { replanRecipe } from '../../recipes/plan.ts';
+import { runStatusQuery } from '../../workflows/messages.ts';
+import { pipelineWorkflow } from '../../workflows/pipeline.ts';
+import { machine, planInputs, recipe } from '../support/recipes.ts';
+import { bundleWorkflows, startTimeSkipping } from '../support/temporal.ts';
+
+let env: TestWorkflowEnvironment;
+let workflowBundle: WorkflowBundle;
+beforeAll(async () => {
+  [env, workflowBundle] = await Promise.all([startTimeSkipping(), bundleWorkflows()]);
+}, 60_000);
+afterAll(async () => {
+  await env.teardown();
+});
+
+type Activities = PlanActivities &
+  ReleaseActivities &
+  TrainActivities &
+  ExportActivities &
+  EvaluateActivities &
+  IngestActivities &
+  PreprocessActivities;
+
+const digest = (letter: string) => letter.repeat(64);
+
+function evaluation(metrics: Record<string, number>): Evaluation {
+  return {
+    schemaVersion: 1,
+    bundle: digest('b'),
+    metrics: Object.fromEntries(
+      Object.entries(metrics).map(([name, value]) => [name, { value, stderr: null, count: 10 }]),
+    ),
+    latency: { firstTokenMs: 1, tokensPerSecond: 100, probeDifference: 0 },
+    samples: [],
+  };
+}
+
+/** Stages that succeed at once; `scores` gives each evaluation in turn, `calls` what was asked for. */
+function fakes(scores: Record<string, number>[]): { activities: Activities; calls: string[] } {
+  const calls: string[] = [];
+  const unused = async (): Promise<never> => {
+    throw new Error('not part of this test');
+  };
+  const summary = {
+    numDocuments: 12,
+    kept: 10,
+    dropped: { duplicate_exact: 2 },
+    redacted: {},
+    numTokens: 200_000,
+    bytes: 700_000,
+    vocabSize: 512,
+    numShards: 1,
+    numHeldOut: 1,
+    heldOutBytes: 1000,
+    numTrainQuestions: 100,
+    numPreferences: 100,
+    numQuestions: 10,
+    numAmbiguous: 0,
+  };
+  const activities: Activities = {
+    recordSpecification: async () => undefined,
+    ingestCorpus: async ({ name }) => ({
+      dataset: { name, version: 1, digest: digest('d') },
+      numDocuments: 12,
+      bytes: 700_000,
+      dropped: {},
+      reused: false,
+    }),
+    findCorpus: async () => ({
+      corpus: digest('c'),
+      numShards: 1,
+      found: { corpus: digest('c'), reused: true, summary },
+    }),
+    cleanShards: unused,
+    resolveDuplicates: unused,
+    splitCorpus: unused,
+    trainTokenizer: unused,
+    encodeShards: unused,
+    finishCorpus: unused,
+    planTraining: async ({ previous }) => {
+      calls.push('plan');
+      return previous === null
+        ? recipe
+        : replanRecipe(planInputs, previous.recipe, previous.failures);
+    },
+    findTrainedModel: async ({ recipe: { phase, numSteps, learningRate } }) => {
+      calls.push(`train ${phase} ${numSteps} steps at ${learningRate.toPrecision(2)}`);
+      const model = {
+        phase,
+        stage: digest('e'),
+        weights: digest('f'),
+        numSteps,
+        numTokens: 1000,
+        finalLoss: 3,
+        reused: true,
+      };
+      return { stage: digest('e'), model };
+    },
+    leaseHost: unused,
+    releaseHost: unused,
+    openTrainingGeneration: unused,
+    prepareTrainer: unused,
+    watchTrainer: unused,
+    exportOnnx: async () => ({
+      stage: digest('1'),
+      bundle: digest('b'),
+      onnx: digest('2'),
+      reused: false,
+    }),
+    evaluateModel: async () => {
+      calls.push('evaluate');
+      return { evaluation: evaluation(scores.shift()!), reused: false };
+    },
+    registerModelVersion: async () => {
+      calls.push('register');
+      return { version: 3, reused: false, tokenizer: digest('9'), champion: null };
+    },
+    requestDeployment: async ({ endpoint, request }) => {
+      calls.push(`deploy ${request.model}@${request.version} to ${endpoint}`);
+      return { generation: 1, bundle: digest('b'), url: 'http://127.0.0.1:1/', convergedMs: 5 };
+    },
+    promoteModel: unused,
+    awaitConvergence: unused,
+  };
+  return { activities, calls };
+}
+
+const file: PipelineFile = {
+  version: 1,
+  name: 'test',
+  data: { sources: [{ path: './docs', license: 'internal' }] },
+  questions: [
+    { name: 'who', ask: ['Who in {year}?'], askHeldOut: ['Who then, {year}?'], answer: '{name}' },
+  ],
+  evaluate: { gates: { valBpb: { max: 2 }, 'questions.accuracy': { min: 0.8 } } },
+  deploy: { endpoint: 'test' },
+};
+
+let id = 0;
+async function run(activities: Activities, overrides: Partial<PipelineFile> = {}) {
+  const { nativeConnection: connection } = env;
+  const others = await Promise.all(
+    ['data', 'gpu'].map((taskQueue) => Worker.create({ connection, taskQueue, activities })),
+  );
+  const control = await Worker.create({
+    connection,
+    workflowBundle,
+    taskQueue: 'control',
+    activities,
+  });
+  const running = others.map((worker) => worker.run());
+  const workflowId = `pipeline/test-${++id}`;
+  try {
+    return await control.runUntil(async () => {
+      const handle = await env.client.workflow.start(pipelineWorkflow, {
+        workflowId,
+        taskQueue: 'control',
+        args: [
+          {
+            run: `test-${id}`,
+            pipeline: pipelineSchema.parse({ ...file, ...overrides }),
+            baseDir: '/',
+            machine,
+          },
+        ],
+      });
+      const outcome = await handle.result().catch((error: unknown) => error as WorkflowFailedError);
+      return { outcome, status: await handle.query(runStatusQuery) };
+    });
+  } finally {
+    for (const worker of others) worker.shutdown();
+    await Promise.all(running);
+  }
+}
+
+const good = [{ valBpb: 1.5 }, { 'questions.accuracy': 0.9 }, { 'questions.accuracy': 0.95 }];
+const { pretrain, sft, dpo } = recipe;
+const trained = (phase: { phase: string; numSteps: number; learningRate: number }) =>
+  `train ${phase.phase} ${phase.numSteps} steps at ${phase.learningRate.toPrecision(2)}`;
+
+describe('pipelineWorkflow', () => {
+  test('takes text to a deployed model, and the status tells each stage', async () => {
+    const { activities, calls } = fakes([...good]);
+    const { outcome, status } = await run(activities);
+    expect(outcome).toMatchObject({
+      model: { name: 'test', version: 3, reused: false },
+      digests: {
+        tokenizer: digest('9'),
+        weights: digest('f'),
+        onnx: digest('2'),
+        bundle: digest('b'),
+      },
+      endpoint: 'test',
+    });
+    expect(calls).toEqual([
+      'plan',
+      trained(pretrain),
+      'evaluate',
+      trained(sft!),
+      'evaluate',
+      trained(dpo!),
+      'evaluate',
+      'register',
+      'deploy test@3 to test',
+    ]);
+    expect(status.state).toBe('finished');
+    expect(status.stages.map(({ state }) => state)).not.toContain('waiting');
+    expect(status.stages.find(({ name }) => name === 'preprocess')).toMatchObject({
+      state: 'reused',
+      summary: '10 kept, 2 dropped (2 duplicate exact), 0 redacted, 0.2M tokens',
+    });
+  });
+
+  test('a base model that misses its gate is trained again by another recipe', async () => {
+    const { activities, calls } = fakes([{ valBpb: 2.5 }, ...good]);
+    const { outcome, status } = await run(activities);
+    expect(outcome).toMatchObject({ model: { version: 3 } });
+    const trainings = calls.filter((call) => call.startsWith('train pretrain'));
+    expect(trainings).toHaveLength(2);
+    expect(trainings[1]).not.toBe(trainings[0]);
+    expect(status.notes.map(({ text }) => text)).toEqual([
+      'gate failed: valBpb 2.500 is above 2; round 2 trains with another recipe',
+    ]);
+  });
+
+  test('a tuned model that misses its gate is tuned again, and its base model is kept', async () => {
+    const { activities, calls } = fakes([
+      good[0]!,
+      { 'questions.accuracy': 0.5 },
+      { 'questions.accuracy': 0.5 },
+      ...good.slice(1),
+    ]);
+    await run(activities);
+    expect(calls.filter((call) => call.startsWith('train pretrain'))).toEqual([trained(pretrain)]);
+    expect(calls.filter((call) => call.startsWith('train sft'))).toHaveLength(2);
+  });
+
+  test('a model that misses its gates to the end is not registered, and the failure says by how much', async () => {
+    const { activities, calls } = fakes([{ valBpb: 2.5 }, { valBpb: 2.25 }]);
+    const { outcome, status } = await run(activities);
+    expect(outcome).toBeInstanceOf(WorkflowFailedError);
+    expect((outcome as WorkflowFailedError).cause).toMatchObject({
+      type: FailureType.EvaluationGateFailed,
+    });
+    expect(status).toMatchObject({ state: 'failed' });
+    expect(status.failure).toContain('after 2 rounds: valBpb 2.250 is above 2');
+    expect(calls).not.toContain('register');
+  });
+
+  test('a metric that was not measured does not pass its gate', async () => {
+    const { activities } = fakes([{}, {}]);
+    const { status } = await run(activities);
+    expect(status.failure).toContain('valBpb was not measured');
+  });
+
+  test('goal base skips tuning and registers the base model', async () => {
+    const { activities, calls } = fakes([good[0]!]);
+    const planBase = async () => ({ ...recipe, sft: null, dpo: null });
+    const { status } = await run({ ...activities, planTraining: planBase }, { goal: 'base' });
+    expect(calls).toEqual([trained(pretrain), 'evaluate', 'register', 'deploy test@3 to test']);
+    expect(
+      status.stages.filter(({ state }) => state === 'skipped').map(({ name }) => name),
+    ).toEqual(['fine-tune', 'evaluate-tuned', 'align', 'evaluate']);
+  });
+
+  test('an unservable model fails the run with the words of the probe', async () => {
+    const { activities } = fakes([]);
+    const evaluateModel = async (): Promise<never> => {
+      throw ApplicationFailure.nonRetryable(
+        'logits differ by 0.5 (tolerance 0.001)',
+        FailureType.ModelNotServable,
+      );
+    };
+    const { status } = await run({ ...activities, evaluateModel });
+    expect(status).toMatchObject({
+      state: 'failed',
+      failure: 'logits differ by 0.5 (tolerance 0.001)',
+    });
+    expect(status.stages.find(({ name }) => name === 'evaluate-base')).toMatchObject({
+      state: 'failed',
+    });
+  });
+});

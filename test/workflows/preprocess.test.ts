@@ -1,0 +1,166 @@
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { ApplicationFailure } from '@temporalio/activity';
+import { WorkflowFailedError } from '@temporalio/client';
+import { Worker, type WorkflowBundle } from '@temporalio/worker';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { PreprocessInput, PreprocessResult } from '../../activities/preprocess-input.ts';
+import type { PreprocessActivities } from '../../activities/preprocess.ts';
+import { FailureType } from '../../config/failures.ts';
+import { TaskQueue } from '../../config/queues.ts';
+import { preprocessWorkflow } from '../../workflows/preprocess.ts';
+import { bundleWorkflows, startTimeSkipping } from '../support/temporal.ts';
+
+let env: TestWorkflowEnvironment;
+let workflowBundle: WorkflowBundle;
+beforeAll(async () => {
+  [env, workflowBundle] = await Promise.all([startTimeSkipping(), bundleWorkflows()]);
+}, 60_000);
+afterAll(async () => {
+  await env.teardown();
+});
+
+const digest = (letter: string): string => letter.repeat(64);
+const input: PreprocessInput = {
+  run: 'r',
+  dataset: { name: 'd', version: 1, digest: digest('d') },
+  data: { personalData: 'redact', quality: true, heldOut: 0.02, maxDropped: 0.5 },
+  questions: [],
+  seed: 1,
+};
+const result: PreprocessResult = {
+  corpus: digest('c'),
+  reused: false,
+  summary: {
+    numDocuments: 3,
+    kept: 3,
+    dropped: {},
+    redacted: {},
+    numTokens: 9,
+    bytes: 30,
+    vocabSize: 512,
+    numShards: 1,
+    numHeldOut: 1,
+    heldOutBytes: 10,
+    numTrainQuestions: 0,
+    numPreferences: 0,
+    numQuestions: 0,
+    numAmbiguous: 0,
+  },
+};
+
+/** Activities that only write down what they were asked. */
+function fakes(numShards: number, found: PreprocessResult | null = null) {
+  const calls: string[] = [];
+  const covered = { clean: [] as number[], encode: [] as number[] };
+  const cover = (kind: 'clean' | 'encode', { from, to }: { from: number; to: number }): void => {
+    calls.push(kind);
+    for (let shard = from; shard < to; shard += 1) covered[kind].push(shard);
+  };
+  const activities: PreprocessActivities = {
+    findCorpus: async () => ({ corpus: digest('c'), numShards, found }),
+    cleanShards: async (range) => {
+      cover('clean', range);
+      return { kept: 1, dropped: 0 };
+    },
+    resolveDuplicates: async () => {
+      calls.push('duplicates');
+      return { duplicates: digest('e'), kept: 3, dropped: 0 };
+    },
+    splitCorpus: async () => {
+      calls.push('split');
+      return { split: digest('f'), numShards: Math.ceil(numShards / 3), bytes: 1 };
+    },
+    trainTokenizer: async () => {
+      calls.push('tokenizer');
+      return { tokenizer: digest('a'), vocabSize: 512 };
+    },
+    encodeShards: async (range) => {
+      cover('encode', range);
+      return { numTokens: 1 };
+    },
+    finishCorpus: async () => {
+      calls.push('finish');
+      return result;
+    },
+  };
+  return { activities, calls, covered };
+}
+
+let runs = 0;
+async function run(activities: PreprocessActivities): Promise<PreprocessResult> {
+  const worker = await Worker.create({
+    connection: env.nativeConnection,
+    taskQueue: TaskQueue.data,
+    workflowBundle,
+    activities,
+  });
+  return await worker.runUntil(
+    env.client.workflow.execute(preprocessWorkflow, {
+      workflowId: `preprocess/${(runs += 1)}`,
+      taskQueue: TaskQueue.data,
+      args: [input],
+    }),
+  );
+}
+
+test('a corpus that was made before is returned, and nothing else runs', async () => {
+  const { activities, calls } = fakes(5, { ...result, reused: true });
+  expect(await run(activities)).toEqual({ ...result, reused: true });
+  expect(calls).toEqual([]);
+});
+
+test('every shard is cleaned once before duplicates are sought, and encoded once after the tokenizer', async () => {
+  const { activities, calls, covered } = fakes(7);
+  expect(await run(activities)).toEqual(result);
+  expect(covered.clean.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6]);
+  expect(covered.encode.toSorted((a, b) => a - b)).toEqual([0, 1, 2]);
+  expect(calls).toEqual([
+    ...Array.from({ length: 7 }, () => 'clean'),
+    'duplicates',
+    'split',
+    'tokenizer',
+    ...Array.from({ length: 3 }, () => 'encode'),
+    'finish',
+  ]);
+});
+
+test('a corpus of many shards stays within one history: an activity does several', async () => {
+  const { activities, calls, covered } = fakes(900);
+  await run(activities);
+  expect(calls.filter((call) => call === 'clean')).toHaveLength(300);
+  expect(covered.clean.toSorted((a, b) => a - b)).toEqual(
+    Array.from({ length: 900 }, (_, at) => at),
+  );
+  const { historyLength } = await env.client.workflow.getHandle(`preprocess/${runs}`).describe();
+  expect(historyLength).toBeLessThan(5000);
+}, 60_000);
+
+test('a step that fails once is tried again', async () => {
+  const { activities, covered } = fakes(3);
+  let failed = false;
+  const { cleanShards } = activities;
+  activities.cleanShards = async (range) => {
+    if (range.from === 1 && !failed) {
+      failed = true;
+      throw new Error('the store was away');
+    }
+    return cleanShards(range);
+  };
+  expect(await run(activities)).toEqual(result);
+  expect(failed).toBe(true);
+  expect(covered.clean.toSorted()).toEqual([0, 1, 2]);
+});
+
+test('an unusable corpus fails the run at once', async () => {
+  const { activities, calls } = fakes(2);
+  activities.resolveDuplicates = async () => {
+    throw ApplicationFailure.nonRetryable('too few', FailureType.InvalidCorpus);
+  };
+  const failure: unknown = await run(activities).catch((error: unknown) => error);
+  expect(failure).toBeInstanceOf(WorkflowFailedError);
+  expect((failure as WorkflowFailedError).cause?.cause).toMatchObject({
+    type: 'InvalidCorpus',
+    message: 'too few',
+  });
+  expect(calls).toEqual(['clean', 'clean']);
+});

@@ -1,0 +1,44 @@
+"""Direct preference optimisation on TRL's DPOTrainer, against the model that the phase began with:
+`python -m trainer.launch --config run.json`.
+"""
+
+import tempfile
+
+from trainer.config import DpoRecipe
+from trainer.session import Session, run_phase
+
+
+def dpo(session: Session) -> None:
+    """Trains from where the session stands to the recipe's last step."""
+    # Imported late: a wrong configuration should be told before seconds of imports.
+    from trl import DPOConfig, DPOTrainer
+
+    from trainer.finetune import (
+        FineTuning,
+        Obedient,
+        arguments,
+        constant_schedule,
+        load_model,
+        read_rows,
+    )
+
+    class ObedientDpo(Obedient, DPOTrainer):
+        pass
+
+    run = session.run
+    assert isinstance(run.recipe, DpoRecipe)
+    tuning = FineTuning(session)
+    with tempfile.TemporaryDirectory(prefix='temper-dpo-') as scratch:
+        trainer = ObedientDpo(
+            model=tuning.model,
+            ref_model=load_model(run.init or '', run.model.vocabSize),
+            args=DPOConfig(beta=run.recipe.beta, **arguments(session, scratch)),
+            train_dataset=read_rows(run.data.path, ('prompt', 'chosen', 'rejected')),
+            processing_class=tuning.tokenizer,
+            optimizers=(tuning.optimizer, constant_schedule(tuning.optimizer)),
+        )
+        tuning.train(trainer)
+
+
+if __name__ == '__main__':
+    run_phase('dpo', dpo)

@@ -1,0 +1,247 @@
+"""What supervised fine-tuning and preference alignment share on TRL's trainers.
+
+The Trainer runs one long pass over a data order that is a function of (seed, epoch, position); its
+own checkpoints, schedule and logs stay unused, so that all phases resume by the same rules.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from datasets.utils.logging import disable_progress_bar
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import Sampler
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast, Trainer, TrainerCallback
+from transformers.utils import logging
+
+from trainer.chat import load_tokenizer
+from trainer.checkpoint import CheckpointIncompatible
+from trainer.config import PhaseRecipe
+from trainer.data import InvalidCorpus, epoch_key, permute
+from trainer.determinism import fix_determinism, restore_rng, rng_tensors
+from trainer.gang import join_gang
+from trainer.optimizer import load_state, rate_factor, state_tensors
+from trainer.session import Session
+
+_WEIGHTS, _OPTIMIZER, _RNG = 'model.safetensors', 'optimizer.safetensors', 'rng.safetensors'
+_BETAS = (0.9, 0.98)
+
+
+class CursorSampler(Sampler[int]):
+    """Rows from a cursor on, epoch after epoch, each epoch in a keyed permutation of its own."""
+
+    def __init__(self, *, seed: int, num_rows: int, cursor: int, count: int) -> None:
+        self._seed, self._num_rows = seed, num_rows
+        self._cursor, self._count = cursor, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[int]:
+        for cursor in range(self._cursor, self._cursor + self._count):
+            epoch, position = divmod(cursor, self._num_rows)
+            yield permute(position, self._num_rows, epoch_key(self._seed, epoch))
+
+
+class Obedient(Trainer):
+    """Mixed into a TRL trainer: our data order, and the figures of each step."""
+
+    sampler: CursorSampler
+    step_loss: float
+    step_tokens: int
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> CursorSampler:
+        return self.sampler
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], *rest: Any) -> Tensor:
+        self.step_tokens = int(inputs['attention_mask'].sum())
+        loss = super().training_step(model, inputs, *rest)
+        self.step_loss = loss.item()
+        return loss
+
+
+class Obey(TrainerCallback):
+    """Ties the Trainer's loop to the session: commands and rate before a step, figures after."""
+
+    def __init__(self, session: Session, trainer: Obedient) -> None:
+        self._session, self._trainer = session, trainer
+        self._lr = self._norm = 0.0
+
+    def on_step_begin(self, *_: Any, optimizer: torch.optim.Optimizer, **__: Any) -> None:
+        recipe = self._session.run.recipe
+        scale = self._session.turn()
+        self._lr = recipe.learningRate * rate_factor(recipe, self._session.step) * scale
+        for group in optimizer.param_groups:
+            group['lr'] = self._lr
+
+    def on_pre_optimizer_step(self, *_: Any, model: nn.Module, **__: Any) -> None:
+        limit = self._session.run.recipe.gradClip
+        self._norm = nn.utils.clip_grad_norm_(model.parameters(), limit).item()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self._session.stepped(
+            loss=self._trainer.step_loss,
+            lr=self._lr,
+            grad_norm=self._norm,
+            num_tokens=self._trainer.step_tokens,
+        )
+
+
+def read_rows(path: str, fields: tuple[str, ...]) -> Dataset:
+    """Reads JSON lines whose fields are lists of messages."""
+    rows = []
+    try:
+        lines = Path(path).read_text('utf-8').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidCorpus(f'{path}: {error}') from error
+    for number, line in enumerate(lines, start=1):
+        try:
+            value = json.loads(line)
+            rows.append({field: [_message(m) for m in value[field]] for field in fields})
+        except (ValueError, KeyError, TypeError) as error:
+            raise InvalidCorpus(
+                f'{path}:{number}: expected {", ".join(fields)}, each a list of '
+                f'{{role, content}} ({error})'
+            ) from error
+    if not rows:
+        raise InvalidCorpus(f'{path}: found no rows, expected at least one')
+    return Dataset.from_list(rows)
+
+
+def _message(value: dict[str, str]) -> dict[str, str]:
+    return {'role': value['role'], 'content': value['content']}
+
+
+def arguments(session: Session, scratch: str) -> dict[str, Any]:
+    """The Trainer's arguments that all phases share: nothing saved, logged or sent by it."""
+    recipe = session.run.recipe
+    return {
+        'output_dir': scratch,
+        'max_steps': max(1, recipe.numSteps - session.step),
+        'per_device_train_batch_size': recipe.batchSize // recipe.worldSize,
+        'max_length': recipe.contextLength,
+        'bf16': recipe.precision == 'bf16',
+        'fp16': False,
+        'use_cpu': True,
+        'gradient_checkpointing': False,
+        'max_grad_norm': 0.0,
+        'seed': recipe.seed,
+        'save_strategy': 'no',
+        'eval_strategy': 'no',
+        'logging_strategy': 'no',
+        'report_to': [],
+        'disable_tqdm': True,
+        'dataloader_num_workers': 0,
+        'dataloader_pin_memory': False,
+        'lr_scheduler_type': 'constant',
+        'remove_unused_columns': True,
+        'ddp_find_unused_parameters': False,
+        'include_num_input_tokens_seen': 'no',
+    }
+
+
+class FineTuning:
+    """Model, optimizer and place in the data of a fine-tuning phase."""
+
+    def __init__(self, session: Session) -> None:
+        quiet()
+        join_gang(session)
+        run = session.run
+        fix_determinism(run.recipe.threads, run.recipe.seed)
+        if run.init is None:
+            raise ValueError(f'init: found null, expected a model folder for {run.recipe.phase}')
+        self.session, self.recipe = session, run.recipe
+        self.state = session.resume()
+        self.tokenizer: PreTrainedTokenizerFast = load_tokenizer(
+            run.tokenizer, run.model.contextLength
+        )
+        self.model = load_model(run.init, run.model.vocabSize)
+        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        self._names = names
+        self.optimizer = make_optimizer(self.model, run.recipe)
+
+    def sampler(self, num_rows: int) -> CursorSampler:
+        """The rows that are still to be trained on."""
+        done = self.session.step
+        return CursorSampler(
+            seed=self.recipe.seed,
+            num_rows=num_rows,
+            cursor=done * self.recipe.batchSize,
+            count=max(1, self.recipe.numSteps - done) * self.recipe.batchSize,
+        )
+
+    def train(self, trainer: Obedient) -> None:
+        """Runs the Trainer from where the session stands to the last step; writes the model."""
+        trainer.sampler = self.sampler(len(trainer.train_dataset))
+        if self.state is not None:
+            self._load(Path(self.session.run.resumeFrom or ''))
+        trainer.add_callback(Obey(self.session, trainer))
+        self.session.started(
+            self._fill_checkpoint, lambda: self.session.step * self.recipe.batchSize
+        )
+        if self.session.step < self.recipe.numSteps:
+            trainer.train()
+        self.session.turn()
+        self.session.finish(self._save_model, None)
+
+    def _fill_checkpoint(self, folder: Path) -> None:
+        weights = {name: p.detach() for name, p in self.model.named_parameters()}
+        save_file(weights, folder / _WEIGHTS)
+        save_file(state_tensors([self.optimizer], self._names), folder / _OPTIMIZER)
+        save_file(rng_tensors(), folder / _RNG)
+
+    def _load(self, folder: Path) -> None:
+        tensors = load_file(folder / _WEIGHTS)
+        for name, parameter in self.model.named_parameters():
+            if name not in tensors or tensors[name].shape != parameter.shape:
+                raise CheckpointIncompatible(f'{folder}: {name} is missing or of another shape')
+            parameter.data.copy_(tensors[name])
+        load_state([self.optimizer], self._names, load_file(folder / _OPTIMIZER))
+        restore_rng(load_file(folder / _RNG))
+
+    def _save_model(self, folder: Path) -> None:
+        self.model.save_pretrained(folder)
+
+
+def quiet() -> None:
+    """Progress bars and reports of the libraries say nothing that the events do not."""
+    os.environ['HF_HUB_OFFLINE'] = '1'
+    disable_progress_bar()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def load_model(folder: str, vocab_size: int) -> LlamaForCausalLM:
+    """Loads the model to start from, in float32."""
+    if not (Path(folder) / 'model.safetensors').is_file():
+        raise ValueError(f'init: {folder} holds no model.safetensors')
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    if model.config.vocab_size != vocab_size:
+        raise CheckpointIncompatible(
+            f'{folder}: vocabulary of {model.config.vocab_size}, expected {vocab_size}'
+        )
+    for parameter in model.parameters():
+        # A clone lies aligned in memory; a mapped one may not, and kernels then round otherwise.
+        parameter.data = parameter.data.clone()
+    return model
+
+
+def make_optimizer(model: nn.Module, recipe: PhaseRecipe) -> torch.optim.AdamW:
+    """AdamW; norms are not decayed."""
+    decayed = [p for p in model.parameters() if p.ndim >= 2]
+    plain = [p for p in model.parameters() if p.ndim < 2]
+    groups = [
+        {'params': decayed, 'weight_decay': recipe.weightDecay},
+        {'params': plain, 'weight_decay': 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=0.0, betas=_BETAS, fused=True)
+
+
+def constant_schedule(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+    """The Trainer wants a schedule; the rate itself is set before each step."""
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)

@@ -1,0 +1,33 @@
+"""Supervised fine-tuning on TRL's SFTTrainer, loss on the assistant's words only:
+`python -m trainer.launch --config run.json`.
+"""
+
+import tempfile
+
+from trainer.session import Session, run_phase
+
+
+def sft(session: Session) -> None:
+    """Trains from where the session stands to the recipe's last step."""
+    # Imported late: a wrong configuration should be told before seconds of imports.
+    from trl import SFTConfig, SFTTrainer
+
+    from trainer.finetune import FineTuning, Obedient, arguments, constant_schedule, read_rows
+
+    class ObedientSft(Obedient, SFTTrainer):
+        pass
+
+    tuning = FineTuning(session)
+    with tempfile.TemporaryDirectory(prefix='temper-sft-') as scratch:
+        trainer = ObedientSft(
+            model=tuning.model,
+            args=SFTConfig(assistant_only_loss=True, **arguments(session, scratch)),
+            train_dataset=read_rows(session.run.data.path, ('messages',)),
+            processing_class=tuning.tokenizer,
+            optimizers=(tuning.optimizer, constant_schedule(tuning.optimizer)),
+        )
+        tuning.train(trainer)
+
+
+if __name__ == '__main__':
+    run_phase('sft', sft)
