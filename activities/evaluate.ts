@@ -137,6 +137,7 @@ async function startServer(
     {
       cwd: deps.projectDir,
       stdin: 'pipe',
+      stderr: 'inherit',
       buffer: false,
       reject: false,
       forceKillAfterDelay: 5000,

@@ -32,6 +32,13 @@ export async function findTrainer(runDir: string): Promise<TrainerPid[]> {
   return found;
 }
 
+/** Looks twice: a process that is just being replaced by another program shows no command line for a moment. */
+export async function trainerIsGone(runDir: string): Promise<boolean> {
+  if ((await findTrainer(runDir)).length > 0) return false;
+  await sleep(300);
+  return (await findTrainer(runDir)).length === 0;
+}
+
 /** Null when the process is gone or only waits to be reaped. */
 async function startTimeOf(pid: number): Promise<number | null> {
   try {

@@ -22,7 +22,7 @@ import type { Deps } from './deps.ts';
 import { cached, ensureFile } from './files.ts';
 import type { Generation, TrainingJob } from './training-job.ts';
 import { EventTail, readIfThere, readResult, writeControl, writeWhole } from './trainer-files.ts';
-import { endTrainer, findTrainer, startTrainer } from './trainer-process.ts';
+import { endTrainer, startTrainer, trainerIsGone } from './trainer-process.ts';
 
 export interface TrainerStart {
   adopted: boolean;
@@ -60,7 +60,7 @@ export async function prepareTrainer(deps: Deps, generation: Generation): Promis
   const lastStep = await lastStepSeen(runDir);
 
   if (same) {
-    const alive = (await findTrainer(runDir)).length > 0;
+    const alive = !(await trainerIsGone(runDir));
     const result = await readResult(runDir);
     if (alive || result?.ok === true) {
       await control(runDir, fence, head);

@@ -20,7 +20,7 @@ import type { Deps } from './deps.ts';
 import { hostPool, leaseTtlMs, summariseModel } from './training-job.ts';
 import type { Generation, TrainedModel } from './training-job.ts';
 import { EventTail, readResult, touchControl, writeControl } from './trainer-files.ts';
-import { endTrainer, findTrainer } from './trainer-process.ts';
+import { endTrainer, trainerIsGone } from './trainer-process.ts';
 import { requireHead, runDirOf, type TrainerStart } from './trainer-start.ts';
 
 const tickMs = 500;
@@ -69,7 +69,7 @@ export async function watchTrainer(
     if (context.cancellationSignal.aborted) await letGo(context, runDir);
     // The result is read before the events, so that no event of a trainer that has ended is missed.
     const result = await readResult(runDir);
-    const alive = result !== null || tick % 2 === 1 || (await findTrainer(runDir)).length > 0;
+    const gone = result === null && tick % 2 === 0 && (await trainerIsGone(runDir));
     for (const event of await tail.read()) {
       unsent.push(event);
       pace.see(event);
@@ -97,7 +97,7 @@ export async function watchTrainer(
       await flushEvents().catch(() => undefined);
     }
     if (result !== null) return await finish(result);
-    if (!alive && (await readResult(runDir)) === null) {
+    if (gone && (await readResult(runDir)) === null) {
       await uploads.settle();
       throw new Error(`the trainer of ${job.trial.phase} died at step ${progress.step}`);
     }

@@ -6,7 +6,9 @@ const positive = z.number().int().positive();
 export const modelShapeSchema = z.strictObject({
   family: z.literal('llama'),
   vocabSize: positive,
-  hiddenSize: positive,
+  hiddenSize: positive.describe(
+    'a multiple of 16 × numHeads: the ONNX operator takes no other width',
+  ),
   intermediateSize: positive,
   numLayers: positive,
   numHeads: positive,

@@ -89,10 +89,11 @@ class ModelShape:
         for name in ('numHeads', 'numKvHeads'):
             value = getattr(self, name)
             _check(value > 0, f'model.{name}: found {value}, expected more than 0')
+        # The ONNX operator for grouped-query attention takes no other width of a head.
         _check(
-            self.hiddenSize % (2 * self.numHeads) == 0,
+            self.hiddenSize % (16 * self.numHeads) == 0,
             f'model.hiddenSize {self.hiddenSize}: '
-            f'expected a multiple of twice numHeads {self.numHeads}',
+            f'expected a multiple of 16 times numHeads {self.numHeads}',
         )
         _check(
             self.numHeads % self.numKvHeads == 0,

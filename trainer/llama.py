@@ -39,7 +39,6 @@ def build_model(shape: ModelShape, seed: int, end_of_text: int) -> 'LlamaForCaus
         rms_norm_eps=_RMS_EPS,
         bos_token_id=end_of_text,
         eos_token_id=end_of_text,
-        pad_token_id=end_of_text,
     )
     torch.manual_seed(seed)
     model = LlamaForCausalLM(config)

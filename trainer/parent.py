@@ -7,6 +7,11 @@ import time
 _POLL_S = 0.5
 
 
+def is_orphan() -> bool:
+    """Whether the parent that TEMPER_PARENT_PID names is gone."""
+    return os.getppid() != int(os.environ['TEMPER_PARENT_PID'])
+
+
 def end_with_parent() -> None:
     """Watches the parent from a daemon thread and ends the process at once when it changes.
 

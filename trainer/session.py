@@ -25,7 +25,7 @@ from trainer.checkpoint import (
 )
 from trainer.config import TrainerRun, load_run
 from trainer.data import InvalidCorpus
-from trainer.parent import end_with_parent
+from trainer.parent import end_with_parent, is_orphan
 
 _MAX_FAILED_SAVES = 3
 _PAUSE_POLL_S = 0.2
@@ -312,6 +312,9 @@ def run_phase(phase: str, train: Callable[[Session], None]) -> None:
     try:
         train(session)
     except Exception as error:
+        # What an orphan meets is its agent's death, which is no result of the run.
+        if 'TEMPER_PARENT_PID' in os.environ and is_orphan():
+            os._exit(1)
         kind = _kind_of(error)
         message = str(error) or type(error).__name__
         directory.finish({'ok': False, 'type': kind, 'message': message, 'step': session.step})

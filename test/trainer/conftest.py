@@ -27,7 +27,7 @@ _CONTEXT.set_forkserver_preload(
 SHAPE = {
     'family': 'llama',
     'vocabSize': 320,
-    'hiddenSize': 32,
+    'hiddenSize': 64,
     'intermediateSize': 64,
     'numLayers': 2,
     'numHeads': 4,

@@ -35,7 +35,7 @@ def _set(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ('recipe.phase', 'sft', 'unknown'),
         ('recipe.phase', 'rlhf', "recipe.phase: found 'rlhf'"),
         ('recipe.contextLength', 4096, 'expected at most model.contextLength 64'),
-        ('model.hiddenSize', 30, 'expected a multiple of twice numHeads 4'),
+        ('model.hiddenSize', 96, 'expected a multiple of 16 times numHeads 4'),
         ('model.numKvHeads', 3, 'expected a multiple of numKvHeads 3'),
         ('data.kind', 'chat', 'unknown'),
         ('data.heldOut.bytes', None, 'data.heldOut.bytes: found None'),

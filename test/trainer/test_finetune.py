@@ -1,0 +1,136 @@
+"""Fine-tuning and alignment on TRL: they learn, and resume to the same bits."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import RECIPE, SHAPE, Run
+from transformers import LlamaForCausalLM
+
+from trainer.chat import load_tokenizer
+
+_FINE = {**RECIPE, 'contextLength': 64, 'learningRate': 0.01, 'numSteps': 10, 'saveEverySteps': 2}
+PHASES = {
+    'sft': {**_FINE, 'phase': 'sft'},
+    'dpo': {**_FINE, 'phase': 'dpo', 'beta': 0.1},
+}
+
+
+def _messages(role: str, content: str) -> list[dict[str, str]]:
+    return [{'role': role, 'content': content}]
+
+
+@pytest.fixture(scope='session')
+def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp('rows')
+    chat, preferences = [], []
+    for year in range(1800, 1823):
+        asked = _messages('user', f'Who spoke in {year}?')
+        right, wrong = 'Lincoln' if year % 2 else 'the union', 'the state'
+        chat.append({'messages': asked + _messages('assistant', right)})
+        preferences.append(
+            {
+                'prompt': asked,
+                'chosen': _messages('assistant', right),
+                'rejected': _messages('assistant', wrong),
+            }
+        )
+    for name, lines in (('chat', chat), ('preferences', preferences)):
+        (folder / name).write_text('\n'.join(json.dumps(line) for line in lines) + '\n')
+    return {
+        'sft': {'kind': 'chat', 'path': str(folder / 'chat')},
+        'dpo': {'kind': 'preferences', 'path': str(folder / 'preferences')},
+    }
+
+
+@pytest.fixture(params=['sft', 'dpo'])
+def make(
+    request: pytest.FixtureRequest,
+    finished: Run,
+    tokenizer: str,
+    rows: dict[str, Any],
+    tmp_path: Path,
+) -> Any:
+    def make_one(name: str, resume: Path | None = None, **recipe: Any) -> Run:
+        config = {
+            'schemaVersion': 1,
+            'runDir': str(tmp_path / name),
+            'recipe': {**PHASES[request.param], **recipe},
+            'model': SHAPE,
+            'tokenizer': tokenizer,
+            'init': str(finished.path / 'model'),
+            'data': rows[request.param],
+            'resumeFrom': None if resume is None else str(resume),
+        }
+        return Run(tmp_path / name, config)
+
+    return make_one
+
+
+def test_a_phase_learns_and_a_killed_one_resumes_to_the_same_bits(make: Any) -> None:
+    run = make('whole')
+    result = run.finish()
+    assert result['ok'] is True, result
+    assert result['step'] == 10
+    losses = run.losses()
+    assert losses[10] < losses[1] - 0.1
+    assert run.checkpoints() == [2, 4, 6, 8, 10]
+    assert all(event['grad_norm'] > 0 for event in run.events('step'))
+
+    killed = make('killed')
+    process = killed.start()
+    killed.wait_for(lambda: 4 in killed.checkpoints())
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    step = killed.checkpoints()[-1] if killed.checkpoints()[-1] < 10 else 8
+    resumed = make('resumed', killed.path / 'checkpoints' / str(step))
+    resumed.finish()
+    assert resumed.weights() == run.weights()
+    assert resumed.losses() == {at: losses[at] for at in range(step + 1, 11)}
+
+
+def test_a_phase_without_a_model_to_start_from_is_refused(make: Any) -> None:
+    run = make('refused')
+    run.config['init'] = None
+    result = run.finish()
+    assert result['type'] == 'InvalidConfig'
+    assert 'init: found null' in result['message']
+
+
+def test_rows_of_another_form_are_an_invalid_corpus(make: Any, tmp_path: Path) -> None:
+    (tmp_path / 'rows').write_text('{"text": "no"}\n')
+    run = make('refused')
+    run.config['data'] = {**run.config['data'], 'path': str(tmp_path / 'rows')}
+    result = run.finish()
+    assert result['type'] == 'InvalidCorpus'
+    assert 'rows:1: expected' in result['message']
+
+
+def test_only_the_assistants_words_and_their_end_are_learnt(tokenizer: str) -> None:
+    wrapped = load_tokenizer(tokenizer, 64)
+    talk = _messages('user', 'Who?') + _messages('assistant', 'Lincoln')
+    encoded = wrapped.apply_chat_template(
+        talk, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+    )
+    learnt = [
+        token
+        for token, mask in zip(encoded['input_ids'], encoded['assistant_masks'], strict=True)
+        if mask
+    ]
+    assert wrapped.decode(learnt) == 'Lincoln<|end|>'
+    prompt = wrapped.apply_chat_template(talk[:1], tokenize=False, add_generation_prompt=True)
+    assert prompt == '<|endoftext|><|user|>Who?<|end|><|assistant|>'
+
+
+def test_the_aligned_model_is_another_than_the_first(make: Any, finished: Run) -> None:
+    run = make('moved', numSteps=6)
+    run.finish()
+    first, last = (
+        LlamaForCausalLM.from_pretrained(folder / 'model').lm_head.weight
+        for folder in (finished.path, run.path)
+    )
+    assert not torch.equal(first, last)
