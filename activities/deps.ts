@@ -1,5 +1,7 @@
 /** What activities need from outside: clients, folders and clocks come in, so that tests can give their own. */
-import type { Store } from '../registry/store.ts';
+import path from 'node:path';
+import type { Environment } from '../config/environment.ts';
+import { openStore, type Store } from '../registry/store.ts';
 
 export interface Deps {
   store: Store;
@@ -12,4 +14,22 @@ export interface Deps {
   /** Name of this host, stable over restarts. */
   host: string;
   now: () => Date;
+}
+
+/** The dependencies that a process's environment names. */
+export function openDeps(env: Environment): Deps {
+  return {
+    store: openStore({
+      endpoint: env.TEMPER_S3_ENDPOINT,
+      region: env.TEMPER_S3_REGION,
+      bucket: env.TEMPER_S3_BUCKET,
+      accessKeyId: env.AWS_ACCESS_KEY_ID,
+      secretAccessKey: env.AWS_SECRET_ACCESS_KEY,
+    }),
+    home: path.resolve(env.TEMPER_HOME),
+    python: env.TEMPER_PYTHON,
+    projectDir: path.dirname(import.meta.dirname),
+    host: env.TEMPER_HOST,
+    now: () => new Date(),
+  };
 }

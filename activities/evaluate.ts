@@ -6,6 +6,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
+import { createInterface } from 'node:readline';
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { execa } from 'execa';
 import { z } from 'zod';
@@ -148,7 +149,8 @@ async function startServer(
     await child;
   };
   try {
-    for await (const line of child) {
+    // Not the child's own iterator: leaving it would wait for the child to end.
+    for await (const line of createInterface({ input: child.stdout })) {
       context.heartbeat({ kind: 'serve', line: line.slice(0, 200) });
       const ready = readySchema.safeParse(parseJson(line));
       if (!ready.success) continue;
@@ -156,6 +158,7 @@ async function startServer(
         throw ApplicationFailure.nonRetryable(ready.data.message, FailureType.ModelNotServable);
       }
       const { url, probeDifference } = ready.data;
+      child.stdout.resume();
       return { url, probeDifference, [Symbol.asyncDispose]: stop };
     }
     throw new Error(`the server for ${bundle} ended before it was ready`);

@@ -15,8 +15,11 @@ const outcomeSchema = z.union([
   z.looseObject({ ok: z.literal(false), type: z.string(), message: z.string() }),
 ]);
 
+/** No module is silent for so long while it works. */
+const silenceLimitMs = 600_000;
+
 /**
- * Resolves with the object that the module printed last. Heartbeats with every line it prints.
+ * Resolves with the object that the module printed last. Heartbeats while it lives, and ends it when it hangs.
  * Throws non-retryably when the module names one of our failure types, retryably otherwise.
  */
 export async function runTrainerModule(
@@ -44,9 +47,19 @@ export async function runTrainerModule(
     },
   });
   let last = '';
-  for await (const line of child) {
-    if (line.trim() !== '') last = line;
-    context.heartbeat({ kind: module, line: line.slice(0, 200) });
+  let heardAt = Date.now();
+  // Loading libraries prints nothing for long; only a silence beyond any honest work is a hang.
+  const alive = setInterval(() => {
+    if (Date.now() - heardAt > silenceLimitMs) child.kill('SIGKILL');
+    else context.heartbeat({ kind: module, line: last.slice(0, 200) });
+  }, 2000);
+  try {
+    for await (const line of child) {
+      heardAt = Date.now();
+      if (line.trim() !== '') last = line;
+    }
+  } finally {
+    clearInterval(alive);
   }
   const { exitCode, stderr, isCanceled } = await child;
   if (isCanceled) await context.cancelled;

@@ -32,7 +32,7 @@ export async function watchTrainer(
   deps: Deps,
   generation: Generation & { start: TrainerStart },
 ): Promise<TrainedModel> {
-  const { job, stage, fence, start } = generation;
+  const { job, fence, start } = generation;
   const head = await requireHead(deps, generation);
   const runDir = runDirOf(deps, job.trial);
   if (head.finished !== null) {

@@ -50,6 +50,8 @@ export const stageOfPhase: Record<string, StageName> = {
 };
 
 const queryTimeoutMs = 4000;
+/** PENDING_ACTIVITY_STATE_SCHEDULED of Temporal's API: no worker has it. */
+const scheduledState = 1;
 
 /** Reads the status once. `last` fills the gap while the control worker is away. */
 export async function readLiveStatus(
@@ -136,7 +138,7 @@ function pendingActivities(description: WorkflowExecutionDescription): ActivityP
       heartbeat: payload ? readPayload(payload) : null,
       heartbeatAt: beat ? Number(beat.seconds) * 1000 + (beat.nanos ?? 0) / 1e6 : null,
       lastFailure: pending.lastFailure?.message ?? null,
-      waiting: pending.lastStartedTime === null || pending.lastStartedTime === undefined,
+      waiting: pending.state === scheduledState,
     };
   });
 }

@@ -41,8 +41,12 @@ interface Turn {
 }
 const firstTurn: Turn = { round: 0, pretrain: { time: 1, rate: 1 }, tune: { time: 1, rate: 1 } };
 
-const chatTokens = 32;
+/** Tokens of a question with its answer, template included, on average. */
+const chatTokens = 28;
 const saveEveryMs = 10_000;
+/** What a step costs beyond its arithmetic: ours, and TRL's; measured. */
+const stepOverheadMs = 5;
+const chatStepOverheadMs = 40;
 const maxEpochs = 16;
 
 export function planRecipe(inputs: PlanInputs): Recipe {
@@ -66,7 +70,6 @@ export function replanRecipe(inputs: PlanInputs, previous: Recipe, missed: Misse
 function plan(inputs: PlanInputs, turn: Turn): Recipe {
   const { machine, statistics, seed, vocabSize } = inputs;
   const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
-  const speed = trainingSpeed(machine);
   const tunes = inputs.goal === 'assistant' && inputs.numChats > 0 && inputs.numPreferences > 0;
   const share = tunes ? { pretrain: 0.66, sft: 0.25, dpo: 0.09 } : { pretrain: 1, sft: 0, dpo: 0 };
   const startMs = trainerStartMs * (tunes ? 3 : 1);
@@ -74,22 +77,23 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
   const pretrainMs = trainMs * share.pretrain * turn.pretrain.time;
 
   const contextLength = 256;
-  const batchSize = 16;
+  const batchSize = 8;
   const candidates = ladder(vocabSize, contextLength)
     .filter((shape) => trainingMemoryBytes(shape, batchSize) < machine.memoryBytes / 2)
     .map((shape) => {
-      const flops = trainingFlopsPerToken(shape);
-      const affordable = ((pretrainMs / 1000) * speed) / flops;
+      const speed = trainingSpeed(machine, shape.hiddenSize);
+      const msPerToken = (trainingFlopsPerToken(shape) / speed) * 1000;
+      const affordable = pretrainMs / msPerToken;
       const numTokens = Math.min(affordable, statistics.numTokens * maxEpochs);
       const numParameters = countParameters(shape);
       const bpb = expectedBitsPerByte(numParameters, numTokens, statistics.numTokens);
-      return { shape, flops, numTokens, numParameters, bpb };
+      return { shape, msPerToken, numTokens, numParameters, bpb };
     });
   const chosen = candidates.reduce((best, next) => (next.bpb < best.bpb ? next : best));
   const { shape, numParameters, bpb } = chosen;
   const tokensPerStep = batchSize * contextLength;
   const numSteps = Math.max(20, Math.floor(chosen.numTokens / tokensPerStep));
-  const stepMs = ((tokensPerStep * chosen.flops) / speed) * 1000;
+  const stepMs = tokensPerStep * chosen.msPerToken + stepOverheadMs;
 
   const common = {
     seed,
@@ -108,15 +112,15 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
     contextLength,
     optimizer: 'muon',
     learningRate: 0.02 * turn.pretrain.rate,
-    adamLearningRate: 0.003 * turn.pretrain.rate,
-    warmupSteps: Math.min(20, Math.ceil(numSteps / 10)),
+    adamLearningRate: 0.006 * turn.pretrain.rate,
+    warmupSteps: warmup(numSteps),
     decaySteps: Math.floor(numSteps / 2),
     saveEverySteps: every(saveEveryMs, stepMs, numSteps),
     evalEverySteps: Math.max(10, Math.ceil(numSteps / 4)),
   };
 
-  const chatBatch = 32;
-  const chatStepMs = ((chatBatch * chatTokens * chosen.flops) / speed) * 1000 + 25;
+  const chatBatch = 64;
+  const chatStepMs = chatBatch * chatTokens * chosen.msPerToken + chatStepOverheadMs;
   const tune = (timeShare: number, rows: number, epochs: number) => {
     const affordable = (trainMs * timeShare * turn.tune.time) / chatStepMs;
     return Math.max(
@@ -127,15 +131,16 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
   let sft: SftRecipe | null = null;
   let dpo: DpoRecipe | null = null;
   if (tunes) {
-    const sftSteps = tune(share.sft, inputs.numChats, 30);
-    const dpoSteps = tune(share.dpo / 3, inputs.numPreferences, 2);
-    const chat = { ...common, batchSize: chatBatch, contextLength: 128, warmupSteps: 10 };
+    const sftSteps = tune(share.sft, inputs.numChats, 3);
+    const dpoSteps = tune(share.dpo / 3, inputs.numPreferences, 1);
+    const chat = { ...common, batchSize: chatBatch, contextLength: 128 };
     sft = {
       phase: 'sft',
       ...chat,
       numSteps: sftSteps,
-      learningRate: 1e-3 * turn.tune.rate,
-      decaySteps: Math.floor(sftSteps * 0.7),
+      learningRate: 2e-3 * turn.tune.rate,
+      decaySteps: sftSteps - warmup(sftSteps),
+      warmupSteps: warmup(sftSteps),
       saveEverySteps: every(saveEveryMs, chatStepMs, sftSteps),
     };
     dpo = {
@@ -143,7 +148,8 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
       ...chat,
       numSteps: dpoSteps,
       learningRate: 5e-5 * turn.tune.rate,
-      decaySteps: Math.floor(dpoSteps / 2),
+      decaySteps: dpoSteps - warmup(dpoSteps),
+      warmupSteps: warmup(dpoSteps),
       saveEverySteps: every(saveEveryMs, chatStepMs * 3, dpoSteps),
       beta: 0.1,
     };
@@ -182,6 +188,10 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
       candidates: candidates.length,
     }),
   };
+}
+
+function warmup(numSteps: number): number {
+  return Math.min(20, Math.ceil(numSteps / 10));
 }
 
 /** Steps between checkpoints, so that a kill costs about `ms` of work. */

@@ -6,20 +6,22 @@ import type { Machine } from '../config/recipe.ts';
  * docs/log.md); the others are scaled by the width of their units.
  */
 const perCore: Record<Machine['instructionSet'], number> = {
-  amx: 170e9,
-  avx512: 60e9,
-  avx2: 35e9,
-  neon: 35e9,
+  amx: 220e9,
+  avx512: 75e9,
+  avx2: 45e9,
+  neon: 45e9,
   other: 10e9,
 };
 const perGpu = 100e12;
 
-/** Sustained training speed in floating-point operations a second. */
-export function trainingSpeed(machine: Machine): number {
-  if (machine.device === 'cuda') return perGpu;
+/** Sustained training speed for a model of that width, in floating-point operations a second. */
+export function trainingSpeed(machine: Machine, hiddenSize: number): number {
+  // Narrow matrices leave the units idle: half of the speed is reached at a width of 64 (fitted).
+  const filled = hiddenSize / (hiddenSize + 64);
+  if (machine.device === 'cuda') return perGpu * filled;
   // Small models do not fill many cores: beyond eight, each adds half as much.
   const cores = Math.min(machine.cores, 8) + Math.max(0, machine.cores - 8) / 2;
-  return cores * perCore[machine.instructionSet];
+  return cores * perCore[machine.instructionSet] * filled;
 }
 
 /** bf16 pays where the units for it exist; elsewhere it is emulated and slower than fp32. */

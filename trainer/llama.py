@@ -1,4 +1,4 @@
-"""A lean pass through the parameters of transformers' LlamaForCausalLM, for pretraining on CPU.
+"""A lean pass through the parameters of transformers' LlamaForCausalLM, for training on CPU.
 
 Same function as the model's own forward pass, with fewer trips through memory: one product for
 query, key and value, attention as plain matrix products (three times faster than the fused kernel
@@ -74,15 +74,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for at in range(0, hidden.shape[0], _LOSS_CHUNK):
             rows = slice(at, at + _LOSS_CHUNK)
             part, target = hidden[rows], targets[rows, None]
-            scored = target >= 0
-            target = target.clamp(min=0)
             logits = (part @ weight.T).float()
             log_sum = logits.logsumexp(-1, keepdim=True)
-            total += ((log_sum - logits.gather(1, target)) * scored).sum()
+            total += (log_sum - logits.gather(1, target)).sum()
             if hidden_gradient is not None and weight_gradient is not None:
                 gradient = logits.sub_(log_sum).exp_()
                 gradient.scatter_add_(1, target, torch.full_like(target, -1, dtype=torch.float32))
-                gradient = gradient.mul_(scored).to(hidden.dtype)
+                gradient = gradient.to(hidden.dtype)
                 hidden_gradient[rows] = gradient @ weight
                 weight_gradient += gradient.T @ part
         if hidden_gradient is not None and weight_gradient is not None:
@@ -115,12 +113,14 @@ class LeanLlama(nn.Module):
         self._mask = torch.full((context_length, context_length), -1e4, dtype=dtype).triu(1)
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Sum of nats over the targets that are not negative."""
+        """Sum of nats over the targets that are not negative; what stands behind them is padding."""
         hidden = self._hidden(inputs).reshape(-1, self._model.config.hidden_size)
+        targets = targets.reshape(-1)
+        scored = targets >= 0
+        if not scored.all():
+            hidden, targets = hidden[scored], targets[scored]
         weight = self._model.lm_head.weight.to(self._dtype)
-        return _LinearCrossEntropy.apply(
-            hidden, weight, targets.reshape(-1), torch.is_grad_enabled()
-        )
+        return _LinearCrossEntropy.apply(hidden, weight, targets, torch.is_grad_enabled())
 
     def _norm(self, hidden: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(hidden, (hidden.shape[-1],), weight, _RMS_EPS).to(self._dtype)

@@ -16,8 +16,8 @@ await runWorkers('gpu', (deps) => [
       ...createEvaluateActivities(deps),
       ...createTrainActivities(deps),
     },
-    // Export and evaluation use every core; leasing a host is the second slot.
-    maxConcurrentActivityTaskExecutions: 2,
+    // Export and evaluation use every core, so few at once; leasing a host must never wait for them.
+    maxConcurrentActivityTaskExecutions: 4,
   },
   {
     taskQueue: gpuHostQueue(deps.host),

@@ -1,5 +1,4 @@
 /** What the three kinds of worker share: logging, the connection, the dependencies of activities, a quiet end. */
-import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import {
@@ -10,9 +9,8 @@ import {
   type WorkerOptions,
 } from '@temporalio/worker';
 import pino from 'pino';
-import type { Deps } from '../activities/deps.ts';
+import { openDeps, type Deps } from '../activities/deps.ts';
 import { parseEnvironment } from '../config/environment.ts';
-import { openStore } from '../registry/store.ts';
 
 export interface WorkerContext extends Deps {
   client: Client;
@@ -48,18 +46,7 @@ export async function runWorkers(
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig();
   const connection = await NativeConnection.connect(connectionOptions);
   const context: WorkerContext = {
-    store: openStore({
-      endpoint: env.TEMPER_S3_ENDPOINT,
-      region: env.TEMPER_S3_REGION,
-      bucket: env.TEMPER_S3_BUCKET,
-      accessKeyId: env.AWS_ACCESS_KEY_ID,
-      secretAccessKey: env.AWS_SECRET_ACCESS_KEY,
-    }),
-    home: path.resolve(env.TEMPER_HOME),
-    python: env.TEMPER_PYTHON,
-    projectDir: path.dirname(import.meta.dirname),
-    host: env.TEMPER_HOST,
-    now: () => new Date(),
+    ...openDeps(env),
     client: new Client({ connection: Connection.lazy(connectionOptions), namespace }),
   };
   try {

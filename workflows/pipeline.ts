@@ -20,7 +20,7 @@ import type { ReleaseActivities } from '../activities/release.ts';
 import type { TrainedModel } from '../activities/training-job.ts';
 import { FailureType } from '../config/failures.ts';
 import type { Evaluation } from '../config/manifests.ts';
-import type { Phase, PhaseRecipe, Recipe } from '../config/recipe.ts';
+import type { PhaseRecipe } from '../config/recipe.ts';
 import { TaskQueue } from '../config/queues.ts';
 import { describeEvaluation, failedGates } from './gates.ts';
 import {

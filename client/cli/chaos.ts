@@ -13,7 +13,7 @@ import { stackDown } from '../../infra/stack.ts';
 import { findMarked, findTrainers } from '../../infra/trainers.ts';
 import type { RunDigests } from '../../workflows/messages.ts';
 import { connectTemper } from '../client.ts';
-import { ClientError } from '../errors.ts';
+import { ClientError, rootMessage } from '../errors.ts';
 import type { LiveStatus } from '../live-status.ts';
 import { readPipelineFile, type PipelineFile } from '../pipeline-file.ts';
 import { createKiller, type Killer } from './chaos-killer.ts';
@@ -170,19 +170,17 @@ async function watchWith(
   const killer = disturb((line) => {
     if (options.json !== true) note(line);
   });
-  let failure: unknown;
   let busy = false;
   const { status, interrupted } = await watchRun(client, run, options, (seen, view) => {
-    note = view.note;
+    note = (line) => view.note(line);
     if (killer === undefined || busy) return;
     busy = true;
     void killer
       .observe(seen, Date.now())
-      .catch((error: unknown) => (failure ??= error))
+      .catch((error: unknown) => note(`the killer could not look: ${rootMessage(error)}`))
       .finally(() => (busy = false));
   });
   if (interrupted || status === null) throw new Interrupted();
-  if (failure !== undefined) throw failure;
   return status;
 }
 

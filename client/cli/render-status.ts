@@ -104,7 +104,7 @@ function liveStage(stage: StageStatus, status: LiveStatus, options: RenderOption
   const room = width(options) - stringWidth(head) - elapsed.length - 1;
   const training = trainingText(stage, status, options, room);
   const text =
-    training ?? [plain(stage.summary), trouble(status)].filter((t) => t !== '').join('; ');
+    training ?? [plain(stage.summary), activityText(status)].filter((t) => t !== '').join('; ');
   return painted(spread(`${head}${text}`.trimEnd(), elapsed, width(options)), style, options);
 }
 
@@ -161,15 +161,20 @@ function timeLeftMs(stage: StageStatus, status: LiveStatus, now: number): number
   return ((now - stage.startedAt) / training.step) * remaining;
 }
 
-/** What an operator should know of activities that do not simply run. */
-function trouble(status: LiveStatus): string {
-  const failed = status.activities.find((activity) => activity.lastFailure !== null);
-  if (failed !== undefined) {
-    return `attempt ${failed.attempt} of ${failed.activity}: ${plain(failed.lastFailure ?? '')}`;
+/** What an operator should know of the activities of a stage that does not train. */
+function activityText({ activities }: LiveStatus): string {
+  const activity = activities.find(({ lastFailure }) => lastFailure !== null) ?? activities[0];
+  if (activity === undefined) return '';
+  const { attempt, lastFailure, heartbeat } = activity;
+  if (lastFailure !== null) {
+    const doing = activity.waiting ? 'waits to try again' : 'tries again';
+    return `${activity.activity} ${doing} (attempt ${attempt}) after: ${plain(lastFailure)}`;
   }
-  const { activities } = status;
-  const waiting = activities.length > 0 && activities.every((activity) => activity.waiting);
-  return waiting ? `waits for a worker to take ${activities[0]!.activity}` : '';
+  if (activities.every(({ waiting }) => waiting)) {
+    return `waits for a worker to take ${activity.activity}`;
+  }
+  const line = (heartbeat as { line?: unknown } | null)?.line;
+  return typeof line === 'string' && !line.startsWith('{') ? plain(line) : '';
 }
 
 function width({ columns }: RenderOptions): number {

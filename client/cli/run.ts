@@ -19,7 +19,7 @@ export async function runCommand(file: string, options: RunOptions): Promise<num
   const client = await clientOf(await openContext());
   const { run, workflowId } = await client.startPipeline({
     pipeline: { pipeline, baseDir },
-    machine: await describeMachine(),
+    machine: describeMachine(),
     run: options.name,
   });
   if (options.detach === true) {

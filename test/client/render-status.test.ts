@@ -58,7 +58,7 @@ test('notes stay where they happened', () => {
   ]);
 });
 
-test('an attempt that failed says why, a silent worker says so', () => {
+test('an activity tells what it does, an attempt that failed says why, a missing worker is named', () => {
   const activity = {
     workflowId: 'pipeline/policy-7f3a',
     activity: 'ingestCorpus',
@@ -70,7 +70,16 @@ test('an attempt that failed says why, a silent worker says so', () => {
   };
   const trouble = statusAt('ingest', { activities: [activity] });
   expect(renderStatus(trouble, options(80, start + 5000))[0]).toBe(
-    '▸ ingest         attempt 3 of ingestCorpus: the store does not answer       0:05',
+    '▸ ingest         ingestCorpus tries again (attempt 3) after: the store doe… 0:05',
+  );
+  const beating = {
+    ...activity,
+    lastFailure: null,
+    heartbeat: { kind: 'evaluate', line: '40 of 60' },
+  };
+  const calm = statusAt('ingest', { activities: [beating] });
+  expect(renderStatus(calm, options(40, start + 5000))[0]).toBe(
+    '▸ ingest         40 of 60           0:05',
   );
   const waiting = { ...activity, lastFailure: null, waiting: true };
   const idle = statusAt('ingest', {

@@ -1,4 +1,4 @@
-"""Under torchrun: two ranks agree, nothing listens beyond loopback, and no rank outlives its agent."""
+"""Under torchrun: two ranks agree, nothing listens beyond loopback, no rank outlives its agent."""
 
 import json
 import os
