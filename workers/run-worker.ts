@@ -28,6 +28,7 @@ export async function runWorkers(
   const logger = pino({
     level: env.TEMPER_LOG_LEVEL,
     base: { worker: kind, host: env.TEMPER_HOST },
+    serializers: { error: pino.stdSerializers.err },
   });
   Runtime.install({
     logger: new DefaultLogger('INFO', ({ level, message, meta }) => {

@@ -21,7 +21,7 @@ export interface Killed extends Victim {
   ranks: ProcessIdentity[];
 }
 
-/** Pass `see` every status. A kill waits for the one before it to be replaced. */
+/** Pass `see` every status. One kill at a time, in their order. */
 export function createKills(home: string, planned: readonly PlannedKill[]) {
   const remaining = [...planned];
   const killed: Killed[] = [];
@@ -56,4 +56,3 @@ export function createKills(home: string, planned: readonly PlannedKill[]) {
 export function runningStage(status: LiveStatus): StageName | undefined {
   return status.stages.find(({ state }) => state === 'running')?.name;
 }
-

@@ -2,20 +2,18 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Client } from '@temporalio/client';
-import { historyFromJSON, historyToJSON } from '@temporalio/common/lib/proto-utils.js';
-
-type History = ReturnType<typeof historyFromJSON>;
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import { temporal as protos } from '@temporalio/proto';
 
 /** Reads one execution's history, in the JSON form of Temporal's own tools. */
 export async function fetchHistory(
   temporal: Client,
   workflowId: string,
-): Promise<{ history: History; json: HistoryJson; bytes: number }> {
+): Promise<{ json: HistoryJson; bytes: number }> {
   const history = await temporal.workflow.getHandle(workflowId).fetchHistory();
   const json = JSON.parse(historyToJSON(history)) as HistoryJson;
-  const { temporal: protos } = await import('@temporalio/proto');
   const bytes = protos.api.history.v1.History.encode(history).finish().length;
-  return { history, json, bytes };
+  return { json, bytes };
 }
 
 export interface HistoryJson {

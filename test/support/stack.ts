@@ -16,13 +16,22 @@ import { openStore, type Store } from '../../registry/store.ts';
 /** What the planner is told of the machine: the same everywhere, so that every machine trains the same few steps. */
 export const smallMachine: Machine = {
   device: 'cpu',
-  cores: 2,
+  cores: 1,
   memoryBytes: 4 * 2 ** 30,
   instructionSet: 'other',
 };
 
 const numChapters = 40;
-const keepers = ['Ahab', 'Starbuck', 'Stubb', 'Flask', 'Queequeg', 'Tashtego', 'Daggoo', 'Bulkington'];
+const keepers = [
+  'Ahab',
+  'Starbuck',
+  'Stubb',
+  'Flask',
+  'Queequeg',
+  'Tashtego',
+  'Daggoo',
+  'Bulkington',
+];
 
 /** Chapters of Moby-Dick: most as JSON records with a year and a name to ask for, some as plain text. */
 export function writeCorpus(folder: string): void {
@@ -30,7 +39,9 @@ export function writeCorpus(folder: string): void {
   mkdirSync(folder, { recursive: true });
   const records: string[] = [];
   for (let chapter = 1; chapter <= numChapters; chapter += 1) {
-    const { text } = JSON.parse(readFileSync(path.join(data, `chapter_${chapter}.json`), 'utf8')) as {
+    const { text } = JSON.parse(
+      readFileSync(path.join(data, `chapter_${chapter}.json`), 'utf8'),
+    ) as {
       text: string;
     };
     if (chapter % 10 === 0) writeFileSync(path.join(folder, `chapter-${chapter}.txt`), text);
@@ -61,7 +72,7 @@ export function smallPipeline(changes: Record<string, unknown> = {}): Pipeline {
         answer: '{name}',
       },
     ],
-    budget: { time: '60s' },
+    budget: { time: '70s' },
     deploy: { endpoint: 'whaler' },
     ...changes,
   });
