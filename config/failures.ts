@@ -15,3 +15,11 @@ export const FailureType = {
   Fenced: 'Fenced',
 } as const;
 export type FailureType = (typeof FailureType)[keyof typeof FailureType];
+
+/** For retry policies: our types, and what a program fault throws when a value does not fit its schema. */
+export const nonRetryableErrorTypes: string[] = [
+  ...Object.values(FailureType),
+  'ZodError',
+  'InvalidRecord',
+  'CheckpointMismatch',
+];

@@ -11,7 +11,7 @@ def fix_determinism(threads: int, seed: int) -> None:
     """Pins the thread count, refuses kernels without a fixed order, seeds every generator."""
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    # Filling what is about to be overwritten costs a fifth of the time, and no kernel here reads it.
+    # Filling what is about to be overwritten costs a fifth of the time; no kernel here reads it.
     torch.utils.deterministic.fill_uninitialized_memory = False
     random.seed(seed)
     np.random.seed(seed % 2**32)

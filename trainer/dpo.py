@@ -11,32 +11,26 @@ from trainer.session import Session, run_phase
 def dpo(session: Session) -> None:
     """Trains from where the session stands to the recipe's last step."""
     # Imported late: a wrong configuration should be told before seconds of imports.
-    from trl import DPOConfig, DPOTrainer
+    from trl import DPOConfig
 
-    from trainer.finetune import (
-        FineTuning,
-        Obedient,
-        arguments,
-        constant_schedule,
-        load_model,
-        read_rows,
-    )
-
-    class ObedientDpo(Obedient, DPOTrainer):
-        pass
+    from trainer.finetune import FineTuning, arguments, constant_schedule, load_model, read_rows
+    from trainer.lean_trainers import LeanDpoTrainer
 
     run = session.run
     assert isinstance(run.recipe, DpoRecipe)
     tuning = FineTuning(session)
+    reference = load_model(run.init or '', run.model.vocabSize)
     with tempfile.TemporaryDirectory(prefix='temper-dpo-') as scratch:
-        trainer = ObedientDpo(
+        trainer = LeanDpoTrainer(
             model=tuning.model,
-            ref_model=load_model(run.init or '', run.model.vocabSize),
+            ref_model=reference,
             args=DPOConfig(beta=run.recipe.beta, **arguments(session, scratch)),
             train_dataset=read_rows(run.data.path, ('prompt', 'chosen', 'rejected')),
             processing_class=tuning.tokenizer,
             optimizers=(tuning.optimizer, constant_schedule(tuning.optimizer)),
         )
+        trainer.lean = tuning.lean(tuning.model)
+        trainer.lean_reference = tuning.lean(reference)
         tuning.train(trainer)
 
 

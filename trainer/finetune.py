@@ -25,6 +25,7 @@ from trainer.config import PhaseRecipe
 from trainer.data import InvalidCorpus, epoch_key, permute
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
+from trainer.llama import LeanLlama
 from trainer.optimizer import load_state, rate_factor, state_tensors
 from trainer.session import Session
 
@@ -125,7 +126,8 @@ def arguments(session: Session, scratch: str) -> dict[str, Any]:
         'max_steps': max(1, recipe.numSteps - session.step),
         'per_device_train_batch_size': recipe.batchSize // recipe.worldSize,
         'max_length': recipe.contextLength,
-        'bf16': recipe.precision == 'bf16',
+        # The lean pass casts by itself.
+        'bf16': False,
         'fp16': False,
         'use_cpu': True,
         'gradient_checkpointing': False,
@@ -164,6 +166,11 @@ class FineTuning:
         names = {id(parameter): name for name, parameter in self.model.named_parameters()}
         self._names = names
         self.optimizer = make_optimizer(self.model, run.recipe)
+
+    def lean(self, model: LlamaForCausalLM) -> LeanLlama:
+        """The lean pass through a model, in the recipe's precision."""
+        dtype = torch.bfloat16 if self.recipe.precision == 'bf16' else torch.float32
+        return LeanLlama(model, self.recipe.contextLength, dtype)
 
     def sampler(self, num_rows: int) -> CursorSampler:
         """The rows that are still to be trained on."""

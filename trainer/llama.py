@@ -113,7 +113,7 @@ class LeanLlama(nn.Module):
         self._mask = torch.full((context_length, context_length), -1e4, dtype=dtype).triu(1)
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Sum of nats over the targets that are not negative; what stands behind them is padding."""
+        """Sum of nats over the targets that are not negative; behind them stands padding."""
         hidden = self._hidden(inputs).reshape(-1, self._model.config.hidden_size)
         targets = targets.reshape(-1)
         scored = targets >= 0
@@ -121,6 +121,15 @@ class LeanLlama(nn.Module):
             hidden, targets = hidden[scored], targets[scored]
         weight = self._model.lm_head.weight.to(self._dtype)
         return _LinearCrossEntropy.apply(hidden, weight, targets, torch.is_grad_enabled())
+
+    def row_nats(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Nats of each row, over its targets that are not negative."""
+        scored = targets >= 0
+        hidden = self._hidden(inputs)[scored]
+        logits = F.linear(hidden, self._model.lm_head.weight.to(self._dtype)).float()
+        nats = torch.zeros(targets.shape)
+        nats[scored] = F.cross_entropy(logits, targets[scored], reduction='none')
+        return nats.sum(1)
 
     def _norm(self, hidden: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(hidden, (hidden.shape[-1],), weight, _RMS_EPS).to(self._dtype)

@@ -13,7 +13,7 @@ import {
 } from '@temporalio/workflow';
 import type { DeployOutcome, DeployRequest, ReleaseActivities } from '../activities/release.ts';
 import type { Deployment } from '../config/manifests.ts';
-import { FailureType } from '../config/failures.ts';
+import { FailureType, nonRetryableErrorTypes } from '../config/failures.ts';
 import { TaskQueue } from '../config/queues.ts';
 import { deployVersionUpdate } from './messages.ts';
 
@@ -24,7 +24,7 @@ export interface DeploymentInput {
 }
 
 const incurable = {
-  nonRetryableErrorTypes: Object.values(FailureType),
+  nonRetryableErrorTypes,
   maximumInterval: '2s' as const,
 };
 const { promoteModel } = proxyActivities<ReleaseActivities>({

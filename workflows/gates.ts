@@ -18,13 +18,3 @@ export function failedGates(
     return kept ? [] : [{ metric, value, ...bound }];
   });
 }
-
-/** One line for people, e.g. `valBpb 1.58, questions.accuracy 0.91 ± 0.01`. */
-export function describeEvaluation({ metrics }: Evaluation): string {
-  return Object.entries(metrics)
-    .map(
-      ([name, { value, stderr }]) =>
-        `${name} ${value.toFixed(3)}${stderr ? ` ± ${stderr.toFixed(3)}` : ''}`,
-    )
-    .join(', ');
-}

@@ -5,6 +5,7 @@
 import { log, proxyActivities, setCurrentDetails } from '@temporalio/workflow';
 import type { PreprocessInput, PreprocessResult } from '../activities/preprocess-input.ts';
 import type { PreprocessActivities } from '../activities/preprocess.ts';
+import { nonRetryableErrorTypes } from '../config/failures.ts';
 import { TaskQueue } from '../config/queues.ts';
 
 /** Activities in flight at once: enough to keep a fleet of data workers busy, few enough for one history. */

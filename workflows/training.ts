@@ -18,7 +18,7 @@ import {
 } from '@temporalio/workflow';
 import type { TrainActivities } from '../activities/train.ts';
 import type { Generation, TrainedModel, TrainingJob } from '../activities/training-job.ts';
-import { FailureType } from '../config/failures.ts';
+import { FailureType, nonRetryableErrorTypes } from '../config/failures.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
 import { runNoteSignal } from './messages.ts';
 
@@ -35,7 +35,8 @@ const control = proxyActivities<TrainActivities>({
   taskQueue: TaskQueue.control,
   startToCloseTimeout: '60s',
   retry: {
-    nonRetryableErrorTypes: Object.values(FailureType),
+    nonRetryableErrorTypes,
+    maximumAttempts: 120,
     initialInterval: '500ms',
     maximumInterval: '5s',
   },
@@ -120,7 +121,7 @@ function explainLoss(failure: unknown): string {
   if (!(failure instanceof ActivityFailure)) throw failure;
   const { cause } = failure;
   if (cause instanceof ApplicationFailure) {
-    const incurable = cause.nonRetryable || (cause.type ?? '') in FailureType;
+    const incurable = cause.nonRetryable || nonRetryableErrorTypes.includes(cause.type ?? '');
     if (incurable && cause.type !== FailureType.Fenced) throw failure;
     return cause.message;
   }

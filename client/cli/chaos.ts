@@ -81,7 +81,9 @@ export async function chaosCommand(options: ChaosOptions): Promise<number> {
         return killer;
       },
     );
-    return conclude({ options, reference, reused: kept !== null, status, orphans, killer, home });
+    const changed = digest !== (await referenceDigest({ projectDir, machine, ...file }));
+    const reused = kept !== null;
+    return conclude({ options, reference, reused, changed, status, orphans, killer, home });
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error;
     say(options, 'Interrupted: the chaos stack is down, your own stack was not touched.');
@@ -110,7 +112,9 @@ async function makeReference(
     durationMs: (status.endedAt ?? 0) - status.startedAt,
     digests: status.result.digests,
   };
-  writeReference(root, digest, reference);
+  if (digest === (await referenceDigest({ projectDir, machine: describeMachine(), ...file }))) {
+    writeReference(root, digest, reference);
+  }
   rmSync(home, { recursive: true, force: true });
   return reference;
 }
@@ -188,13 +192,24 @@ interface Outcome {
   options: ChaosOptions;
   reference: Reference;
   reused: boolean;
+  /** The sources were edited while the runs went on, so that their bits say nothing. */
+  changed: boolean;
   status: LiveStatus;
   orphans: string[];
   killer: Killer | undefined;
   home: string;
 }
 
-function conclude({ options, reference, reused, status, orphans, killer, home }: Outcome): number {
+function conclude({
+  options,
+  reference,
+  reused,
+  changed,
+  status,
+  orphans,
+  killer,
+  home,
+}: Outcome): number {
   const paint = stdoutPaint();
   const kills = killer?.kills ?? [];
   const found = status.result?.digests ?? null;
@@ -205,6 +220,7 @@ function conclude({ options, reference, reused, status, orphans, killer, home }:
   const faults = [
     ...(status.state === 'finished' ? [] : [`the run ${status.state}: ${status.failure ?? ''}`]),
     ...(found !== null && !equal ? ['digests differ'] : []),
+    ...(changed ? ['the project changed while this went on: the digests cannot be compared'] : []),
     ...(kills.length < options.kills
       ? [`only ${kills.length} of ${options.kills} kills could be made before the run ended`]
       : []),

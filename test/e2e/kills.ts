@@ -1,18 +1,24 @@
-/** Kills parts of a running stack one after another, each at a moment that the run's own status names. */
+/** Kills parts of a running stack one after another, each at a moment that the run itself names. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import type { LiveStatus } from '../../client/live-status.ts';
 import { killVictim, listVictims, type Victim } from '../../infra/kill.ts';
 import { isAlive, signalProcess, type ProcessIdentity } from '../../infra/processes.ts';
 import type { StageName } from '../../workflows/messages.ts';
 
+type Moment = (status: LiveStatus) => boolean;
+
+/**
+ * A test trains for seconds only, on a fast machine fewer than a worker needs to come back. So the
+ * trainer may be made to stand still (SIGSTOP), which it cannot tell from one long step.
+ */
 export interface PlannedKill {
   kind: Victim['kind'];
-  /** Due when the run stands so. */
-  when: (status: LiveStatus) => boolean;
-  /**
-   * The trainer stands still until this holds: a few seconds of training stand for the hours in which a
-   * worker dies and another comes.
-   */
-  holdTrainerUntil?: (status: LiveStatus) => boolean;
+  when: Moment;
+  /** The trainer stands still from this moment until the kill. */
+  holdTrainerFrom?: Moment;
+  /** The trainer stands still from the kill until this moment. */
+  holdTrainerUntil?: Moment;
 }
 
 export interface Killed extends Victim {
@@ -25,34 +31,57 @@ export interface Killed extends Victim {
 export function createKills(home: string, planned: readonly PlannedKill[]) {
   const remaining = [...planned];
   const killed: Killed[] = [];
-  let held: { ranks: ProcessIdentity[]; until: (status: LiveStatus) => boolean } | null = null;
+  let held: ProcessIdentity[] = [];
+  let until: Moment | null = null;
+  const hold = (ranks: ProcessIdentity[]): void => {
+    held = ranks.filter((rank) => signalProcess(rank, 'SIGSTOP'));
+  };
   return {
     killed,
     async see(status: LiveStatus): Promise<void> {
-      if (held !== null && status.stale === null && held.until(status)) {
-        for (const rank of held.ranks) signalProcess(rank, 'SIGCONT');
-        held = null;
+      if (status.stale !== null || status.state !== 'running') return;
+      if (until !== null) {
+        if (!until(status)) return;
+        for (const rank of held.splice(0)) signalProcess(rank, 'SIGCONT');
+        until = null;
       }
       const due = remaining[0];
-      if (due === undefined || held !== null || status.state !== 'running') return;
       const last = killed.at(-1);
-      if (last !== undefined && isAlive(last)) return;
-      if (status.stale !== null || !due.when(status)) return;
+      if (due === undefined || (last !== undefined && isAlive(last))) return;
       const victims = await listVictims(home);
-      const victim = victims.find(({ kind }) => kind === due.kind);
-      if (victim === undefined) return;
       const ranks = victims.filter(({ kind }) => kind === 'rank');
+      if (held.length === 0 && due.holdTrainerFrom?.(status) === true) hold(ranks);
+      const victim = victims.find(({ kind }) => kind === due.kind);
+      if (victim === undefined || !due.when(status)) return;
       if (due.holdTrainerUntil !== undefined) {
-        for (const rank of ranks) signalProcess(rank, 'SIGSTOP');
-        held = { ranks, until: due.holdTrainerUntil };
+        hold(ranks);
+        until = due.holdTrainerUntil;
       }
       if (!killVictim(victim)) return;
       remaining.shift();
       killed.push({ ...victim, stage: runningStage(status), ranks });
+      if (until === null) for (const rank of held.splice(0)) signalProcess(rank, 'SIGCONT');
     },
   };
 }
 
 export function runningStage(status: LiveStatus): StageName | undefined {
   return status.stages.find(({ state }) => state === 'running')?.name;
+}
+
+/** How far the trainer of a run's first pretraining is, by its own events: heartbeats come seconds later. */
+export function trainerProgress(home: string, run: string): { step: number; checkpoint: number } {
+  const progress = { step: 0, checkpoint: 0 };
+  let text: string;
+  try {
+    text = readFileSync(path.join(home, 'runs', run, 'pretrain-0-0', 'events.jsonl'), 'utf8');
+  } catch {
+    return progress;
+  }
+  for (const line of text.split('\n').slice(0, -1)) {
+    const { event, step } = JSON.parse(line) as { event: string; step: number };
+    if (event === 'step') progress.step = step;
+    if (event === 'checkpoint') progress.checkpoint = step;
+  }
+  return progress;
 }

@@ -3,17 +3,17 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Client } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
-import { temporal as protos } from '@temporalio/proto';
 
 /** Reads one execution's history, in the JSON form of Temporal's own tools. */
 export async function fetchHistory(
   temporal: Client,
   workflowId: string,
 ): Promise<{ json: HistoryJson; bytes: number }> {
-  const history = await temporal.workflow.getHandle(workflowId).fetchHistory();
-  const json = JSON.parse(historyToJSON(history)) as HistoryJson;
-  const bytes = protos.api.history.v1.History.encode(history).finish().length;
-  return { json, bytes };
+  const handle = temporal.workflow.getHandle(workflowId);
+  const json = JSON.parse(historyToJSON(await handle.fetchHistory())) as HistoryJson;
+  const { historySize } = await handle.describe();
+  if (historySize === undefined) throw new Error(`${workflowId}: Temporal named no history size`);
+  return { json, bytes: historySize };
 }
 
 export interface HistoryJson {

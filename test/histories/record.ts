@@ -4,11 +4,13 @@
  * as executions of the version that wrote it may still run.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { workflowId } from '../../workflows/messages.ts';
-import { createKills, runningStage } from '../e2e/kills.ts';
+import { createKills, trainerProgress } from '../e2e/kills.ts';
 import { smallPipeline, startStack, tailOfLogs, writeCorpus } from '../support/stack.ts';
-import { fetchHistory } from './history.ts';
+import { projectDir } from '../../infra/layout.ts';
+import { fetchHistory, type HistoryJson } from './history.ts';
 
 // A neutral place, because histories name the folder of the pipeline file.
 const root = '/tmp/temper';
@@ -21,14 +23,15 @@ rmSync(corpus, { recursive: true, force: true });
 writeCorpus(corpus);
 const stack = await startStack(home);
 try {
+  const run = 'whaler-1';
   const kills = createKills(home, [
     {
       kind: 'rank',
-      when: (status) => runningStage(status) === 'pretrain' && (status.training?.durableStep ?? 0) > 0,
+      holdTrainerFrom: () => trainerProgress(home, run).checkpoint > 0,
+      when: ({ training }) => (training?.durableStep ?? 0) > 0,
     },
   ]);
   const pipeline = smallPipeline();
-  const run = 'whaler-1';
   const status = await stack.run({ pipeline, folder: root, name: run, see: kills.see });
   if (status.state !== 'finished') throw new Error(`${run} ${status.state}: ${status.failure}`);
   if (kills.killed.length === 0) throw new Error(`${run} ended before its trainer was killed`);
@@ -46,7 +49,7 @@ try {
   };
   for (const [name, id] of Object.entries(wanted)) {
     const { json, bytes } = await fetchHistory(stack.temporal, id);
-    writeFileSync(path.join(import.meta.dirname, `${name}.json`), `${JSON.stringify(json, null, 1)}\n`);
+    writeFileSync(path.join(import.meta.dirname, `${name}.json`), neutral(json));
     console.log(`${name}: ${json.events.length} events, ${Math.round(bytes / 1024)} KB`);
   }
 } catch (error) {
@@ -55,4 +58,11 @@ try {
 } finally {
   await stack.down();
   rmSync(root, { recursive: true, force: true });
+}
+
+/** Stack traces name the folder of the project, and workers the name of the machine. */
+function neutral(json: HistoryJson): string {
+  return `${JSON.stringify(json, null, 1)}\n`
+    .replaceAll(projectDir, '/temper')
+    .replaceAll(`@${os.hostname()}`, '@host');
 }

@@ -20,9 +20,7 @@ os.environ.update(
 )
 PROJECT = Path(__file__).resolve().parents[2]
 _CONTEXT = multiprocessing.get_context('forkserver')
-_CONTEXT.set_forkserver_preload(
-    ['trainer.pretrain', 'trainer.finetune', 'trl.trainer.sft_trainer', 'trl.trainer.dpo_trainer']
-)
+_CONTEXT.set_forkserver_preload(['trainer.pretrain', 'trainer.lean_trainers'])
 
 SHAPE = {
     'family': 'llama',

@@ -134,3 +134,49 @@ def test_the_aligned_model_is_another_than_the_first(make: Any, finished: Run) -
         for folder in (finished.path, run.path)
     )
     assert not torch.equal(first, last)
+
+
+@pytest.mark.parametrize('phase', ['sft', 'dpo'])
+def test_the_lean_loss_equals_that_of_trl(
+    phase: str, finished: Run, tokenizer: str, rows: dict[str, Any], tmp_path: Path
+) -> None:
+    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+    from trainer.finetune import load_model, read_rows
+    from trainer.lean_trainers import LeanDpoTrainer, LeanSftTrainer
+    from trainer.llama import LeanLlama
+
+    folder = str(finished.path / 'model')
+    common = {
+        'output_dir': str(tmp_path),
+        'per_device_train_batch_size': 5,
+        'use_cpu': True,
+        'bf16': False,
+        'gradient_checkpointing': False,
+        'report_to': [],
+    }
+    fields = ('messages',) if phase == 'sft' else ('prompt', 'chosen', 'rejected')
+    given = {
+        'model': load_model(folder, 320),
+        'train_dataset': read_rows(rows[phase]['path'], fields),
+        'processing_class': load_tokenizer(tokenizer, 64),
+    }
+    if phase == 'sft':
+        trainer = LeanSftTrainer(args=SFTConfig(assistant_only_loss=True, **common), **given)
+    else:
+        reference = load_model(folder, 320)
+        trainer = LeanDpoTrainer(args=DPOConfig(beta=0.1, **common), ref_model=reference, **given)
+        trainer.lean_reference = LeanLlama(reference, 64, torch.float32)
+    # Moved away from the reference, or both losses would be log 2 whatever they computed.
+    with torch.no_grad():
+        for parameter in trainer.model.parameters():
+            parameter.mul_(1.1)
+    trainer.lean = LeanLlama(trainer.model, 64, torch.float32)
+    trainer.sampler = range(23)  # type: ignore[assignment]
+    inputs = next(iter(trainer.get_train_dataloader()))
+    found = trainer.compute_loss(trainer.model, dict(inputs))
+    theirs = (SFTTrainer if phase == 'sft' else DPOTrainer).compute_loss
+    expected = theirs(trainer, trainer.model, dict(inputs))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    if phase == 'dpo':
+        assert abs(found.item() - 0.6931) > 1e-3

@@ -1,0 +1,43 @@
+"""TRL's trainers with their losses computed by the lean pass: the same figures for less work.
+
+On CPU their own losses score the prompts too, only to drop them again. Rows are padded behind their
+end, where causal attention does not look, so no mask of attention is needed.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from trl import DPOTrainer, SFTTrainer
+
+from trainer.finetune import Obedient
+from trainer.llama import LeanLlama
+
+
+class LeanSftTrainer(Obedient, SFTTrainer):
+    """Mean nats over the assistant's tokens."""
+
+    lean: LeanLlama
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
+        targets = inputs['labels'][:, 1:]
+        nats = self.lean(inputs['input_ids'][:, :-1], targets)
+        return nats / (targets >= 0).sum().clamp(min=1)
+
+
+class LeanDpoTrainer(Obedient, DPOTrainer):
+    """The sigmoid loss of direct preference optimisation against a frozen reference."""
+
+    lean: LeanLlama
+    lean_reference: LeanLlama
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
+        ids, wanted = inputs['input_ids'], inputs['completion_mask'][:, 1:] != 0
+        targets = ids[:, 1:].masked_fill(~wanted, -100)
+        chosen, rejected = (-self.lean.row_nats(ids[:, :-1], targets)).chunk(2)
+        with torch.no_grad():
+            before = -self.lean_reference.row_nats(ids[:, :-1], targets)
+        chosen_before, rejected_before = before.chunk(2)
+        margin = (chosen - chosen_before) - (rejected - rejected_before)
+        return -F.logsigmoid(self.args.beta * margin).mean()
