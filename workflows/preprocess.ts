@@ -67,7 +67,12 @@ function activities(summary: string) {
     summary,
     startToCloseTimeout: '30m',
     heartbeatTimeout: '10s',
-    retry: { initialInterval: '500ms', maximumInterval: '3s', maximumAttempts: 100 },
+    retry: {
+      nonRetryableErrorTypes,
+      initialInterval: '500ms',
+      maximumInterval: '3s',
+      maximumAttempts: 100,
+    },
   });
 }
 
