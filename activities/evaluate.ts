@@ -51,7 +51,7 @@ export function createEvaluateActivities(deps: Deps) {
       const stage = stageDigest({
         ...input,
         code: codeVersion(deps.projectDir, [
-          'trainer/evaluate*.py',
+          'trainer/**/*.py',
           'serving/**/*.ts',
           'requirements.txt',
         ]),

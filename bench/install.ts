@@ -16,8 +16,11 @@ export const install = defineBench({
   async measure({ keep }) {
     // Outside the project, whose own node_modules Node would find from a folder within it.
     const folder = mkdtempSync(path.join(os.tmpdir(), 'temper-install-'));
-    const interrupt = new AbortController();
-    const onSignal = () => interrupt.abort();
+    let setUpPid: number | undefined;
+    // The installers, which set-up started, with it: what they write is thrown away.
+    const onSignal = () => {
+      if (setUpPid !== undefined) process.kill(-setUpPid, 'SIGKILL');
+    };
     process.on('SIGINT', onSignal);
     process.on('SIGTERM', onSignal);
     try {
@@ -27,15 +30,20 @@ export const install = defineBench({
       await execa('git', ['clone', '--quiet', projectDir, clone], { stdin: 'ignore' });
       const { stdout: commit } = await execa('git', ['rev-parse', 'HEAD'], { cwd: clone });
       const setUp = async () => {
-        const { durationMs } = await execa('bash', ['bin/setup'], {
+        const child = execa('bash', ['bin/setup'], {
           cwd: clone,
           extendEnv: false,
           env: newcomerEnvironment(process.env, home),
           stdin: 'ignore',
-          stdout: ['pipe', 'inherit'],
-          cancelSignal: interrupt.signal,
-          forceKillAfterDelay: 5000,
+          stdout: 'inherit',
+          stderr: 'inherit',
+          detached: true,
+          reject: false,
         });
+        setUpPid = child.pid;
+        const { durationMs, failed, shortMessage } = await child;
+        setUpPid = undefined;
+        if (failed) throw new Error(shortMessage);
         return durationMs / 1000;
       };
       const firstS = await setUp();
@@ -53,7 +61,7 @@ export const install = defineBench({
       process.off('SIGINT', onSignal);
       process.off('SIGTERM', onSignal);
       if (keep) say(`kept: ${folder}`);
-      else rmSync(folder, { recursive: true, force: true });
+      else rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
     }
   },
 });

@@ -76,7 +76,7 @@ export const machineSchema = z.strictObject({
   cores: positive,
   memoryBytes: positive,
   instructionSet: z
-    .enum(['amx', 'avx512', 'avx2', 'neon', 'other'])
+    .enum(['amx', 'avx512_bf16', 'avx512', 'avx2', 'neon', 'other'])
     .describe('decides speed, and the bits'),
 });
 export type Machine = z.infer<typeof machineSchema>;

@@ -26,7 +26,9 @@ export function instructionSetOf(
 ): Machine['instructionSet'] {
   if (arch === 'arm64') return 'neon';
   if (flags.has('amx_tile') && flags.has('amx_bf16')) return 'amx';
-  if (flags.has('avx512f') && flags.has('avx512bw')) return 'avx512';
+  if (flags.has('avx512f') && flags.has('avx512bw')) {
+    return flags.has('avx512_bf16') ? 'avx512_bf16' : 'avx512';
+  }
   if (flags.has('avx2')) return 'avx2';
   return 'other';
 }

@@ -48,6 +48,11 @@ const saveEveryMs = 10_000;
 const stepOverheadMs = 5;
 const chatStepOverheadMs = 40;
 const maxEpochs = 16;
+const sftBatch = 64;
+const sftEpochs = 2.4;
+const dpoBatch = 32;
+/** A light touch: more of it, or a higher rate, cost answers that SFT had learned (docs/log.md). */
+const dpoEpochs = 0.2;
 
 export function planRecipe(inputs: PlanInputs): Recipe {
   return plan(inputs, firstTurn);
@@ -77,7 +82,7 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
   const pretrainMs = trainMs * share.pretrain * turn.pretrain.time;
 
   const contextLength = 256;
-  const batchSize = 8;
+  const batchSize = 16;
   const candidates = ladder(vocabSize, contextLength)
     .filter((shape) => trainingMemoryBytes(shape, batchSize) < machine.memoryBytes / 2)
     .map((shape) => {
@@ -114,43 +119,41 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
     learningRate: 0.02 * turn.pretrain.rate,
     adamLearningRate: 0.006 * turn.pretrain.rate,
     warmupSteps: warmup(numSteps),
-    decaySteps: Math.floor(numSteps / 2),
+    decaySteps: Math.floor((numSteps * 2) / 3),
     saveEverySteps: every(saveEveryMs, stepMs, numSteps),
     evalEverySteps: Math.max(10, Math.ceil(numSteps / 4)),
   };
 
-  const chatBatch = 64;
-  const chatStepMs = chatBatch * chatTokens * chosen.msPerToken + chatStepOverheadMs;
-  const tune = (timeShare: number, rows: number, epochs: number) => {
-    const affordable = (trainMs * timeShare * turn.tune.time) / chatStepMs;
-    return Math.max(
-      10,
-      Math.floor(Math.min(affordable, (rows * epochs * turn.tune.time) / chatBatch)),
-    );
-  };
+  const chatStepMs = sftBatch * chatTokens * chosen.msPerToken + chatStepOverheadMs;
+  /** Forward of both answers by both models, backward by one: measured at about the cost of SFT on as many rows. */
+  const dpoStepMs = 2 * dpoBatch * chatTokens * chosen.msPerToken + chatStepOverheadMs;
+  const steps = (timeShare: number, stepCost: number, rows: number) =>
+    Math.max(10, Math.floor(turn.tune.time * Math.min((trainMs * timeShare) / stepCost, rows)));
   let sft: SftRecipe | null = null;
   let dpo: DpoRecipe | null = null;
   if (tunes) {
-    const sftSteps = tune(share.sft, inputs.numChats, 3);
-    const dpoSteps = tune(share.dpo / 3, inputs.numPreferences, 1);
-    const chat = { ...common, batchSize: chatBatch, contextLength: 128 };
+    const sftSteps = steps(share.sft, chatStepMs, (inputs.numChats * sftEpochs) / sftBatch);
+    const dpoSteps = steps(share.dpo, dpoStepMs, (inputs.numPreferences * dpoEpochs) / dpoBatch);
+    const chat = { ...common, contextLength: 128 };
     sft = {
       phase: 'sft',
       ...chat,
+      batchSize: sftBatch,
       numSteps: sftSteps,
       learningRate: 2e-3 * turn.tune.rate,
-      decaySteps: sftSteps - warmup(sftSteps),
+      decaySteps: Math.floor((sftSteps * 3) / 4),
       warmupSteps: warmup(sftSteps),
       saveEverySteps: every(saveEveryMs, chatStepMs, sftSteps),
     };
     dpo = {
       phase: 'dpo',
       ...chat,
+      batchSize: dpoBatch,
       numSteps: dpoSteps,
-      learningRate: 5e-5 * turn.tune.rate,
+      learningRate: 1e-5 * turn.tune.rate,
       decaySteps: dpoSteps - warmup(dpoSteps),
       warmupSteps: warmup(dpoSteps),
-      saveEverySteps: every(saveEveryMs, chatStepMs * 3, dpoSteps),
+      saveEverySteps: every(saveEveryMs, dpoStepMs, dpoSteps),
       beta: 0.1,
     };
   }
@@ -158,7 +161,7 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
     startMs +
       numSteps * stepMs +
       (sft?.numSteps ?? 0) * chatStepMs +
-      (dpo?.numSteps ?? 0) * chatStepMs * 3,
+      (dpo?.numSteps ?? 0) * dpoStepMs,
   );
   return {
     schemaVersion: 1,
@@ -246,7 +249,7 @@ function explain(
     {
       choice: 'schedule',
       value: `${pretrain.warmupSteps} steps up, ${pretrain.decaySteps} down`,
-      reason: 'a constant rate, then a linear fall to zero over the second half',
+      reason: 'a constant rate, then a linear fall to zero over the last two thirds',
       source: 'Hägele et al. 2024',
     },
     {

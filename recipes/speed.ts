@@ -6,8 +6,9 @@ import type { Machine } from '../config/recipe.ts';
  * docs/log.md); the others are scaled by the width of their units.
  */
 const perCore: Record<Machine['instructionSet'], number> = {
-  amx: 220e9,
-  avx512: 75e9,
+  amx: 260e9,
+  avx512_bf16: 220e9,
+  avx512: 85e9,
   avx2: 45e9,
   neon: 45e9,
   other: 10e9,
@@ -26,7 +27,8 @@ export function trainingSpeed(machine: Machine, hiddenSize: number): number {
 
 /** bf16 pays where the units for it exist; elsewhere it is emulated and slower than fp32. */
 export function bestPrecision(machine: Machine): 'bf16' | 'fp32' {
-  return machine.device === 'cuda' || machine.instructionSet === 'amx' ? 'bf16' : 'fp32';
+  const fast = machine.instructionSet === 'amx' || machine.instructionSet === 'avx512_bf16';
+  return machine.device === 'cuda' || fast ? 'bf16' : 'fp32';
 }
 
 /** Time to start a trainer: interpreter, libraries, model; in milliseconds. */

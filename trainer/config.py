@@ -250,6 +250,11 @@ class TrainerRun:
 
     def __post_init__(self) -> None:
         _check(self.keepCheckpoints >= 2, 'keepCheckpoints: expected 2 or more')
+        # The lean loss goes past the wrapper that would average the ranks' gradients.
+        _check(
+            self.recipe.phase == 'pretrain' or self.recipe.worldSize == 1,
+            f'recipe.worldSize: found {self.recipe.worldSize}, expected 1 for {self.recipe.phase}',
+        )
         expected = _DATA_OF_PHASE[self.recipe.phase]
         _check(
             self.data.kind == expected,

@@ -142,7 +142,6 @@ def arguments(session: Session, scratch: str) -> dict[str, Any]:
         'dataloader_pin_memory': False,
         'lr_scheduler_type': 'constant',
         'remove_unused_columns': True,
-        'ddp_find_unused_parameters': False,
         'include_num_input_tokens_seen': 'no',
     }
 

@@ -77,6 +77,7 @@ test('the widest instruction set that PyTorch would use is named', () => {
   const of = (flags: string, arch = 'x64') => instructionSetOf(new Set(flags.split(' ')), arch);
   expect(of('sse2 avx2 avx512f avx512bw amx_tile amx_bf16')).toBe('amx');
   expect(of('sse2 avx2 avx512f avx512bw')).toBe('avx512');
+  expect(of('sse2 avx2 avx512f avx512bw avx512_bf16')).toBe('avx512_bf16');
   expect(of('sse2 avx2 avx512f')).toBe('avx2');
   expect(of('sse2')).toBe('other');
   expect(of('', 'arm64')).toBe('neon');

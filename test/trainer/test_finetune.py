@@ -101,6 +101,12 @@ def test_a_phase_without_a_model_to_start_from_is_refused(make: Any) -> None:
     assert 'init: found null' in result['message']
 
 
+def test_more_than_one_rank_is_refused(make: Any) -> None:
+    result = make('refused', worldSize=2).finish()
+    assert result['type'] == 'InvalidConfig'
+    assert 'recipe.worldSize: found 2, expected 1' in result['message']
+
+
 def test_rows_of_another_form_are_an_invalid_corpus(make: Any, tmp_path: Path) -> None:
     (tmp_path / 'rows').write_text('{"text": "no"}\n')
     run = make('refused')
