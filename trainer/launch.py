@@ -39,9 +39,9 @@ def environment(threads: int, meeting: Path) -> dict[str, str]:
     return {
         'OMP_NUM_THREADS': str(threads),
         'MKL_NUM_THREADS': str(threads),
-        # A thread that spins for its partner takes the core that one waits for: on a busy machine
-        # steps were six times slower.
-        'OMP_WAIT_POLICY': 'passive',
+        # A thread that spins for its partner takes the core that one waits for: without a bound,
+        # steps on a busy machine were many times slower; with none at all, a third on a quiet one.
+        'GOMP_SPINCOUNT': '4000',
         'TORCH_DISABLE_SHARE_RDZV_TCP_STORE': '1',
         'GLOO_SOCKET_IFNAME': 'lo',
         'TEMPER_PARENT_PID': str(os.getpid()),
