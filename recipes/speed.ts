@@ -6,11 +6,11 @@ import type { Machine } from '../config/recipe.ts';
  * docs/log.md); the others are scaled by the width of their units.
  */
 const perCore: Record<Machine['instructionSet'], number> = {
-  amx: 260e9,
-  avx512_bf16: 220e9,
-  avx512: 85e9,
-  avx2: 45e9,
-  neon: 45e9,
+  amx: 180e9,
+  avx512_bf16: 150e9,
+  avx512: 60e9,
+  avx2: 35e9,
+  neon: 35e9,
   other: 10e9,
 };
 const perGpu = 100e12;

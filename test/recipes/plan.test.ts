@@ -1,0 +1,155 @@
+import { describe, expect, test } from 'vitest';
+import { recipeSchema, type Machine } from '../../config/recipe.ts';
+import { effectiveTokens, expectedBitsPerByte } from '../../recipes/loss.ts';
+import { planRecipe, replanRecipe, type PlanInputs } from '../../recipes/plan.ts';
+import { countParameters, ladder, trainingMemoryBytes } from '../../recipes/shapes.ts';
+import { chooseVocabSize } from '../../recipes/vocabulary.ts';
+
+const machine: Machine = {
+  device: 'cpu',
+  cores: 2,
+  memoryBytes: 24e9,
+  instructionSet: 'avx512_bf16',
+};
+const inputs: PlanInputs = {
+  statistics: { numTokens: 2_437_128, bytes: 10_600_000 },
+  goal: 'assistant',
+  budgetMs: 150_000,
+  machine,
+  seed: 1789,
+  vocabSize: 4096,
+  numChats: 5496,
+  numPreferences: 5496,
+};
+
+describe('planRecipe', () => {
+  test('the same inputs give the same recipe, to the byte', () => {
+    expect(JSON.stringify(planRecipe(inputs))).toBe(JSON.stringify(planRecipe({ ...inputs })));
+  });
+
+  test.each([1, 20_000, 60_000, 600_000, 86_400_000])(
+    'a budget of %d ms gives a recipe that its schema and the trainer accept',
+    (budgetMs) => {
+      for (const numTokens of [500, 200_000, 50_000_000]) {
+        const statistics = { numTokens, bytes: numTokens * 4 };
+        const recipe = recipeSchema.parse(planRecipe({ ...inputs, budgetMs, statistics }));
+        for (const phase of [recipe.pretrain, recipe.sft!, recipe.dpo!]) {
+          expect(phase.warmupSteps + phase.decaySteps).toBeLessThanOrEqual(phase.numSteps);
+          expect(phase.saveEverySteps).toBeLessThanOrEqual(phase.numSteps);
+        }
+        expect(recipe.model.hiddenSize % (16 * recipe.model.numHeads)).toBe(0);
+      }
+    },
+  );
+
+  test('more budget never plans a smaller model or a higher loss', () => {
+    const recipes = [30_000, 120_000, 600_000, 3_600_000].map((budgetMs) =>
+      planRecipe({ ...inputs, budgetMs }),
+    );
+    for (let index = 1; index < recipes.length; index += 1) {
+      const [less, more] = [recipes[index - 1]!, recipes[index]!];
+      expect(more.numParameters).toBeGreaterThanOrEqual(less.numParameters);
+      expect(more.estimate.valBpbHigh).toBeLessThan(less.estimate.valBpbHigh);
+    }
+  });
+
+  test('training is planned to fit the budget when there is time to train at all', () => {
+    for (const budgetMs of [60_000, 150_000, 600_000]) {
+      expect(planRecipe({ ...inputs, budgetMs }).estimate.trainingMs).toBeLessThan(budgetMs * 1.05);
+    }
+  });
+
+  test('goal base, or a corpus without questions, plans no tuning', () => {
+    expect(planRecipe({ ...inputs, goal: 'base' })).toMatchObject({ sft: null, dpo: null });
+    expect(planRecipe({ ...inputs, numChats: 0 })).toMatchObject({ sft: null, dpo: null });
+  });
+
+  test('bf16 is planned only where the machine is fast at it', () => {
+    const precisionOn = (instructionSet: Machine['instructionSet']) =>
+      planRecipe({ ...inputs, machine: { ...machine, instructionSet } }).pretrain.precision;
+    expect(
+      ['amx', 'avx512_bf16', 'avx512', 'avx2', 'neon'].map((set) => precisionOn(set as 'amx')),
+    ).toEqual(['bf16', 'bf16', 'fp32', 'fp32', 'fp32']);
+  });
+
+  test('every choice carries its reason and a source', () => {
+    for (const { reason, source, value } of planRecipe(inputs).reasons) {
+      expect([reason, source, value].every((text) => text.length > 0)).toBe(true);
+    }
+  });
+
+  test('the recipe of the quickstart is the one that was measured', () => {
+    const { model, pretrain, sft, dpo } = planRecipe(inputs);
+    expect(model).toMatchObject({ hiddenSize: 192, numLayers: 4, numHeads: 3 });
+    expect(pretrain).toMatchObject({ batchSize: 16, learningRate: 0.02, adamLearningRate: 0.006 });
+    expect(sft).toMatchObject({ batchSize: 64, learningRate: 0.002 });
+    expect(dpo).toMatchObject({ batchSize: 32, learningRate: 0.00001 });
+  });
+});
+
+describe('replanRecipe', () => {
+  const first = planRecipe(inputs);
+
+  test('a missed base gate changes pretraining: longer, at a lower rate', () => {
+    const next = replanRecipe(inputs, first, [{ metric: 'valBpb', value: 2 }]);
+    expect(next.round).toBe(1);
+    const tokens = ({ pretrain }: typeof next) => pretrain.numSteps * pretrain.batchSize;
+    expect(tokens(next)).toBeGreaterThan(tokens(first));
+    expect(next.pretrain.learningRate).toBeLessThan(first.pretrain.learningRate);
+  });
+
+  test('a missed tuning gate keeps the base model and changes the tuning', () => {
+    const next = replanRecipe(inputs, first, [{ metric: 'questions.accuracy', value: 0.1 }]);
+    expect(next.pretrain).toEqual(first.pretrain);
+    expect(next.model).toEqual(first.model);
+    expect(next.sft).not.toEqual(first.sft);
+  });
+});
+
+describe('the rules behind the plan', () => {
+  test('expected loss agrees with the measured runs within 3 %', () => {
+    // Parameters, tokens, bits a byte on held-out text: docs/log.md.
+    const measured = [
+      [1_164_160, 823_296, 1.62],
+      [4_263_168, 983_040, 1.471],
+      [4_263_168, 1_228_800, 1.444],
+      [2_557_632, 1_228_800, 1.438],
+    ] as const;
+    for (const [numParameters, numTokens, bpb] of measured) {
+      const expected = expectedBitsPerByte(numParameters, numTokens, 2_435_814);
+      expect(Math.abs(expected / bpb - 1)).toBeLessThan(0.03);
+    }
+  });
+
+  test('repeated tokens are worth less than new ones, and never less than nothing', () => {
+    expect(effectiveTokens(50, 100)).toBe(50);
+    const twice = effectiveTokens(200, 100);
+    expect(twice).toBeGreaterThan(190);
+    expect(twice).toBeLessThan(200);
+    expect(effectiveTokens(10_000, 100)).toBeLessThan(1700);
+  });
+
+  test('parameters are counted as transformers counts them', () => {
+    // LlamaForCausalLM of this shape, tied: 4096 × 192 + 4 × (4 × 192² + 3 × 192 × 512 + 2 × 192) + 192.
+    const shape = ladder(4096, 256).find(({ hiddenSize }) => hiddenSize === 192)!;
+    expect(countParameters(shape)).toBe(786_432 + 4 * (147_456 + 294_912 + 384) + 192);
+  });
+
+  test('memory grows with the model and with the batch', () => {
+    const [small, ...larger] = ladder(4096, 256);
+    expect(trainingMemoryBytes(larger.at(-1)!, 16)).toBeGreaterThan(
+      trainingMemoryBytes(small!, 16),
+    );
+    expect(trainingMemoryBytes(small!, 32)).toBeGreaterThan(trainingMemoryBytes(small!, 16));
+  });
+
+  test('the vocabulary is a power of two between 512 and 32,768', () => {
+    for (const bytes of [0, 1e4, 1e6, 1e7, 1e9, 1e15]) {
+      const size = chooseVocabSize(bytes);
+      expect(Math.log2(size) % 1).toBe(0);
+      expect(size).toBeGreaterThanOrEqual(512);
+      expect(size).toBeLessThanOrEqual(32_768);
+    }
+    expect(chooseVocabSize(10_600_000)).toBe(4096);
+  });
+});
