@@ -50,7 +50,7 @@ const chatStepOverheadMs = 40;
 const maxEpochs = 16;
 const minAssistantWidth = 192;
 /** Below this a wide model has seen too little text for its width to help. */
-const minTokensPerParameter = 0.4;
+const minTokensPerParameter = 0.3;
 const sftBatch = 64;
 const sftEpochs = 2.4;
 const dpoBatch = 32;
@@ -79,7 +79,7 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
   const { machine, statistics, seed, vocabSize } = inputs;
   const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
   const tunes = inputs.goal === 'assistant' && inputs.numChats > 0 && inputs.numPreferences > 0;
-  const share = tunes ? { pretrain: 0.66, sft: 0.25, dpo: 0.09 } : { pretrain: 1, sft: 0, dpo: 0 };
+  const share = tunes ? { pretrain: 0.56, sft: 0.35, dpo: 0.09 } : { pretrain: 1, sft: 0, dpo: 0 };
   const startMs = trainerStartMs * (tunes ? 3 : 1);
   const trainMs = Math.max(inputs.budgetMs * 0.2, inputs.budgetMs - startMs);
   const pretrainMs = trainMs * share.pretrain * turn.pretrain.time;
