@@ -6,7 +6,7 @@ import { clock, plain, shortDigest, table, type Paint } from './text.ts';
 
 /** The last lines about a run that has ended. */
 export function endLines(status: LiveStatus, paint: Paint): string[] {
-  const spent = clock((status.endedAt ?? status.startedAt) - status.startedAt);
+  const spent = clock(endOf(status) - status.startedAt);
   if (status.state === 'cancelled')
     return [paint('yellow', `run ${status.run} was cancelled after ${spent}`)];
   if (status.result === null) {
@@ -61,7 +61,7 @@ export function stageTimes(status: LiveStatus): {
   stagesMs: number;
   betweenMs: number;
 } {
-  const totalMs = (status.endedAt ?? status.startedAt) - status.startedAt;
+  const totalMs = endOf(status) - status.startedAt;
   const intervals = status.stages
     .flatMap(({ startedAt, endedAt }) =>
       startedAt === null || endedAt === null ? [] : [[startedAt, endedAt] as const],
@@ -74,6 +74,11 @@ export function stageTimes(status: LiveStatus): {
     reached = Math.max(reached, end);
   }
   return { totalMs, stagesMs, betweenMs: Math.max(0, totalMs - stagesMs) };
+}
+
+/** A run says that it has ended a moment before its execution closes: until then, the end of its last stage. */
+function endOf({ startedAt, endedAt, stages }: LiveStatus): number {
+  return endedAt ?? Math.max(startedAt, ...stages.map((stage) => stage.endedAt ?? startedAt));
 }
 
 function percent(share: number): string {
