@@ -6,7 +6,7 @@ import { modelManifestSchema } from '../config/manifests.ts';
 import { acquireHost, releaseHost } from '../registry/leases.ts';
 import { findStage, stageDigest } from '../registry/stages.ts';
 import { openGeneration } from '../registry/training.ts';
-import { requireStage, trainerCode } from './stage-records.ts';
+import { trainerCode } from './stage-records.ts';
 import type { Deps } from './deps.ts';
 import { prepareTrainer, type TrainerStart } from './trainer-start.ts';
 import { watchTrainer } from './trainer-watch.ts';
