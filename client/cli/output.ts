@@ -26,6 +26,11 @@ export function printJson(value: unknown): void {
 
 /** Runs a command; sets the exit code and prints what went wrong. */
 export async function finish(options: CommonOptions, work: () => Promise<number>): Promise<void> {
+  // Whoever read our output has gone (`| head`): nothing is left to say, and nothing went wrong.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(ExitCode.ok);
+    throw error;
+  });
   let code: number;
   try {
     code = await work();
