@@ -34,9 +34,27 @@ export async function findTrainer(runDir: string): Promise<TrainerPid[]> {
 
 /** Looks twice: a process that is just being replaced by another program shows no command line for a moment. */
 export async function trainerIsGone(runDir: string): Promise<boolean> {
-  if ((await findTrainer(runDir)).length > 0) return false;
-  await sleep(300);
-  return (await findTrainer(runDir)).length === 0;
+  return await createSight(runDir)();
+}
+
+/**
+ * As `trainerIsGone`, for whoever asks again and again: while a process that was seen lives on, one file of
+ * /proc is read instead of all.
+ */
+export function createSight(runDir: string): () => Promise<boolean> {
+  let seen: TrainerPid[] = [];
+  const look = async () => {
+    seen = await findTrainer(runDir);
+    return seen.length > 0;
+  };
+  return async () => {
+    for (const { pid, startTime } of seen) {
+      if ((await startTimeOf(pid)) === startTime) return false;
+    }
+    if (await look()) return false;
+    await sleep(300);
+    return !(await look());
+  };
 }
 
 /** Null when the process is gone or only waits to be reaped. */

@@ -20,7 +20,7 @@ import type { Deps } from './deps.ts';
 import { hostPool, leaseTtlMs, summariseModel } from './training-job.ts';
 import type { Generation, TrainedModel } from './training-job.ts';
 import { EventTail, readResult, touchControl, writeControl } from './trainer-files.ts';
-import { endTrainer, trainerIsGone } from './trainer-process.ts';
+import { createSight, endTrainer } from './trainer-process.ts';
 import { requireHead, runDirOf, type TrainerStart } from './trainer-start.ts';
 
 const tickMs = 500;
@@ -46,6 +46,7 @@ export async function watchTrainer(
   const context = Context.current();
   const tail = new EventTail(runDir);
   const pace = new Pace();
+  const isGone = createSight(runDir);
   const uploads = new CheckpointUploads(deps, generation, head);
   const unsent: TrainerEvent[] = [];
   const progress: TrainingProgress = {
@@ -69,7 +70,7 @@ export async function watchTrainer(
     if (context.cancellationSignal.aborted) await letGo(context, runDir);
     // The result is read before the events, so that no event of a trainer that has ended is missed.
     const result = await readResult(runDir);
-    const gone = result === null && tick % 2 === 0 && (await trainerIsGone(runDir));
+    const gone = result === null && tick % 2 === 0 && (await isGone());
     for (const event of await tail.read()) {
       unsent.push(event);
       pace.see(event);

@@ -13,6 +13,8 @@ export interface Program {
   /** For people. */
   title: string;
   argv: string[];
+  /** Whoever waits on its files and rows yields the processor to the trainer, which loses two cores for each one taken. */
+  nice: number;
   cwd: string;
   /** Ports that others know, and that must be free before the start. */
   ports: (keyof Ports)[];
@@ -32,6 +34,7 @@ export function programsOf(stack: Stack): Program[] {
       name: 's3',
       title: 'S3 (SeaweedFS)',
       argv: s3Arguments(stack),
+      nice: 10,
       cwd: stack.layout.run,
       ports: ['s3'],
       stopPatienceMs: 15_000,
@@ -41,6 +44,7 @@ export function programsOf(stack: Stack): Program[] {
       name: 'temporal',
       title: 'Temporal and its Web UI',
       argv: temporalArguments(stack),
+      nice: 10,
       cwd: stack.layout.run,
       ports: ['temporal', 'temporalUi'],
       stopPatienceMs: 10_000,
@@ -50,6 +54,7 @@ export function programsOf(stack: Stack): Program[] {
       name: 'control',
       title: 'control worker',
       argv: entry('workers/control.ts'),
+      nice: 10,
       cwd: projectDir,
       ports: [],
       stopPatienceMs: 20_000,
@@ -59,6 +64,7 @@ export function programsOf(stack: Stack): Program[] {
       name: 'data',
       title: 'data worker',
       argv: entry('workers/data.ts'),
+      nice: 0,
       cwd: projectDir,
       ports: [],
       stopPatienceMs: 20_000,
@@ -68,6 +74,7 @@ export function programsOf(stack: Stack): Program[] {
       name: 'gpu',
       title: 'gpu worker',
       argv: entry('workers/gpu.ts'),
+      nice: 0,
       cwd: projectDir,
       ports: [],
       stopPatienceMs: 20_000,
@@ -77,6 +84,7 @@ export function programsOf(stack: Stack): Program[] {
       name: 'serving',
       title: 'serving node',
       argv: entry('serving/node.ts'),
+      nice: 0,
       cwd: projectDir,
       ports: ['serving'],
       stopPatienceMs: 15_000,

@@ -195,7 +195,7 @@ function renderConfiguration(layout: Layout, programs: Program[]): string {
 function renderProgram(layout: Layout, program: Program): string[] {
   return [
     `[program:${program.name}]`,
-    `command=${literal(program.argv.map(shellQuote).join(' '))}`,
+    `command=${literal(commandOf(program).map(shellQuote).join(' '))}`,
     `directory=${literal(program.cwd)}`,
     'autostart=false',
     'autorestart=true',
@@ -221,6 +221,11 @@ function literal(value: string): string {
     );
   }
   return value.replaceAll('%', '%%');
+}
+
+/** `nice` becomes the program, so that its pid and its command line are the program's own. */
+function commandOf({ argv, nice }: Program): string[] {
+  return nice === 0 ? argv : ['nice', '-n', String(nice), ...argv];
 }
 
 function shellQuote(word: string): string {

@@ -43,7 +43,7 @@ const firstTurn: Turn = { round: 0, pretrain: { time: 1, rate: 1 }, tune: { time
 
 /** Tokens of a question with its answer, template included, on average. */
 const chatTokens = 28;
-const saveEveryMs = 10_000;
+const saveEveryMs = 20_000;
 /** What a step costs beyond its arithmetic: ours, and TRL's; measured. */
 const stepOverheadMs = 5;
 const chatStepOverheadMs = 40;
