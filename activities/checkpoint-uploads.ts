@@ -2,11 +2,12 @@
  * Uploads checkpoints one at a time while training goes on. When S3 is slow or away, only the newest
  * waits: older ones are superseded, never lost work.
  */
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, log } from '@temporalio/activity';
-import type { BlobRef } from '../config/digest.ts';
+import { z } from 'zod';
+import { blobRefSchema, type BlobRef } from '../config/digest.ts';
 import { FailureType } from '../config/failures.ts';
 import type { CheckpointManifest, Head } from '../config/manifests.ts';
 import { putBlobFile } from '../registry/blobs.ts';
@@ -17,31 +18,87 @@ import type { Generation } from './training-job.ts';
 /** No patience cures these: somebody newer trains, or this machine computed other bits for a committed step. */
 const fatal: readonly string[] = [FailureType.Fenced, 'CheckpointMismatch'];
 
-interface Finished {
+export interface LocalCheckpoint {
   step: number;
   folder: string;
+}
+
+/** The files of a checkpoint on this disk are not those that the trainer wrote. */
+export class DamagedCheckpoint extends Error {
+  override readonly name = 'DamagedCheckpoint';
+}
+
+const stateSchema = z.looseObject({
+  step: z.number(),
+  files: z.record(z.string(), blobRefSchema),
+});
+const stateFile = 'state.json';
+
+/** Uploads a checkpoint and makes it count, when its files are those that its state.json lists. */
+export async function uploadCheckpoint(
+  deps: Deps,
+  { job, fence, writer }: Generation,
+  { step, folder }: LocalCheckpoint,
+): Promise<Head> {
+  const listed = await readState(step, folder);
+  const files: Record<string, BlobRef> = {};
+  for (const name of (await readdir(folder)).toSorted()) {
+    files[name] = await putBlobFile(deps.store, path.join(folder, name));
+  }
+  const expected = [stateFile, ...Object.keys(listed)];
+  const damaged = [...new Set([...expected, ...Object.keys(files)])].filter(
+    (name) => name !== stateFile && files[name]?.sha256 !== listed[name]?.sha256,
+  );
+  if (damaged.length > 0) {
+    throw new DamagedCheckpoint(`${folder}: ${damaged.join(', ')} differ from ${stateFile}`);
+  }
+  const state = checkpointState(files);
+  const manifest: CheckpointManifest = { schemaVersion: 1, step, fence, files, state };
+  return await commitCheckpoint(deps.store, job.trial, { fence, writer }, manifest);
+}
+
+async function readState(step: number, folder: string): Promise<Record<string, BlobRef>> {
+  const text = await readFile(path.join(folder, stateFile), 'utf8');
+  try {
+    const state = stateSchema.parse(JSON.parse(text));
+    if (state.step === step) return state.files;
+    throw new Error(`it is of step ${state.step}`);
+  } catch (error) {
+    throw new DamagedCheckpoint(`${folder}/${stateFile}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
 }
 
 export class CheckpointUploads {
   readonly #deps: Deps;
   readonly #generation: Generation;
-  readonly committed: number[];
-  #next: Finished | null = null;
+  readonly #committed: number[];
+  readonly #seen = new Set<number>();
+  #next: LocalCheckpoint | null = null;
   #running: Promise<void> | null = null;
   #fatal: Error | null = null;
+  readonly #closing = new AbortController();
 
   constructor(deps: Deps, generation: Generation, head: Head) {
     this.#deps = deps;
     this.#generation = generation;
-    this.committed = head.chain.map(({ step }) => step);
+    this.#committed = head.chain.map(({ step }) => step);
   }
 
   get durableStep(): number {
-    return this.committed.at(-1) ?? 0;
+    return this.#committed.at(-1) ?? 0;
+  }
+
+  /** Steps whose checkpoints the trainer may delete: those that count, and those that a newer one superseded. */
+  get acknowledged(): number[] {
+    const superseded = [...this.#seen].filter((step) => step <= this.durableStep);
+    return [...new Set([...this.#committed, ...superseded])].toSorted((a, b) => a - b);
   }
 
   /** A checkpoint has appeared on disk. */
   offer(step: number, folder: string): void {
+    this.#seen.add(step);
     if (step <= this.durableStep || step <= (this.#next?.step ?? 0)) return;
     this.#next = { step, folder };
     this.#running ??= this.#drain();
@@ -51,6 +108,11 @@ export class CheckpointUploads {
   async settle(): Promise<void> {
     await this.#running;
     this.throwIfFatal();
+  }
+
+  /** Tries no more: whoever comes next uploads what is left. */
+  close(): void {
+    this.#closing.abort();
   }
 
   throwIfFatal(): void {
@@ -63,43 +125,34 @@ export class CheckpointUploads {
   }
 
   async #drain(): Promise<void> {
+    const { signal } = this.#closing;
     let pauseMs = 500;
-    while (this.#next !== null && this.#fatal === null) {
-      const checkpoint: Finished = this.#next;
+    while (this.#next !== null && this.#fatal === null && !signal.aborted) {
+      const checkpoint: LocalCheckpoint = this.#next;
       try {
-        await this.#upload(checkpoint);
-        this.committed.push(checkpoint.step);
+        await uploadCheckpoint(this.#deps, this.#generation, checkpoint);
+        this.#committed.push(checkpoint.step);
         if (this.#next === checkpoint) this.#next = null;
         pauseMs = 500;
       } catch (error) {
         if (fatal.includes((error as Error).name)) this.#fatal = error as Error;
-        // Superseded and deleted by the trainer while we waited for S3.
-        else if ((error as NodeJS.ErrnoException).code === 'ENOENT' && this.#next === checkpoint)
-          this.#next = null;
-        else {
+        else if (isUnusable(error)) {
+          log.warn('checkpoint left out', { step: checkpoint.step, error });
+          if (this.#next === checkpoint) this.#next = null;
+        } else {
           log.warn('checkpoint not uploaded yet', { step: checkpoint.step, error });
-          await sleep(pauseMs);
+          await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
           pauseMs = Math.min(pauseMs * 2, 10_000);
         }
       }
     }
     this.#running = null;
   }
+}
 
-  async #upload({ step, folder }: Finished): Promise<void> {
-    const { store } = this.#deps;
-    const { job, fence, writer } = this.#generation;
-    const files: Record<string, BlobRef> = {};
-    for (const name of (await readdir(folder)).toSorted()) {
-      files[name] = await putBlobFile(store, path.join(folder, name));
-    }
-    const manifest: CheckpointManifest = {
-      schemaVersion: 1,
-      step,
-      fence,
-      files,
-      state: checkpointState(files),
-    };
-    await commitCheckpoint(store, job.trial, { fence, writer }, manifest);
-  }
+/** Damaged, or superseded and deleted by the trainer while we waited for S3. */
+export function isUnusable(error: unknown): boolean {
+  return (
+    error instanceof DamagedCheckpoint || (error as NodeJS.ErrnoException | null)?.code === 'ENOENT'
+  );
 }

@@ -1,18 +1,16 @@
 /**
  * The version of the code that a stage's result depends on, so that a result made by other code is
  * never taken for this one's. It is a digest of files, not of a release: unrelated changes keep it.
+ *
+ * What a worker itself runs it has loaded: whoever depends on that asks once, when the worker starts. What it
+ * starts as a program of its own is read from the disk each time, so whoever depends on that asks each time.
  */
 import { createHash } from 'node:crypto';
 import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
-const known = new Map<string, string>();
-
-/** SHA-256 over the paths and bytes of the files that the globs match in the project; cached for the life of the process. */
+/** SHA-256 over the paths and bytes of the files that the globs match in the project, as they are now. */
 export function codeVersion(projectDir: string, globs: string[]): string {
-  const key = JSON.stringify([projectDir, globs]);
-  const cached = known.get(key);
-  if (cached !== undefined) return cached;
   const files = new Set<string>();
   for (const glob of globs) {
     const matches = globSync(glob, { cwd: projectDir });
@@ -28,7 +26,5 @@ export function codeVersion(projectDir: string, globs: string[]): string {
     const bytes = readFileSync(path.join(projectDir, file));
     hash.update(`${file}\0${bytes.length}\0`).update(bytes);
   }
-  const version = hash.digest('hex');
-  known.set(key, version);
-  return version;
+  return hash.digest('hex');
 }

@@ -17,6 +17,7 @@ import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
 import { requireStage, trainerCode } from './stage-records.ts';
 import type { Deps } from './deps.ts';
 import { cached, ensureFile } from './files.ts';
+import { withHeartbeats } from './heartbeats.ts';
 import { runTrainerModule } from './python.ts';
 import { withWorkDir } from './work-dir.ts';
 
@@ -49,32 +50,30 @@ export function createExportActivities(deps: Deps) {
         modelManifestSchema,
       );
       const corpus = await requireStage(store, 'preprocess', input.corpus, corpusManifestSchema);
-      return await withWorkDir(deps, async (folder) => {
-        for (const [name, ref] of Object.entries(model.files)) {
-          await ensureFile(deps, ref, path.join(folder, 'model', name));
-        }
-        const output = path.join(folder, 'bundle');
-        const config = exportRunSchema.parse({
-          schemaVersion: 1,
-          model: path.join(folder, 'model'),
-          tokenizer: await cached(deps, corpus.tokenizer),
-          output,
-          chat: input.model.phase !== 'pretrain',
-          threads: input.threads,
-        });
-        await runTrainerModule(deps, 'export', config, folder);
-        const files: Record<string, BlobRef> = {};
-        for (const name of (await readdir(output)).toSorted()) {
-          files[name] = await putBlobFile(store, path.join(output, name));
-        }
-        const weights = model.files['model.safetensors']!.sha256;
-        const manifest: BundleManifest = { schemaVersion: 1, files, weights };
-        return summarise(
-          stage,
-          await recordStage(store, 'export', stage, bundleManifestSchema, manifest),
-          false,
-        );
-      });
+      const manifest = await withHeartbeats({ kind: 'export' }, (say) =>
+        withWorkDir(deps, async (folder): Promise<BundleManifest> => {
+          for (const [name, ref] of Object.entries(model.files)) {
+            await ensureFile(deps, ref, path.join(folder, 'model', name));
+          }
+          const output = path.join(folder, 'bundle');
+          const config = exportRunSchema.parse({
+            schemaVersion: 1,
+            model: path.join(folder, 'model'),
+            tokenizer: await cached(deps, corpus.tokenizer),
+            output,
+            chat: input.model.phase !== 'pretrain',
+            threads: input.threads,
+          });
+          await runTrainerModule(deps, 'export', config, folder, say);
+          const files: Record<string, BlobRef> = {};
+          for (const name of (await readdir(output)).toSorted()) {
+            files[name] = await putBlobFile(store, path.join(output, name));
+          }
+          return { schemaVersion: 1, files, weights: model.files['model.safetensors']!.sha256 };
+        }),
+      );
+      const recorded = await recordStage(store, 'export', stage, bundleManifestSchema, manifest);
+      return summarise(stage, recorded, false);
     },
   };
 }

@@ -9,8 +9,8 @@ import {
 import { sourceSchema, type Source } from '../config/pipeline.ts';
 import { Chunker } from '../corpus/chunk.ts';
 import { CorpusError } from '../corpus/errors.ts';
-import { byCodeUnits } from '../corpus/order.ts';
-import { openSource, readSource, type OpenSource } from '../corpus/sources.ts';
+import { byCodeUnits, hashShare } from '../corpus/order.ts';
+import { openSource, readSource, type OpenSource, type SourceItem } from '../corpus/sources.ts';
 import { putJsonLines } from '../registry/blobs.ts';
 import { latestDataset, registerDataset } from '../registry/datasets.ts';
 import { stageDigest } from '../registry/stages.ts';
@@ -22,6 +22,8 @@ export interface IngestInput {
   /** Name of the dataset. */
   name: string;
   sources: Source[];
+  /** Share of the documents to take; left out, all. */
+  sample?: number;
   /** Absolute folder that relative paths start from. */
   baseDir: string;
   /** Folder whose `node_modules` holds the packages; left out, Temper's own. */
@@ -31,6 +33,8 @@ export interface IngestInput {
 export interface IngestResult {
   dataset: { name: string; version: number; digest: string };
   numDocuments: number;
+  /** Documents that the sample was taken from; left out where all are taken. */
+  sampledFrom?: number;
   /** UTF-8 bytes of text. */
   bytes: number;
   /** Files and records that could not be read, by reason. */
@@ -43,6 +47,7 @@ const inputSchema = z.strictObject({
   run: z.string(),
   name: datasetManifestSchema.shape.name,
   sources: z.array(sourceSchema).min(1),
+  sample: z.number().positive().max(1).optional(),
   baseDir: z.string(),
   projectDir: z.string().optional(),
 });
@@ -50,27 +55,31 @@ const inputSchema = z.strictObject({
 export function createIngestActivities(deps: Deps) {
   return {
     async ingestCorpus(input: IngestInput): Promise<IngestResult> {
-      const { name, sources, baseDir, projectDir } = parseInput(inputSchema, input);
+      const { name, sources, sample = 1, baseDir, projectDir } = parseInput(inputSchema, input);
       return withFailures(async () => {
         const opened: OpenSource[] = [];
         const from = { baseDir, projectDir: projectDir ?? deps.projectDir };
         for (const source of sources) opened.push(await openSource(source, from));
-        const read = await readAll(
-          deps,
-          opened.toSorted((a, b) => byCodeUnits(a.name, b.name)),
-        );
+        const inOrder = opened.toSorted((a, b) => byCodeUnits(a.name, b.name));
+        const { numFound, ...read } = await readAll(deps, inOrder, sample);
         const { numDocuments, bytes } = read;
+        if (numDocuments === 0 && numFound > 0) throw nothingSampled(sample, numFound);
         if (numDocuments === 0) throw nothingReadable(opened, read.dropped);
         const before = await latestDataset(deps.store, name);
         const { version, digest } = await registerDataset(deps.store, {
           schemaVersion: 1,
           name,
-          digest: stageDigest({ sources: read.sources, shards: read.shards }),
+          digest: stageDigest({
+            sources: read.sources,
+            shards: read.shards,
+            ...(sample < 1 && { sample }),
+          }),
           ...read,
         });
         return {
           dataset: { name, version, digest },
           numDocuments,
+          ...(sample < 1 && { sampledFrom: numFound }),
           bytes,
           dropped: read.dropped,
           reused: version <= (before?.version ?? 0),
@@ -83,7 +92,11 @@ export type IngestActivities = ReturnType<typeof createIngestActivities>;
 
 type Contents = Omit<DatasetManifest, 'schemaVersion' | 'name' | 'version' | 'digest'>;
 
-async function readAll({ store }: Deps, opened: readonly OpenSource[]): Promise<Contents> {
+async function readAll(
+  { store }: Deps,
+  opened: readonly OpenSource[],
+  sample: number,
+): Promise<Contents & { numFound: number }> {
   const contents: Contents = {
     sources: [],
     shards: [],
@@ -95,6 +108,7 @@ async function readAll({ store }: Deps, opened: readonly OpenSource[]): Promise<
   const dropped: DroppedDocument[] = [];
   const chunker = new Chunker();
   let shard: Document[] = [];
+  let numFound = 0;
   const endShard = async (): Promise<void> => {
     if (shard.length === 0) return;
     contents.shards.push({
@@ -109,6 +123,8 @@ async function readAll({ store }: Deps, opened: readonly OpenSource[]): Promise<
     let numFiles = 0;
     for await (const item of readSource(source, (done) => (numFiles = done))) {
       await progress('files', numFiles, source.files.length);
+      if ('document' in item) numFound += 1;
+      if (!isTaken(item, sample)) continue;
       if ('dropped' in item) {
         const { reason } = item.dropped;
         dropped.push(item.dropped);
@@ -127,7 +143,19 @@ async function readAll({ store }: Deps, opened: readonly OpenSource[]): Promise<
   }
   await endShard();
   if (dropped.length > 0) contents.droppedDocuments = await putJsonLines(store, dropped);
-  return contents;
+  return { ...contents, numFound };
+}
+
+/** By a hash of the text, so that the order of the files does not matter; what cannot be read is sampled alike. */
+function isTaken(item: SourceItem, sample: number): boolean {
+  const { id } = 'document' in item ? item.document : item.dropped;
+  return sample >= 1 || hashShare('sample', id) < sample;
+}
+
+function nothingSampled(sample: number, numFound: number): CorpusError {
+  return new CorpusError(
+    `data.sample: ${Number((sample * 100).toPrecision(4))}% of ${numFound} documents takes none. Raise it, or leave it out to take all.`,
+  );
 }
 
 function nothingReadable(

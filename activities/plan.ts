@@ -1,7 +1,7 @@
 /** Freezes the recipe of a run from the statistics of its corpus, before anything is spent on training. */
 import { ApplicationFailure } from '@temporalio/activity';
 import { FailureType } from '../config/failures.ts';
-import { corpusManifestSchema } from '../config/manifests.ts';
+import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
 import { pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
 import type { Machine, Recipe } from '../config/recipe.ts';
 import { planRecipe, replanRecipe } from '../recipes/plan.ts';
@@ -51,6 +51,7 @@ export function createPlanActivities(deps: Deps) {
     async planTraining({ run, pipeline, corpus, machine, previous }: PlanInput): Promise<Recipe> {
       const manifest = await requireStage(store, 'preprocess', corpus, corpusManifestSchema);
       const { statistics, instructions, vocabSize } = manifest;
+      refuseUnmeasurable(pipeline, instructions);
       const inputs = {
         statistics: { numTokens: statistics.numTokens, bytes: statistics.bytes },
         goal: pipeline.goal,
@@ -71,3 +72,35 @@ export function createPlanActivities(deps: Deps) {
   };
 }
 export type PlanActivities = ReturnType<typeof createPlanActivities>;
+
+/** Throws where the goal cannot be reached, or a gate not be measured, with the questions of this corpus. */
+function refuseUnmeasurable(
+  { goal, questions, evaluate }: Pipeline,
+  instructions: CorpusManifest['instructions'],
+): void {
+  const refuse = (sentence: string): never => {
+    throw ApplicationFailure.nonRetryable(sentence, FailureType.InvalidConfig);
+  };
+  if (goal === 'base') {
+    const gates = Object.keys(evaluate.gates).filter((metric) => metric !== 'valBpb');
+    if (gates.length > 0) {
+      refuse(
+        `evaluate.gates: found a gate on ${gates.join(', ')} with goal base, which makes a model that answers nothing. ` +
+          'Set goal: assistant, or remove the gate.',
+      );
+    }
+    return;
+  }
+  const { numTrain = 0, numPreferences = 0, numAmbiguous = 0 } = instructions ?? {};
+  if (numTrain > 0 && numPreferences > 0) return;
+  const reason =
+    questions.length === 0
+      ? 'the pipeline file asks no questions'
+      : numTrain === 0
+        ? `all ${numAmbiguous} facts that it asks for have more than one answer in the corpus`
+        : 'every question of a group has the same answer, so there is no wrong one to learn from';
+  refuse(
+    `goal: assistant: the questions made ${numTrain} chats and ${numPreferences} preferences, expected at least 1 of each: ` +
+      `${reason} (${numAmbiguous} ambiguous facts). Correct the questions, or set goal: base.`,
+  );
+}

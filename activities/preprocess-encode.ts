@@ -1,7 +1,6 @@
 /** Trains the tokenizer with the trainer's module, and encodes shards with the same tokenizer's native code, off the event loop. */
 import { readFile, appendFile } from 'node:fs/promises';
 import path from 'node:path';
-import { Context } from '@temporalio/activity';
 import { Tokenizer } from 'tokenizers';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import { documentSchema, type Document } from '../config/manifests.ts';
@@ -17,6 +16,7 @@ import {
 } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import type { Deps } from './deps.ts';
+import { withHeartbeats } from './heartbeats.ts';
 import { progress } from './preprocess-failures.ts';
 import type { EncodedShard, Split, TrainedTokenizer } from './preprocess-records.ts';
 import { runTrainerModule } from './python.ts';
@@ -26,7 +26,6 @@ import { withWorkDir } from './work-dir.ts';
 const sampleBytes = 200_000_000;
 /** Characters handed to the native encoder at once. */
 const batchLength = 100_000;
-const aliveMs = 2000;
 
 export async function trainOnText(
   deps: Deps,
@@ -46,16 +45,9 @@ export async function trainOnText(
     }
     const output = path.join(folder, 'tokenizer.json');
     const run = tokenizerRunSchema.parse({ schemaVersion: 1, inputs: [input], vocabSize, output });
-    const context = Context.current();
-    // The merges are learned in one silent call; only the attempt's own time limit bounds it.
-    const alive = setInterval(() => {
-      context.heartbeat({ kind: 'tokenizer', bytes });
-    }, aliveMs);
-    try {
-      await runTrainerModule(deps, 'tokenizer', run, folder);
-    } finally {
-      clearInterval(alive);
-    }
+    await withHeartbeats({ kind: 'tokenizer' }, (say) =>
+      runTrainerModule(deps, 'tokenizer', run, folder, say),
+    );
     const tokenizer = await putBlobFile(store, output);
     const size = Tokenizer.fromString(await readFile(output, 'utf8')).getVocabSize(true);
     return { schemaVersion: 1, tokenizer, vocabSize: size };

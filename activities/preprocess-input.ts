@@ -1,7 +1,7 @@
 /** What the workflow and the activities of preprocessing say to each other: references, options and counts. */
 import { z } from 'zod';
 import { sha256Schema } from '../config/digest.ts';
-import { pipelineSchema, questionsSchema } from '../config/pipeline.ts';
+import { pipelineFileSchema, questionsSchema } from '../config/pipeline.ts';
 
 const count = z.number().int().nonnegative();
 
@@ -13,7 +13,7 @@ export const datasetRefSchema = z.strictObject({
 export type DatasetRef = z.infer<typeof datasetRefSchema>;
 
 // Resolved by the client, so the numbers here are plain ones.
-const options = pipelineSchema.shape.data.shape;
+const options = pipelineFileSchema.shape.data.shape;
 export const preprocessInputSchema = z.strictObject({
   run: z.string(),
   dataset: datasetRefSchema,
@@ -24,7 +24,10 @@ export const preprocessInputSchema = z.strictObject({
     maxDropped: options.maxDropped,
   }),
   questions: z.array(questionsSchema).describe('empty makes no instruction data'),
-  seed: pipelineSchema.shape.seed,
+  seed: pipelineFileSchema.shape.seed,
+  unread: z
+    .record(z.string(), count)
+    .describe('files and records that ingest could not read, by reason; they count as dropped'),
 });
 export type PreprocessInput = z.infer<typeof preprocessInputSchema>;
 
@@ -36,7 +39,11 @@ export const cleanShardsInputSchema = z.strictObject({
 });
 export type CleanShardsInput = z.infer<typeof cleanShardsInputSchema>;
 
-export const resolveDuplicatesInputSchema = cleanShardsInputSchema.omit({ from: true, to: true });
+export const resolveDuplicatesInputSchema = preprocessInputSchema.pick({
+  dataset: true,
+  data: true,
+  unread: true,
+});
 export type ResolveDuplicatesInput = z.infer<typeof resolveDuplicatesInputSchema>;
 
 export const splitCorpusInputSchema = z.strictObject({

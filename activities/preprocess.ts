@@ -52,21 +52,21 @@ import { splitDocuments } from './preprocess-split.ts';
 import { ThreadPool } from './preprocess-threads.ts';
 import { requireStage } from './stage-records.ts';
 
-/** Files whose change makes another corpus of the same documents. */
-const sources = [
+/** Files whose change makes another corpus of the same documents: what this worker runs itself … */
+const loadedSources = [
   'corpus/*.ts',
   'activities/preprocess*.ts',
   'recipes/vocabulary.ts',
-  'trainer/tokenizer.py',
-  'trainer/special_tokens.py',
   'node_modules/tokenizers/package.json',
-  'requirements.txt',
 ];
+/** … and what it starts to train a tokenizer. */
+const tokenizerSources = ['trainer/tokenizer.py', 'trainer/special_tokens.py', 'requirements.txt'];
 
 /** The threads start when they are needed and end with the process. */
 export function createPreprocessActivities(deps: Deps, threads = new ThreadPool()) {
   const { store } = deps;
-  const code = (): string => codeVersion(deps.projectDir, sources);
+  const code = codeVersion(deps.projectDir, loadedSources);
+  const tokenizerCode = (): string => codeVersion(deps.projectDir, tokenizerSources);
 
   async function datasetOf(ref: DatasetRef): Promise<DatasetManifest> {
     const dataset = await getDataset(store, ref.name, ref.version);
@@ -79,7 +79,7 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
   }
 
   const cleanKey = (documents: BlobRef, { personalData, quality }: CleanShardsInput['data']) =>
-    stageDigest({ documents, personalData, quality, code: code() });
+    stageDigest({ documents, personalData, quality, code });
 
   async function cleanedShard(
     documents: BlobRef,
@@ -96,7 +96,7 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     documents: BlobRef,
     tokenizer: TrainedTokenizer,
   ): Promise<EncodedShard> {
-    const key = stageDigest({ documents, tokenizer: tokenizer.tokenizer, code: code() });
+    const key = stageDigest({ documents, tokenizer: tokenizer.tokenizer, code });
     const found = await findStage(store, 'encode-shard', key, encodedShardSchema);
     if (found !== null) return found;
     const made = await encodeDocuments(store, documents, tokenizer);
@@ -108,17 +108,24 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     async findCorpus(
       given: PreprocessInput,
     ): Promise<{ corpus: string; numShards: number; found: PreprocessResult | null }> {
-      const { dataset, data, questions, seed } = parseInput(preprocessInputSchema, given);
+      const { dataset, data, questions, seed, unread } = parseInput(preprocessInputSchema, given);
       const corpus = stageDigest({
         dataset: { name: dataset.name, digest: dataset.digest },
         data,
         questions,
         seed,
-        code: code(),
+        code,
+        tokenizerCode: tokenizerCode(),
       });
       const manifest = await findStage(store, 'preprocess', corpus, corpusManifestSchema);
       const { shards } = await datasetOf(dataset);
       const found = manifest === null ? null : resultOf(corpus, manifest, true);
+      if (manifest !== null) {
+        // What is not read may have grown since, without another dataset.
+        await withFailures(async () =>
+          refuseIfTooFew(manifest.statistics, unread, data.maxDropped),
+        );
+      }
       return { corpus, numShards: shards.length, found };
     },
 
@@ -140,7 +147,7 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     async resolveDuplicates(
       given: ResolveDuplicatesInput,
     ): Promise<{ duplicates: string; kept: number; dropped: number }> {
-      const { dataset, data } = parseInput(resolveDuplicatesInputSchema, given);
+      const { dataset, data, unread } = parseInput(resolveDuplicatesInputSchema, given);
       return withFailures(async () => {
         const { shards } = await datasetOf(dataset);
         const key = stageDigest({
@@ -156,7 +163,7 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
           const made = await mergeFingerprints(store, threads, cleaned);
           manifest = await recordStage(store, 'deduplicate', key, deduplicatedSchema, made);
         }
-        refuseIfTooFew(manifest.statistics, data.maxDropped);
+        refuseIfTooFew(manifest.statistics, unread, data.maxDropped);
         const { kept, numDocuments } = manifest.statistics;
         return { duplicates: key, kept, dropped: numDocuments - kept };
       });
@@ -167,7 +174,7 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     ): Promise<{ split: string; numShards: number; bytes: number }> {
       const input = parseInput(splitCorpusInputSchema, given);
       return withFailures(async () => {
-        const key = stageDigest({ ...input, code: code() });
+        const key = stageDigest({ ...input, code });
         let manifest = await findStage(store, 'split', key, splitSchema);
         if (manifest === null) {
           const { duplicates } = input;
@@ -188,7 +195,12 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
         const { shards } = await requireStage(store, 'split', split, splitSchema);
         const wanted = chooseVocabSize(shards.reduce((sum, { bytes }) => sum + bytes, 0));
         const inputs = shards.map(({ documents }) => documents);
-        const key = stageDigest({ inputs, vocabSize: wanted, code: code() });
+        const key = stageDigest({
+          inputs,
+          vocabSize: wanted,
+          code,
+          tokenizerCode: tokenizerCode(),
+        });
         let manifest = await findStage(store, 'tokenizer', key, tokenizerSchema);
         if (manifest === null) {
           const made = await trainOnText(deps, shards, wanted);

@@ -8,7 +8,9 @@ import { ApplicationFailure, Context } from '@temporalio/activity';
 import { execa } from 'execa';
 import { z } from 'zod';
 import { FailureType } from '../config/failures.ts';
+import { childEnvironment } from './child-environment.ts';
 import type { Deps } from './deps.ts';
+import type { Say } from './heartbeats.ts';
 
 const outcomeSchema = z.union([
   z.looseObject({ ok: z.literal(true) }),
@@ -19,14 +21,15 @@ const outcomeSchema = z.union([
 const silenceLimitMs = 600_000;
 
 /**
- * Resolves with the object that the module printed last. Heartbeats while it lives, and ends it when it hangs.
- * Throws non-retryably when the module names one of our failure types, retryably otherwise.
+ * Resolves with the object that the module printed last. Says each line, and ends the module when it hangs or
+ * the attempt is over. Throws non-retryably when the module names one of our failure types, retryably otherwise.
  */
 export async function runTrainerModule(
   deps: Deps,
   module: 'tokenizer' | 'export' | 'evaluate',
   config: unknown,
   workDir: string,
+  say: Say,
 ): Promise<Record<string, unknown>> {
   const configFile = path.join(workDir, `${module}.json`);
   await writeFile(configFile, JSON.stringify(config));
@@ -39,27 +42,30 @@ export async function runTrainerModule(
     cancelSignal: context.cancellationSignal,
     forceKillAfterDelay: 5000,
     maxBuffer: 4_000_000,
-    env: {
+    extendEnv: false,
+    env: childEnvironment({
       PYTHONUNBUFFERED: '1',
       HF_HUB_OFFLINE: '1',
       TOKENIZERS_PARALLELISM: 'true',
       TEMPER_PARENT_PID: String(process.pid),
-    },
+    }),
   });
   let last = '';
   let heardAt = Date.now();
   // Loading libraries prints nothing for long; only a silence beyond any honest work is a hang.
-  const alive = setInterval(() => {
+  const hang = setInterval(() => {
     if (Date.now() - heardAt > silenceLimitMs) child.kill('SIGKILL');
-    else context.heartbeat({ kind: module, line: last.slice(0, 200) });
   }, 2000);
+  say({ kind: module });
   try {
     for await (const line of child) {
       heardAt = Date.now();
-      if (line.trim() !== '') last = line;
+      if (line.trim() === '') continue;
+      last = line;
+      say({ kind: module, line: line.slice(0, 200) });
     }
   } finally {
-    clearInterval(alive);
+    clearInterval(hang);
   }
   const { exitCode, stderr, isCanceled } = await child;
   if (isCanceled) await context.cancelled;

@@ -1,17 +1,24 @@
-/** Registers a bundle as a model version, moves the alias, declares the deployment and waits for the nodes. */
+/** Registers a bundle as a model version, declares the deployment, waits for the nodes and moves the alias. */
 import { ApplicationFailure, Context, heartbeat } from '@temporalio/activity';
-import { WithStartWorkflowOperation, type Client, type Workflow } from '@temporalio/client';
-import { FailureType } from '../config/failures.ts';
+import {
+  WithStartWorkflowOperation,
+  WorkflowUpdateFailedError,
+  type Client,
+  type Workflow,
+} from '@temporalio/client';
+import { FailureType, nonRetryableErrorTypes } from '../config/failures.ts';
 import {
   bundleManifestSchema,
   corpusManifestSchema,
+  evaluationSchema,
   modelManifestSchema,
   type Deployment,
   type Evaluation,
 } from '../config/manifests.ts';
 import type { Phase, Recipe } from '../config/recipe.ts';
 import { TaskQueue } from '../config/queues.ts';
-import { declareDeployment, readNodeReports } from '../registry/deployments.ts';
+import { declareDeployment, livingReports, readNodeReports } from '../registry/deployments.ts';
+import { StoreRefused, StoreUnreachable } from '../registry/errors.ts';
 import { getModel, moveAlias, readAlias, registerModel } from '../registry/models.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Deps } from './deps.ts';
@@ -24,7 +31,8 @@ export interface RegisterInput {
   recipe: Recipe;
   exported: string;
   phases: { phase: Phase; stage: string }[];
-  evaluations: Record<string, Evaluation>;
+  /** Digests of the records of their stages, by phase. */
+  evaluations: Record<string, string>;
 }
 
 export interface DeployRequest {
@@ -40,6 +48,16 @@ export interface DeployOutcome {
   url: string;
   /** From the declaration until every node served it. */
   convergedMs: number;
+}
+
+/** What the nodes are at, as heartbeats tell it. */
+export interface ConvergeProgress {
+  kind: 'converge';
+  serving: number;
+  /** Nodes that live. */
+  nodes: number;
+  /** What keeps them from serving it until now, a sentence each. */
+  trying: string[];
 }
 
 export function createReleaseActivities(deps: Deps & { client: Client }) {
@@ -61,6 +79,10 @@ export function createReleaseActivities(deps: Deps & { client: Client }) {
           weights: model.files['model.safetensors']!.sha256,
         });
       }
+      const evaluations: Record<string, Evaluation> = {};
+      for (const [phase, digest] of Object.entries(input.evaluations)) {
+        evaluations[phase] = await requireStage(store, 'evaluate', digest, evaluationSchema);
+      }
       const { version, reused } = await registerModel(
         store,
         {
@@ -75,7 +97,7 @@ export function createReleaseActivities(deps: Deps & { client: Client }) {
             phases,
             exact,
           },
-          evaluations: input.evaluations,
+          evaluations,
         },
         deps.now(),
       );
@@ -102,20 +124,28 @@ export function createReleaseActivities(deps: Deps & { client: Client }) {
         staticSummary: `what ${endpoint} serves`,
       });
       const { workflowExecution, activityId } = Context.current().info;
-      return await keepingAlive(() =>
-        deps.client.workflow.executeUpdateWithStart<Workflow, DeployOutcome, [DeployRequest]>(
-          'deployVersion',
-          {
-            args: [request],
-            startWorkflowOperation,
-            // A retry of this activity joins the update of the first attempt.
-            updateId: `${workflowExecution?.runId ?? ''}-${activityId}`,
-          },
-        ),
+      return await keepingAlive(
+        () => ({ kind: 'deploy' }),
+        async () => {
+          try {
+            return await deps.client.workflow.executeUpdateWithStart<
+              Workflow,
+              DeployOutcome,
+              [DeployRequest]
+            >('deployVersion', {
+              args: [request],
+              startWorkflowOperation,
+              // A retry of this activity joins the update of the first attempt.
+              updateId: `${workflowExecution?.runId ?? ''}-${activityId}`,
+            });
+          } catch (error) {
+            throw error instanceof WorkflowUpdateFailedError ? finalFailure(error) : error;
+          }
+        },
       );
     },
 
-    async promoteModel(input: DeployRequest & { endpoint: string }): Promise<Deployment> {
+    async declareVersion(input: DeployRequest & { endpoint: string }): Promise<Deployment> {
       const version = await getModel(store, input.model, input.version);
       if (version === null) {
         throw ApplicationFailure.nonRetryable(
@@ -123,51 +153,87 @@ export function createReleaseActivities(deps: Deps & { client: Client }) {
           FailureType.InvalidConfig,
         );
       }
-      const now = deps.now();
-      const { by, reason } = input;
-      await moveAlias(store, input.model, 'champion', { version: input.version, by, reason, now });
       return await declareDeployment(store, {
         endpoint: input.endpoint,
         model: input.model,
         version: input.version,
         bundle: version.bundle.digest,
-        declaredAt: now.toISOString(),
-        reason,
+        declaredAt: deps.now().toISOString(),
+        reason: input.reason,
       });
     },
 
+    /** Makes a version the champion; only what is served may be it. */
+    async promoteModel({ model, version, by, reason }: DeployRequest): Promise<void> {
+      await moveAlias(store, model, 'champion', { version, by, reason, now: deps.now() });
+    },
+
     /**
-     * Resolves when every node that reports serves the declared bundle; throws `ModelNotServable`
-     * when a node says that it cannot.
+     * Resolves when every node that lives serves the declared bundle; throws `ModelNotServable` when
+     * one of them refuses the bundle. What else keeps a node from serving it is waited out.
      */
     async awaitConvergence(deployment: Deployment): Promise<{ url: string }> {
-      const { endpoint, generation, bundle } = deployment;
-      for (;;) {
-        const reports = await readNodeReports(store, endpoint);
-        const failure = reports.find(
-          (report) => report.failure?.generation === generation,
-        )?.failure;
-        if (failure) {
-          throw ApplicationFailure.nonRetryable(
-            `${endpoint} does not serve ${deployment.model}@${deployment.version}: ${failure.message}`,
-            FailureType.ModelNotServable,
-          );
-        }
-        const serving = reports.filter(
-          (report) => report.generation === generation && report.bundle === bundle,
-        );
-        const [first] = serving;
-        if (first !== undefined && serving.length === reports.length) return { url: first.url };
-        heartbeat({ kind: 'converge', serving: serving.length, nodes: reports.length });
-        await Context.current().sleep(200);
-      }
+      const { endpoint, model, version, generation, bundle } = deployment;
+      let progress: ConvergeProgress = { kind: 'converge', serving: 0, nodes: 0, trying: [] };
+      return await keepingAlive(
+        () => progress,
+        async () => {
+          for (;;) {
+            try {
+              const reports = livingReports(await readNodeReports(store, endpoint), deps.now());
+              const refused = reports.find(({ failure }) => failure?.generation === generation);
+              if (refused) {
+                throw ApplicationFailure.nonRetryable(
+                  `${endpoint} does not serve ${model}@${version}: ${refused.failure!.message}`,
+                  FailureType.ModelNotServable,
+                );
+              }
+              const serving = reports.filter(
+                (report) => report.generation === generation && report.bundle === bundle,
+              );
+              const [first] = serving;
+              if (first && serving.length === reports.length) return { url: first.url };
+              const trying = reports.flatMap(({ node, trying }) =>
+                trying?.generation === generation ? [`${node}: ${trying.message}`] : [],
+              );
+              progress = {
+                kind: 'converge',
+                serving: serving.length,
+                nodes: reports.length,
+                trying,
+              };
+            } catch (error) {
+              // A store that is coming back may refuse its keys for a while.
+              const away = error instanceof StoreUnreachable || error instanceof StoreRefused;
+              if (!away) throw error;
+              progress = { ...progress, trying: [error.message] };
+            }
+            heartbeat(progress);
+            await Context.current().sleep(200);
+          }
+        },
+      );
     },
   };
 }
 export type ReleaseActivities = ReturnType<typeof createReleaseActivities>;
 
-async function keepingAlive<T>(work: () => Promise<T>): Promise<T> {
-  const timer = setInterval(() => heartbeat({ kind: 'deploy' }), 2000);
+/**
+ * Asked again, an update that failed answers the same: no retry cures it. The workflow's own sentence lies
+ * at the bottom of the chain of causes.
+ */
+function finalFailure(error: WorkflowUpdateFailedError): ApplicationFailure {
+  let root: Error = error;
+  while (root.cause instanceof Error) root = root.cause;
+  const type = root instanceof ApplicationFailure ? root.type : null;
+  return ApplicationFailure.nonRetryable(
+    root.message,
+    type != null && nonRetryableErrorTypes.includes(type) ? type : FailureType.ModelNotServable,
+  );
+}
+
+async function keepingAlive<T>(progress: () => unknown, work: () => Promise<T>): Promise<T> {
+  const timer = setInterval(() => heartbeat(progress()), 2000);
   try {
     return await work();
   } finally {

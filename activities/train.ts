@@ -1,6 +1,6 @@
 /**
  * Training as activities: find what is done already, lease a host, open a generation, adopt or start
- * the trainer, watch it. `head.json` alone says what counts.
+ * the trainer, watch it, stop it. `head.json` alone says what counts.
  */
 import { modelManifestSchema } from '../config/manifests.ts';
 import { acquireHost, releaseHost } from '../registry/leases.ts';
@@ -9,9 +9,10 @@ import { openGeneration } from '../registry/training.ts';
 import { trainerCode } from './stage-records.ts';
 import type { Deps } from './deps.ts';
 import { prepareTrainer, type TrainerStart } from './trainer-start.ts';
+import { stopTrainer, type TrainerStop } from './trainer-stop.ts';
 import { watchTrainer } from './trainer-watch.ts';
 import { hostPool, leaseTtlMs, summariseModel, trainingJobSchema } from './training-job.ts';
-import type { Generation, TrainedModel, TrainingJob } from './training-job.ts';
+import type { Generation, LeasedHost, TrainedModel, TrainingJob } from './training-job.ts';
 
 export type TrainActivities = ReturnType<typeof createTrainActivities>;
 
@@ -36,16 +37,19 @@ export function createTrainActivities(deps: Deps) {
       return { stage, model: model && summariseModel(stage, model, true) };
     },
 
-    /** Leases the host on which it runs: whoever calls it then uses that host's own queue. */
-    async leaseHost(input: { holder: string; unwatchedExitS: number }): Promise<{ host: string }> {
-      const lease = await acquireHost(store, hostPool, deps.host, {
+    /** Leases a host, or says who has it. Without a name it is the one that this runs on. */
+    async leaseHost(input: {
+      host: string | null;
+      holder: string;
+      unwatchedExitS: number;
+    }): Promise<LeasedHost> {
+      const host = input.host ?? deps.host;
+      const { ours, holder, expiresAt } = await acquireHost(store, hostPool, host, {
         holder: input.holder,
         now: deps.now(),
         ttlMs: leaseTtlMs(input.unwatchedExitS),
       });
-      if (lease === null)
-        throw new Error(`host ${deps.host} is leased to another training; waiting for it`);
-      return { host: deps.host };
+      return { host, busy: ours ? null : { holder, expiresAt } };
     },
 
     async releaseHost(input: { host: string; holder: string }): Promise<void> {
@@ -55,9 +59,10 @@ export function createTrainActivities(deps: Deps) {
     /** Fences off every older watcher of this trial. */
     async openTrainingGeneration(input: {
       trial: TrainingJob['trial'];
+      stage: string;
       writer: string;
     }): Promise<{ fence: number; durableStep: number }> {
-      const head = await openGeneration(store, input.trial, input.writer);
+      const head = await openGeneration(store, input.trial, input);
       return { fence: head.fence, durableStep: head.chain.at(-1)?.step ?? 0 };
     },
 
@@ -67,6 +72,10 @@ export function createTrainActivities(deps: Deps) {
 
     async watchTrainer(generation: Generation & { start: TrainerStart }): Promise<TrainedModel> {
       return await watchTrainer(deps, generation);
+    },
+
+    async stopTrainer(stop: TrainerStop): Promise<void> {
+      await stopTrainer(deps, stop);
     },
   };
 }

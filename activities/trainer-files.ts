@@ -5,20 +5,50 @@ import path from 'node:path';
 import {
   trainerEventSchema,
   trainerResultSchema,
+  trainerRunSchema,
   type Control,
   type TrainerEvent,
   type TrainerResult,
+  type TrainerRun,
 } from '../config/trainer.ts';
 
 /** Writes aside and renames, so that a reader sees the old file or the new one, whole. */
-export async function writeWhole(file: string, text: string): Promise<void> {
+async function writeWhole(file: string, text: string): Promise<void> {
   const aside = `${file}.${randomBytes(4).toString('hex')}`;
   await writeFile(aside, text);
   await rename(aside, file);
 }
 
+/** As `writeWhole`, and it survives the loss of power. */
+async function writeDurably(file: string, text: string): Promise<void> {
+  const aside = `${file}.${randomBytes(4).toString('hex')}`;
+  await writeFile(aside, text, { flush: true });
+  await rename(aside, file);
+  const folder = await open(path.dirname(file));
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+/** Null when there is none, or one that this Temper cannot read: a torn file, an older schema. */
+export async function readRun(runDir: string): Promise<TrainerRun | null> {
+  const text = await readIfThere(path.join(runDir, 'run.json'));
+  if (text === undefined) return null;
+  try {
+    return trainerRunSchema.parse(JSON.parse(text));
+  } catch {
+    return null;
+  }
+}
+
+export async function writeRun(runDir: string, run: TrainerRun): Promise<void> {
+  await writeDurably(path.join(runDir, 'run.json'), JSON.stringify(run));
+}
+
 /** Undefined when the file is not there. */
-export async function readIfThere(file: string): Promise<string | undefined> {
+async function readIfThere(file: string): Promise<string | undefined> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
@@ -73,7 +103,20 @@ function parseEvent(line: string): TrainerEvent[] {
   }
 }
 
-export async function writeControl(runDir: string, control: Control): Promise<void> {
+/** Lets the trainer go on, and says which checkpoints it may delete. */
+export async function writeControl(
+  runDir: string,
+  { fence, acknowledged }: Pick<Control, 'fence' | 'acknowledged'>,
+): Promise<void> {
+  const control: Control = {
+    schemaVersion: 1,
+    fence,
+    paused: false,
+    stop: false,
+    saveNow: 0,
+    learningRates: [],
+    acknowledged,
+  };
   await writeWhole(path.join(runDir, 'control.json'), JSON.stringify(control));
 }
 

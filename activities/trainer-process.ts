@@ -13,7 +13,12 @@ export interface TrainerPid {
   startTime: number;
 }
 
-/** Every living process whose command line names this run directory: torchrun's agent and the ranks. */
+const trainerModule = /^trainer\.(launch|pretrain|sft|dpo)$/;
+
+/**
+ * Every living process that runs a module of the trainer on this run directory: torchrun's agent and the ranks.
+ * Naming its files is not enough: an editor does so too.
+ */
 export async function findTrainer(runDir: string): Promise<TrainerPid[]> {
   const config = path.join(runDir, 'run.json');
   const found: TrainerPid[] = [];
@@ -22,7 +27,8 @@ export async function findTrainer(runDir: string): Promise<TrainerPid[]> {
     const pid = Number(entry);
     try {
       const argv = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
-      if (!argv.includes(config)) continue;
+      const module = argv[argv.indexOf('-m') + 1] ?? '';
+      if (!argv.includes(config) || !argv.includes('-m') || !trainerModule.test(module)) continue;
       const startTime = await startTimeOf(pid);
       if (startTime !== null) found.push({ pid, startTime });
     } catch {
@@ -58,7 +64,7 @@ export function createSight(runDir: string): () => Promise<boolean> {
 }
 
 /** Null when the process is gone or only waits to be reaped. */
-async function startTimeOf(pid: number): Promise<number | null> {
+export async function startTimeOf(pid: number): Promise<number | null> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
     // The command name, in parentheses, may hold spaces: count fields after it.

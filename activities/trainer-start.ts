@@ -4,7 +4,7 @@
  */
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { ApplicationFailure } from '@temporalio/activity';
+import { ApplicationFailure, Context, log } from '@temporalio/activity';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import { FailureType } from '../config/failures.ts';
 import {
@@ -18,11 +18,14 @@ import { trainerRunSchema, type TrainerRun } from '../config/trainer.ts';
 import { readBlob } from '../registry/blobs.ts';
 import { requireStage } from './stage-records.ts';
 import { readHead } from '../registry/training.ts';
+import { isUnusable, uploadCheckpoint } from './checkpoint-uploads.ts';
 import type { Deps } from './deps.ts';
 import { cached, ensureFile } from './files.ts';
 import type { Generation, TrainingJob } from './training-job.ts';
-import { EventTail, readIfThere, readResult, writeControl, writeWhole } from './trainer-files.ts';
+import { tellDiskFull } from './trainer-disk.ts';
+import { EventTail, readResult, readRun, writeControl, writeRun } from './trainer-files.ts';
 import { endTrainer, startTrainer, trainerIsGone } from './trainer-process.ts';
+import { throwIfEnded, withSigns } from './trainer-signs.ts';
 
 export interface TrainerStart {
   adopted: boolean;
@@ -47,40 +50,75 @@ export async function requireHead(deps: Deps, { job, fence }: Generation): Promi
   );
 }
 
+/** Two attempts at the same run directory, one of them stale, must not start and end trainers in turns. */
+const inUse = new Map<string, Promise<unknown>>();
+
+/** Runs the work when nobody else in this worker works on the run directory. */
+export async function inRunDir<Result>(
+  runDir: string,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  const mine = (inUse.get(runDir) ?? Promise.resolve()).then(work, work);
+  inUse.set(runDir, mine);
+  try {
+    return await mine;
+  } finally {
+    if (inUse.get(runDir) === mine) inUse.delete(runDir);
+  }
+}
+
 export async function prepareTrainer(deps: Deps, generation: Generation): Promise<TrainerStart> {
+  const context = Context.current();
+  const runDir = runDirOf(deps, generation.job.trial);
+  return await withSigns(
+    () => context.heartbeat({ kind: 'prepare' }),
+    () =>
+      tellDiskFull(deps, generation.job, () =>
+        inRunDir(runDir, () => prepare(deps, generation, runDir)),
+      ),
+  );
+}
+
+async function prepare(deps: Deps, generation: Generation, runDir: string): Promise<TrainerStart> {
   const { job, fence } = generation;
-  const head = await requireHead(deps, generation);
-  const runDir = runDirOf(deps, job.trial);
+  const context = Context.current();
+  /** Asked right before each deed that would harm a newer generation. */
+  const requireCurrent = async () => {
+    throwIfEnded(context);
+    const head = await requireHead(deps, generation);
+    throwIfEnded(context);
+    return head;
+  };
+  let head = await requireCurrent();
   await mkdir(path.join(runDir, 'checkpoints'), { recursive: true });
   if (head.finished !== null) return { adopted: true, resumedFrom: null, note: null };
   const wanted = await trainerRun(deps, job, runDir);
-  const there = await readIfThere(path.join(runDir, 'run.json'));
-  const same =
-    there !== undefined && identity(trainerRunSchema.parse(JSON.parse(there))) === identity(wanted);
+  const there = await readRun(runDir);
+  const same = there !== null && identity(there) === identity(wanted);
   const lastStep = await lastStepSeen(runDir);
 
   if (same) {
     const alive = !(await trainerIsGone(runDir));
     const result = await readResult(runDir);
     if (alive || result?.ok === true) {
-      await control(runDir, fence, head);
+      await control(runDir, fence, await requireCurrent());
       const note = alive
         ? `the trainer went on and was adopted at step ${lastStep}, 0 steps lost`
         : `the trainer had finished unwatched, 0 steps lost`;
       return { adopted: true, resumedFrom: null, note: fence > 1 ? note : null };
     }
+    head = await takeOverCheckpoint(deps, generation, runDir, head);
   }
   // Whatever else runs in this folder is not what this job needs.
+  await requireCurrent();
   await endTrainer(runDir, 0);
   const checkpoint = await restoreCheckpoint(deps, runDir, head);
   await keepOnly(path.join(runDir, 'checkpoints'), checkpoint?.folder);
-  for (const file of ['result.json', 'process.json', 'events.jsonl'])
+  for (const file of ['result.json', 'events.jsonl'])
     await rm(path.join(runDir, file), { force: true });
   await control(runDir, fence, head);
-  await writeWhole(
-    path.join(runDir, 'run.json'),
-    JSON.stringify({ ...wanted, resumeFrom: checkpoint?.folder ?? null }),
-  );
+  await requireCurrent();
+  await writeRun(runDir, { ...wanted, resumeFrom: checkpoint?.folder ?? null });
   await startTrainer({
     python: deps.python,
     projectDir: deps.projectDir,
@@ -100,15 +138,35 @@ function identity(run: TrainerRun): string {
 }
 
 async function control(runDir: string, fence: number, head: Head): Promise<void> {
-  await writeControl(runDir, {
-    schemaVersion: 1,
-    fence,
-    paused: false,
-    stop: false,
-    saveNow: 0,
-    learningRates: [],
-    acknowledged: head.chain.map(({ step }) => step),
-  });
+  await writeControl(runDir, { fence, acknowledged: head.chain.map(({ step }) => step) });
+}
+
+/**
+ * A trainer that nobody watched has saved before it left: its newest whole checkpoint counts from here on. Only
+ * what it wrote itself is taken, by the digests in its state.json.
+ */
+async function takeOverCheckpoint(
+  deps: Deps,
+  generation: Generation,
+  runDir: string,
+  head: Head,
+): Promise<Head> {
+  const folder = path.join(runDir, 'checkpoints');
+  const steps = (await readdir(folder)).filter((name) => /^\d+$/.test(name)).map(Number);
+  const durableStep = head.chain.at(-1)?.step ?? 0;
+  for (const step of steps.toSorted((a, b) => b - a)) {
+    if (step <= durableStep) break;
+    try {
+      return await uploadCheckpoint(deps, generation, {
+        step,
+        folder: path.join(folder, String(step)),
+      });
+    } catch (error) {
+      if (!isUnusable(error)) throw error;
+      log.warn('local checkpoint left out', { step, error });
+    }
+  }
+  return head;
 }
 
 async function lastStepSeen(runDir: string): Promise<number> {
@@ -126,7 +184,8 @@ async function trainerRun(deps: Deps, job: TrainingJob, runDir: string): Promise
   let init: string | null = null;
   if (job.init !== null) {
     const model = await requireStage(store, job.init.phase, job.init.stage, modelManifestSchema);
-    init = path.join(runDir, 'init');
+    // Its digest in the name: a trainer that started from another model is not the one that is needed.
+    init = path.join(runDir, `init-${job.init.stage.slice(0, 16)}`);
     for (const [name, ref] of Object.entries(model.files))
       await ensureFile(deps, ref, path.join(init, name));
   }

@@ -1,57 +1,92 @@
 /**
  * Watches a trainer: follows its events, heartbeats while it makes progress, uploads and commits its
- * checkpoints while it goes on, and takes over its result. It stops the trainer only when a person
- * cancelled; in every other case it lets go, and the next generation adopts.
+ * checkpoints while it goes on, and takes over its result. Nothing that it does from second to second waits for
+ * the store. It stops the trainer only when a person cancelled, when it hangs, or when the host belongs to
+ * another training; in every other case it lets go, and the next generation adopts.
  */
 import { readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ApplicationFailure, Context } from '@temporalio/activity';
+import { ApplicationFailure, Context, log } from '@temporalio/activity';
 import type { BlobRef } from '../config/digest.ts';
-import { FailureType } from '../config/failures.ts';
+import { FailureType, PassingFailure } from '../config/failures.ts';
 import { modelManifestSchema, type ModelManifest } from '../config/manifests.ts';
-import type { TrainerEvent, TrainerResult, TrainingProgress } from '../config/trainer.ts';
+import type { TrainerResult, TrainingProgress } from '../config/trainer.ts';
 import { putBlobFile, readBlob } from '../registry/blobs.ts';
-import { renewHost } from '../registry/leases.ts';
 import { recordStage } from '../registry/stages.ts';
-import { commitFinished, putEvents } from '../registry/training.ts';
+import { commitFinished } from '../registry/training.ts';
 import { CheckpointUploads } from './checkpoint-uploads.ts';
 import type { Deps } from './deps.ts';
-import { hostPool, leaseTtlMs, summariseModel } from './training-job.ts';
+import { summariseModel } from './training-job.ts';
 import type { Generation, TrainedModel } from './training-job.ts';
+import { diskFull, tellDiskFull } from './trainer-disk.ts';
 import { EventTail, readResult, touchControl, writeControl } from './trainer-files.ts';
+import { LeaseKeeper } from './trainer-lease.ts';
+import { Metrics } from './trainer-metrics.ts';
+import { Pace } from './trainer-pace.ts';
 import { createSight, endTrainer } from './trainer-process.ts';
+import { isCancelled, throwIfEnded, withSigns } from './trainer-signs.ts';
 import { requireHead, runDirOf, type TrainerStart } from './trainer-start.ts';
 
 const tickMs = 500;
-/** Importing the libraries and loading a checkpoint has no events: its own, longer limit. */
-const startLimitMs = 180_000;
-const saveLimitMs = 120_000;
+/** For a trainer that is to end: it saves first. */
+const graceMs = 30_000;
+/** How long a watcher that is told to end may wait for the store. */
+const patienceMs = 20_000;
 
-export async function watchTrainer(
+type Watched = Generation & { start: TrainerStart };
+type Failed = Extract<TrainerResult, { ok: false }>;
+
+export async function watchTrainer(deps: Deps, watched: Watched): Promise<TrainedModel> {
+  const context = Context.current();
+  const runDir = runDirOf(deps, watched.job.trial);
+  return await tellDiskFull(deps, watched.job, async () => {
+    const finished = await withSigns(
+      () => context.heartbeat({ kind: 'watch' }),
+      async () => {
+        const head = await requireHead(deps, watched);
+        if (head.finished === null) return { head, model: null };
+        const bytes = await readBlob(deps.store, head.finished);
+        const model = modelManifestSchema.parse(JSON.parse(bytes.toString('utf8')));
+        return { head, model: await record(deps, watched, model) };
+      },
+    );
+    if (finished.model !== null) return finished.model;
+    const uploads = new CheckpointUploads(deps, watched, finished.head);
+    const { workflowExecution, activityId } = context.info;
+    const lease = new LeaseKeeper(deps, watched, workflowExecution?.workflowId ?? activityId);
+    try {
+      return await watch(deps, watched, { context, runDir, uploads, lease });
+    } finally {
+      uploads.close();
+      const closing = () => lease.close();
+      // A watcher that only lets go must not keep its worker from ending.
+      if (context.cancellationSignal.aborted && !isCancelled(context)) void closing();
+      else await withSigns(() => context.heartbeat({ kind: 'watch' }), closing);
+    }
+  });
+}
+
+async function watch(
   deps: Deps,
-  generation: Generation & { start: TrainerStart },
+  generation: Watched,
+  {
+    context,
+    runDir,
+    uploads,
+    lease,
+  }: { context: Context; runDir: string; uploads: CheckpointUploads; lease: LeaseKeeper },
 ): Promise<TrainedModel> {
   const { job, fence, start } = generation;
-  const head = await requireHead(deps, generation);
-  const runDir = runDirOf(deps, job.trial);
-  if (head.finished !== null) {
-    const bytes = await readBlob(deps.store, head.finished);
-    return await record(
-      deps,
-      generation,
-      modelManifestSchema.parse(JSON.parse(bytes.toString('utf8'))),
-    );
-  }
-  const context = Context.current();
+  const { phase } = job.trial;
+  const signal = context.cancellationSignal;
   const tail = new EventTail(runDir);
-  const pace = new Pace();
+  const pace = new Pace(Date.now());
   const isGone = createSight(runDir);
-  const uploads = new CheckpointUploads(deps, generation, head);
-  const unsent: TrainerEvent[] = [];
+  const metrics = new Metrics(deps, generation);
   const progress: TrainingProgress = {
     kind: 'training',
-    phase: job.trial.phase,
+    phase,
     step: start.resumedFrom ?? 0,
     numSteps: job.recipe.numSteps,
     loss: null,
@@ -60,20 +95,17 @@ export async function watchTrainer(
     resumedFrom: start.resumedFrom,
     adopted: start.adopted,
   };
-  let acknowledged = uploads.committed.length;
-  let batch = head.chain.length;
-  const flushEvents = async () => {
-    if (unsent.length > 0) await putEvents(deps.store, job.trial, fence, batch++, unsent.splice(0));
+  /** Tells the server, the trainer and the other trainings that this one is watched. */
+  const sign = () => {
+    progress.durableStep = uploads.durableStep;
+    context.heartbeat(progress);
+    lease.renew();
+    touchControl(runDir).catch((error: unknown) => log.warn('control.json not touched', { error }));
   };
-
-  for (let tick = 0; ; tick += 1) {
-    if (context.cancellationSignal.aborted) await letGo(context, runDir);
-    // The result is read before the events, so that no event of a trainer that has ended is missed.
-    const result = await readResult(runDir);
-    const gone = result === null && tick % 2 === 0 && (await isGone());
+  const follow = async () => {
     for (const event of await tail.read()) {
-      unsent.push(event);
-      pace.see(event);
+      metrics.see(event);
+      pace.see(event, Date.now());
       if (event.event === 'step') {
         progress.step = event.step;
         progress.loss = event.loss;
@@ -82,85 +114,114 @@ export async function watchTrainer(
         uploads.offer(event.step, path.resolve(runDir, event.path));
       }
     }
+  };
+  const keep = async () => {
+    await follow();
+    await uploads.settle();
+    await metrics
+      .flush()
+      .catch((error: unknown) => log.warn('the last metrics are not stored', { error }));
+  };
+  /** Brings to the store what the trainer left behind, however long that takes, unless this attempt is told to end. */
+  const keepAll = async () => {
+    await Promise.race([keep(), context.cancelled]).catch((error: unknown) => {
+      throwIfEnded(context);
+      throw error;
+    });
+  };
+  /** As `keepAll`, for whoever has no time to wait for a store that is away. */
+  const keepMost = async () => {
+    await Promise.race([keep(), sleep(patienceMs, undefined, { ref: false })]).catch(
+      (error: unknown) => log.warn('not everything was kept', { error }),
+    );
+  };
+
+  let numAcknowledged = uploads.acknowledged.length;
+  for (let tick = 0; ; tick += 1) {
+    if (signal.aborted) return await withSigns(sign, letGo);
+    // The result is read before the events, so that no event of a trainer that has ended is missed.
+    const result = await readResult(runDir);
+    const gone = result === null && tick % 2 === 0 && (await isGone());
+    await follow();
     uploads.throwIfFatal();
-    progress.durableStep = uploads.durableStep;
-    if (uploads.committed.length > acknowledged) {
-      acknowledged = uploads.committed.length;
-      await writeControl(runDir, {
-        schemaVersion: 1,
-        fence,
-        paused: false,
-        stop: false,
-        saveNow: 0,
-        learningRates: [],
-        acknowledged: uploads.committed,
-      });
-      await flushEvents().catch(() => undefined);
+    const { acknowledged } = uploads;
+    if (acknowledged.length > numAcknowledged) {
+      numAcknowledged = acknowledged.length;
+      await writeControl(runDir, { fence, acknowledged });
+      metrics.flush().catch((error: unknown) => log.warn('metrics not stored yet', { error }));
     }
-    if (result !== null) return await finish(result);
-    if (gone && (await readResult(runDir)) === null) {
-      await uploads.settle();
-      throw new Error(`the trainer of ${job.trial.phase} died at step ${progress.step}`);
+    if (result !== null) {
+      return await withSigns(sign, () => (result.ok ? finish(result) : fail(result)));
     }
-    if (pace.hungForMs() > 0) {
-      await endTrainer(runDir, 0);
-      throw new Error(
-        `the trainer of ${job.trial.phase} hung at step ${progress.step}: no event for ${Math.round(pace.limitMs() / 1000)} s`,
-      );
-    }
-    context.heartbeat(progress);
-    await touchControl(runDir);
-    if (tick % 20 === 0) await renewLease();
-    await sleep(tickMs, undefined, { signal: context.cancellationSignal }).catch(() => undefined);
+    if (gone && (await readResult(runDir)) === null) return await withSigns(sign, mourn);
+    if (pace.isHung(Date.now())) return await withSigns(sign, endHung);
+    if (lease.takenBy !== null) return await withSigns(sign, leaveHost);
+    sign();
+    await sleep(tickMs, undefined, { signal }).catch(() => undefined);
   }
 
-  async function renewLease(): Promise<void> {
-    const { runId: _, workflowId } = context.info.workflowExecution ?? {
-      runId: '',
-      workflowId: '',
+  async function mourn(): Promise<never> {
+    await keepAll();
+    throw new Error(`the trainer of ${phase} died at step ${progress.step}`);
+  }
+
+  async function endHung(): Promise<never> {
+    // A stale watcher, which sees no events because it was stopped itself, must not end another's trainer.
+    await requireHead(deps, generation);
+    await endTrainer(runDir, 0);
+    await keepAll();
+    throw new Error(
+      `the trainer of ${phase} hung at step ${progress.step}: no event for ${Math.round(pace.limitMs() / 1000)} s`,
+    );
+  }
+
+  /** Our lease had run out, and two trainings on one host would each take twice as long. */
+  async function leaveHost(): Promise<never> {
+    await requireHead(deps, generation);
+    await endTrainer(runDir, graceMs);
+    await keepMost();
+    throw ApplicationFailure.create({
+      message: `host ${deps.host} was leased by ${lease.takenBy} while our lease had run out`,
+      type: PassingFailure.HostTaken,
+    });
+  }
+
+  /** A person's cancellation stops the trainer, which saves first; anything else leaves it to the next generation. */
+  async function letGo(): Promise<never> {
+    if (isCancelled(context)) {
+      await endTrainer(runDir, graceMs);
+      await keepMost();
+    }
+    throwIfEnded(context);
+    throw new Error('the watcher ended without a reason');
+  }
+
+  async function fail(result: Failed): Promise<never> {
+    await keepAll();
+    throw await trainerFailure(deps, generation, result);
+  }
+
+  async function finish(result: Extract<TrainerResult, { ok: true }>): Promise<TrainedModel> {
+    await keepAll();
+    const folder = path.resolve(runDir, result.model);
+    const files: Record<string, BlobRef> = {};
+    for (const name of (await readdir(folder)).toSorted()) {
+      files[name] = await putBlobFile(deps.store, path.join(folder, name));
+    }
+    const model: ModelManifest = {
+      schemaVersion: 1,
+      phase,
+      files,
+      shape: job.shape,
+      machine: job.machine,
+      numSteps: result.step,
+      numTokens: result.numTokens,
+      finalLoss: result.finalLoss,
+      exact: true,
     };
-    try {
-      await renewHost(deps.store, hostPool, deps.host, {
-        holder: workflowId,
-        now: deps.now(),
-        ttlMs: leaseTtlMs(job.recipe.unwatchedExitS),
-      });
-    } catch (error) {
-      // S3 is away: training goes on, and the lease outlives its absence by design.
-      context.log.warn('lease not renewed', { error });
-    }
-  }
-
-  async function finish(result: TrainerResult): Promise<TrainedModel> {
-    if (!result.ok) {
-      await uploads.settle();
-      throw trainerFailure(result);
-    }
-    const keepAlive = setInterval(() => context.heartbeat(progress), 2000);
-    try {
-      await uploads.settle();
-      const folder = path.resolve(runDir, result.model);
-      const files: Record<string, BlobRef> = {};
-      for (const name of (await readdir(folder)).toSorted()) {
-        files[name] = await putBlobFile(deps.store, path.join(folder, name));
-      }
-      const model: ModelManifest = {
-        schemaVersion: 1,
-        phase: job.trial.phase,
-        files,
-        shape: job.shape,
-        machine: job.machine,
-        numSteps: result.step,
-        numTokens: result.numTokens,
-        finalLoss: result.finalLoss,
-        exact: true,
-      };
-      await commitFinished(deps.store, job.trial, generation, model);
-      await flushEvents();
-      return await record(deps, generation, model);
-    } finally {
-      clearInterval(keepAlive);
-    }
+    await metrics.flush();
+    await commitFinished(deps.store, job.trial, generation, model);
+    return await record(deps, generation, model);
   }
 }
 
@@ -182,17 +243,6 @@ async function record(
   return summariseModel(stage, recorded, false);
 }
 
-/** A person's cancellation stops the trainer, which saves first; anything else leaves it to the next generation. */
-async function letGo(context: Context, runDir: string): Promise<never> {
-  const reason = context.cancellationSignal.reason as Error | undefined;
-  if (reason?.message === 'CANCELLED') await endTrainer(runDir, 30_000);
-  else
-    throw new Error(
-      `the watcher let go (${reason?.message ?? 'unknown reason'}); the trainer goes on`,
-    );
-  throw reason;
-}
-
 const incurable: readonly string[] = [
   FailureType.InvalidConfig,
   FailureType.InvalidCorpus,
@@ -201,39 +251,20 @@ const incurable: readonly string[] = [
   FailureType.OutOfMemory,
 ];
 
-function trainerFailure(result: Extract<TrainerResult, { ok: false }>): ApplicationFailure {
-  const message = `the trainer ended at step ${result.step}: ${result.message}`;
+async function trainerFailure(
+  deps: Deps,
+  { job }: Generation,
+  { type, message, step }: Failed,
+): Promise<ApplicationFailure> {
+  const told = `the trainer ended at step ${step}: ${message}`;
+  if (type === PassingFailure.DiskFull) return await diskFull(deps, job, told);
+  const advice =
+    type === FailureType.OutOfMemory
+      ? '. Give the host more memory, or the pipeline file a smaller budget, which plans a smaller model'
+      : '';
   return ApplicationFailure.create({
-    message,
-    type: result.type,
-    nonRetryable: incurable.includes(result.type),
+    message: `${told}${advice}`,
+    type,
+    nonRetryable: incurable.includes(type),
   });
-}
-
-/** Tells a hang from slowness: the limit follows the slowest recent step, and what the trainer said it is doing. */
-class Pace {
-  #last = Date.now();
-  #doing: 'starting' | 'stepping' | 'saving' = 'starting';
-  #stepAt: number | null = null;
-  readonly #recentMs: number[] = [];
-
-  see(event: TrainerEvent): void {
-    this.#last = Date.now();
-    if (event.event === 'save_started') this.#doing = 'saving';
-    else this.#doing = 'stepping';
-    if (event.event !== 'step') return;
-    if (this.#stepAt !== null) this.#recentMs.push((event.at - this.#stepAt) * 1000);
-    if (this.#recentMs.length > 100) this.#recentMs.shift();
-    this.#stepAt = event.at;
-  }
-
-  limitMs(): number {
-    if (this.#doing === 'starting') return startLimitMs;
-    const limit = Math.max(60_000, 20 * Math.max(0, ...this.#recentMs));
-    return this.#doing === 'saving' ? Math.max(saveLimitMs, limit) : limit;
-  }
-
-  hungForMs(): number {
-    return Date.now() - this.#last - this.limitMs();
-  }
 }

@@ -46,6 +46,13 @@ export interface TrainedModel {
   reused: boolean;
 }
 
+/** A host that was asked for. */
+export interface LeasedHost {
+  host: string;
+  /** Who has it, and until when if nothing lengthens that lease; null when it is the asker's. */
+  busy: { holder: string; expiresAt: string } | null;
+}
+
 export function summariseModel(stage: string, model: ModelManifest, reused: boolean): TrainedModel {
   const { phase, numSteps, numTokens, finalLoss } = model;
   const weights = model.files['model.safetensors'];

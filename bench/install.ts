@@ -19,7 +19,7 @@ export const install = defineBench({
     let setUpPid: number | undefined;
     // The installers, which set-up started, with it: what they write is thrown away.
     const onSignal = () => {
-      if (setUpPid !== undefined) process.kill(-setUpPid, 'SIGKILL');
+      if (setUpPid !== undefined) process.kill(-setUpPid, 'SIGTERM');
     };
     process.on('SIGINT', onSignal);
     process.on('SIGTERM', onSignal);

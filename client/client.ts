@@ -10,7 +10,8 @@ import { TaskQueue } from '../config/queues.ts';
 import type { Machine } from '../config/recipe.ts';
 import type { Store } from '../registry/store.ts';
 import { workflowId, type PipelineInput, type PipelineResult } from '../workflows/messages.ts';
-import { isPassing, openTemporal, unreachable, type TemporalAddress } from './connection.ts';
+import { isPassing, serviceFault, unreachable } from './connection-faults.ts';
+import { openTemporal, type TemporalAddress } from './connection.ts';
 import { ClientError, rootMessage } from './errors.ts';
 import { readLiveStatus, type LiveStatus } from './live-status.ts';
 import { openModels, type Models } from './models.ts';
@@ -208,7 +209,9 @@ async function* followStatus(
       );
       lastAnswer = Date.now();
     } catch (error) {
-      if (!isPassing(error)) await explain(client, run, error);
+      if (!isPassing(error)) {
+        await explain(client, run, serviceFault(address, error) ?? error);
+      }
       if (last === null || Date.now() - lastAnswer > patienceMs) throw unreachable(address, error);
       last = { ...last, stale: 'Temporal does not answer' };
     }
@@ -266,8 +269,7 @@ async function reachable<T>(address: string, work: () => Promise<T>): Promise<T>
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof ClientError) && isPassing(error)) throw unreachable(address, error);
-    throw error;
+    throw serviceFault(address, error) ?? error;
   }
 }
 

@@ -1,9 +1,9 @@
 /** Finds and opens the Temporal service: what is named, else what the environment says, else the local stack. */
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client, Connection, isGrpcServiceError } from '@temporalio/client';
+import { Client, Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { ClientError } from './errors.ts';
+import { badConfiguration, serviceFault, tlsFault, unreachable } from './connection-faults.ts';
 
 export interface TemporalAddress {
   /** host:port; left out, TEMPORAL_ADDRESS or a profile of Temporal's own configuration file. */
@@ -17,15 +17,16 @@ export interface OpenedTemporal {
   namespace: string;
 }
 
-const grpcUnavailable = [1, 4, 14];
-
 /** Connects, or throws one sentence that says what to do. */
 export async function openTemporal(at: TemporalAddress): Promise<OpenedTemporal> {
-  const config = loadClientConnectConfig(at.address === undefined ? {} : { disableFile: true });
+  const config = loadConfiguration(at);
   const address = at.address ?? config.connectionOptions.address ?? '127.0.0.1:7233';
   const namespace = at.namespace ?? config.namespace ?? 'default';
-  const { tls, apiKey, metadata } = config.connectionOptions;
+  const { metadata } = config.connectionOptions;
   const local = /^(127\.|localhost|\[::1\])/.test(address);
+  // The local stack, which is always named, has neither TLS nor keys, whatever the shell has for others.
+  const ownStack = local && at.address !== undefined;
+  const { tls, apiKey } = ownStack ? {} : config.connectionOptions;
   try {
     if (local) await requireListener(address);
     const connection = await Connection.connect({
@@ -35,14 +36,31 @@ export async function openTemporal(at: TemporalAddress): Promise<OpenedTemporal>
         'grpc.initial_reconnect_backoff_ms': 200,
         'grpc.max_reconnect_backoff_ms': 2000,
       },
-      ...(tls === undefined || local ? {} : { tls }),
-      ...(apiKey === undefined || local ? {} : { apiKey }),
+      ...(tls === undefined ? {} : { tls }),
+      ...(apiKey === undefined ? {} : { apiKey }),
       ...(metadata === undefined ? {} : { metadata: metadata as Record<string, string> }),
     });
     return { client: new Client({ connection, namespace }), address, namespace };
   } catch (error) {
-    throw unreachable(address, error);
+    const fault = serviceFault(address, error);
+    if (fault === null || ownStack || !isConnectionLess(error)) {
+      throw fault ?? unreachable(address, error);
+    }
+    throw (await tlsFault(address, tls)) ?? fault;
   }
+}
+
+function loadConfiguration(at: TemporalAddress): ReturnType<typeof loadClientConnectConfig> {
+  try {
+    return loadClientConnectConfig(at.address === undefined ? {} : { disableFile: true });
+  } catch (error) {
+    throw badConfiguration(error);
+  }
+}
+
+/** gRPC gave up waiting for a connection: somebody may listen all the same, and speak otherwise. */
+function isConnectionLess(error: unknown): boolean {
+  return error instanceof Error && error.message.includes('Failed to connect before the deadline');
 }
 
 /** On this machine a closed port is known at once; gRPC would wait for its whole time limit. */
@@ -59,24 +77,4 @@ async function requireListener(address: string): Promise<void> {
     if (attempt === 3) throw fault;
     await sleep(200);
   }
-}
-
-/** The sentence for a Temporal service that does not answer. */
-export function unreachable(address: string, cause: unknown): ClientError {
-  return new ClientError(
-    'unreachable',
-    `Temporal unreachable at ${address}: is the stack up? npx temper up`,
-    cause,
-  );
-}
-
-/** True for errors that a service which is down or restarting gives, and which pass by themselves. */
-export function isPassing(error: unknown): boolean {
-  for (let current = error; current instanceof Error; current = current.cause) {
-    if (isGrpcServiceError(current) && grpcUnavailable.includes(current.code)) return true;
-    if (/ECONNREFUSED|Failed to connect|DEADLINE_EXCEEDED|UNAVAILABLE/.test(current.message)) {
-      return true;
-    }
-  }
-  return false;
 }

@@ -4,18 +4,21 @@
  */
 import {
   isGrpcServiceError,
+  WorkflowFailedError,
   type Client,
   type WorkflowExecutionDescription,
+  type WorkflowHandle,
 } from '@temporalio/client';
 import { defaultPayloadConverter, WorkflowNotFoundError } from '@temporalio/common';
 import {
   runStatusQuery,
   workflowId,
+  type PipelineResult,
   type RunStatus,
   type StageName,
   type TrainingProgress,
 } from '../workflows/messages.ts';
-import { isPassing } from './connection.ts';
+import { isPassing } from './connection-faults.ts';
 import { rootMessage } from './errors.ts';
 
 export interface ActivityProgress {
@@ -59,7 +62,7 @@ export async function readLiveStatus(
   run: string,
   last: LiveStatus | null = null,
 ): Promise<LiveStatus> {
-  const handle = client.workflow.getHandle(workflowId.pipeline(run));
+  const handle = client.workflow.getHandle<() => Promise<PipelineResult>>(workflowId.pipeline(run));
   const description = await handle.describe();
   const children = await Promise.all(
     (description.raw.pendingChildren ?? []).map((child) => describeChild(client, child.workflowId)),
@@ -78,6 +81,8 @@ export async function readLiveStatus(
     if (!isPassing(error) && !isNoPoller(error)) throw error;
     stale = 'the control worker does not answer';
   }
+  const { name } = description.status;
+  if (name !== 'RUNNING' && name !== 'CONTINUED_AS_NEW') status = await withEnd(handle, status);
   return {
     ...status,
     state: description.status.name === 'RUNNING' ? status.state : closedState(description, status),
@@ -88,6 +93,20 @@ export async function readLiveStatus(
     numEvents: descriptions.reduce((sum, one) => sum + one.historyLength, 0),
     stale,
   };
+}
+
+/** How a run ended stands in its history, which Temporal can read when no worker is there to be asked. */
+async function withEnd(
+  handle: WorkflowHandle<() => Promise<PipelineResult>>,
+  status: RunStatus,
+): Promise<RunStatus> {
+  if (status.result !== null || status.failure !== null) return status;
+  try {
+    return { ...status, result: await handle.result() };
+  } catch (error) {
+    if (!(error instanceof WorkflowFailedError)) throw error;
+    return { ...status, failure: rootMessage(error) };
+  }
 }
 
 const nothingKnown: Omit<RunStatus, 'run'> = {

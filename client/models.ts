@@ -62,7 +62,10 @@ export function parseModelReference(reference: string): { name: string; version:
   return { name: match[1]!, version: match[2] === undefined ? null : Number(match[2]) };
 }
 
-/** The version that was champion before the present one: lower, and the highest of those. */
+/**
+ * The version that was champion before the present one: lower, and the highest of those. A version that
+ * was taken back was never champion.
+ */
 export function previousChampion(moves: readonly { version: number }[]): number | null {
   const current = moves.at(-1)?.version;
   if (current === undefined) return null;
@@ -120,7 +123,13 @@ export function openModels(client: Client, store: () => Store): Models {
 
     async rollback(model, { to, by, reason }) {
       const alias = await readAlias(store(), model, 'champion');
-      if (alias === null) throw await unknownModel(model);
+      if (alias === null) {
+        if ((await versionNumbers(model)).length === 0) throw await unknownModel(model);
+        throw new ClientError(
+          'input',
+          `${model}: no version of it was ever served, so there is none to go back to.`,
+        );
+      }
       const from = alias.version;
       const target = to ?? previousChampion(alias.moves);
       if (target === null) {
@@ -130,7 +139,9 @@ export function openModels(client: Client, store: () => Store): Models {
             `Name one with --to; npx temper models show ${model} lists them.`,
         );
       }
-      if (target === from) {
+      const deployed = await deploymentsOf(model);
+      // A rollback that broke off between two endpoints is finished by asking for it again.
+      if (target === from && deployed.every(({ version }) => version === target)) {
         throw new ClientError('input', `${model}@${from} is already the champion: nothing moved.`);
       }
       if ((await getModel(store(), model, target)) === null) {
@@ -140,12 +151,11 @@ export function openModels(client: Client, store: () => Store): Models {
           `${model}: found no version ${target}, expected ${versions.join(', ')}.`,
         );
       }
-      const endpoints = (await deploymentsOf(model)).map((deployment) => deployment.endpoint);
-      if (endpoints.length === 0) {
+      if (deployed.length === 0) {
         throw new ClientError('input', `${model} is served by no endpoint: nothing to roll back.`);
       }
       const deployments: Rollback['deployments'] = [];
-      for (const endpoint of endpoints) {
+      for (const { endpoint } of deployed) {
         const request = { model, version: target, by, reason };
         deployments.push({ endpoint, ...(await deployVersion(client, endpoint, request)) });
       }

@@ -43,7 +43,10 @@ export interface PlanRequest {
 /** Plans a pipeline without starting anything. */
 export async function planPipeline(request: PlanRequest): Promise<Plan> {
   const { pipeline, machine } = request;
-  const known = request.store === null ? null : await knownCorpus(request.store, pipeline.name);
+  const known =
+    request.store === null || pipeline.data.sample < 1
+      ? null
+      : await knownCorpus(request.store, pipeline.name);
   const corpus = known ?? (await estimateCorpus(request));
   const recipe = planRecipe({
     statistics: { numTokens: corpus.numTokens, bytes: corpus.bytes },
@@ -83,14 +86,11 @@ async function knownCorpus(store: Store, name: string): Promise<CorpusFigures | 
 }
 
 async function estimateCorpus({ pipeline, ...from }: PlanRequest): Promise<CorpusFigures> {
-  let numFiles = 0;
-  let bytes = 0;
-  for (const source of pipeline.data.sources) {
-    for (const size of await fileSizes(source, from)) {
-      numFiles += 1;
-      bytes += size;
-    }
-  }
+  const { sample } = pipeline.data;
+  const sizes: number[] = [];
+  for (const source of pipeline.data.sources) sizes.push(...(await fileSizes(source, from)));
+  const numFiles = Math.max(1, Math.round(sizes.length * sample));
+  const bytes = Math.ceil(sizes.reduce((sum, size) => sum + size, 0) * sample);
   if (bytes === 0) {
     throw new ClientError(
       'input',
@@ -102,7 +102,7 @@ async function estimateCorpus({ pipeline, ...from }: PlanRequest): Promise<Corpu
   const bytesPerToken = 0.36 * Math.log2(vocabSize);
   const phrasings = pipeline.questions.reduce((sum, group) => sum + group.ask.length, 0);
   return {
-    origin: `an estimate from the sizes of ${numFiles} files; a run plans again from what it counts`,
+    origin: `an estimate from the sizes of ${sizes.length} files${sample < 1 ? ' and the sample' : ''}; a run plans again from what it counts`,
     estimated: true,
     numDocuments: numFiles,
     numTokens: Math.max(1, Math.round(bytes / bytesPerToken)),

@@ -28,6 +28,10 @@ export const environmentSchema = z.object({
     .string()
     .optional()
     .describe('serve only this endpoint; left out serves every declared one'),
+  TEMPER_STACK_HOME: z
+    .string()
+    .optional()
+    .describe('set by `temper up` for its own processes; it has tried their store out'),
   TEMPER_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
 });
 export type Environment = z.infer<typeof environmentSchema>;

@@ -8,18 +8,28 @@ export const FailureType = {
   ArtifactMismatch: 'ArtifactMismatch',
   CheckpointIncompatible: 'CheckpointIncompatible',
   TrainingDiverged: 'TrainingDiverged',
+  TrainingStuck: 'TrainingStuck',
   OutOfMemory: 'OutOfMemory',
   EvaluationGateFailed: 'EvaluationGateFailed',
   ModelNotServable: 'ModelNotServable',
   BudgetExhausted: 'BudgetExhausted',
   Fenced: 'Fenced',
+  NameTaken: 'NameTaken',
 } as const;
 export type FailureType = (typeof FailureType)[keyof typeof FailureType];
 
-/** For retry policies: our types, and what a program fault throws when a value does not fit its schema. */
+/** Failures that time or another host may cure: there is no room, another training has leased the host. */
+export const PassingFailure = {
+  DiskFull: 'DiskFull',
+  HostTaken: 'HostTaken',
+} as const;
+
+/** For retry policies: our types, and what a fault of our own code throws, which every retry would throw again. */
 export const nonRetryableErrorTypes: string[] = [
   ...Object.values(FailureType),
   'ZodError',
   'InvalidRecord',
   'CheckpointMismatch',
+  'TypeError',
+  'RangeError',
 ];

@@ -23,6 +23,11 @@ export const droppedDocumentSchema = z.strictObject({
   source: z.string(),
   reason: z.string().describe('stable word, e.g. duplicate_exact'),
   detail: z.string().describe('figure found and bound expected, or the id of the survivor'),
+  survivor: z.string().optional().describe('of a duplicate: source of the document that was kept'),
+  sample: z
+    .string()
+    .optional()
+    .describe('its first characters as training would have read them: cleaned, and redacted if so'),
 });
 export type DroppedDocument = z.infer<typeof droppedDocumentSchema>;
 
@@ -167,6 +172,15 @@ export const evaluationSchema = z.strictObject({
 });
 export type Evaluation = z.infer<typeof evaluationSchema>;
 
+/** What travels of an evaluation: figures, and where the whole record lies; the answers stay in the registry. */
+export interface EvaluationSummary {
+  /** Digest of the stage: `stages/evaluate/<stage>.json` holds the Evaluation. */
+  stage: string;
+  bundle: string;
+  metrics: Evaluation['metrics'];
+  latency: Evaluation['latency'];
+}
+
 /** models/<name>/versions/000001.json */
 export const modelVersionSchema = z.strictObject({
   schemaVersion,
@@ -221,7 +235,11 @@ export const nodeReportSchema = z.strictObject({
   failure: z
     .strictObject({ generation: count, message: z.string() })
     .nullable()
-    .describe('why the declared bundle is not served'),
+    .describe('why the declared bundle cannot be served: a verdict about the bundle'),
+  trying: z
+    .strictObject({ generation: count, message: z.string() })
+    .nullable()
+    .describe('what keeps it from being served until now; the node tries again'),
   url: z.url(),
   at: isoTime,
 });
@@ -240,6 +258,9 @@ export type CheckpointManifest = z.infer<typeof checkpointManifestSchema>;
 /** …/head.json: the only commit of training. */
 export const headSchema = z.strictObject({
   schemaVersion,
+  stage: sha256Schema.describe(
+    'digest of the job that is trained here; no other may go on from it',
+  ),
   fence: count.describe('generation that may write; each new one is higher'),
   writer: z.string().describe('random; after a lost reply, who reads its own has won'),
   chain: z

@@ -4,16 +4,18 @@
  */
 import { z } from 'zod';
 
+const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** A file says the unit; a number is the milliseconds of a pipeline that is already resolved. */
 const durationMs = z
   .union([
     z.string().regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, 'expected a duration such as 90s, 20m or 2h'),
-    z.number().int().positive(),
+    z.number().int(),
   ])
   .transform((value) => {
     if (typeof value === 'number') return value;
-    const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
     const [, amount, name] = /^([\d.]+)(ms|s|m|h|d)$/.exec(value)!;
-    return Math.round(Number(amount) * unit[name as keyof typeof unit]);
+    return Math.round(Number(amount) * unitMs[name as keyof typeof unitMs]);
   });
 
 const share = z
@@ -67,62 +69,107 @@ export type Questions = z.infer<typeof questionsSchema>;
 export const gateMetrics = ['valBpb', 'questions.accuracy', 'preferences.accuracy'] as const;
 export type GateMetric = (typeof gateMetrics)[number];
 const boundSchema = z
-  .strictObject({ min: z.number().optional(), max: z.number().optional() })
+  .strictObject({
+    min: z.number().optional().describe('at least'),
+    max: z.number().optional().describe('at most'),
+  })
   .refine(
     (bound) => bound.min !== undefined || bound.max !== undefined,
     'expected min, max or both',
   );
 
-export const pipelineSchema = z.strictObject({
-  version: z.literal(1),
+/** The keys of a pipeline file. */
+export const pipelineFileSchema = z.strictObject({
+  version: z.literal(1).describe('of this format'),
   name: name.describe('name of the dataset and of the model'),
-  data: z.strictObject({
-    sources: z.array(sourceSchema).min(1),
-    personalData: z
-      .enum(['redact', 'keep'])
-      .default('redact')
-      .describe('e-mail, phone and card numbers'),
-    heldOut: share
-      .pipe(z.number().positive().max(0.5))
-      .prefault('2%')
-      .describe('share of documents never trained on'),
-    quality: z
-      .boolean()
-      .default(true)
-      .describe('Gopher quality filters, by the script of the text'),
-    maxDropped: share
-      .prefault('50%')
-      .describe('the run stops when a larger share of the documents is dropped'),
-  }),
-  startFrom: z.literal('scratch').default('scratch'),
+  data: z
+    .strictObject({
+      sources: z.array(sourceSchema).min(1).describe('where the documents are'),
+      sample: share
+        .pipe(z.number().positive())
+        .prefault('100%')
+        .describe(
+          'share of the documents to take, by a hash of their text: the same ones each time',
+        ),
+      personalData: z
+        .enum(['redact', 'keep'])
+        .default('redact')
+        .describe('e-mail, phone and card numbers'),
+      heldOut: share
+        .pipe(z.number().positive().max(0.5))
+        .prefault('2%')
+        .describe('share of documents never trained on'),
+      quality: z
+        .boolean()
+        .default(true)
+        .describe('Gopher quality filters, by the script of the text'),
+      maxDropped: share
+        .prefault('50%')
+        .describe('the run stops when a larger share of what was found is not read or dropped'),
+    })
+    .describe('the documents, and what to do with them'),
+  startFrom: z
+    .literal('scratch')
+    .default('scratch')
+    .describe('what the weights start from; scratch: random ones'),
   goal: z
     .enum(['base', 'assistant'])
-    .default('assistant')
-    .describe('base: pretrain only; assistant: then SFT and DPO'),
+    .optional()
+    .describe(
+      'base: pretrain only; assistant: then SFT and DPO; left out, assistant where there are questions',
+    ),
   questions: z
     .array(questionsSchema)
     .default([])
     .describe('instruction data made from the metadata of the documents'),
   budget: z
-    .strictObject({ time: durationMs.describe('training time, all phases') })
-    .prefault({ time: '4m' }),
-  compute: z.literal('local').default('local'),
+    .strictObject({
+      time: durationMs
+        .refine((ms) => ms >= 10 * unitMs.s, 'expected at least 10s')
+        .refine((ms) => ms <= 30 * unitMs.d, 'expected at most 30d')
+        .describe('training time, all phases'),
+    })
+    .prefault({ time: '4m' })
+    .describe('what a run may spend'),
+  compute: z.literal('local').default('local').describe('where it trains; local: this machine'),
   seed: z
     .number()
     .int()
     .min(0)
     .max(2 ** 31 - 1)
-    .default(1789),
+    .default(1789)
+    .describe('chooses the random numbers: the same seed gives the same bits'),
   evaluate: z
     .strictObject({
-      gates: z.partialRecord(z.enum(gateMetrics), boundSchema).default({}),
-      onFailure: z.strictObject({ replan: z.number().int().min(0).max(5).default(1) }).prefault({}),
+      gates: z
+        .partialRecord(z.enum(gateMetrics), boundSchema)
+        .default({})
+        .describe('what a model must reach to be deployed, by metric'),
+      onFailure: z
+        .strictObject({
+          replan: z
+            .number()
+            .int()
+            .min(0)
+            .max(5)
+            .default(1)
+            .describe('how often a run plans and trains again when a gate is missed'),
+        })
+        .prefault({})
+        .describe('what happens when a gate is missed'),
     })
-    .prefault({}),
+    .prefault({})
+    .describe('how good is good enough'),
   deploy: z
-    .strictObject({ endpoint: name })
+    .strictObject({ endpoint: name.describe('name of the endpoint that serves the model') })
     .optional()
     .describe('without it, the model is registered but not served'),
 });
+
+/** A pipeline with every default resolved; what is resolved already parses to itself. */
+export const pipelineSchema = pipelineFileSchema.transform(({ goal, ...rest }) => ({
+  ...rest,
+  goal: goal ?? (rest.questions.length > 0 ? ('assistant' as const) : ('base' as const)),
+}));
 export type Pipeline = z.infer<typeof pipelineSchema>;
 export type PipelineFile = z.input<typeof pipelineSchema>;

@@ -4,7 +4,6 @@
  *
  *   run.json        what to train (this schema)
  *   control.json    commands; rewritten whole by rename, and touched while somebody watches
- *   process.json    pid, start time and boot id of rank 0, so that only it is ever signalled
  *   events.jsonl    one JSON object a line
  *   checkpoints/<step>/   appears whole, by rename; state.json in it lists its files with SHA-256
  *   model/          the trained model in transformers' layout, by rename, before result.json
@@ -53,13 +52,6 @@ export const controlSchema = z.strictObject({
 });
 export type Control = z.infer<typeof controlSchema>;
 
-export const processSchema = z.strictObject({
-  pid: z.number().int().positive(),
-  startTime: z.number().describe('field 22 of /proc/<pid>/stat, clock ticks after boot'),
-  bootId: z.string(),
-});
-export type TrainerProcess = z.infer<typeof processSchema>;
-
 export const trainerEventSchema = z.discriminatedUnion('event', [
   z.object({
     event: z.literal('start'),
@@ -82,6 +74,13 @@ export const trainerEventSchema = z.discriminatedUnion('event', [
     step: count,
     val_loss: z.number(),
     val_bpb: z.number(),
+    at: z.number(),
+  }),
+  z.object({
+    event: z
+      .literal('working')
+      .describe('busy with something that has no steps; said again at least every 3 s of it'),
+    what: z.enum(['evaluating', 'preparing']),
     at: z.number(),
   }),
   z.object({ event: z.literal('save_started'), step: count, at: z.number() }),

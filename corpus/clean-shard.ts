@@ -72,7 +72,7 @@ export function cleanShard(
           ? qualityRefusal(text, script, words)
           : null;
     if (refusal !== null) {
-      dropped.push({ id, source, ...refusal });
+      dropped.push({ id, source, ...refusal, ...(text !== '' && { sample: sampleOf(text) }) });
     } else {
       const metadata = Object.fromEntries(
         Object.entries(document.metadata).map(([field, value]) => [
@@ -89,6 +89,12 @@ export function cleanShard(
   }
   const used = bands.slice(0, documents.length * numBands * 2);
   return { documents, contents, bands: used, dropped, sizes, redacted };
+}
+
+/** The beginning of a cleaned text, for a person who wants to know what was dropped. */
+export function sampleOf(text: string): string {
+  // A character of two units is not cut in two.
+  return text.slice(0, 300).replace(/[\uD800-\uDBFF]$/, '');
 }
 
 /** Code points, so that one emoji or rare Han character counts once. */

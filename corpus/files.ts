@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { constants, type BigIntStats } from 'node:fs';
 import { lstat, open, readdir, type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { byCodeUnits } from './order.ts';
 import type { Refusal } from './decode.ts';
 
@@ -52,8 +53,23 @@ async function walk(
   }
 }
 
-/** The bytes of a file, or why not; a file that changes while it is read is refused. */
-export async function readStable(file: string): Promise<{ bytes: Buffer } | Refusal> {
+/** Pauses before a file that changed while it was read is read again. */
+const pausesMs = [200, 500, 1000];
+
+/** The bytes of a file, or why not; a file that changes while it is read is read again, a few times. */
+export async function readStable(
+  file: string,
+  pauses: readonly number[] = pausesMs,
+): Promise<{ bytes: Buffer } | Refusal> {
+  for (const pauseMs of pauses) {
+    const read = await readOnce(file);
+    if (read !== changed) return read;
+    await sleep(pauseMs);
+  }
+  return await readOnce(file);
+}
+
+async function readOnce(file: string): Promise<{ bytes: Buffer } | Refusal> {
   let handle: FileHandle;
   try {
     // Opening a pipe would wait for its writer, and following a link could leave the source.
@@ -85,9 +101,10 @@ export async function readStable(file: string): Promise<{ bytes: Buffer } | Refu
   }
 }
 
-const changed: Refusal = {
+/** Every reading of the file found another one. */
+export const changed: Refusal = {
   reason: 'changed_while_read',
-  detail: 'size, time or content differed after reading; run again when nothing writes to it',
+  detail: 'size, time or content differed after reading',
 };
 
 function sameState(a: BigIntStats, b: BigIntStats): boolean {

@@ -4,6 +4,7 @@ import { gunzip } from 'node:zlib';
 import type { Document } from '../config/manifests.ts';
 import { decodeText, type Refusal } from './decode.ts';
 import { htmlToText } from './html.ts';
+import { readMarkdown } from './markdown.ts';
 
 export type Metadata = Document['metadata'];
 
@@ -16,14 +17,23 @@ export const maxTextBytes = 8 * 1024 * 1024;
 const maxUnpackedBytes = 1024 * 1024 * 1024;
 const gunzipAsync = promisify(gunzip);
 
+/** The format that a file's name says, or null where it is none of ours. */
+export function formatOf(name: string): Format | null {
+  const [, ending] =
+    /\.(jsonl\.gz|jsonl|json|txt|md|markdown|html?)$/.exec(name.toLowerCase()) ?? [];
+  if (ending === 'markdown') return 'md';
+  return ending === 'htm' ? 'html' : ((ending ?? null) as Format | null);
+}
+export type Format = 'txt' | 'md' | 'html' | 'json' | 'jsonl' | 'jsonl.gz';
+
 /** Reads a file's bytes into records: .txt .md .html whole; .json one or a list; .jsonl and .jsonl.gz one a line. */
 export async function* readRecords(
   name: string,
   bytes: Buffer,
   textField: string,
 ): AsyncGenerator<FileRecord> {
-  const lower = name.toLowerCase();
-  if (lower.endsWith('.jsonl.gz')) {
+  const format = formatOf(name);
+  if (format === 'jsonl.gz') {
     let unpacked: Buffer;
     try {
       unpacked = await gunzipAsync(bytes, { maxOutputLength: maxUnpackedBytes });
@@ -32,17 +42,20 @@ export async function* readRecords(
       return;
     }
     yield* jsonLines(unpacked, textField);
-  } else if (lower.endsWith('.jsonl')) {
+  } else if (format === 'jsonl') {
     yield* jsonLines(bytes, textField);
-  } else if (lower.endsWith('.json')) {
+  } else if (format === 'json') {
     yield* json(bytes, textField);
-  } else if (/\.(txt|md|html?)$/.test(lower)) {
+  } else if (format !== null) {
     const decoded = decodeText(bytes);
     if (!('text' in decoded)) {
       yield { position: null, ...decoded };
-    } else if (/\.html?$/.test(lower)) {
+    } else if (format === 'html') {
       const { title, text } = htmlToText(decoded.text);
       yield checked(null, text, title === '' ? {} : { title });
+    } else if (format === 'md') {
+      const { text, metadata } = readMarkdown(decoded.text);
+      yield checked(null, text, metadata);
     } else {
       yield checked(null, decoded.text, {});
     }

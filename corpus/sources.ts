@@ -5,7 +5,7 @@ import type { Document, DroppedDocument } from '../config/manifests.ts';
 import type { Source } from '../config/pipeline.ts';
 import type { Refusal } from './decode.ts';
 import { CorpusError } from './errors.ts';
-import { listFiles, readStable, type FoundFile } from './files.ts';
+import { changed, listFiles, readStable, type FoundFile } from './files.ts';
 import { digestOf } from './order.ts';
 import { readRecords } from './records.ts';
 
@@ -64,7 +64,10 @@ export async function openSource(
   return { ...shared, root: place, files, single: false };
 }
 
-/** The documents of a source, in order, each problem as a dropped document. `onFile` is called after each file. */
+/**
+ * The documents of a source, in order, each problem as a dropped document. `onFile` is called after each file.
+ * Throws a CorpusError where a file changes all the time: what was read of it would be nobody's text.
+ */
 export async function* readSource(
   source: OpenSource,
   onFile: (numFiles: number) => void = () => {},
@@ -72,6 +75,12 @@ export async function* readSource(
   for (const [index, file] of source.files.entries()) {
     const place = source.single ? source.name : `${source.name}/${file.path}`;
     const read = file.refusal ?? (await readStable(path.join(source.root, file.path)));
+    if (read === changed) {
+      throw new CorpusError(
+        `data.sources: ${place} changed each time it was read, expected a file at rest. ` +
+          'Start the run again when nothing writes to it, or leave it out by include.',
+      );
+    }
     if (!('bytes' in read)) {
       yield { dropped: refused(place, read) };
     } else if (read.bytes.length === 0) {

@@ -1,9 +1,9 @@
 /** Looks at everything that a run needs and says of each what was found, what is expected, and what to do. */
 import { readFileSync } from 'node:fs';
-import { statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
 import { z } from 'zod';
+import { freeBytes, gigabytes, leastFreeBytes } from './disk.ts';
 import { node, projectDir, python, venvBin } from './layout.ts';
 import { describeMachine } from './machine.ts';
 import { findListener, isPortFree } from './ports.ts';
@@ -91,13 +91,12 @@ async function checkTools(): Promise<Check[]> {
 }
 
 async function checkDisk({ layout }: Stack): Promise<Check> {
-  const { bavail, bsize } = await statfs(layout.home);
-  const free = bavail * bsize;
+  const free = await freeBytes(layout.home);
   return check(
     'disk',
-    free >= 5e9,
+    free >= leastFreeBytes,
     `${gigabytes(free)} free at ${layout.home}`,
-    'at least 5 GB',
+    `at least ${gigabytes(leastFreeBytes)}`,
     'Free some, or set TEMPER_HOME to a folder on another disk.',
   );
 }
@@ -159,8 +158,4 @@ async function outputOf(program: string, args: string[]): Promise<string> {
   });
   const text = failed ? stderr.trim() || (shortMessage ?? 'it failed') : stdout.trim();
   return text.split('\n').at(-1) ?? '';
-}
-
-function gigabytes(bytes: number): string {
-  return `${(bytes / 1e9).toFixed(1)} GB`;
 }

@@ -33,6 +33,8 @@ export interface Layout {
   supervisorConfig: string;
   supervisorPid: string;
   supervisorLog: string;
+  /** Digest of the code that the workers were started with. */
+  codeFile: string;
   /** Unix sockets have paths of at most 107 bytes, so a deep home puts its sockets elsewhere. */
   sockets: string;
 }
@@ -54,6 +56,7 @@ export function layoutOf(homeDir: string): Layout {
     supervisorConfig: path.join(run, 'supervisord.conf'),
     supervisorPid: path.join(run, 'supervisord.pid'),
     supervisorLog: path.join(home, 'logs', 'supervisord.log'),
+    codeFile: path.join(run, 'code'),
     sockets: run.length <= 70 ? run : shortFolder(home),
   };
   const folders = [run, layout.logs, layout.s3Data, path.dirname(layout.temporalFile)];

@@ -1,9 +1,7 @@
 /** What this machine can do, as far as it decides speed and bits: the planner gets it as data. */
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import os from 'node:os';
-import path from 'node:path';
 import type { Machine } from '../config/recipe.ts';
-import { projectDir } from './layout.ts';
 
 /** Device, cores, memory and instruction set of this machine, as its processes may use them. */
 export function describeMachine(): Machine {
@@ -11,7 +9,8 @@ export function describeMachine(): Machine {
   const total = os.totalmem();
   const memory = allowed > 0 && allowed < total ? allowed : total;
   return {
-    device: hasCuda() ? 'cuda' : 'cpu',
+    // The trainer computes on the CPU alone, whatever else the machine has.
+    device: 'cpu',
     cores: os.availableParallelism(),
     // Another kernel reserves a few pages more or fewer; that is no other machine.
     memoryBytes: Math.floor(memory / 2 ** 28) * 2 ** 28,
@@ -40,12 +39,4 @@ function readCpuFlags(): Set<string> {
   } catch {
     return new Set();
   }
-}
-
-/** A driver with a device, and a PyTorch that was built for it. */
-function hasCuda(): boolean {
-  if (!existsSync('/proc/driver/nvidia/version') || !existsSync('/dev/nvidia0')) return false;
-  const pattern = path.join(projectDir, '.venv/lib/python3*/site-packages/torch/version.py');
-  const file = globSync(pattern)[0];
-  return file !== undefined && /^cuda\b.*=\s*'/m.test(readFileSync(file, 'utf8'));
 }

@@ -14,12 +14,15 @@ export function isPortFree(port: number): Promise<boolean> {
   return promise;
 }
 
-/** A random base with `count` free ports from it on, below the range that outgoing connections use. */
-export async function findFreeBlock(count: number): Promise<number> {
+/**
+ * A random base below the range that outgoing connections use, such that all ports which `portsFrom`
+ * derives from it are free.
+ */
+export async function findFreeBase(portsFrom: (base: number) => number[]): Promise<number> {
+  const count = portsFrom(20_000).length;
   for (let attempt = 0; attempt < 50; attempt += 1) {
     const base = 20_000 + count * Math.floor((Math.random() * 11_000) / count);
-    const ports = Array.from({ length: count }, (_, index) => base + index);
-    const free = await Promise.all(ports.map(isPortFree));
+    const free = await Promise.all(portsFrom(base).map(isPortFree));
     if (free.every(Boolean)) return base;
   }
   throw new Error(

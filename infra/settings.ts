@@ -5,7 +5,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { type Environment } from '../config/environment.ts';
 import { defaultHome, type Layout, layoutOf, python } from './layout.ts';
-import { findFreeBlock, isPortFree } from './ports.ts';
+import { findFreeBase, isPortFree } from './ports.ts';
 import { isSupervisorRunning } from './supervisor.ts';
 
 const port = z.number().int().min(1).max(65535);
@@ -63,6 +63,29 @@ export interface StackOptions {
 /** The ports that people know, for the machine's own stack; what only SeaweedFS itself uses lies apart. */
 const usualPorts = { temporal: 7233, temporalUi: 8233, s3: 8333, serving: 8080 } as const;
 const usualInnerBase = 18_330;
+const innerNames = portNames.filter((name) => !(name in usualPorts));
+
+/** SeaweedFS's own worker looks for the admin server's gRPC so far above its HTTP port, wherever that is. */
+const adminGrpcOffset = 10_000;
+
+/** The named ports in a row from a base on; one of the two of the admin server has to lie apart. */
+function portsFrom<Name extends keyof Ports>(
+  names: readonly Name[],
+  base: number,
+): Record<Name, number> {
+  const ports: Partial<Ports> = Object.fromEntries(
+    names.map((name, index) => [name, base + index]),
+  );
+  const below = ports.s3AdminGrpc! - adminGrpcOffset;
+  if (below >= 1024) ports.s3Admin = below;
+  else ports.s3AdminGrpc = ports.s3Admin! + adminGrpcOffset;
+  return ports as Record<Name, number>;
+}
+
+/** A base from which a whole stack finds its ports free. */
+export function findPortBase(): Promise<number> {
+  return findFreeBase((base) => Object.values(portsFrom(portNames, base)));
+}
 
 /** Reads or makes `stack.json` and `secrets.json`: another home than the machine's own gets free ports. */
 export async function resolveStack(home: string, options: StackOptions = {}): Promise<Stack> {
@@ -83,11 +106,10 @@ export async function resolveStack(home: string, options: StackOptions = {}): Pr
 
 /** Moves the ports that nobody outside needs to know when other programs hold them. */
 export async function moveInnerPorts(stack: Stack): Promise<Stack> {
-  const inner = portNames.filter((name) => !(name in usualPorts));
-  const free = await Promise.all(inner.map((name) => isPortFree(stack.ports[name])));
+  const free = await Promise.all(innerNames.map((name) => isPortFree(stack.ports[name])));
   if (free.every(Boolean)) return stack;
-  const base = await findFreeBlock(inner.length);
-  const moved = Object.fromEntries(inner.map((name, index) => [name, base + index]));
+  const base = await findFreeBase((from) => Object.values(portsFrom(innerNames, from)));
+  const moved = portsFrom(innerNames, base);
   const { bucket, portBase } = stack;
   const ports = portsSchema.parse({ ...stack.ports, ...moved });
   const file = { schemaVersion: 1, bucket, portBase, ports };
@@ -121,15 +143,11 @@ async function choosePorts(
   base: number | null,
 ): Promise<{ portBase: number | null; ports: Ports }> {
   if (base === null && layout.home === defaultHome) {
-    const inner = portNames.map((name, index) => [name, usualInnerBase + index]);
-    return {
-      portBase: null,
-      ports: portsSchema.parse({ ...Object.fromEntries(inner), ...usualPorts }),
-    };
+    const inner = portsFrom(innerNames, usualInnerBase);
+    return { portBase: null, ports: portsSchema.parse({ ...inner, ...usualPorts }) };
   }
-  const first = base ?? (await findFreeBlock(portNames.length));
-  const ports = Object.fromEntries(portNames.map((name, index) => [name, first + index]));
-  return { portBase: first, ports: portsSchema.parse(ports) };
+  const first = base ?? (await findPortBase());
+  return { portBase: first, ports: portsSchema.parse(portsFrom(portNames, first)) };
 }
 
 function portBaseOf(env: Record<string, string | undefined>): number | null {

@@ -1,8 +1,9 @@
 /** The local stack: the real parts on one machine, kept alive in the background, started and stopped by one call. */
-import { existsSync, rmSync } from 'node:fs';
-import { statfs } from 'node:fs/promises';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { digestCode } from './code.ts';
+import { requireDisk } from './disk.ts';
 import { type Layout, layoutOf, node, projectDir, python, venvBin } from './layout.ts';
 import { withLock } from './lock.ts';
 import { findListener, isPortFree } from './ports.ts';
@@ -28,11 +29,11 @@ import {
   stopSupervised,
   supervisorPid,
 } from './supervisor.ts';
-import { findMarked, findOrphanedPrograms, findTrainers, stackMark } from './trainers.ts';
+import { findMarked, findTrainers, findUnsupervised, stackMark } from './trainers.ts';
 
 export { defaultHome, homeFolder } from './layout.ts';
 export type { PartName } from './programs.ts';
-export { resolveStack, type Stack, stackEnvironment } from './settings.ts';
+export { findPortBase, resolveStack, type Stack, stackEnvironment } from './settings.ts';
 
 /** What `stackUp` tells while it works, for a line on the screen. */
 export interface StackProgress {
@@ -48,7 +49,8 @@ export interface UpOptions extends StackOptions {
   limitMs?: number;
 }
 
-const leastFreeBytes = 2e9;
+/** The parts that run the project's own code. */
+const ownParts: readonly PartName[] = ['control', 'data', 'gpu', 'serving'];
 
 /** Starts what does not run yet and waits until all of it is ready; safe to call again at any time. */
 export async function stackUp(home: string, options: UpOptions = {}): Promise<Stack> {
@@ -74,22 +76,32 @@ async function up(
     tell({ part: 'stack', text: 'settings changed: restarting' });
     await stopSupervisor(layout);
   }
-  if (!(await isSupervisorRunning(layout))) {
-    const orphans = findOrphanedPrograms(layout, programs);
-    if (orphans.length > 0) {
-      tell({ part: 'stack', text: `stopping ${orphans.length} programs whose supervisor died` });
-      await stopProcesses(orphans, 15_000);
-    }
-    await requireDisk(layout);
+  const isRunning = await isSupervisorRunning(layout);
+  // Its ports and keys may have been others then: two servers on the same data would destroy it.
+  const orphans = findUnsupervised(layout, isRunning ? await supervisorPid(layout) : null);
+  if (orphans.length > 0) {
+    const what = orphans.length === 1 ? 'a process' : `${orphans.length} processes`;
+    tell({ part: 'stack', text: `stopping ${what} that had lost their supervisor` });
+    await stopProcesses(orphans, 15_000);
+  }
+  const code = digestCode(projectDir);
+  const outdated = (await isCodeCurrent(layout, code)) ? [] : await runningOwnParts(layout);
+  if (outdated.length > 0) {
+    tell({ part: 'stack', text: `the code has changed: restarting ${outdated.join(', ')}` });
+    await stopSupervised(layout, outdated);
+  }
+  if (!isRunning) {
+    await requireDisk(layout.home);
     await requirePorts(stack, wanted);
     stack = await moveInnerPorts(stack);
     programs = programsOf(stack);
     await startSupervisor(layout, programs, childEnvironment(stack));
   }
-  const base = programs.filter(({ name }) => name === 's3' || name === 'temporal');
-  const rest = programs.filter((program) => !base.includes(program));
+  if ((await runningOwnParts(layout)).length === 0) writeFileSync(layout.codeFile, code);
+  const base = programs.filter(({ name }) => !ownParts.includes(name));
+  const rest = programs.filter(({ name }) => ownParts.includes(name));
   for (const group of [base, rest]) {
-    const started = group.filter(({ name }) => wantedNames.includes(name));
+    const started = group.filter(({ name }) => [...wantedNames, ...outdated].includes(name));
     await Promise.all(
       started.map((program) => startPart(layout, program, options.limitMs ?? 90_000, tell)),
     );
@@ -110,7 +122,7 @@ export async function stackDown(
       .filter((info) => info.pid !== 0)
       .map((info) => info.name);
     if (stopped.length > 0) tell({ part: 'stack', text: `stopping ${stopped.join(', ')}` });
-    await stopSupervised(layout, ['control', 'data', 'gpu', 'serving']);
+    await stopSupervised(layout, ownParts);
     const { launchers, ranks } = findTrainers(layout);
     if (ranks.length > 0) {
       tell({ part: 'stack', text: 'stopping training: it saves first' });
@@ -232,28 +244,40 @@ function requireSetup(): void {
   );
 }
 
-async function requireDisk(layout: Layout): Promise<void> {
-  const { bavail, bsize } = await statfs(layout.home);
-  const free = bavail * bsize;
-  if (free >= leastFreeBytes) return;
-  throw new Error(
-    `${layout.home}: found ${(free / 1e9).toFixed(1)} GB free, expected at least ${leastFreeBytes / 1e9} GB. Free some, or set TEMPER_HOME to a folder on another disk.`,
-  );
+/** Whether the workers that run were started with the code that lies in the project now. */
+export async function isCodeCurrent(
+  layout: Layout,
+  code = digestCode(projectDir),
+): Promise<boolean> {
+  try {
+    return readFileSync(layout.codeFile, 'utf8') === code;
+  } catch {
+    return (await runningOwnParts(layout)).length === 0;
+  }
 }
 
-/** Refuses to start where somebody else listens, and says who. */
+async function runningOwnParts(layout: Layout): Promise<PartName[]> {
+  const running = (await listSupervised(layout)).filter((info) => info.pid !== 0);
+  return ownParts.filter((name) => running.some((info) => info.name === name));
+}
+
+/** Refuses to start where somebody else listens, and says who, of all such ports at once. */
 async function requirePorts(stack: Stack, wanted: Program[]): Promise<void> {
   await waitForDyingListeners(Object.values(stack.ports));
+  const taken: string[] = [];
   for (const program of wanted) {
     for (const port of program.ports.map((name) => stack.ports[name])) {
       if (await isPortFree(port)) continue;
       const holder = findListener(port);
       const by = holder === null ? 'another program' : `${holder.program} (pid ${holder.pid})`;
-      throw new Error(
-        `port ${port}, for ${program.title}, is taken by ${by}. Stop that program, or choose other ports: TEMPER_PORT_BASE=17000 npx temper up.`,
-      );
+      taken.push(`port ${port}, for ${program.title}, is taken by ${by}`);
     }
   }
+  if (taken.length === 0) return;
+  const stop = taken.length === 1 ? 'Stop that program' : 'Stop those programs';
+  throw new Error(
+    `${taken.join('; ')}. ${stop}, or choose other ports: TEMPER_PORT_BASE=17000 npx temper up.`,
+  );
 }
 
 /** A killed server is no process any more while the kernel still closes its sockets: its ports have no owner. */

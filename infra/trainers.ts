@@ -10,7 +10,6 @@ import {
   type ProcessIdentity,
   processesWithEnvironment,
 } from './processes.ts';
-import type { Program } from './programs.ts';
 
 /** Every process of a stack carries this variable, set to the stack's home; only trainers do not. */
 export const stackMark = 'TEMPER_STACK_HOME';
@@ -20,10 +19,19 @@ export function findMarked(layout: Layout): ProcessIdentity[] {
   return processesWithEnvironment(stackMark, layout.home);
 }
 
-/** Programs of this home that still run although their supervisor is gone. */
-export function findOrphanedPrograms(layout: Layout, programs: Program[]): ProcessIdentity[] {
-  const commands = new Set(programs.map((program) => program.argv.join('\0')));
-  return findMarked(layout).filter((found) => commands.has(commandLine(found.pid).join('\0')));
+/** Of these, all that do not descend from the living supervisor (null: there is none, so all of them). */
+export function findUnsupervised(layout: Layout, supervisor: number | null): ProcessIdentity[] {
+  return findMarked(layout).filter(
+    ({ pid }) => supervisor === null || !descendsFrom(pid, supervisor),
+  );
+}
+
+/** Whether a process is another, or was started by it or by a living descendant of it. */
+function descendsFrom(pid: number, ancestor: number): boolean {
+  for (let current = pid; current > 1; current = inspectProcess(current)?.parent ?? 0) {
+    if (current === ancestor) return true;
+  }
+  return false;
 }
 
 export interface TrainerProcesses {
@@ -45,7 +53,7 @@ export function findTrainers(layout: Layout): TrainerProcesses {
     const words = commandLine(found.pid);
     const module = words.find((word) => phaseModule.test(word));
     const config = words[words.indexOf('--config') + 1] ?? '';
-    if (module === undefined || !config.startsWith(`${layout.home}/`)) continue;
+    if (module === undefined || !config.startsWith(`${layout.home}/runs/`)) continue;
     const identity = { pid: found.pid, startTime: found.startTime };
     (module === 'trainer.launch' ? launchers : ranks).push(identity);
   }

@@ -9,6 +9,9 @@ import { readRecord, updateRecord } from './json.ts';
 import { keyPart } from './keys.ts';
 import type { Store } from './store.ts';
 
+/** A node writes its report again after this time, so that a dead node's can be told by its age. */
+export const reportEveryMs = 15_000;
+
 function deploymentKey(endpoint: string): string {
   return `deployments/${keyPart('endpoint', endpoint)}.json`;
 }
@@ -54,6 +57,11 @@ export async function listDeployments(store: Store): Promise<Deployment[]> {
 export async function reportNode(store: Store, report: NodeReport): Promise<void> {
   const key = `${nodesPrefix(report.endpoint)}${keyPart('node', report.node)}.json`;
   await updateRecord(store, key, nodeReportSchema, () => report);
+}
+
+/** The reports of nodes that live: one that missed three of its reports is gone, and what it said counts no more. */
+export function livingReports(reports: readonly NodeReport[], now: Date): NodeReport[] {
+  return reports.filter(({ at }) => now.getTime() - Date.parse(at) < 3 * reportEveryMs);
 }
 
 /** The reports of an endpoint's nodes, by name. */

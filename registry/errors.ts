@@ -14,6 +14,11 @@ export class FencedError extends Error {
   override readonly name = FailureType.Fenced;
 }
 
+/** A name is taken by something else: nothing under it may be touched. */
+export class NameTaken extends Error {
+  override readonly name = FailureType.NameTaken;
+}
+
 /** The same step was committed with other bits: the training is not exact on this machine. */
 export class CheckpointMismatch extends Error {
   override readonly name = 'CheckpointMismatch';

@@ -42,13 +42,25 @@ function isLive(lease: Lease | null, now: Date): boolean {
   return lease !== null && Date.parse(lease.expiresAt) > now.getTime();
 }
 
-/** Takes a host that is free or whose lease has run out; its holder may ask again. Null: somebody else has it. */
+/** The lease of a host as it is after somebody asked for it. */
+export interface HostLease {
+  /** Whether it is the asker's. */
+  ours: boolean;
+  holder: string;
+  fence: number;
+  expiresAt: string;
+}
+
+/**
+ * Takes a host that is free or whose lease has run out. Its holder asks again to lengthen the lease; a lease
+ * that ran out meanwhile is regained, unless somebody else was faster.
+ */
 export async function acquireHost(
   store: Store,
   pool: string,
   host: string,
   { holder, now, ttlMs }: LeaseRequest,
-): Promise<{ fence: number } | null> {
+): Promise<HostLease> {
   const expiresAt = new Date(now.getTime() + ttlMs).toISOString();
   const lease = await changeHost(store, pool, host, (current) => {
     if (current === null || !isLive(current, now)) {
@@ -56,23 +68,9 @@ export async function acquireHost(
     }
     return current.holder === holder ? { ...current, expiresAt } : current;
   });
-  return lease?.holder === holder ? { fence: lease.fence } : null;
-}
-
-/** Lengthens a lease. Null when it is no longer the holder's, or has run out: then acquire it anew. */
-export async function renewHost(
-  store: Store,
-  pool: string,
-  host: string,
-  { holder, now, ttlMs }: LeaseRequest,
-): Promise<{ fence: number } | null> {
-  const expiresAt = new Date(now.getTime() + ttlMs).toISOString();
-  let ours = false;
-  const lease = await changeHost(store, pool, host, (current) => {
-    ours = current?.holder === holder && isLive(current, now);
-    return current !== null && ours ? { ...current, expiresAt } : current;
-  });
-  return ours && lease !== null ? { fence: lease.fence } : null;
+  if (lease === null)
+    throw new Error(`leases/${pool}.json: host ${host} has no entry after it was asked for`);
+  return { ours: lease.holder === holder, ...lease };
 }
 
 /** Gives a host back. By another than the holder it does nothing. */

@@ -33,7 +33,7 @@ export async function probeStore(connection: Connection, store: Conditional): Pr
     if (fault === undefined) return;
     throw new StoreRefused(
       `The store (${store.place}) ${fault}.\n` +
-        '  Use a store with conditional writes and checksums; npx temper doctor says more.',
+        '  Use a store with conditional writes (If-None-Match, If-Match) and SHA-256 checksums.',
     );
   } finally {
     await Promise.all(

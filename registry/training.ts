@@ -13,7 +13,7 @@ import {
   type ModelManifest,
 } from '../config/manifests.ts';
 import { decodeJsonLines, encodeJsonLines, hasBlob, putBlob, readBlob } from './blobs.ts';
-import { ArtifactMismatch, CheckpointMismatch, FencedError } from './errors.ts';
+import { ArtifactMismatch, CheckpointMismatch, FencedError, NameTaken } from './errors.ts';
 import { decodeRecord, encodeRecord, readRecord, updateRecord, type ReadRecord } from './json.ts';
 import { keyPart, padded } from './keys.ts';
 import type { Store } from './store.ts';
@@ -61,16 +61,27 @@ export async function readCheckpoint(
   return decodeRecord(`the checkpoint of step ${entry.step}`, bytes, checkpointManifestSchema);
 }
 
-/** Takes the next fence: from here on older generations cannot commit. Asking again with the same id changes nothing. */
+/**
+ * Takes the next fence: from here on older generations cannot commit. Asking again with the same id changes
+ * nothing. `stage` is the digest of the job: what another job has trained under this name is not gone on from.
+ */
 export async function openGeneration(
   store: Store,
   trial: TrialPath,
-  writer: string,
+  { stage, writer }: { stage: string; writer: string },
 ): Promise<Head> {
   return updateRecord(store, headKey(trial), headSchema, (head) => {
+    if (head !== null && head.stage !== stage) {
+      throw new NameTaken(
+        `${headKey(trial)} holds the training of another job (${head.stage.slice(0, 12)}, this one is ${stage.slice(0, 12)}): ` +
+          `a run named ${trial.run} has trained another pipeline, corpus or version of Temper before. ` +
+          'Start this one under another name; finished stages are found again.',
+      );
+    }
     if (head?.writer === writer) return head;
     return {
       schemaVersion: 1,
+      stage,
       fence: (head?.fence ?? 0) + 1,
       writer,
       chain: head?.chain ?? [],
@@ -206,7 +217,10 @@ export async function putEvents(
   await store.putIfAbsent(`${folderOf(trial)}/events/${name}`, await encodeJsonLines(lines));
 }
 
-/** Every stored event, by generation, then in the order they were written. */
+/**
+ * Every stored event, by generation, then in the order they were written. A generation that adopts a trainer
+ * stores its events from the first on, and a resumed trainer repeats steps: each is told once, as it was first.
+ */
 export async function readEvents(store: Store, trial: TrialPath): Promise<unknown[]> {
   const pieces: { key: string; sequence: number; fence: number }[] = [];
   for await (const { key } of store.list(`${folderOf(trial)}/events/`)) {
@@ -218,5 +232,11 @@ export async function readEvents(store: Store, trial: TrialPath): Promise<unknow
     const found = await store.get(key);
     if (found !== null) events.push(...(await decodeJsonLines(found.bytes)));
   }
-  return events;
+  const seen = new Set<string>();
+  return events.filter((line) => {
+    const { event, step } = line as { event?: string; step?: number };
+    if (step === undefined) return true;
+    const key = `${event} ${step}`;
+    return !seen.has(key) && seen.add(key);
+  });
 }

@@ -5,11 +5,13 @@ import type { Context } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { stream } from 'hono/streaming';
 import type { Logger } from 'pino';
-import type { Endpoint } from './endpoint.ts';
+import { readAbilities } from './abilities.ts';
+import type { Answer, Endpoint } from './endpoint.ts';
 import { badRequest, errorBody, ServingError } from './errors.ts';
 import type { KeyRing } from './keys.ts';
 import type { AnswerHead, Shape } from './openai.ts';
 import { chatShape, completionShape } from './openai.ts';
+import { addPage } from './page.ts';
 import type { Piece } from './protocol.ts';
 import type { ParsedRequest } from './requests.ts';
 import { parseChat, parseCompletion } from './requests.ts';
@@ -51,6 +53,8 @@ export function createApp({ keys, endpoints, log, now }: AppOptions): Hono {
     return context.json({ status: 'ok', endpoints: all.length, ready });
   });
 
+  addPage(app);
+
   app.use('*', async (context, next) => {
     if (!(await keys.accepts(context.req.header('authorization')))) {
       throw new ServingError(
@@ -73,15 +77,13 @@ export function createApp({ keys, endpoints, log, now }: AppOptions): Hono {
     }),
   );
 
-  app.get('/v1/models', (context) => {
-    const data = endpoints().flatMap((endpoint) =>
-      endpoint.served === null ? [] : [modelObject(endpoint)],
-    );
-    return context.json({ object: 'list', data });
+  app.get('/v1/models', async (context) => {
+    const ready = endpoints().filter((endpoint) => endpoint.served !== null);
+    return context.json({ object: 'list', data: await Promise.all(ready.map(modelObject)) });
   });
-  app.get('/v1/models/:model', (context) => {
+  app.get('/v1/models/:model', async (context) => {
     const endpoint = find(endpoints(), context.req.param('model'));
-    return context.json(modelObject(endpoint));
+    return context.json((await modelObject(endpoint)) as object);
   });
   app.post('/v1/completions', async (context) => {
     return respond(context, parseCompletion(await body(context)), completionShape, 'cmpl');
@@ -98,7 +100,8 @@ export function createApp({ keys, endpoints, log, now }: AppOptions): Hono {
   ): Promise<Response> {
     const endpoint = find(endpoints(), request.model);
     const { signal } = context.req.raw;
-    const { served, events } = await endpoint.answer(request.job, signal);
+    const answer = await endpoint.answer(request.job, signal);
+    const { served, events } = answer;
     const head: AnswerHead = {
       id: `${prefix}-${randomUUID()}`,
       created: Math.floor(now().getTime() / 1000),
@@ -106,8 +109,9 @@ export function createApp({ keys, endpoints, log, now }: AppOptions): Hono {
       served,
       logprobs: request.job.logprobs !== null,
     };
+    context.header('x-temper-model', `${served.model}@${served.version}`);
     context.header('x-temper-bundle', served.bundle);
-    if (request.job.stream) return streamed(context, request, head, shape, events, log);
+    if (request.job.stream) return streamed(context, request, head, shape, answer, log);
     const pieces: Piece[] = [];
     for await (const event of events) {
       if (event.type === 'piece') pieces.push(event.piece);
@@ -152,8 +156,7 @@ function find(endpoints: readonly Endpoint[], model: string): Endpoint {
   );
 }
 
-function modelObject(endpoint: Endpoint): unknown {
-  const { name, served } = endpoint;
+async function modelObject({ name, served }: Endpoint): Promise<unknown> {
   return {
     id: name,
     object: 'model',
@@ -165,6 +168,7 @@ function modelObject(endpoint: Endpoint): unknown {
           version: `${served.model}@${served.version}`,
           bundle: served.bundle,
           generation: served.generation,
+          ...(await readAbilities(served)),
         }),
   };
 }
@@ -174,7 +178,7 @@ function streamed(
   request: ParsedRequest,
   head: AnswerHead,
   shape: Shape,
-  events: Awaited<ReturnType<Endpoint['answer']>>['events'],
+  { events, close }: Answer,
   log: Logger,
 ): Response {
   context.header('content-type', 'text/event-stream');
@@ -182,7 +186,8 @@ function streamed(
   return stream(context, async (out) => {
     const write = (data: unknown): Promise<unknown> =>
       out.write(`data: ${JSON.stringify(data)}\n\n`);
-    out.onAbort(() => void events.return());
+    // A generator that was not begun cannot be returned from, so this asks the answer itself.
+    out.onAbort(close);
     try {
       for (const opening of shape.opening(head)) await write(opening);
       for await (const event of events) {
@@ -197,6 +202,8 @@ function streamed(
       const known =
         error instanceof ServingError ? error : new ServingError(500, 'the serving node failed');
       await write(errorBody(known));
+    } finally {
+      close();
     }
   });
 }

@@ -10,6 +10,7 @@ import { bundleManifestSchema } from '../config/manifests.ts';
 import { downloadBlob } from '../registry/blobs.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
+import { UnservableError } from './errors.ts';
 
 const manifestFile = 'manifest.json';
 const numKept = 4;
@@ -65,7 +66,7 @@ export async function openBundleCache(root: string): Promise<BundleCache> {
       const found = await find(digest);
       if (found !== null) return found;
       if (stageDigest(manifest) !== digest) {
-        throw new Error(
+        throw new UnservableError(
           `bundle ${digest}: the model version's manifest has digest ${stageDigest(manifest)}. Declare the deployment again.`,
         );
       }
@@ -75,7 +76,7 @@ export async function openBundleCache(root: string): Promise<BundleCache> {
         await mkdir(aside, { recursive: true });
         for (const [name, ref] of Object.entries(manifest.files)) {
           if (!/^[A-Za-z0-9_][A-Za-z0-9._-]*$/.test(name) || name === manifestFile) {
-            throw new Error(
+            throw new UnservableError(
               `bundle ${digest}: ${JSON.stringify(name)} is no name for a file in it`,
             );
           }

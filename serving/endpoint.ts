@@ -33,6 +33,8 @@ export const defaultLimits: EndpointLimits = { maxRequests: 64, waitMs: 10_000, 
 export interface Answer {
   served: ServedBundle;
   events: AsyncGenerator<EngineEvent, void, void>;
+  /** Cancels what is left of the answer and frees its place; a second time, or after the end, does nothing. */
+  close: () => void;
 }
 
 export interface Endpoint {
@@ -126,10 +128,11 @@ export function createEndpoint(name: string, log: Logger, limits = defaultLimits
     }
   }
 
-  /** Gives the first event back in front of the rest, and releases the request with the last one. */
-  async function* counted(
+  /** Gives the first event back in front of the rest, and closes the answer with the last one. */
+  async function* closing(
     first: EngineEvent,
     rest: AsyncGenerator<EngineEvent, void, void>,
+    close: () => void,
   ): AsyncGenerator<EngineEvent, void, void> {
     try {
       yield first;
@@ -137,8 +140,7 @@ export function createEndpoint(name: string, log: Logger, limits = defaultLimits
     } catch (error) {
       throw error instanceof EngineLostError ? died(error) : error;
     } finally {
-      numRequests -= 1;
-      await rest.return();
+      close();
     }
   }
 
@@ -180,16 +182,27 @@ export function createEndpoint(name: string, log: Logger, limits = defaultLimits
         );
       }
       numRequests += 1;
+      const leaving = new AbortController();
+      let isOpen = true;
+      const close = (): void => {
+        if (!isOpen) return;
+        isOpen = false;
+        signal.removeEventListener('abort', close);
+        numRequests -= 1;
+        leaving.abort();
+      };
+      // Also when nobody has begun to read the answer.
+      signal.addEventListener('abort', close);
       try {
         const deadline = Date.now() + limits.waitMs;
         for (let tries = 1; ; tries += 1) {
           const chosen = await waitForEngine(deadline, signal);
           const bundle = served!;
-          const events = chosen.generate(job, signal);
+          const events = chosen.generate(job, leaving.signal);
           try {
             const first = await events.next();
             if (first.done === true) throw new Error('an engine answered without an event');
-            return { served: bundle, events: counted(first.value, events) };
+            return { served: bundle, events: closing(first.value, events, close), close };
           } catch (error) {
             if (!(error instanceof EngineLostError)) throw error;
             // Nothing has been said to the client yet, so the job may be asked again; once, for it
@@ -199,7 +212,7 @@ export function createEndpoint(name: string, log: Logger, limits = defaultLimits
           }
         }
       } catch (error) {
-        numRequests -= 1;
+        close();
         throw error;
       }
     },

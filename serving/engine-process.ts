@@ -45,8 +45,12 @@ export async function startEngine(folder: string, options: EngineOptions = {}): 
   const child = fork(path.join(import.meta.dirname, 'engine.ts'), [folder], {
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    // The engine needs no secret of the node.
-    env: { PATH: process.env['PATH'], TZ: process.env['TZ'] },
+    // The engine needs no secret of the node; the mark of its stack is how an orphan is found.
+    env: {
+      PATH: process.env['PATH'],
+      TZ: process.env['TZ'],
+      TEMPER_STACK_HOME: process.env['TEMPER_STACK_HOME'],
+    },
     execArgv: [],
   });
   const listeners = new Map<number, (answer: Answer) => void>();
@@ -107,8 +111,16 @@ export async function startEngine(folder: string, options: EngineOptions = {}): 
     const id = ++lastId;
     const inbox: Answer[] = [];
     let wake = (): void => {};
-    const onAbort = (): void => wake();
     let over = false;
+    const leave = (): void => {
+      stop.removeEventListener('abort', onAbort);
+      // An abort may come while nobody reads: the engine is told at once, and once.
+      if (listeners.delete(id) && !over) send({ type: 'cancel', id });
+    };
+    const onAbort = (): void => {
+      leave();
+      wake();
+    };
     listeners.set(id, (answer) => {
       inbox.push(answer);
       wake();
@@ -136,9 +148,7 @@ export async function startEngine(folder: string, options: EngineOptions = {}): 
         }
       }
     } finally {
-      stop.removeEventListener('abort', onAbort);
-      listeners.delete(id);
-      if (!over) send({ type: 'cancel', id });
+      leave();
     }
   }
 

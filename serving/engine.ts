@@ -13,7 +13,7 @@ import { openModel } from './engine-model.ts';
 import { answerProbe } from './engine-probe.ts';
 import { openStepQueue } from './engine-queue.ts';
 import { openTextCodec } from './engine-text.ts';
-import { ServingError, UnservableError } from './errors.ts';
+import { isFaultOfMachine, ServingError, UnservableError } from './errors.ts';
 import type { FromEngine, ProbeOutcome, ToEngine } from './protocol.ts';
 
 /** Each active job holds a key-value cache. */
@@ -74,6 +74,8 @@ try {
   serve(parts);
   send({ type: 'ready', probe });
 } catch (error) {
+  // The process ends without a verdict, and the node tries again.
+  if (isFaultOfMachine(error)) throw error;
   const difference = error instanceof UnservableError ? error.difference : null;
   const message = error instanceof Error ? error.message : String(error);
   send({ type: 'unservable', message, difference });

@@ -33,6 +33,13 @@ export class UnservableError extends Error {
   }
 }
 
+/** No memory, no file descriptors, a failing disk: says nothing about the bundle. */
+export function isFaultOfMachine(error: unknown): boolean {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const isOfSystem = typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) && code !== 'ENOENT';
+  return isOfSystem || /bad_alloc|failed to allocate memory/i.test(message);
+}
+
 /** The engine process died, or was stopped, before it had answered. */
 export class EngineLostError extends Error {
   override readonly name = 'EngineLost';

@@ -6,9 +6,16 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Hono } from 'hono';
 import type { Logger } from 'pino';
-import type { Deployment } from '../config/manifests.ts';
-import { listDeployments, readDeployment, reportNode } from '../registry/deployments.ts';
+import type { Deployment, NodeReport } from '../config/manifests.ts';
+import {
+  listDeployments,
+  readDeployment,
+  reportEveryMs,
+  reportNode,
+} from '../registry/deployments.ts';
+import { ArtifactMismatch } from '../registry/errors.ts';
 import { getModel } from '../registry/models.ts';
+import { nameOf } from '../registry/requests.ts';
 import type { Store } from '../registry/store.ts';
 import { createApp } from './app.ts';
 import { openBundleCache } from './bundles.ts';
@@ -43,8 +50,6 @@ export interface ServingNode {
   close(): Promise<void>;
 }
 
-/** A report is written again after this time, so that a dead node's can be told by its age. */
-const reportEveryMs = 15_000;
 const closeMs = 30_000;
 const retryMs = [1000, 5000, 15_000, 60_000];
 /** A bundle that was refused stays so, unless this machine was at fault (out of memory, say). */
@@ -76,7 +81,10 @@ interface Following {
   resuming: boolean;
   /** The attempt to serve what is declared; a newer declaration ends it. */
   attempt: AbortController | null;
-  failure: { generation: number; message: string } | null;
+  /** A verdict about the declared bundle; the workflow takes the bundle back for it. */
+  failure: NodeReport['failure'];
+  /** Whatever else went wrong, which the next try may mend. */
+  trying: NodeReport['trying'];
   tries: number;
   retryAt: number;
   reporting: boolean;
@@ -101,6 +109,7 @@ export async function startServingNode(options: ServingNodeOptions): Promise<Ser
         resuming: false,
         attempt: null,
         failure: null,
+        trying: null,
         tries: 0,
         retryAt: 0,
         reporting: false,
@@ -157,13 +166,18 @@ export async function startServingNode(options: ServingNodeOptions): Promise<Ser
       attempt.signal.throwIfAborted();
       await activate(following, deployment, folder, attempt.signal);
       following.failure = null;
+      following.trying = null;
       following.tries = 0;
       await remember(deployment);
     } catch (error) {
       if (stopping.signal.aborted || attempt.signal.aborted) return;
-      log.error({ endpoint: deployment.endpoint, generation, err: error }, 'bundle is not served');
-      const message = error instanceof Error ? error.message : String(error);
-      following.failure = { generation, message };
+      const found = { generation, message: error instanceof Error ? error.message : String(error) };
+      const isVerdict = error instanceof UnservableError || error instanceof ArtifactMismatch;
+      const about = { endpoint: deployment.endpoint, generation, err: error };
+      if (isVerdict) log.error(about, 'bundle cannot be served');
+      else log.warn(about, 'bundle is not served yet; trying again');
+      following.failure = isVerdict ? found : null;
+      following.trying = isVerdict ? null : found;
       const delayMs =
         error instanceof UnservableError
           ? unservableRetryMs
@@ -190,7 +204,7 @@ export async function startServingNode(options: ServingNodeOptions): Promise<Ser
   async function report(following: Following): Promise<void> {
     if (following.declared === null || following.reporting) return;
     if (Date.now() - following.reportedAt < reportEveryMs) return;
-    const { endpoint, failure } = following;
+    const { endpoint, failure, trying } = following;
     // One at a time, so that an old one cannot come last; the next poll sees to what changed meanwhile.
     following.reporting = true;
     following.reportedAt = Date.now();
@@ -202,6 +216,7 @@ export async function startServingNode(options: ServingNodeOptions): Promise<Ser
         generation: endpoint.served?.generation ?? 0,
         bundle: endpoint.served?.bundle ?? null,
         failure,
+        trying,
         url: listener.url,
         at: now().toISOString(),
       });
@@ -223,11 +238,12 @@ export async function startServingNode(options: ServingNodeOptions): Promise<Ser
       following.retryAt = 0;
     }
     following.declared = deployment;
-    if (following.resuming || following.attempt !== null) return;
     const { served } = following.endpoint;
     const isServed =
       served?.generation === deployment.generation && served.bundle === deployment.bundle;
-    if (isServed || Date.now() < following.retryAt) void report(following);
+    const isBusy = following.resuming || following.attempt !== null;
+    // A node that works on it lives, and says so.
+    if (isServed || isBusy || Date.now() < following.retryAt) void report(following);
     else void converge(following, deployment);
   }
 
@@ -238,17 +254,26 @@ export async function startServingNode(options: ServingNodeOptions): Promise<Ser
   }
 
   async function poll(): Promise<void> {
-    let away = false;
+    let away: 'bucket' | 'registry' | null = null;
     while (!stopping.signal.aborted) {
       try {
         const deployments = await soon('what is declared', readDeclared());
         if (stopping.signal.aborted) return;
+        if (away === 'registry') {
+          log.info('the registry answers again');
+          // What waited for it need not wait for its turn.
+          for (const one of followed.values()) if (one.trying !== null) one.retryAt = 0;
+        }
+        away = null;
         for (const deployment of deployments) consider(deployment);
-        if (away) log.info('the registry answers again');
-        away = false;
       } catch (error) {
-        if (!away) log.warn({ err: error }, 'the registry does not answer; serving goes on');
-        away = true;
+        const hasNoBucket = nameOf((error as Error).cause) === 'NoSuchBucket';
+        const reason = hasNoBucket ? 'bucket' : 'registry';
+        if (away !== reason) {
+          if (hasNoBucket) log.info({ bucket: store.bucket }, 'waiting for the bucket');
+          else log.warn({ err: error }, 'the registry does not answer; serving goes on');
+        }
+        away = reason;
       }
       await sleep(pollMs, undefined, { signal: stopping.signal }).catch(() => {});
     }

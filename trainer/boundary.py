@@ -1,4 +1,4 @@
-"""A run directory as config/trainer.ts describes it: who runs in it, what happened, what is asked.
+"""A run directory as config/trainer.ts describes it: what happened, what is asked, how it ended.
 
 Only rank 0 holds one. Readers see whole files: all but events.jsonl appear by rename.
 """
@@ -62,6 +62,21 @@ def write_json(path: Path, value: object) -> None:
     aside.replace(path)
 
 
+def last_step(run_dir: Path) -> int:
+    """The step that the events of a run speak of last; 0 when there are none."""
+    step = 0
+    try:
+        with open(run_dir / 'events.jsonl', 'rb') as lines:
+            for line in lines:
+                try:
+                    step = int(json.loads(line)['step'])
+                except (ValueError, KeyError, TypeError):
+                    continue  # A torn line.
+    except OSError:
+        pass
+    return step
+
+
 class RunDirectory:
     """The lock, the events, the commands and the result of one run."""
 
@@ -70,7 +85,6 @@ class RunDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
         (self.path / 'result.json').unlink(missing_ok=True)
-        write_json(self.path / 'process.json', _this_process())
         self._events = open(self.path / 'events.jsonl', 'ab', buffering=0)  # noqa: SIM115
         self._end_torn_line()
         self._control = Control()
@@ -153,14 +167,3 @@ class RunDirectory:
     def finish(self, result: dict[str, Any]) -> None:
         """Writes result.json, the last file of a run."""
         write_json(self.path / 'result.json', result)
-
-
-def _this_process() -> dict[str, Any]:
-    stat = Path('/proc/self/stat').read_text('utf-8')
-    # The command's name, in parentheses, may hold spaces; field 3 follows the last one.
-    after_name = stat.rpartition(')')[2].split()
-    return {
-        'pid': os.getpid(),
-        'startTime': int(after_name[19]),
-        'bootId': Path('/proc/sys/kernel/random/boot_id').read_text('utf-8').strip(),
-    }

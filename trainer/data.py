@@ -4,6 +4,7 @@ The shards are one long stream of tokens. An epoch cuts it into windows, startin
 its own, and visits them in a keyed permutation that needs no memory.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,21 +127,24 @@ def map_tokens(path: str, num_tokens: int, width: int) -> npt.NDArray[np.unsigne
 
 
 def held_out_windows(
-    held_out: HeldOut, width: int, context_length: int, first: int, batch_size: int
-) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """(inputs, targets) that score every held-out token once; `first` stands before the first.
+    held_out: HeldOut, width: int, context_length: int, first: int, batch_size: int, max_tokens: int
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """(inputs, targets) that score held-out tokens once; `first` stands before the first.
 
-    The last row is filled up with targets of -100, which score nothing.
+    Windows beyond max_tokens are left out evenly, so that what is scored speaks for the whole. The
+    last row may be filled up with targets of -100, which score nothing.
     """
-    tokens = map_tokens(held_out.path, held_out.numTokens, width).astype(np.int64)
-    rows = -(-len(tokens) // context_length)
-    inputs = np.full(rows * context_length, first, dtype=np.int64)
-    targets = np.full(rows * context_length, -100, dtype=np.int64)
-    inputs[1 : len(tokens)] = tokens[:-1]
-    targets[: len(tokens)] = tokens
-    shape = (rows, context_length)
-    inputs, targets = inputs.reshape(shape), targets.reshape(shape)
-    return [
-        (inputs[at : at + batch_size], targets[at : at + batch_size])
-        for at in range(0, rows, batch_size)
-    ]
+    tokens = map_tokens(held_out.path, held_out.numTokens, width)
+    windows = -(-len(tokens) // context_length)
+    rows = min(windows, max(1, max_tokens // context_length))
+    for at in range(0, rows, batch_size):
+        shape = (min(batch_size, rows - at), context_length)
+        inputs, targets = np.full(shape, first, np.int64), np.full(shape, -100, np.int64)
+        for row in range(shape[0]):
+            begin = (at + row) * windows // rows * context_length
+            end = min(begin + context_length, len(tokens))
+            targets[row, : end - begin] = tokens[begin:end]
+            if begin > 0:
+                inputs[row, 0] = tokens[begin - 1]
+            inputs[row, 1 : end - begin] = tokens[begin : end - 1]
+        yield inputs, targets

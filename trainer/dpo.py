@@ -2,8 +2,6 @@
 `python -m trainer.launch --config run.json`.
 """
 
-import tempfile
-
 from trainer.config import DpoRecipe
 from trainer.session import Session, run_phase
 
@@ -18,20 +16,20 @@ def dpo(session: Session) -> None:
 
     run = session.run
     assert isinstance(run.recipe, DpoRecipe)
-    tuning = FineTuning(session)
-    reference = load_model(run.init or '', run.model.vocabSize)
-    with tempfile.TemporaryDirectory(prefix='temper-dpo-') as scratch:
+    with session.preparing():
+        tuning = FineTuning(session)
+        reference = load_model(run.init or '', run.model.vocabSize)
         trainer = LeanDpoTrainer(
             model=tuning.model,
             ref_model=reference,
-            args=DPOConfig(beta=run.recipe.beta, **arguments(session, scratch)),
+            args=DPOConfig(beta=run.recipe.beta, **arguments(session)),
             train_dataset=read_rows(run.data.path, ('prompt', 'chosen', 'rejected')),
             processing_class=tuning.tokenizer,
             optimizers=(tuning.optimizer, constant_schedule(tuning.optimizer)),
         )
         trainer.lean = tuning.lean(tuning.model)
         trainer.lean_reference = tuning.lean(reference)
-        tuning.train(trainer)
+    tuning.train(trainer)
 
 
 if __name__ == '__main__':

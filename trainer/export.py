@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -72,15 +71,20 @@ def _fill(run: ExportRun, folder: Path, probe: dict[str, Any]) -> None:
     _write(folder / 'tokenizer_config.json', _tokenizer_config(config))
     _write(folder / 'serving.json', _serving_config(config, run.chat))
     _write(folder / 'probe.json', probe)
-    with tempfile.TemporaryDirectory(prefix='temper-export-') as work:
-        source = Path(work) / 'model'
-        source.mkdir()
+    # Beside the output and of a fixed name: the next export clears what a killed one left.
+    work = Path(run.output).with_name(f'.{Path(run.output).name}.scratch')
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        source = work / 'model'
+        source.mkdir(parents=True)
         for path in sorted(Path(run.model).iterdir()):
             if path.suffix in ('.json', '.safetensors'):
                 (source / path.name).symlink_to(path.resolve())
         if not (source / 'tokenizer.json').exists():
             tokenizer.save_pretrained(source)
-        _build_onnx(source, Path(work), folder)
+        _build_onnx(source, work, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _build_onnx(source: Path, work: Path, folder: Path) -> None:

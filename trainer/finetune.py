@@ -26,7 +26,7 @@ from trainer.data import InvalidCorpus, epoch_key, permute
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
 from trainer.llama import LeanLlama
-from trainer.optimizer import load_state, rate_factor, state_tensors
+from trainer.optimizer import checkpoint_bytes, load_state, rate_factor, state_tensors
 from trainer.session import Session
 
 _WEIGHTS, _OPTIMIZER, _RNG = 'model.safetensors', 'optimizer.safetensors', 'rng.safetensors'
@@ -118,11 +118,11 @@ def _message(value: dict[str, str]) -> dict[str, str]:
     return {'role': value['role'], 'content': value['content']}
 
 
-def arguments(session: Session, scratch: str) -> dict[str, Any]:
+def arguments(session: Session) -> dict[str, Any]:
     """The Trainer's arguments that all phases share: nothing saved, logged or sent by it."""
     recipe = session.run.recipe
     return {
-        'output_dir': scratch,
+        'output_dir': str(Path(session.run.runDir) / 'scratch'),
         'max_steps': max(1, recipe.numSteps - session.step),
         'per_device_train_batch_size': recipe.batchSize // recipe.worldSize,
         'max_length': recipe.contextLength,
@@ -185,10 +185,13 @@ class FineTuning:
         """Runs the Trainer from where the session stands to the last step; writes the model."""
         trainer.sampler = self.sampler(len(trainer.train_dataset))
         if self.state is not None:
-            self._load(Path(self.session.run.resumeFrom or ''))
+            with self.session.preparing():
+                self._load(Path(self.session.run.resumeFrom or ''))
         trainer.add_callback(Obey(self.session, trainer))
         self.session.started(
-            self._fill_checkpoint, lambda: self.session.step * self.recipe.batchSize
+            self._fill_checkpoint,
+            lambda: self.session.step * self.recipe.batchSize,
+            checkpoint_bytes(self.model),
         )
         if self.session.step < self.recipe.numSteps:
             trainer.train()

@@ -5,7 +5,6 @@ They meet in a file, not at a port: PyTorch's own store listens on every interfa
 
 import os
 from datetime import timedelta
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -27,10 +26,12 @@ def join_gang(session: Session) -> None:
         for name in _TORCHRUN_VARIABLES:
             os.environ.pop(name, None)
         return
-    meeting = Path(os.environ['TEMPER_MEETING'])
+    # Not by a URL, in which the path of a run directory would have to be quoted.
+    store = dist.FileStore(os.environ['TEMPER_MEETING'], expected)
+    store.set_timeout(_TIMEOUT)
     dist.init_process_group(
         'gloo',
-        init_method=f'file://{meeting.resolve()}',
+        store=store,
         rank=int(os.environ['RANK']),
         world_size=expected,
         timeout=_TIMEOUT,

@@ -1,29 +1,34 @@
 """Starts a phase under torchrun: `python -m trainer.launch --config run.json`.
 
-One host needs no port: the ranks meet in files of the run directory and talk over loopback. The
-allocator keeps what it was given, for returning it costs a fifth of the time in page faults.
+One host needs no port: the ranks meet in files of the run directory, where all scratch lies, and
+talk over loopback. The allocator keeps what it was given, for returning it costs a fifth of the
+time in page faults. A rank that the kernel killed for want of memory gets its result from here.
 """
 
 import argparse
 import json
 import os
+import resource
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
+from trainer.boundary import last_step, write_json
+from trainer.memory import killed_for_memory, oom_kills, out_of_memory
+
 _MODULES = {'pretrain': 'trainer.pretrain', 'sft': 'trainer.sft', 'dpo': 'trainer.dpo'}
 _KEEP = str(1 << 40)
 
 
-def arguments(config: str, phase: str, ranks: int, meeting: Path) -> list[str]:
+def arguments(config: str, phase: str, ranks: int, scratch: Path) -> list[str]:
     """The arguments of torchrun."""
     return [
         '--nnodes=1',
         f'--nproc-per-node={ranks}',
         '--max-restarts=0',
         '--rdzv-backend=c10d',
-        f'--rdzv-endpoint={meeting / "agents"}',
+        f'--rdzv-endpoint={scratch / "agents"}',
         '--rdzv-conf=store_type=file',
         '--rdzv-id=temper',
         '--local-addr=127.0.0.1',
@@ -34,8 +39,8 @@ def arguments(config: str, phase: str, ranks: int, meeting: Path) -> list[str]:
     ]
 
 
-def environment(threads: int, meeting: Path) -> dict[str, str]:
-    """What the ranks inherit: fixed threads, loopback, no network, and memory kept."""
+def environment(threads: int, scratch: Path) -> dict[str, str]:
+    """What the ranks inherit: fixed threads, loopback, no network, scratch, and memory kept."""
     return {
         'OMP_NUM_THREADS': str(threads),
         'MKL_NUM_THREADS': str(threads),
@@ -45,7 +50,8 @@ def environment(threads: int, meeting: Path) -> dict[str, str]:
         'TORCH_DISABLE_SHARE_RDZV_TCP_STORE': '1',
         'GLOO_SOCKET_IFNAME': 'lo',
         'TEMPER_PARENT_PID': str(os.getpid()),
-        'TEMPER_MEETING': str(meeting / 'ranks'),
+        'TEMPER_MEETING': str(scratch / 'ranks'),
+        'TMPDIR': str(scratch),
         'HF_HUB_OFFLINE': '1',
         'HF_DATASETS_OFFLINE': '1',
         'TOKENIZERS_PARALLELISM': 'false',
@@ -60,6 +66,22 @@ def environment(threads: int, meeting: Path) -> dict[str, str]:
     }
 
 
+def explain_death(run_dir: Path, exit_codes: list[int], kills_before: int) -> None:
+    """Writes the result of a rank that was killed for want of memory and could not write its own.
+
+    A rank that somebody else killed gets none: a new one may go on.
+    """
+    if (run_dir / 'result.json').exists():
+        return
+    if not killed_for_memory(exit_codes, kills_before, oom_kills()):
+        return
+    peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    message = f'the kernel killed the trainer for want of memory: {out_of_memory(peak_bytes)}'
+    step = last_step(run_dir)
+    result = {'ok': False, 'type': 'OutOfMemory', 'message': message, 'step': step}
+    write_json(run_dir / 'result.json', result)
+
+
 def main() -> None:
     """Reads the phase and the number of ranks, then becomes torchrun."""
     parser = argparse.ArgumentParser()
@@ -67,17 +89,23 @@ def main() -> None:
     config = parser.parse_args().config
     run = json.loads(Path(config).read_text('utf-8'))
     recipe = run['recipe']
-    meeting = Path(tempfile.mkdtemp(prefix='temper-meeting-'))
-    os.environ.update(environment(recipe['threads'], meeting))
+    run_dir = Path(run['runDir']).resolve()
+    run_dir.mkdir(parents=True, exist_ok=True)
+    # In a folder of its own: a second launcher must not take away what the first one uses.
+    scratch = Path(tempfile.mkdtemp(prefix='scratch-', dir=run_dir))
+    os.environ.update(environment(recipe['threads'], scratch))
+    kills_before = oom_kills()
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
     try:
-        torchrun(arguments(config, recipe['phase'], recipe['worldSize'], meeting))
+        torchrun(arguments(config, recipe['phase'], recipe['worldSize'], scratch))
     except ChildFailedError as error:
+        exit_codes = [failure.exitcode for failure in error.failures.values()]
+        explain_death(run_dir, exit_codes, kills_before)
         sys.exit(f'a rank failed: {error.failures}; result.json says why, if it could be written')
     finally:
-        shutil.rmtree(meeting, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 if __name__ == '__main__':

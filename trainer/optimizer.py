@@ -85,6 +85,11 @@ class PhaseOptimizer:
         load_state([optimizer for _, optimizer in self._parts], self._names, tensors)
 
 
+def checkpoint_bytes(model: nn.Module) -> int:
+    """About what a checkpoint takes: the weights and two moments of each, in float32."""
+    return 3 * 4 * sum(parameter.numel() for parameter in model.parameters())
+
+
 def state_tensors(
     optimizers: list[torch.optim.Optimizer], names: Mapping[int, str]
 ) -> dict[str, Tensor]:

@@ -16,11 +16,13 @@ from trainer.data import Order, TokenStream, held_out_windows
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
 from trainer.llama import LeanLlama, build_model
-from trainer.optimizer import PhaseOptimizer, rate_factor
+from trainer.optimizer import PhaseOptimizer, checkpoint_bytes, rate_factor
 from trainer.session import Session, run_phase
 
 _WEIGHTS, _OPTIMIZER, _RNG = 'model.safetensors', 'optimizer.safetensors', 'rng.safetensors'
 _END_OF_TEXT_ID = 0
+# The evaluation on the way watches; the stage that follows measures the whole.
+_MAX_EVALUATED_TOKENS = 1 << 18
 
 
 class Pretraining:
@@ -109,19 +111,26 @@ class Pretraining:
 
     @torch.no_grad()
     def evaluate(self) -> None:
-        """Scores every held-out token once."""
+        """Scores the held-out tokens, or so many of them, evenly chosen, that it ends soon."""
         held_out, length = self.data.heldOut, self.recipe.contextLength
         if held_out.numTokens == 0 or held_out.bytes == 0 or self.rank > 0:
             return
         batches = held_out_windows(
-            held_out, self.data.tokenBytes, length, _END_OF_TEXT_ID, self.recipe.batchSize
+            held_out,
+            self.data.tokenBytes,
+            length,
+            _END_OF_TEXT_ID,
+            self.recipe.batchSize,
+            _MAX_EVALUATED_TOKENS,
         )
-        nats = sum(
-            self.lean(torch.from_numpy(inputs), torch.from_numpy(targets)).item()
-            for inputs, targets in batches
-        )
-        self.val_bpb = nats / math.log(2) / held_out.bytes
-        self.session.event('eval', val_loss=nats / held_out.numTokens, val_bpb=self.val_bpb)
+        nats, scored = 0.0, 0
+        for inputs, targets in self.session.working('evaluating', batches):
+            nats += self.lean(torch.from_numpy(inputs), torch.from_numpy(targets)).item()
+            scored += int((targets >= 0).sum())
+        # A part of the tokens is taken for the same part of the bytes.
+        scored_bytes = held_out.bytes * scored / held_out.numTokens
+        self.val_bpb = nats / math.log(2) / scored_bytes
+        self.session.event('eval', val_loss=nats / scored, val_bpb=self.val_bpb)
 
     def save_model(self, folder: Path) -> None:
         """Writes the trained model in transformers' layout."""
@@ -133,17 +142,19 @@ def pretrain(session: Session) -> None:
     recipe = session.run.recipe
     assert isinstance(recipe, PretrainRecipe)
     join_gang(session)
-    training = Pretraining(session)
-    session.started(training.fill_checkpoint, lambda: training.cursor)
+    with session.preparing():
+        training = Pretraining(session)
+    num_bytes = checkpoint_bytes(training.model)
+    session.started(training.fill_checkpoint, lambda: training.cursor, num_bytes)
     while True:
+        # Saves what is due, before the evaluation: its time must not be added to what is lost.
         scale = session.turn()
-        if session.step >= recipe.numSteps:
+        last = session.step >= recipe.numSteps
+        if last or (session.step > 0 and session.step % recipe.evalEverySteps == 0):
+            training.evaluate()
+        if last:
             break
         training.step(scale)
-        if session.step % recipe.evalEverySteps == 0:
-            training.evaluate()
-    if training.val_bpb is None or session.step % recipe.evalEverySteps:
-        training.evaluate()
     session.finish(training.save_model, training.val_bpb)
 
 

@@ -7,13 +7,15 @@ import argparse
 import errno
 import math
 import os
+import shutil
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from trainer.boundary import Busy, RunDirectory, write_json
 from trainer.checkpoint import (
@@ -25,12 +27,18 @@ from trainer.checkpoint import (
 )
 from trainer.config import TrainerRun, load_run
 from trainer.data import InvalidCorpus
+from trainer.memory import out_of_memory, size_of
 from trainer.parent import end_with_parent, is_orphan
+
+T = TypeVar('T')
 
 _MAX_FAILED_SAVES = 3
 _PAUSE_POLL_S = 0.2
 _RETRY_SAVE_S = 5.0
 _LEAVE = 0.0
+_WORKING_EVERY_S = 2.0
+# Less of a processor than this is no work: the process hangs.
+_WORKING_SHARE = 0.01
 
 
 class TrainingDiverged(Exception):
@@ -38,7 +46,7 @@ class TrainingDiverged(Exception):
 
 
 class DiskFull(Exception):
-    """A checkpoint could not be written, several times."""
+    """There is no room for what must be written."""
 
 
 class Left(Exception):
@@ -68,6 +76,7 @@ class Session:
         self._saved_at = 0
         self._failed_saves = 0
         self._retry_at = 0.0
+        self._checkpoint_bytes = 0
         self._sync = _alone
         self._terminated = False
         self._paused = False
@@ -97,9 +106,48 @@ class Session:
         self.directory.adopt_learning_rates(rates)
         return state
 
-    def started(self, fill: Callable[[Path], None], cursor: Callable[[], int]) -> None:
-        """Says that training begins; `fill` writes a checkpoint's tensors, `cursor` its place."""
-        self._fill, self._cursor = fill, cursor
+    def working(self, what: Literal['evaluating'], parts: Iterable[T]) -> Iterator[T]:
+        """Yields the parts of a work without steps, saying now and then that it goes on."""
+        said_at = -math.inf
+        for part in parts:
+            if time.monotonic() - said_at >= _WORKING_EVERY_S:
+                said_at = time.monotonic()
+                self.event('working', what=what)
+            yield part
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Says that training is being prepared, for as long as this process computes.
+
+        The libraries that load and tokenize return only at their end: a thread speaks for them,
+        and falls silent when the process stands still.
+        """
+        done = threading.Event()
+
+        def speak() -> None:
+            used = time.process_time()
+            while not done.wait(_WORKING_EVERY_S):
+                before, used = used, time.process_time()
+                if used - before >= _WORKING_SHARE * _WORKING_EVERY_S:
+                    self.event('working', what='preparing')
+
+        self.event('working', what='preparing')
+        speaker = threading.Thread(target=speak, name='preparing', daemon=True)
+        speaker.start()
+        try:
+            yield
+        finally:
+            done.set()
+            speaker.join()
+
+    def started(
+        self, fill: Callable[[Path], None], cursor: Callable[[], int], checkpoint_bytes: int
+    ) -> None:
+        """Says that training begins.
+
+        `fill` writes a checkpoint's tensors, about so many bytes; `cursor` tells its place.
+        """
+        self._fill, self._cursor, self._checkpoint_bytes = fill, cursor, checkpoint_bytes
         (self.directory.path / 'checkpoints').mkdir(exist_ok=True)
         self.directory.event('start', self.step, resumedFrom=self.run.resumeFrom)
         self._clock = time.monotonic()
@@ -191,21 +239,36 @@ class Session:
             'learningRates': self.directory.poll().learning_rates,
         }
         try:
+            self._require_room(target)
             save_checkpoint(target, state, self._fill)
         except Exception as error:
             if not is_disk_full(error):
                 raise
             self._failed_saves += 1
             self._retry_at = time.monotonic() + _RETRY_SAVE_S
-            self.directory.event('save_failed', self.step, message=str(error))
+            message = self._no_room(target, error)
+            self.directory.event('save_failed', self.step, message=message)
             if self._failed_saves >= _MAX_FAILED_SAVES:
-                raise DiskFull(
-                    f'{target}: {error}; failed {self._failed_saves} times, free some space'
-                ) from error
+                raise DiskFull(f'{message}; failed {self._failed_saves} times') from error
             return
+        self._checkpoint_bytes = sum(file.stat().st_size for file in target.iterdir())
         self._failed_saves = 0
         self._saved_at = self.step
         self.directory.event('checkpoint', self.step, path=str(target))
+
+    def _require_room(self, target: Path) -> None:
+        """Refuses a save that might fill the disk, which others need as well."""
+        if shutil.disk_usage(target.parent).free < 2 * self._checkpoint_bytes:
+            raise DiskFull('nothing was written')
+
+    def _no_room(self, target: Path, error: BaseException) -> str:
+        """What was found, what was expected and what to do, of a write that failed."""
+        found = size_of(shutil.disk_usage(target.parent).free)
+        expected = size_of(2 * self._checkpoint_bytes)
+        return (
+            f'{target}: {error}; found {found} free, '
+            f'expected {expected} (two checkpoints); free some space'
+        )
 
     def event(self, event: str, **facts: object) -> None:
         """Reports something at this step."""
@@ -215,7 +278,12 @@ class Session:
     def finish(self, save_model: Callable[[Path], None], val_bpb: float | None) -> None:
         """Writes the model and the result, the latter last."""
         model = self.directory.path / 'model'
-        write_folder(model, save_model)
+        try:
+            write_folder(model, save_model)
+        except Exception as error:
+            if not is_disk_full(error):
+                raise
+            raise DiskFull(self._no_room(model, error)) from error
         self.directory.event('end', self.step)
         self.directory.finish(
             {
@@ -245,7 +313,9 @@ class Follower(Session):
         self.step, self.num_tokens = int(state['step']), int(state['numTokens'])
         return state
 
-    def started(self, fill: Callable[[Path], None], cursor: Callable[[], int]) -> None:
+    def started(
+        self, fill: Callable[[Path], None], cursor: Callable[[], int], checkpoint_bytes: int
+    ) -> None:
         pass
 
     def turn(self) -> float:
@@ -268,6 +338,8 @@ class Follower(Session):
 
 def is_disk_full(error: BaseException) -> bool:
     """Whether a write failed for want of space; safetensors wraps the system's error in its own."""
+    if isinstance(error, DiskFull):
+        return True
     code = getattr(error, 'errno', None)
     if code in (errno.ENOSPC, errno.EDQUOT):
         return True
@@ -317,6 +389,8 @@ def run_phase(phase: str, train: Callable[[Session], None]) -> None:
             os._exit(1)
         kind = _kind_of(error)
         message = str(error) or type(error).__name__
+        if kind == 'OutOfMemory':
+            message = f'{message}; {out_of_memory()}'
         directory.finish({'ok': False, 'type': kind, 'message': message, 'step': session.step})
         if not isinstance(error, Left):
             if kind == 'Failed':

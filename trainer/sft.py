@@ -2,8 +2,6 @@
 `python -m trainer.launch --config run.json`.
 """
 
-import tempfile
-
 from trainer.session import Session, run_phase
 
 
@@ -15,17 +13,17 @@ def sft(session: Session) -> None:
     from trainer.finetune import FineTuning, arguments, constant_schedule, read_rows
     from trainer.lean_trainers import LeanSftTrainer
 
-    tuning = FineTuning(session)
-    with tempfile.TemporaryDirectory(prefix='temper-sft-') as scratch:
+    with session.preparing():
+        tuning = FineTuning(session)
         trainer = LeanSftTrainer(
             model=tuning.model,
-            args=SFTConfig(assistant_only_loss=True, **arguments(session, scratch)),
+            args=SFTConfig(assistant_only_loss=True, **arguments(session)),
             train_dataset=read_rows(session.run.data.path, ('messages',)),
             processing_class=tuning.tokenizer,
             optimizers=(tuning.optimizer, constant_schedule(tuning.optimizer)),
         )
         trainer.lean = tuning.lean(tuning.model)
-        tuning.train(trainer)
+    tuning.train(trainer)
 
 
 if __name__ == '__main__':

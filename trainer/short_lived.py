@@ -6,12 +6,14 @@ The last line of stdout is {"ok": true, …} or {"ok": false, "type", "message"}
 import argparse
 import errno
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from trainer.config import read_object
+from trainer.memory import out_of_memory, size_of
 from trainer.parent import end_with_parent
 
 T = TypeVar('T')
@@ -30,6 +32,14 @@ def say(value: object) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
+def _os_failure(error: OSError, folder: Path) -> dict[str, Any]:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return {'ok': False, 'type': 'Failed', 'message': str(error)}
+    free = size_of(shutil.disk_usage(folder).free)
+    message = f'{error}; found {free} free at {folder}, expected more; free some space'
+    return {'ok': False, 'type': 'DiskFull', 'message': message}
+
+
 def run_module(config_class: type[T], work: Callable[[T], dict[str, Any]]) -> None:
     """Reads --config, runs `work` and prints its outcome; exits 1 when it failed."""
     end_with_parent()
@@ -44,9 +54,8 @@ def run_module(config_class: type[T], work: Callable[[T], dict[str, Any]]) -> No
     except ValueError as error:
         outcome = {'ok': False, 'type': 'InvalidConfig', 'message': str(error)}
     except MemoryError:
-        outcome = {'ok': False, 'type': 'OutOfMemory', 'message': 'out of memory'}
+        outcome = {'ok': False, 'type': 'OutOfMemory', 'message': out_of_memory()}
     except OSError as error:
-        kind = 'DiskFull' if error.errno == errno.ENOSPC else 'Failed'
-        outcome = {'ok': False, 'type': kind, 'message': str(error)}
+        outcome = _os_failure(error, Path(path).resolve().parent)
     say(outcome)
     sys.exit(0 if outcome['ok'] else 1)

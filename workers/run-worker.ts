@@ -10,15 +10,19 @@ import {
 } from '@temporalio/worker';
 import pino from 'pino';
 import { openDeps, type Deps } from '../activities/deps.ts';
+import { sweepWorkDirs } from '../activities/work-dir.ts';
 import { parseEnvironment } from '../config/environment.ts';
+import { untilAnswered } from './until-answered.ts';
 
 export interface WorkerContext extends Deps {
   client: Client;
 }
 
+const stopSignals = ['SIGTERM', 'SIGINT'] as const;
+
 /**
  * Runs the workers that `define` names until SIGTERM or SIGINT. Waits as long as it takes for
- * Temporal to answer: a worker that starts before its server is not a failure.
+ * S3 and Temporal to answer; a store that would let two writers win is refused before anything is polled.
  */
 export async function runWorkers(
   kind: 'control' | 'data' | 'gpu',
@@ -41,20 +45,40 @@ export async function runWorkers(
       } as const;
       logger[write[level]](meta ?? {}, message);
     }),
-    shutdownSignals: ['SIGTERM', 'SIGINT'],
+    shutdownSignals: [...stopSignals],
   });
 
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig();
-  const connection = await NativeConnection.connect(connectionOptions);
-  const context: WorkerContext = {
-    ...openDeps(env),
-    client: new Client({ connection: Connection.lazy(connectionOptions), namespace }),
+  const deps = openDeps(env);
+  const stopped = new AbortController();
+  const stop = () => stopped.abort();
+  for (const signal of stopSignals) process.once(signal, stop);
+  const waiting = {
+    signal: stopped.signal,
+    warn: (details: { error: unknown }, message: string) => logger.warn(details, message),
   };
+  let connection: NativeConnection | undefined;
   try {
+    if (env.TEMPER_STACK_HOME === undefined) {
+      await untilAnswered(() => deps.store.probe(), {
+        ...waiting,
+        what: deps.store.place,
+        isFinal: (error) => error instanceof Error && error.name === 'StoreRefused',
+      });
+    }
+    connection = await untilAnswered(() => NativeConnection.connect(connectionOptions), {
+      ...waiting,
+      what: `Temporal at ${connectionOptions.address ?? '127.0.0.1:7233'}`,
+      isFinal: (error) => /unauthenticated|permission ?denied/i.test(String(error)),
+    });
+    await sweepWorkDirs(deps);
+    const client = new Client({ connection: Connection.lazy(connectionOptions), namespace });
+    const context: WorkerContext = { ...deps, client };
+    const ownConnection = connection;
     const workers = await Promise.all(
       define(context).map((options) =>
         Worker.create({
-          connection,
+          connection: ownConnection,
           namespace,
           // Cancellation and liveness travel with heartbeats: the default would hold them back for up to a minute.
           maxHeartbeatThrottleInterval: '3s',
@@ -64,9 +88,17 @@ export async function runWorkers(
       ),
     );
     logger.info({ queues: workers.map((worker) => worker.options.taskQueue) }, 'worker ready');
-    await Promise.all(workers.map((worker) => worker.run()));
+    const runs = workers.map((worker) => worker.run());
+    // A signal may have come while there was no worker yet to hear it.
+    for (const worker of stopped.signal.aborted ? workers : []) {
+      if (worker.getState() === 'RUNNING') worker.shutdown();
+    }
+    await Promise.all(runs);
+  } catch (error) {
+    if (!stopped.signal.aborted || (error as Error).name !== 'AbortError') throw error;
   } finally {
-    context.store.close();
-    await connection.close();
+    for (const signal of stopSignals) process.off(signal, stop);
+    deps.store.close();
+    await connection?.close();
   }
 }

@@ -1,18 +1,19 @@
 /**
  * What one endpoint serves, for as long as it exists: promotions and rollbacks go through here, one
- * at a time. A version that no node can serve is taken back.
+ * at a time. A version that a node refuses is taken back; champion becomes only what is served.
  */
 import {
+  ActivityFailure,
   allHandlersFinished,
   ApplicationFailure,
   condition,
   continueAsNew,
   proxyActivities,
   setHandler,
+  TimeoutFailure,
   workflowInfo,
 } from '@temporalio/workflow';
 import type { DeployOutcome, DeployRequest, ReleaseActivities } from '../activities/release.ts';
-import type { Deployment } from '../config/manifests.ts';
 import { FailureType, nonRetryableErrorTypes } from '../config/failures.ts';
 import { TaskQueue } from '../config/queues.ts';
 import { deployVersionUpdate } from './messages.ts';
@@ -27,9 +28,9 @@ const incurable = {
   nonRetryableErrorTypes,
   maximumInterval: '2s' as const,
 };
-const { promoteModel } = proxyActivities<ReleaseActivities>({
+const { declareVersion } = proxyActivities<ReleaseActivities>({
   taskQueue: TaskQueue.control,
-  summary: 'move the alias, declare the deployment',
+  summary: 'declare the deployment',
   startToCloseTimeout: '30s',
   retry: incurable,
 });
@@ -39,6 +40,12 @@ const { awaitConvergence } = proxyActivities<ReleaseActivities>({
   startToCloseTimeout: '10m',
   heartbeatTimeout: '10s',
   retry: { ...incurable, maximumAttempts: 20 },
+});
+const { promoteModel } = proxyActivities<ReleaseActivities>({
+  taskQueue: TaskQueue.control,
+  summary: 'move the alias to what is served',
+  startToCloseTimeout: '30s',
+  retry: incurable,
 });
 
 export async function deploymentWorkflow(input: DeploymentInput): Promise<never> {
@@ -59,29 +66,34 @@ export async function deploymentWorkflow(input: DeploymentInput): Promise<never>
   });
 
   async function deploy(request: DeployRequest): Promise<DeployOutcome> {
+    const outcome = await serve(request).catch((failure: unknown) => takeBack(request, failure));
+    await promoteModel(request);
+    serving = request;
+    return outcome;
+  }
+
+  /** The alias never moved to what was refused, so it names already what is served again. */
+  async function takeBack({ model, version }: DeployRequest, failure: unknown): Promise<never> {
+    if (serving === undefined) throw failure;
+    const why = describeFailure(failure);
+    await serve({ ...serving, by: 'temper', reason: `${model}@${version} was taken back: ${why}` });
+    throw ApplicationFailure.nonRetryable(
+      `rolled back to ${serving.model}@${serving.version}: ${why}`,
+      FailureType.ModelNotServable,
+    );
+  }
+
+  async function serve(request: DeployRequest): Promise<DeployOutcome> {
     const startedAt = Date.now();
-    const deployment = await promoteModel({ ...request, endpoint: input.endpoint });
-    try {
-      const outcome = await converge(deployment, startedAt);
-      serving = request;
-      return outcome;
-    } catch (failure) {
-      if (serving === undefined) throw failure;
-      const reason = `${request.model}@${request.version} did not converge`;
-      const back = { ...serving, by: 'temper', reason };
-      await converge(await promoteModel({ ...back, endpoint: input.endpoint }), startedAt);
-      throw ApplicationFailure.create({
-        message: `${reason}; rolled back to ${serving.model}@${serving.version}`,
-        type: FailureType.ModelNotServable,
-        nonRetryable: true,
-        cause: failure as Error,
-      });
-    }
+    const deployment = await declareVersion({ ...request, endpoint: input.endpoint });
+    const { url } = await awaitConvergence(deployment);
+    const { generation, bundle } = deployment;
+    return { generation, bundle, url, convergedMs: Date.now() - startedAt };
   }
 }
 
-async function converge(deployment: Deployment, startedAt: number): Promise<DeployOutcome> {
-  const { url } = await awaitConvergence(deployment);
-  const { generation, bundle } = deployment;
-  return { generation, bundle, url, convergedMs: Date.now() - startedAt };
+function describeFailure(failure: unknown): string {
+  const root = failure instanceof ActivityFailure ? failure.cause : failure;
+  if (root instanceof TimeoutFailure) return 'the nodes did not serve it in time';
+  return root instanceof Error ? root.message : String(root);
 }

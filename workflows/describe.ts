@@ -1,19 +1,43 @@
 /** One line for people about what each stage made. */
+import type { IngestResult } from '../activities/ingest.ts';
 import type { GateFailure } from '../activities/plan.ts';
 import type { PreprocessResult } from '../activities/preprocess-input.ts';
-import type { Evaluation } from '../config/manifests.ts';
+import type { EvaluationSummary } from '../config/manifests.ts';
 import type { Recipe } from '../config/recipe.ts';
+
+/** E.g. `233 documents, sotu@1; 3 not read (2 binary, 1 undecodable)`. */
+export function describeDataset({
+  dataset,
+  numDocuments,
+  sampledFrom,
+  dropped,
+}: IngestResult): string {
+  const unread = describeUnread(dropped);
+  const rest = unread === null ? '' : `; ${unread}`;
+  const sampled = sampledFrom === undefined ? '' : ` of ${sampledFrom}`;
+  return `${numDocuments}${sampled} documents${sampled && ', a sample'}, ${dataset.name}@${dataset.version}${rest}`;
+}
+
+/** Files and records that ingest could not read, with the reasons; null when it read all. */
+export function describeUnread(dropped: IngestResult['dropped']): string | null {
+  return total(dropped) === 0 ? null : `${total(dropped)} not read${reasonsOf(dropped)}`;
+}
 
 export function describeCorpus({ summary }: PreprocessResult): string {
   const { kept, dropped, redacted, numTokens } = summary;
-  const total = (counts: Record<string, number>) =>
-    Object.values(counts).reduce((sum, count) => sum + count, 0);
+  const millions = (numTokens / 1e6).toFixed(1);
+  return `${kept} kept, ${total(dropped)} dropped${reasonsOf(dropped)}, ${total(redacted)} redacted, ${millions}M tokens`;
+}
+
+function total(counts: Record<string, number>): number {
+  return Object.values(counts).reduce((sum, count) => sum + count, 0);
+}
+
+function reasonsOf(dropped: Record<string, number>): string {
   const reasons = Object.entries(dropped).map(
     ([reason, count]) => `${count} ${reason.replaceAll('_', ' ')}`,
   );
-  const why = reasons.length === 0 ? '' : ` (${reasons.join(', ')})`;
-  const millions = (numTokens / 1e6).toFixed(1);
-  return `${kept} kept, ${total(dropped)} dropped${why}, ${total(redacted)} redacted, ${millions}M tokens`;
+  return reasons.length === 0 ? '' : ` (${reasons.join(', ')})`;
 }
 
 export function describeRecipe({ numParameters, estimate }: Recipe): string {
@@ -22,7 +46,7 @@ export function describeRecipe({ numParameters, estimate }: Recipe): string {
 }
 
 /** E.g. `questions.accuracy 0.910 ± 0.010, valBpb 1.580`. */
-export function describeEvaluation({ metrics }: Evaluation): string {
+export function describeEvaluation({ metrics }: Pick<EvaluationSummary, 'metrics'>): string {
   return Object.entries(metrics)
     .map(([name, { value, stderr }]) => {
       const spread = stderr ? ` ± ${stderr.toFixed(3)}` : '';

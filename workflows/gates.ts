@@ -1,12 +1,12 @@
 /** Evaluation gates: which bounds of the pipeline file a model does not keep. */
 import type { GateFailure } from '../activities/plan.ts';
-import type { Evaluation } from '../config/manifests.ts';
+import type { EvaluationSummary } from '../config/manifests.ts';
 import type { GateMetric, Pipeline } from '../config/pipeline.ts';
 
 /** The failed gates among those metrics; a metric that was not measured fails its gate. */
 export function failedGates(
   gates: Pipeline['evaluate']['gates'],
-  evaluation: Evaluation,
+  evaluation: Pick<EvaluationSummary, 'metrics'>,
   metrics: GateMetric[],
 ): GateFailure[] {
   return metrics.flatMap((metric) => {
@@ -17,4 +17,12 @@ export function failedGates(
       value !== null && value >= (bound.min ?? -Infinity) && value <= (bound.max ?? Infinity);
     return kept ? [] : [{ metric, value, ...bound }];
   });
+}
+
+/** The declared gates whose metric was not judged. */
+export function openGates(
+  gates: Pipeline['evaluate']['gates'],
+  judged: ReadonlySet<GateMetric>,
+): GateMetric[] {
+  return (Object.keys(gates) as GateMetric[]).filter((metric) => !judged.has(metric));
 }

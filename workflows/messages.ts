@@ -1,7 +1,7 @@
 /** Everything that may be said to a run or asked of it, defined once and shared with the client. */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { DeployOutcome, DeployRequest } from '../activities/release.ts';
-import type { Evaluation } from '../config/manifests.ts';
+import type { EvaluationSummary } from '../config/manifests.ts';
 import type { Pipeline } from '../config/pipeline.ts';
 import type { Machine, Recipe } from '../config/recipe.ts';
 
@@ -57,7 +57,7 @@ export interface PipelineResult {
   run: string;
   model: { name: string; version: number; reused: boolean };
   digests: RunDigests;
-  evaluations: { stage: StageName; evaluation: Evaluation }[];
+  evaluations: { stage: StageName; evaluation: EvaluationSummary }[];
   endpoint: string | null;
 }
 

@@ -8,10 +8,16 @@ import type { PreprocessResult } from '../activities/preprocess-input.ts';
 import type { ReleaseActivities } from '../activities/release.ts';
 import type { TrainedModel } from '../activities/training-job.ts';
 import { nonRetryableErrorTypes } from '../config/failures.ts';
-import type { Evaluation } from '../config/manifests.ts';
+import type { EvaluationSummary } from '../config/manifests.ts';
 import type { PhaseRecipe, Recipe } from '../config/recipe.ts';
 import { TaskQueue } from '../config/queues.ts';
-import { describeCorpus, describeEvaluation, describeRecipe } from './describe.ts';
+import {
+  describeCorpus,
+  describeDataset,
+  describeEvaluation,
+  describeRecipe,
+  describeUnread,
+} from './describe.ts';
 import { workflowId, type PipelineInput, type PipelineResult, type StageName } from './messages.ts';
 import { preprocessWorkflow } from './preprocess.ts';
 import type { StageBoard } from './stage-board.ts';
@@ -71,32 +77,35 @@ export function createStages(
   { run, pipeline, machine, baseDir }: PipelineInput,
   board: StageBoard,
 ) {
-  const { sources, ...data } = pipeline.data;
+  const { sources, sample, ...data } = pipeline.data;
   return {
     async specify(): Promise<void> {
       await recordSpecification({ run, pipeline, machine });
     },
 
-    async ingest(): Promise<IngestResult['dataset']> {
+    async ingest(): Promise<IngestResult> {
       return await board.stage('ingest', async (done) => {
-        const { dataset, numDocuments, reused } = await ingestCorpus({
+        const result = await ingestCorpus({
           run,
           name: pipeline.name,
           sources,
           baseDir,
+          ...(sample < 1 && { sample }),
         });
-        const summary = `${numDocuments} documents, ${dataset.name}@${dataset.version}`;
-        return done(dataset, summary, reused);
+        const unread = describeUnread(result.dropped);
+        if (unread !== null) board.note(`${unread}: they are not in ${pipeline.name}`);
+        return done(result, describeDataset(result), result.reused);
       });
     },
 
     /** Resolves with the digest of the corpus. */
-    async preprocess(dataset: IngestResult['dataset']): Promise<string> {
+    async preprocess({ dataset, dropped }: IngestResult): Promise<string> {
       return await board.stage('preprocess', async (done) => {
+        const { questions, seed } = pipeline;
         const result: PreprocessResult = await executeChild(preprocessWorkflow, {
           workflowId: workflowId.preprocess(run),
           staticSummary: `clean, deduplicate and tokenize ${dataset.name}@${dataset.version}`,
-          args: [{ run, dataset, data, questions: pipeline.questions, seed: pipeline.seed }],
+          args: [{ run, dataset, data, questions, seed, unread: dropped }],
         });
         return done(result.corpus, describeCorpus(result), result.reused);
       });
@@ -161,7 +170,7 @@ export function createStages(
       stage: StageName,
       { exported }: Candidate,
       { corpus, heldOut }: { corpus: string; heldOut: boolean },
-    ): Promise<Evaluation> {
+    ): Promise<EvaluationSummary> {
       return await board.stage(stage, async (done) => {
         const { evaluateModel } = proxyActivities<EvaluateActivities>({
           ...gpu,
@@ -187,7 +196,7 @@ export function createStages(
           exported,
           phases: models.map(({ phase, stage }) => ({ phase, stage })),
           evaluations: Object.fromEntries(
-            evaluations.map(({ stage, evaluation }) => [stage, evaluation]),
+            evaluations.map(({ stage, evaluation }) => [stage, evaluation.stage]),
           ),
         });
         const model = { name: pipeline.name, version, reused };

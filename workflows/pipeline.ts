@@ -2,18 +2,12 @@
  * The whole of one run: text in, a served model out. Read it top to bottom; each stage is a function
  * from references to references, and running it twice is a look-up.
  */
-import {
-  ActivityFailure,
-  ApplicationFailure,
-  ChildWorkflowFailure,
-  isCancellation,
-  setHandler,
-} from '@temporalio/workflow';
+import { ApplicationFailure, isCancellation, setHandler } from '@temporalio/workflow';
 import type { GateFailure } from '../activities/plan.ts';
 import { FailureType } from '../config/failures.ts';
 import type { GateMetric } from '../config/pipeline.ts';
 import { describeGate } from './describe.ts';
-import { failedGates } from './gates.ts';
+import { failedGates, openGates } from './gates.ts';
 import {
   runNoteSignal,
   runStatusQuery,
@@ -21,6 +15,7 @@ import {
   type PipelineResult,
 } from './messages.ts';
 import { createStages, type Candidate, type Stages } from './pipeline-stages.ts';
+import { rootMessage } from './root-message.ts';
 import { StageBoard } from './stage-board.ts';
 
 export async function pipelineWorkflow(input: PipelineInput): Promise<PipelineResult> {
@@ -44,11 +39,11 @@ async function runPipeline(
 ): Promise<PipelineResult> {
   const { gates, onFailure } = pipeline.evaluate;
   await stages.specify();
-  const dataset = await stages.ingest();
-  const corpus = await stages.preprocess(dataset);
+  const corpus = await stages.preprocess(await stages.ingest());
   let recipe = await stages.plan(corpus, null);
 
   const evaluations: PipelineResult['evaluations'] = [];
+  const judged = new Set<GateMetric>();
   /** Evaluates and remembers; true when the gates hold, else there is another recipe to try. */
   const passes = async (
     stage: 'evaluate-base' | 'evaluate-tuned' | 'evaluate',
@@ -62,6 +57,7 @@ async function runPipeline(
       stage,
       evaluation,
     });
+    for (const metric of metrics) judged.add(metric);
     const failures = failedGates(gates, evaluation, metrics);
     if (failures.length === 0) return true;
     recipe = await replan(failures);
@@ -80,6 +76,19 @@ async function runPipeline(
     return await stages.plan(corpus, { recipe, failures });
   };
 
+  /** Nothing is released under a gate that no evaluation has looked at. */
+  const release = async (candidate: Candidate): Promise<PipelineResult> => {
+    const open = openGates(gates, judged);
+    if (open.length > 0) {
+      throw ApplicationFailure.nonRetryable(
+        `nothing evaluated the gate on ${open.join(', ')}, so the model was not deployed. ` +
+          'Set goal: assistant with questions, or remove the gate.',
+        FailureType.EvaluationGateFailed,
+      );
+    }
+    return await stages.release(candidate, { corpus, recipe, evaluations });
+  };
+
   let base: Candidate;
   do {
     base = await stages.train('pretrain', recipe.pretrain, { corpus, recipe, before: [] });
@@ -87,7 +96,7 @@ async function runPipeline(
   if (recipe.sft === null || recipe.dpo === null) {
     for (const stage of ['fine-tune', 'evaluate-tuned', 'align', 'evaluate'] as const)
       board.skip(stage);
-    return await stages.release(base, { corpus, recipe, evaluations });
+    return await release(base);
   }
 
   let aligned: Candidate;
@@ -97,17 +106,5 @@ async function runPipeline(
     await passes('evaluate-tuned', tuned, []);
     aligned = await stages.train('align', dpo, { corpus, recipe, before: tuned.models });
   } while (!(await passes('evaluate', aligned, ['questions.accuracy', 'preferences.accuracy'])));
-  return await stages.release(aligned, { corpus, recipe, evaluations });
-}
-
-/** The sentence that an operator needs lies at the bottom of the chain of causes. */
-function rootMessage(failure: unknown): string {
-  let current = failure;
-  while (
-    (current instanceof ActivityFailure || current instanceof ChildWorkflowFailure) &&
-    current.cause
-  ) {
-    current = current.cause;
-  }
-  return current instanceof Error ? current.message : String(current);
+  return await release(aligned);
 }

@@ -14,7 +14,7 @@ const maxInFlight = 50;
 const maxActivities = 400;
 
 export async function preprocessWorkflow(input: PreprocessInput): Promise<PreprocessResult> {
-  const { dataset, data, questions, seed } = input;
+  const { dataset, data, questions, seed, unread } = input;
   const { corpus, numShards, found } = await activities('look for this corpus').findCorpus(input);
   if (found !== null) {
     setCurrentDetails(`reused corpus \`${corpus}\``);
@@ -28,6 +28,7 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
   const { duplicates, kept, dropped } = await activities('find duplicates').resolveDuplicates({
     dataset,
     data,
+    unread,
   });
 
   setCurrentDetails(`${kept} documents kept, ${dropped} dropped; splitting`);

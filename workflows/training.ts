@@ -1,24 +1,27 @@
 /**
  * One phase of training: lease a host, open a generation, train, release. Whatever is lost (a
  * worker, the trainer, the host) opens the next generation, which adopts a living trainer or resumes
- * from the newest committed checkpoint.
+ * from the newest checkpoint. However it ends, no trainer is left running on a host that is given back.
  */
 import {
   ActivityCancellationType,
   ActivityFailure,
   ApplicationFailure,
   CancellationScope,
+  continueAsNew,
   getExternalWorkflowHandle,
   isCancellation,
   log,
   proxyActivities,
+  setCurrentDetails,
+  sleep,
   TimeoutFailure,
   uuid4,
   workflowInfo,
 } from '@temporalio/workflow';
 import type { TrainActivities } from '../activities/train.ts';
 import type { Generation, TrainedModel, TrainingJob } from '../activities/training-job.ts';
-import { FailureType, nonRetryableErrorTypes } from '../config/failures.ts';
+import { FailureType, nonRetryableErrorTypes, PassingFailure } from '../config/failures.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
 import { runNoteSignal } from './messages.ts';
 
@@ -28,11 +31,14 @@ export type TrainingInput = Omit<TrainingJob, 'trial'> & {
   trial: number;
 };
 
-/** Generations in a row that may end without a new checkpoint before the run asks for help. */
+/** Generations that may end without a new checkpoint before the run asks for help. */
 const maxFruitlessGenerations = 8;
+/** Seconds before the next generation: a fault that passes must not use up all of them at once. */
+const pausesS = [1, 2, 5, 10, 20, 40, 60];
+/** How long a run waits for room on a disk. */
+const diskPatienceMs = 3_600_000;
 
-const control = proxyActivities<TrainActivities>({
-  taskQueue: TaskQueue.control,
+const untilAnswered = {
   startToCloseTimeout: '60s',
   retry: {
     nonRetryableErrorTypes,
@@ -40,6 +46,10 @@ const control = proxyActivities<TrainActivities>({
     initialInterval: '500ms',
     maximumInterval: '5s',
   },
+} as const;
+const control = proxyActivities<TrainActivities>({
+  taskQueue: TaskQueue.control,
+  ...untilAnswered,
 });
 
 export async function trainingWorkflow(input: TrainingInput): Promise<TrainedModel> {
@@ -49,45 +59,173 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
   const { stage, model } = await control.findTrainedModel(job);
   if (model !== null) return model;
 
-  const holder = workflowInfo().workflowId;
-  const anyHost = proxyActivities<TrainActivities>({
-    taskQueue: TaskQueue.gpu,
-    summary: `lease a host for ${trial.phase}`,
-    startToCloseTimeout: '20s',
-    retry: { initialInterval: '500ms', maximumInterval: '5s' },
-  });
-  const { host } = await anyHost.leaseHost({ holder, unwatchedExitS: input.recipe.unwatchedExitS });
-
+  const losses = new Losses(trial.phase);
+  let generation: Generation | null = null;
+  let host: string | null = null;
+  let outcome: Outcome = 'failed';
   try {
-    let durableStep = 0;
-    let fruitless = 0;
-    let reason = '';
-    while (fruitless < maxFruitlessGenerations) {
+    for (;;) {
+      const before: string | null = host;
+      // Until it is leased again there is none that we could give back.
+      host = null;
+      host = await leaseHost(input, losses.hostIsGone ? null : before);
       const writer = uuid4();
-      const generation = await control.openTrainingGeneration({ trial, writer });
-      fruitless = generation.durableStep > durableStep ? 0 : fruitless + 1;
-      durableStep = generation.durableStep;
+      const { fence, durableStep } = await control.openTrainingGeneration({ trial, stage, writer });
+      generation = { job, stage, fence, writer };
+      losses.requireProgress(durableStep, host);
       try {
-        return await trainGeneration(host, { job, stage, fence: generation.fence, writer });
+        const trained = await trainGeneration(host, generation);
+        outcome = 'trained';
+        return trained;
       } catch (failure) {
         if (isCancellation(failure)) throw failure;
-        reason = explainLoss(failure);
-        log.warn('generation lost', {
-          run: trial.run,
-          phase: trial.phase,
-          fence: generation.fence,
-          reason,
-        });
-        await note(`${reason}; generation ${generation.fence + 1} takes over`);
+        const told = losses.add(explainLoss(failure), fence);
+        log.warn('generation lost', { run, phase: trial.phase, fence, reason: losses.reason });
+        if (told !== null) await note(told);
       }
+      await sleep(`${losses.pauseS}s`);
     }
-    throw ApplicationFailure.nonRetryable(
-      `${trial.phase} made no checkpoint in ${maxFruitlessGenerations} generations, the last because ${reason}. ` +
-        `Everything up to step ${durableStep} is safe: look at trainer.log on host ${host}, then start the run again.`,
-      FailureType.TrainingDiverged,
-    );
+  } catch (failure) {
+    if (isCancellation(failure)) outcome = 'cancelled';
+    throw failure;
   } finally {
-    await CancellationScope.nonCancellable(() => control.releaseHost({ host, holder }));
+    const left = host;
+    if (left !== null)
+      await CancellationScope.nonCancellable(() => leaveHost(left, generation, outcome));
+  }
+}
+
+type Outcome = 'trained' | 'failed' | 'cancelled';
+
+/** Leases a host: the one whose trainer may still run, if nobody else has it, else whichever is free. */
+async function leaseHost(input: TrainingInput, preferred: string | null): Promise<string> {
+  const { phase, unwatchedExitS } = input.recipe;
+  const ask = { holder: workflowInfo().workflowId, unwatchedExitS };
+  if (preferred !== null) {
+    const { busy } = await control.leaseHost({ ...ask, host: preferred });
+    if (busy === null) return preferred;
+  }
+  const anyHost = proxyActivities<TrainActivities>({
+    taskQueue: TaskQueue.gpu,
+    summary: `lease a host for ${phase}`,
+    ...untilAnswered,
+  });
+  for (let pauseS = 1; ; pauseS = Math.min(60, 2 * pauseS)) {
+    const { host, busy } = await anyHost.leaseHost({ ...ask, host: null });
+    if (busy === null) {
+      setCurrentDetails(`training on host ${host}`);
+      return host;
+    }
+    setCurrentDetails(
+      `waiting for host ${host}, which \`${busy.holder}\` has leased until ${busy.expiresAt} or longer`,
+    );
+    await sleep(`${pauseS}s`);
+    // Whoever waits for days must not be ended by the length of his history.
+    if (workflowInfo().continueAsNewSuggested) await continueAsNew<typeof trainingWorkflow>(input);
+  }
+}
+
+/**
+ * Gives the host back, without a trainer on it. When nobody there answers, the lease is left to run out: it
+ * outlives a trainer that nobody watches.
+ */
+async function leaveHost(
+  host: string,
+  generation: Generation | null,
+  outcome: Outcome,
+): Promise<void> {
+  try {
+    if (generation !== null && outcome !== 'trained') {
+      const { job, stage } = generation;
+      const { stopTrainer } = proxyActivities<TrainActivities>({
+        taskQueue: gpuHostQueue(host),
+        summary: `${job.trial.phase}: stop what still runs`,
+        scheduleToStartTimeout: '30s',
+        startToCloseTimeout: '2m',
+        heartbeatTimeout: '15s',
+        retry: { nonRetryableErrorTypes, maximumAttempts: 3 },
+      });
+      await stopTrainer({ trial: job.trial, stage, keepLog: outcome === 'failed' });
+    }
+    const { releaseHost } = proxyActivities<TrainActivities>({
+      taskQueue: TaskQueue.control,
+      ...untilAnswered,
+      retry: { ...untilAnswered.retry, maximumAttempts: 10 },
+    });
+    await releaseHost({ host, holder: workflowInfo().workflowId });
+  } catch (failure) {
+    // How the training ended counts, not whether its host could be given back at once.
+    log.warn('host not given back; its lease runs out', { host, reason: String(failure) });
+  }
+}
+
+interface Loss {
+  /** Only a generation that could run and made no checkpoint is fruitless. */
+  kind: 'generation' | 'host-gone' | 'host-taken' | 'disk-full';
+  reason: string;
+}
+
+/** What was lost since the last new checkpoint, and whether it is time to give up. */
+class Losses {
+  readonly #phase: string;
+  #last: Loss | null = null;
+  #durableStep = 0;
+  #number = 0;
+  #fruitless = 0;
+  #diskFullAt: number | null = null;
+
+  constructor(phase: string) {
+    this.#phase = phase;
+  }
+
+  get reason(): string {
+    return this.#last?.reason ?? '';
+  }
+
+  get hostIsGone(): boolean {
+    return this.#last?.kind === 'host-gone';
+  }
+
+  get pauseS(): number {
+    return pausesS[Math.min(this.#number, pausesS.length) - 1] ?? 0;
+  }
+
+  /** Counts a loss; returns what an operator should read of it, null when that was said before. */
+  add(loss: Loss, fence: number): string | null {
+    this.#last = loss;
+    this.#number += 1;
+    if (loss.kind === 'generation') this.#fruitless += 1;
+    const wasFull = this.#diskFullAt !== null;
+    this.#diskFullAt = loss.kind === 'disk-full' ? (this.#diskFullAt ?? Date.now()) : null;
+    if (loss.kind !== 'disk-full') return `${loss.reason}; generation ${fence + 1} takes over`;
+    return wasFull ? null : `${loss.reason}; waiting up to an hour for room`;
+  }
+
+  /** A new checkpoint pays for everything that was lost before it; without one the run gives up at some time. */
+  requireProgress(durableStep: number, host: string): void {
+    if (durableStep > this.#durableStep) {
+      this.#number = this.#fruitless = 0;
+      this.#diskFullAt = null;
+    }
+    this.#durableStep = durableStep;
+    if (this.#diskFullAt !== null && Date.now() - this.#diskFullAt >= diskPatienceMs) {
+      throw ApplicationFailure.nonRetryable(
+        `${this.reason}, then ${this.#adviceToStartAnew()}. There was no room for an hour.`,
+        PassingFailure.DiskFull,
+      );
+    }
+    if (this.#fruitless >= maxFruitlessGenerations) {
+      throw ApplicationFailure.nonRetryable(
+        `${this.#phase} made no checkpoint in ${maxFruitlessGenerations} generations, the last because ${this.reason}. ` +
+          `Look at trainer.log in this run's folder on host ${host}, mend what it names, then ${this.#adviceToStartAnew()}.`,
+        FailureType.TrainingStuck,
+      );
+    }
+  }
+
+  #adviceToStartAnew(): string {
+    const lost = this.#durableStep === 0 ? '' : `, whose ${this.#durableStep} steps are lost to it`;
+    return `run the pipeline under a new name: every finished stage is found again, only ${this.#phase} starts anew${lost}`;
   }
 }
 
@@ -116,18 +254,24 @@ async function trainGeneration(host: string, generation: Generation): Promise<Tr
   return await watchTrainer({ ...generation, start });
 }
 
-/** Retryable losses become one sentence; what no retry can cure is thrown on. */
-function explainLoss(failure: unknown): string {
+/** Losses that another generation can cure become a sentence; what none can is thrown on. */
+function explainLoss(failure: unknown): Loss {
   if (!(failure instanceof ActivityFailure)) throw failure;
   const { cause } = failure;
   if (cause instanceof ApplicationFailure) {
-    const incurable = cause.nonRetryable || nonRetryableErrorTypes.includes(cause.type ?? '');
-    if (incurable && cause.type !== FailureType.Fenced) throw failure;
-    return cause.message;
+    const { message: reason, type } = cause;
+    if (type === PassingFailure.DiskFull) return { kind: 'disk-full', reason };
+    if (type === PassingFailure.HostTaken) return { kind: 'host-taken', reason };
+    const incurable = cause.nonRetryable || nonRetryableErrorTypes.includes(type ?? '');
+    if (incurable && type !== FailureType.Fenced) throw failure;
+    return { kind: 'generation', reason };
   }
-  if (cause instanceof TimeoutFailure)
-    return `the gpu worker was lost (${cause.timeoutType} timeout)`;
-  return cause?.message ?? failure.message;
+  if (cause instanceof TimeoutFailure) {
+    return cause.timeoutType === 'SCHEDULE_TO_START'
+      ? { kind: 'host-gone', reason: 'nobody answers on the host' }
+      : { kind: 'generation', reason: `the gpu worker was lost (${cause.timeoutType} timeout)` };
+  }
+  return { kind: 'generation', reason: cause?.message ?? failure.message };
 }
 
 async function note(text: string): Promise<void> {

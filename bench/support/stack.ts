@@ -9,8 +9,7 @@ import type { Pipeline } from '../../config/pipeline.ts';
 import type { Machine } from '../../config/recipe.ts';
 import { homeFolder, layoutOf } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
-import { findFreeBlock } from '../../infra/ports.ts';
-import { stackDown, stackEnvironment, type Stack } from '../../infra/stack.ts';
+import { findPortBase, stackDown, stackEnvironment, type Stack } from '../../infra/stack.ts';
 import { openStore, type Store } from '../../registry/store.ts';
 import { say } from './bench.ts';
 
@@ -21,8 +20,6 @@ export interface BenchStack {
   temporal: Client;
   store: Store;
 }
-
-const portsOfAStack = 15;
 
 /** Where a benchmark keeps its things. */
 export function benchFolder(name: string): string {
@@ -64,7 +61,7 @@ export async function withStack<T>(
   previous?: Stack,
 ): Promise<T> {
   try {
-    const portBase = previous?.portBase ?? (await findFreeBlock(portsOfAStack));
+    const portBase = previous?.portBase ?? (await findPortBase());
     const stack = await bringUp(home, {}, { portBase });
     const env = stackEnvironment(stack);
     const store = openStore({

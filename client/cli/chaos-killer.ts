@@ -40,7 +40,17 @@ const recoveryLimitMs = 180_000;
 /** A stage without steps counts as done to nine tenths after so long. */
 const usualStageMs = 15_000;
 
-/** A killer that works through the planned kills, one at a time, each after the recovery from the last. */
+interface OpenKill {
+  kill: Kill;
+  victim: Victim;
+  at: number;
+  marker: string;
+}
+
+/**
+ * A killer that works through the planned kills, each after the recovery from the last. Only one that
+ * belongs to a stage does not wait, because the stage would not.
+ */
 export function createKiller(
   planned: PlannedKill[],
   hand: Hand,
@@ -50,12 +60,16 @@ export function createKiller(
   const kills: Kill[] = [];
   const furthest = new Map<string, number>();
   let lastTrainerKill: Moment['training'] = null;
-  let open: { kill: Kill; victim: Victim; at: number; marker: string } | null = null;
+  let open: OpenKill[] = [];
 
-  const recover = async (status: LiveStatus, now: number) => {
-    if (open === null) return;
-    const { kill, victim, at, marker } = open;
-    const replaced = (await hand.listVictims()).some(
+  /** Says what a kill has led to; false while that is not known. */
+  const recovered = (
+    { kill, victim, at, marker }: OpenKill,
+    victims: Victim[],
+    status: LiveStatus,
+    now: number,
+  ): boolean => {
+    const replaced = victims.some(
       (other) =>
         other.kind === victim.kind &&
         (other.pid !== victim.pid || other.startTime !== victim.startTime),
@@ -64,20 +78,20 @@ export function createKiller(
     const free = kill.backMs !== null || isTrainer(kill.kind);
     const moved = status.stale === null && markerOf(status, kill.kind) !== marker;
     if (free && (moved || status.state !== 'running')) kill.movedMs = now - at;
-    else if (now - at < recoveryLimitMs) return;
+    else if (now - at < recoveryLimitMs) return false;
     tell(`  ${recoveryLine(kill)}`);
-    open = null;
+    return true;
   };
 
   return {
     kills,
     async observe(status, now) {
-      if (open !== null) await recover(status, now);
-      if (open !== null || status.state !== 'running' || status.stale !== null) return;
       const victims = await hand.listVictims();
+      open = open.filter((one) => !recovered(one, victims, status, now));
+      if (status.state !== 'running' || status.stale !== null) return;
       const moment = momentOf(status, victims, furthest, now);
       const choice = chooseKill(remaining, moment, lastTrainerKill);
-      if (choice === null) return;
+      if (choice === null || (open.length > 0 && choice.planned.stage === undefined)) return;
       const candidates = victims.filter((victim) => victim.kind === choice.kind);
       const victim = candidates[Math.floor(choice.planned.pick * candidates.length)];
       if (victim === undefined || !hand.killVictim(victim)) return;
@@ -94,7 +108,7 @@ export function createKiller(
         movedMs: null,
       };
       kills.push(kill);
-      open = { kill, victim, at: now, marker: markerOf(status, kill.kind) };
+      open.push({ kill, victim, at: now, marker: markerOf(status, kill.kind) });
       tell(`⚡ ${kills.length}/${planned.length} SIGKILL ${killLine(kill, status)}`);
     },
   };
@@ -157,6 +171,7 @@ function momentOf(
   );
   return {
     progress,
+    stage: running?.name ?? null,
     training: training && { phase: training.phase, durableStep: training.durableStep },
     trainingOver: status.stages.length > 0 && toCome.length === 0,
     alive: new Set(victims.map((victim) => victim.kind)),

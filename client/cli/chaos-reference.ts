@@ -10,6 +10,7 @@ import { z } from 'zod';
 import { canonicalJson, sha256Schema } from '../../config/digest.ts';
 import type { Pipeline } from '../../config/pipeline.ts';
 import type { Machine } from '../../config/recipe.ts';
+import { digestCode } from '../../infra/code.ts';
 
 const referenceSchema = z.strictObject({
   schemaVersion: z.literal(1),
@@ -24,13 +25,6 @@ const referenceSchema = z.strictObject({
 });
 export type Reference = z.infer<typeof referenceSchema>;
 
-const rooms = ['activities', 'config', 'corpus', 'recipes', 'registry', 'serving', 'trainer'];
-const patterns = [
-  ...[...rooms, 'workers', 'workflows'].map((room) => `${room}/**/*.{ts,py,json,jinja}`),
-  'package-lock.json',
-  '*.{toml,txt,lock}',
-];
-
 export interface ReferenceInputs {
   projectDir: string;
   pipeline: Pipeline;
@@ -41,13 +35,7 @@ export interface ReferenceInputs {
 /** Digest of everything that may change the bits of a run. */
 export async function referenceDigest(inputs: ReferenceInputs): Promise<string> {
   const { projectDir, pipeline, baseDir, machine } = inputs;
-  const files: string[] = [];
-  for await (const file of glob(patterns, { cwd: projectDir })) {
-    if (!file.includes('__pycache__')) files.push(file);
-  }
-  const code = files
-    .toSorted()
-    .map((file) => [file, sha256(readFileSync(path.join(projectDir, file)))]);
+  const code = digestCode(projectDir);
   const sources: unknown[] = [];
   for (const source of pipeline.data.sources) {
     if ('path' in source) sources.push(...(await listSource(path.resolve(baseDir, source.path))));

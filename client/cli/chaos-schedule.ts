@@ -18,6 +18,8 @@ export type KillKind = (typeof killKinds)[number];
 
 export interface PlannedKill {
   kind: KillKind;
+  /** Made in this stage only, and before all others there. */
+  stage?: StageName;
   /** Progress of the run, 0 to 1, from which on it is due. */
   at: number;
   /** Which of several processes of the kind: a share of their number. */
@@ -27,6 +29,7 @@ export interface PlannedKill {
 /** How the run stands when somebody asks whether to kill now. */
 export interface Moment {
   progress: number;
+  stage: StageName | null;
   training: { phase: string; durableStep: number } | null;
   /** No stage that trains is running or to come. */
   trainingOver: boolean;
@@ -72,9 +75,15 @@ export function seeded(seed: number): () => number {
 
 /**
  * The kills of a seed, in the order in which they are due. Kinds come in shuffled rounds, so eight or
- * more kills cover all of them. Trainers die in pretraining, the last of them in fine-tuning.
+ * more kills cover all of them. Two of three trainers die in pretraining, the others in fine-tuning:
+ * each waits for a checkpoint, of which a stage has only a few. Where a model is deployed, the node
+ * that is to serve it or the store that it is read from dies while it converges.
  */
-export function planKills(seed: number, numKills: number): PlannedKill[] {
+export function planKills(
+  seed: number,
+  numKills: number,
+  { deploys = true }: { deploys?: boolean } = {},
+): PlannedKill[] {
   const random = seeded(seed);
   const kinds: KillKind[] = [];
   while (kinds.length < numKills) kinds.push(...shuffle([...killKinds], random));
@@ -83,15 +92,26 @@ export function planKills(seed: number, numKills: number): PlannedKill[] {
   const others = kinds.filter((kind) => !isTrainer(kind));
   const [first, last] = [progressAt('ingest', 0.2), progressAt('evaluate', 0.2)];
   const [early, late] = [progressAt('pretrain', 0.08), progressAt('pretrain', 0.8)];
-  const early2 = progressAt('fine-tune', 0.2);
+  const [tune, tuneLate] = [progressAt('fine-tune', 0.1), progressAt('fine-tune', 0.7)];
   const spread = (index: number, count: number, from: number, to: number) =>
     from + ((index + random()) / count) * (to - from);
-  const inPretrain = Math.max(1, trainers.length - 1);
+  const inTune = Math.max(1, Math.round(trainers.length / 3));
+  const inPretrain = trainers.length - inTune;
+  const victim = random() < 0.5 ? 'serving' : 's3';
+  const atDeploy = deploys ? others.splice(others.lastIndexOf(victim), 1) : [];
   return [
     ...others.map((kind, index) => ({ kind, at: spread(index, others.length, first, last) })),
     ...trainers.map((kind, index) => ({
       kind,
-      at: index < inPretrain ? spread(index, inPretrain, early, late) : early2,
+      at:
+        index < inPretrain
+          ? spread(index, inPretrain, early, late)
+          : spread(index - inPretrain, inTune, tune, tuneLate),
+    })),
+    ...atDeploy.map((kind) => ({
+      kind,
+      at: progressAt('deploy', 0),
+      stage: 'deploy' as const,
     })),
   ]
     .map((kill) => ({ ...kill, pick: random() }))
@@ -108,7 +128,11 @@ export function chooseKill(
   moment: Moment,
   lastTrainerKill: Moment['training'],
 ): { planned: PlannedKill; kind: KillKind } | null {
-  const { progress, training, trainingOver, alive } = moment;
+  const { progress, stage, training, trainingOver, alive } = moment;
+  const own = remaining.find(
+    (planned) => planned.stage !== undefined && planned.stage === stage && alive.has(planned.kind),
+  );
+  if (own !== undefined) return { planned: own, kind: own.kind };
   const newCheckpoint =
     training !== null &&
     training.durableStep > 0 &&
@@ -116,6 +140,7 @@ export function chooseKill(
       lastTrainerKill.phase !== training.phase ||
       training.durableStep > lastTrainerKill.durableStep);
   for (const planned of remaining) {
+    if (planned.stage !== undefined) continue;
     if (isTrainer(planned.kind)) {
       if (trainingOver) {
         const others = killKinds.filter((kind) => !isTrainer(kind) && alive.has(kind));

@@ -2,21 +2,21 @@
  * `temper quickstart --chaos`: shows that a run survives the death of any of its processes with the
  * same bits. An undisturbed run and a disturbed one, each in an empty stack of its own, are compared.
  */
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { killVictim, listVictims } from '../../infra/kill.ts';
 import { homeFolder, layoutOf, projectDir } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
-import { findFreeBlock } from '../../infra/ports.ts';
 import { commandLine } from '../../infra/processes.ts';
-import { stackDown } from '../../infra/stack.ts';
-import { findMarked, findTrainers } from '../../infra/trainers.ts';
-import type { RunDigests } from '../../workflows/messages.ts';
+import { findPortBase, stackDown } from '../../infra/stack.ts';
+import { listSupervised, supervisorPid } from '../../infra/supervisor.ts';
+import { findTrainers, findUnsupervised } from '../../infra/trainers.ts';
 import { connectTemper } from '../client.ts';
 import { ClientError, rootMessage } from '../errors.ts';
 import type { LiveStatus } from '../live-status.ts';
 import { readPipelineFile, type PipelineFile } from '../pipeline-file.ts';
-import { createKiller, type Killer } from './chaos-killer.ts';
+import { createKiller, type Kill, type Killer } from './chaos-killer.ts';
 import {
   readReference,
   referenceDigest,
@@ -24,7 +24,9 @@ import {
   type Reference,
 } from './chaos-reference.ts';
 import { killKinds, planKills } from './chaos-schedule.ts';
+import { comparedParts, coveredKinds, faultsOf, isEqual, type Evidence } from './chaos-verdict.ts';
 import { bringUp, stdoutPaint } from './context.ts';
+import { holdingInterrupts, Interrupted } from './interrupt.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { endLines } from './result.ts';
 import { clock, table } from './text.ts';
@@ -37,13 +39,13 @@ export interface ChaosOptions extends CommonOptions {
   fresh?: boolean;
 }
 
-class Interrupted extends Error {}
-
-/** Ports of a stack. */
-const portsOfAStack = 15;
+const chaosIsDown = 'The chaos stack is down; your own stack was not touched.';
+/** For processes whose parent was killed to notice it and end. */
+const settleMs = 10_000;
+/** A deployment takes a second or two, and one kill has to fall into it. */
+const lookEveryMs = 250;
 
 export async function chaosCommand(options: ChaosOptions): Promise<number> {
-  const { seed } = options;
   if (options.kills < killKinds.length) {
     throw new ClientError(
       'input',
@@ -51,43 +53,71 @@ export async function chaosCommand(options: ChaosOptions): Promise<number> {
     );
   }
   const file = await readPipelineFile(options.pipeline);
+  return holdingInterrupts(
+    () => say(options, '\nInterrupted: taking the chaos stack down.'),
+    (interrupted) => compareRuns(file, options, interrupted),
+  );
+}
+
+async function compareRuns(
+  file: PipelineFile,
+  options: ChaosOptions,
+  interrupted: AbortSignal,
+): Promise<number> {
+  const { seed } = options;
   const root = path.join(layoutOf(homeFolder(process.env)).home, 'chaos');
   mkdirSync(root, { recursive: true });
+  await takeDownLeftovers(root, options);
   const machine = describeMachine();
   const digest = await referenceDigest({ projectDir, machine, ...file });
-  try {
-    const kept = options.fresh === true ? null : readReference(root, digest);
-    const reference = kept ?? (await makeReference(root, digest, file, options));
-    if (kept !== null) {
-      say(
-        options,
-        `Reference: an undisturbed run of ${kept.madeAt} with the same sources (--fresh makes it anew).`,
-      );
-    }
-    say(options, `Seed ${seed}: ${options.kills} kills over ${killKinds.length} kinds of process.`);
-    const home = path.join(root, String(seed));
-    let killer: Killer | undefined;
-    const { status, orphans } = await runInFreshStack(
-      home,
-      root,
-      file,
+  const kept = options.fresh === true ? null : readReference(root, digest);
+  const reference = kept ?? (await makeReference(root, digest, file, options, interrupted));
+  if (kept !== null) {
+    say(
       options,
-      (stackHome, tell) => {
-        killer = createKiller(
-          planKills(seed, options.kills),
-          { listVictims: () => listVictims(stackHome), killVictim },
-          tell,
-        );
-        return killer;
-      },
+      `Reference: an undisturbed run of ${kept.madeAt} with the same sources (--fresh makes it anew).`,
     );
-    const changed = digest !== (await referenceDigest({ projectDir, machine, ...file }));
-    const reused = kept !== null;
-    return conclude({ options, reference, reused, changed, status, orphans, killer, home });
-  } catch (error) {
-    if (!(error instanceof Interrupted)) throw error;
-    say(options, 'Interrupted: the chaos stack is down, your own stack was not touched.');
-    return ExitCode.interrupted;
+  }
+  say(options, `Seed ${seed}: ${options.kills} kills over ${killKinds.length} kinds of process.`);
+  const home = path.join(root, String(seed));
+  const deploys = file.pipeline.deploy !== undefined;
+  let killer: Killer | undefined;
+  const { status, orphans } = await runInFreshStack(
+    home,
+    root,
+    file,
+    options,
+    interrupted,
+    (stackHome, tell) => {
+      killer = createKiller(
+        planKills(seed, options.kills, { deploys }),
+        { listVictims: () => listVictims(stackHome), killVictim },
+        tell,
+      );
+      return killer;
+    },
+  );
+  const changed = digest !== (await referenceDigest({ projectDir, machine, ...file }));
+  const kills = killer?.kills ?? [];
+  const evidence = {
+    status,
+    reference: reference.digests,
+    changed,
+    kills,
+    numKills: options.kills,
+    orphans,
+    deploys,
+  };
+  return conclude({ options, evidence, status, kills, reference, reused: kept !== null, home });
+}
+
+/** An earlier chaos run may have been killed itself: whatever it left running would take processor and memory. */
+async function takeDownLeftovers(root: string, options: ChaosOptions): Promise<void> {
+  for (const entry of readdirSync(root, { withFileTypes: true })) {
+    if (!entry.isDirectory()) continue;
+    await stackDown(path.join(root, entry.name), {
+      onProgress: ({ text }) => say(options, `  chaos/${entry.name}, left behind: ${text}`),
+    });
   }
 }
 
@@ -96,10 +126,11 @@ async function makeReference(
   digest: string,
   file: PipelineFile,
   options: ChaosOptions,
+  interrupted: AbortSignal,
 ): Promise<Reference> {
   say(options, 'Reference: an undisturbed run in an empty stack.');
   const home = path.join(root, 'reference');
-  const { status } = await runInFreshStack(home, root, file, options);
+  const { status } = await runInFreshStack(home, root, file, options, interrupted);
   if (status.result === null) {
     throw new ClientError(
       'failed',
@@ -121,7 +152,7 @@ async function makeReference(
 
 interface Finished {
   status: LiveStatus;
-  /** Processes that were still there after the stack had been taken down. */
+  /** What ran without a supervisor or a watcher when the run had ended and the stack was still up. */
   orphans: string[];
 }
 
@@ -130,37 +161,51 @@ async function runInFreshStack(
   root: string,
   file: PipelineFile,
   options: ChaosOptions,
+  interrupted: AbortSignal,
   disturb?: (home: string, tell: (line: string) => void) => Killer,
 ): Promise<Finished> {
   if (path.dirname(home) !== root) throw new Error(`${home}: expected a folder in ${root}`);
   mkdirSync(home, { recursive: true });
   await stackDown(home);
   rmSync(home, { recursive: true, force: true });
-  let status: LiveStatus | null;
+  const goOn = () => {
+    if (!interrupted.aborted) return;
+    throw new Interrupted(chaosIsDown);
+  };
+  goOn();
   try {
-    const stack = await bringUp(home, options, { portBase: await findFreeBlock(portsOfAStack) });
+    const stack = await bringUp(home, options, { portBase: await findPortBase() });
+    goOn();
     const address = `127.0.0.1:${stack.ports.temporal}`;
     const client = await connectTemper({ address, namespace: 'default' });
     try {
       const { run } = await client.startPipeline({ pipeline: file, machine: describeMachine() });
       say(options, `run ${run} in ${home}, Web UI http://127.0.0.1:${stack.ports.temporalUi}`);
-      const watched = await watchWith(client, run, options, (tell) => disturb?.(home, tell));
-      status = watched;
+      const status = await watchWith(client, run, options, (tell) => disturb?.(home, tell));
+      goOn();
+      return { status, orphans: await findOrphans(home) };
     } finally {
       await client.close();
     }
   } finally {
     await stackDown(home, { onProgress: ({ text }) => say(options, `  ${text}`) });
   }
+}
+
+/** Trainers whose run has ended, and processes that no supervisor would ever stop; asked before the stack goes down. */
+export async function findOrphans(home: string, patienceMs = settleMs): Promise<string[]> {
   const layout = layoutOf(home);
-  const { launchers, ranks } = findTrainers(layout);
-  const left = new Map(
-    [...findMarked(layout), ...launchers, ...ranks].map((one) => [one.pid, one]),
-  );
-  const orphans = [...left.keys()].map(
-    (pid) => `${pid} ${commandLine(pid).join(' ').slice(0, 120)}`,
-  );
-  return { status, orphans };
+  const deadline = Date.now() + patienceMs;
+  for (;;) {
+    const supervisor =
+      (await listSupervised(layout)).length > 0 ? await supervisorPid(layout) : null;
+    const { launchers, ranks } = findTrainers(layout);
+    const left = [...findUnsupervised(layout, supervisor), ...launchers, ...ranks];
+    if (left.length === 0 || Date.now() > deadline) {
+      return left.map(({ pid }) => `${pid} ${commandLine(pid).join(' ').slice(0, 120)}`);
+    }
+    await sleep(200);
+  }
 }
 
 /** Watches a run; the killer's looks follow the status one after another, never two at once. */
@@ -175,77 +220,53 @@ async function watchWith(
     if (options.json !== true) note(line);
   });
   let busy = false;
-  const { status, interrupted } = await watchRun(client, run, options, (seen, view) => {
-    note = (line) => view.note(line);
-    if (killer === undefined || busy) return;
-    busy = true;
-    void killer
-      .observe(seen, Date.now())
-      .catch((error: unknown) => note(`the killer could not look: ${rootMessage(error)}`))
-      .finally(() => (busy = false));
+  const { status } = await watchRun(client, run, options, {
+    everyMs: lookEveryMs,
+    onStatus(seen, view) {
+      note = (line) => view.note(line);
+      if (killer === undefined || busy) return;
+      busy = true;
+      void killer
+        .observe(seen, Date.now())
+        .catch((error: unknown) => note(`the killer could not look: ${rootMessage(error)}`))
+        .finally(() => (busy = false));
+    },
   });
-  if (interrupted || status === null) throw new Interrupted();
+  if (status === null) throw new Interrupted(chaosIsDown);
   return status;
 }
 
 interface Outcome {
   options: ChaosOptions;
+  evidence: Evidence;
+  status: LiveStatus;
+  kills: Kill[];
   reference: Reference;
   reused: boolean;
-  /** The sources were edited while the runs went on, so that their bits say nothing. */
-  changed: boolean;
-  status: LiveStatus;
-  orphans: string[];
-  killer: Killer | undefined;
   home: string;
 }
 
-function conclude({
-  options,
-  reference,
-  reused,
-  changed,
-  status,
-  orphans,
-  killer,
-  home,
-}: Outcome): number {
+function conclude({ options, evidence, status, kills, reference, reused, home }: Outcome): number {
   const paint = stdoutPaint();
-  const kills = killer?.kills ?? [];
   const found = status.result?.digests ?? null;
-  const parts = ['tokenizer', 'weights', 'onnx', 'bundle'] as const satisfies (keyof RunDigests)[];
-  const equal = parts.every((part) => found?.[part] === reference.digests[part]);
-  const covered = killKinds.filter((kind) => kills.some((kill) => kill.kind === kind));
-  const missed = killKinds.filter((kind) => !covered.includes(kind));
-  const faults = [
-    ...(status.state === 'finished' ? [] : [`the run ${status.state}: ${status.failure ?? ''}`]),
-    ...(found !== null && !equal ? ['digests differ'] : []),
-    ...(changed ? ['the project changed while this went on: the digests cannot be compared'] : []),
-    ...(kills.length < options.kills
-      ? [`only ${kills.length} of ${options.kills} kills could be made before the run ended`]
-      : []),
-    ...(missed.length > 0 ? [`no kill of ${missed.join(', ')}`] : []),
-    ...orphans.map((orphan) => `left running: ${orphan}`),
-  ];
+  const faults = faultsOf(evidence);
   const ok = faults.length === 0;
+  const covered = coveredKinds(kills);
 
   for (const line of endLines(status, paint)) say(options, line);
-  const rows = parts.map((part) => {
-    const same = found?.[part] === reference.digests[part];
-    return [
-      part,
-      reference.digests[part].slice(0, 24),
-      (found?.[part] ?? '–').slice(0, 24),
-      same ? 'equal' : 'DIFFERENT',
-    ];
-  });
+  const rows = comparedParts.map((part) => [
+    part,
+    reference.digests[part].slice(0, 24),
+    (found?.[part] ?? '–').slice(0, 24),
+    isEqual(evidence, part) ? 'equal' : 'DIFFERENT',
+  ]);
   say(options);
   for (const line of table(['', 'undisturbed', 'disturbed', ''], rows)) say(options, line);
   const spent = (status.endedAt ?? status.startedAt) - status.startedAt;
   say(options);
   say(
     options,
-    `${kills.length} kills, ${covered.length} of ${killKinds.length} kinds; ${clock(spent)} against ${clock(reference.durationMs)} undisturbed; ${orphans.length} orphans`,
+    `${kills.length} kills, ${covered.length} of ${killKinds.length} kinds; ${clock(spent)} against ${clock(reference.durationMs)} undisturbed; ${evidence.orphans.length} orphans`,
   );
   if (ok) {
     rmSync(home, { recursive: true, force: true });
@@ -265,8 +286,8 @@ function conclude({
       kills,
       digests: found,
       reference: { ...reference, reused },
-      equal,
-      orphans,
+      equal: comparedParts.every((part) => isEqual(evidence, part)),
+      orphans: evidence.orphans,
       faults,
       durationMs: spent,
       notes: status.notes,

@@ -23,7 +23,12 @@ export interface Api {
 }
 
 /** Asks the model behind an endpoint one question. */
-export async function askModel(api: Api, endpoint: string, question: string): Promise<Answer> {
+export async function askModel(
+  api: Api,
+  endpoint: string,
+  question: string,
+  timeoutMs = 60_000,
+): Promise<Answer> {
   const key = (await readFile(api.apiKeyFile, 'utf8')).trim().split('\n')[0] ?? '';
   const began = performance.now();
   let response: Response;
@@ -36,7 +41,7 @@ export async function askModel(api: Api, endpoint: string, question: string): Pr
         messages: [{ role: 'user', content: question }],
         temperature: 0,
       }),
-      signal: AbortSignal.timeout(60_000),
+      signal: AbortSignal.timeout(timeoutMs),
     });
   } catch (error) {
     throw new ClientError(

@@ -4,8 +4,10 @@
  */
 import { connectTemper, type TemperClient } from '../client.ts';
 import { ClientError } from '../errors.ts';
-import { homeFolder } from '../../infra/layout.ts';
+import { requireDisk } from '../../infra/disk.ts';
+import { homeFolder, layoutOf } from '../../infra/layout.ts';
 import {
+  isCodeCurrent,
   resolveStack,
   stackStatus,
   stackUp,
@@ -13,6 +15,7 @@ import {
   type Stack,
 } from '../../infra/stack.ts';
 import { openStore, type Store } from '../../registry/store.ts';
+import { untilInterrupted } from './interrupt.ts';
 import { painter, type Paint } from './text.ts';
 import { say, type CommonOptions } from './output.ts';
 
@@ -40,18 +43,28 @@ export function clientOf({ stack, env, store }: Context): Promise<TemperClient> 
   );
 }
 
-/** Brings the local stack up when a part of it is down, and says so. */
-export async function ensureUp(home: string, options: CommonOptions): Promise<Stack> {
+/** Brings the local stack up when a part of it is down or runs old code, and says so; there must be room for a run. */
+export async function ensureUp(home: string, options: CommonOptions): Promise<void> {
+  const layout = layoutOf(home);
+  await requireDisk(layout.home);
   const parts = await stackStatus(home);
-  if (parts.every((part) => part.state === 'running')) return resolveStack(home);
   const down = parts.filter((part) => part.state !== 'running').map((part) => part.name);
-  say(
-    options,
-    down.length === parts.length
-      ? 'The stack is down: starting it.'
-      : `Parts of the stack are down (${down.join(', ')}): starting them.`,
-  );
-  return bringUp(home, options);
+  if (down.length === 0 && (await isCodeCurrent(layout))) return;
+  if (down.length === parts.length) say(options, 'The stack is down: starting it.');
+  else if (down.length > 0) {
+    say(options, `Parts of the stack are down (${down.join(', ')}): starting them.`);
+  }
+  await untilInterrupted(startInterrupted, () => bringUp(home, options));
+}
+
+/** What to say when Ctrl-C comes while the stack starts. */
+export const startInterrupted =
+  'Interrupted while the stack was starting: what has started keeps running, and no run was begun. `npx temper up` finishes the start, `npx temper down` stops everything.';
+
+/** A store that this shell names and that is not the local stack's is tried out before a run depends on it. */
+export async function requireStore({ stack, env, store }: Context): Promise<void> {
+  const named = (env['TEMPER_S3_ENDPOINT'] ?? env['TEMPER_S3_BUCKET'] ?? '') !== '';
+  if (stack === null && named) await store.probe();
 }
 
 /** Starts the stack, makes its bucket, and refuses a store that would let two writers win. */

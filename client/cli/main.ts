@@ -16,7 +16,7 @@ Examples:
   npx temper run pipeline.yaml          train and serve a model of your own text
   npx temper status --json              every run, for a script
 
-Exit codes: 0 done, 1 failed, 2 wrong input, 3 not reachable, 130 Ctrl-C while watching.
+Exit codes: 0 done, 1 failed, 2 wrong input, 3 not reachable, 130 Ctrl-C.
 TEMPER_HOME names another home folder; TEMPORAL_ADDRESS a remote Temporal service.`,
   );
 
@@ -38,6 +38,25 @@ command('doctor', 'check everything that a run needs, and say what to do')
     finish(options, async () => (await import('./doctor.ts')).doctorCommand(options)),
   );
 
+command('init', 'look at a folder of documents and write a pipeline file for it; starts nothing')
+  .argument('<folder>', 'the folder; everything in it that is text is read')
+  .option('-o, --output <file>', 'pipeline file to write', 'pipeline.yaml')
+  .option('--name <name>', 'name of the dataset and the model (default: from the folder)')
+  .option('--sample <share>', 'take only a share of the documents, to try the whole way')
+  .option('--goal <goal>', 'base, or assistant: with questions made from the metadata', 'base')
+  .option('-f, --force', 'overwrite a pipeline file that is there')
+  .addHelpText(
+    'after',
+    examples(
+      'npx temper init ./docs',
+      'npx temper init ./docs --sample 1% --output try.yaml',
+      'npx temper init ./laws --name policy --goal assistant',
+    ),
+  )
+  .action((folder: string, options: InitFlags) =>
+    finish(options, async () => (await import('./init.ts')).initCommand(folder, options)),
+  );
+
 command('plan', 'print recipe, price, duration and expected loss before anything is spent')
   .argument('[file]', 'pipeline file', 'pipeline.yaml')
   .addHelpText('after', examples('npx temper plan pipeline.yaml'))
@@ -49,14 +68,20 @@ command('run', 'run a pipeline and show its progress; Ctrl-C leaves it running')
   .argument('[file]', 'pipeline file', 'pipeline.yaml')
   .option('-d, --detach', 'start it and return')
   .option('--name <run>', 'name of the run (default: name of the pipeline and four hex digits)')
+  .option(
+    '--seed <number>',
+    'instead of the file’s: another seed makes another version',
+    wholeNumber,
+  )
   .addHelpText('after', examples('npx temper run pipeline.yaml', 'npx temper run --detach --json'))
-  .action((file: string, options: CommonOptions & { detach?: boolean; name?: string }) =>
-    finish(options, async () => (await import('./run.ts')).runCommand(file, options)),
+  .action(
+    (file: string, options: CommonOptions & { detach?: boolean; name?: string; seed?: number }) =>
+      finish(options, async () => (await import('./run.ts')).runCommand(file, options)),
   );
 
 command('status', 'show one run, or all runs and the parts of the stack')
   .argument('[run]', 'name of a run')
-  .option('-w, --watch', 'stay until it ends')
+  .option('-w, --watch', 'stay until it ends; without a name, the newest run at work')
   .addHelpText('after', examples('npx temper status', 'npx temper status policy-7f3a --watch'))
   .action((run: string | undefined, options: CommonOptions & { watch?: boolean }) =>
     finish(options, async () => (await import('./status.ts')).statusCommand(run, options)),
@@ -68,6 +93,33 @@ command('cancel', 'end a run; what it has stored stays')
   .addHelpText('after', examples('npx temper cancel policy-7f3a --reason "wrong corpus"'))
   .action((run: string, options: CommonOptions & { reason?: string }) =>
     finish(options, async () => (await import('./status.ts')).cancelCommand(run, options)),
+  );
+
+command('report', 'everything about one run on one self-contained page')
+  .argument('<run>', 'name of a run')
+  .option('-o, --output <file>', 'where to write the page (default: <run>.html)')
+  .addHelpText(
+    'after',
+    examples('npx temper report policy-7f3a', 'npx temper report policy-7f3a --json'),
+  )
+  .action((run: string, options: CommonOptions & { output?: string }) =>
+    finish(options, async () => (await import('./report.ts')).reportCommand(run, options)),
+  );
+
+const datasets = program.command('datasets').description('registered datasets, and what they hold');
+command('list', 'every dataset and its newest version', datasets)
+  .addHelpText('after', examples('npx temper datasets list'))
+  .action((options: CommonOptions) =>
+    finish(options, async () => (await import('./datasets.ts')).listCommand(options)),
+  );
+command('show', 'one version: sources, licences, what was dropped, who was trained on it', datasets)
+  .argument('<dataset>', 'name (its newest version), or name@version')
+  .addHelpText(
+    'after',
+    examples('npx temper datasets show policy', 'npx temper datasets show policy@2 --json'),
+  )
+  .action((reference: string, options: CommonOptions) =>
+    finish(options, async () => (await import('./datasets.ts')).showCommand(reference, options)),
   );
 
 const models = program.command('models').description('registered models and what is served');
@@ -101,6 +153,14 @@ command('chat', 'ask a served model one question')
   .action((endpoint: string, words: string[], options: CommonOptions) =>
     finish(options, async () => (await import('./chat.ts')).chatCommand(endpoint, words, options)),
   );
+
+interface InitFlags extends CommonOptions {
+  output: string;
+  name?: string;
+  sample?: string;
+  goal: string;
+  force?: boolean;
+}
 
 interface QuickstartFlags extends CommonOptions {
   pipeline?: string;

@@ -1,6 +1,9 @@
 /** What a command prints and how it ends: text or one line of JSON, and an exit code that scripts can trust. */
+import path from 'node:path';
+import { homeFolder } from '../../infra/layout.ts';
 import { ClientError, rootMessage, type ClientErrorKind } from '../errors.ts';
 import { PipelineFileError } from '../pipeline-fault.ts';
+import { Interrupted } from './interrupt.ts';
 
 export const ExitCode = {
   ok: 0,
@@ -45,6 +48,12 @@ export async function finish(options: CommonOptions, work: () => Promise<number>
 
 /** Prints an error and says which exit code it means. */
 export function report(error: unknown, options: CommonOptions): number {
+  if (error instanceof Interrupted) {
+    if (options.json === true)
+      printJson({ error: { kind: 'interrupted', message: error.message } });
+    process.stderr.write(`\n${error.message}\n`);
+    return ExitCode.interrupted;
+  }
   const kind = kindOf(error);
   const message = rootOf(error);
   if (options.json === true) {
@@ -67,13 +76,28 @@ const exitCodes: Record<ClientErrorKind, number> = {
 function kindOf(error: unknown): ClientErrorKind {
   if (error instanceof PipelineFileError) return 'input';
   if (error instanceof ClientError) return error.kind;
-  return error instanceof Error && error.name === 'StoreUnreachable' ? 'unreachable' : 'failed';
+  // A store that is away and one that refuses us or cannot be trusted: neither can be used.
+  return error instanceof Error && error.name.startsWith('Store') ? 'unreachable' : 'failed';
 }
 
 function rootOf(error: unknown): string {
   if (error instanceof ClientError || error instanceof PipelineFileError) return error.message;
-  if (error instanceof Error && error.name.startsWith('Store')) return error.message;
+  if (error instanceof Error && error.name.startsWith('Store')) {
+    return localKeysRefused(error, process.env) ?? error.message;
+  }
   const message = error instanceof Error ? error.message : String(error);
   const root = rootMessage(error);
   return root === message || message.includes(root) ? message : `${message}: ${root}`;
+}
+
+/** The keys of the local stack are its own: nobody set them, so nobody can correct them in the shell. */
+export function localKeysRefused(
+  error: Error,
+  env: Record<string, string | undefined>,
+): string | null {
+  const { $metadata } = (error.cause ?? {}) as { $metadata?: { httpStatusCode?: number } };
+  const refused = [401, 403].includes($metadata?.httpStatusCode ?? 0);
+  if (!refused || (env['TEMPORAL_ADDRESS'] ?? '') !== '') return null;
+  const file = path.join(homeFolder(env), 'secrets.json');
+  return `S3 of the local stack refused the keys in ${file}: the file was changed or deleted while the stack ran. \`npx temper down\` and \`npx temper up\` start it with these keys; its data stay.`;
 }

@@ -1,8 +1,15 @@
 /** `temper quickstart`: from a fresh clone to an answer of a model that this machine trained. */
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { homeFolder, projectDir } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
+import { evaluationSchema } from '../../config/manifests.ts';
+import { readAlias } from '../../registry/models.ts';
+import { findStage } from '../../registry/stages.ts';
+import type { Store } from '../../registry/store.ts';
 import type { PipelineResult } from '../../workflows/messages.ts';
+import { rootMessage } from '../errors.ts';
+import { previousChampion } from '../models.ts';
 import { readPipelineFile } from '../pipeline-file.ts';
 import { askModel, type Answer } from './chat.ts';
 import { clientOf, ensureUp, openContext, requireLocal, stdoutPaint } from './context.ts';
@@ -43,16 +50,27 @@ export async function quickstartCommand(options: QuickstartOptions): Promise<num
     return ExitCode.failed;
   }
 
-  const asked = await askDeployed(result, { url: api, apiKeyFile: stack.layout.apiKeyFile });
+  const asked = await askDeployed(result, context.store, {
+    url: api,
+    apiKeyFile: stack.layout.apiKeyFile,
+  });
   const times = stageTimes(status);
+  const previous = await previousVersion(context.store, result);
   if (options.json === true) {
     printJson({ state: status.state, ...result, asked, times, ui, api: `${api}/v1` });
   }
   if (asked !== null) {
     say(options);
-    say(options, `  ${paint('bold', 'Q')} ${plain(asked.question)}`);
-    const expected = asked.expected === null ? '' : `   (expected: ${plain(asked.expected)})`;
-    say(options, `  ${paint('bold', 'A')} ${plain(asked.answer.text)}${paint('dim', expected)}`);
+    const { question, answer, failure } = asked;
+    if (question !== null) say(options, `  ${paint('bold', 'Q')} ${plain(question)}`);
+    if (answer === null) {
+      const again = `npx temper chat ${result.endpoint} ${JSON.stringify(question ?? '…')}`;
+      say(options, `  ${paint('red', '✗')} no answer came: ${plain(failure ?? '')}`);
+      say(options, `    the model is registered all the same; ask again: ${again}`);
+    } else {
+      const expected = asked.expected === null ? '' : `   (expected: ${plain(asked.expected)})`;
+      say(options, `  ${paint('bold', 'A')} ${plain(answer.text)}${paint('dim', expected)}`);
+    }
   }
   say(options);
   for (const line of evaluationTable(result.evaluations)) say(options, `  ${line}`);
@@ -70,25 +88,67 @@ export async function quickstartCommand(options: QuickstartOptions): Promise<num
     for (const line of curlLines(api, stack.layout.apiKeyFile, result.endpoint)) say(options, line);
   }
   say(options);
-  for (const line of nextLines(run, result)) say(options, line);
-  return ExitCode.ok;
+  const pipelineFile = path.relative(process.cwd(), options.pipeline);
+  for (const line of nextLines(run, result, previous, pipelineFile)) say(options, line);
+  return asked !== null && asked.answer === null ? ExitCode.failed : ExitCode.ok;
 }
 
 interface Asked {
-  question: string;
+  /** null when even the question, which lies in the store, could not be had. */
+  question: string | null;
   expected: string | null;
-  answer: Answer;
+  /** null when none came, and then why. */
+  answer: Answer | null;
+  failure: string | null;
 }
+
+const answerLimitMs = 30_000;
 
 /** Asks what the evaluation also asked: a phrasing that the model was not trained on. */
 async function askDeployed(
   result: PipelineResult,
+  store: Store,
   api: { url: string; apiKeyFile: string },
 ): Promise<Asked | null> {
-  const sample = result.evaluations.at(-1)?.evaluation.samples[0];
-  if (result.endpoint === null || sample === undefined) return null;
-  const answer = await askModel(api, result.endpoint, sample.question);
-  return { question: sample.question, expected: sample.expected, answer };
+  const last = result.evaluations.at(-1)?.evaluation;
+  if (result.endpoint === null || last === undefined) return null;
+  const { endpoint } = result;
+  const record = await tryFor(answerLimitMs, 1000, () =>
+    findStage(store, 'evaluate', last.stage, evaluationSchema),
+  );
+  if (record.failure !== null) {
+    return { question: null, expected: null, answer: null, failure: record.failure };
+  }
+  const sample = record.value?.samples[0];
+  if (sample === undefined) return null;
+  const { question, expected } = sample;
+  const { value, failure } = await tryFor(answerLimitMs, 1000, (leftMs) =>
+    askModel(api, endpoint, question, leftMs),
+  );
+  return { question, expected, answer: value, failure };
+}
+
+/** Asks again until an answer comes: what is asked may be restarting just now, and the run needs it no more. */
+export async function tryFor<T>(
+  limitMs: number,
+  everyMs: number,
+  ask: (leftMs: number) => Promise<T>,
+): Promise<{ value: T; failure: null } | { value: null; failure: string }> {
+  const deadline = Date.now() + limitMs;
+  for (;;) {
+    try {
+      return { value: await ask(Math.max(1000, deadline - Date.now())), failure: null };
+    } catch (error) {
+      if (Date.now() + everyMs > deadline) return { value: null, failure: rootMessage(error) };
+    }
+    await sleep(everyMs);
+  }
+}
+
+/** The version that a rollback would go back to; null when there is none, or nobody can say just now. */
+async function previousVersion(store: Store, { model }: PipelineResult): Promise<number | null> {
+  const alias = await readAlias(store, model.name, 'champion').catch(() => null);
+  return alias === null ? null : previousChampion(alias.moves);
 }
 
 function facts({ model, digests }: PipelineResult): string[] {
@@ -112,7 +172,13 @@ function curlLines(api: string, apiKeyFile: string, endpoint: string): string[] 
   ];
 }
 
-function nextLines(run: string, { model, endpoint }: PipelineResult): string[] {
+/** What one may do next; a rollback is among it only where there is something to go back to. */
+export function nextLines(
+  run: string,
+  { model, endpoint }: Pick<PipelineResult, 'model' | 'endpoint'>,
+  previous: number | null,
+  pipelineFile: string,
+): string[] {
   const lines: [string, string][] = [
     [`npx temper status ${run}`, 'the run again'],
     ['npx temper models list', 'every model and version'],
@@ -121,7 +187,12 @@ function nextLines(run: string, { model, endpoint }: PipelineResult): string[] {
       ? []
       : ([
           [`npx temper chat ${endpoint} "…"`, 'ask it something'],
-          [`npx temper models rollback ${model.name}`, 'serve the version before'],
+          previous === null
+            ? [
+                `npx temper run ${pipelineFile} --seed 2`,
+                'a second version, from which one can roll back',
+              ]
+            : [`npx temper models rollback ${model.name}`, `serve version ${previous} again`],
         ] satisfies [string, string][])),
     ['npx temper down', 'stop everything; npx temper up starts it with everything still there'],
   ];

@@ -1,7 +1,7 @@
 /** The end of a run, for people: what came out of it, what it can do, where it is served. */
 import type { LiveStatus } from '../live-status.ts';
 import type { Evaluation } from '../../config/manifests.ts';
-import type { PipelineResult } from '../../workflows/messages.ts';
+import type { StageName } from '../../workflows/messages.ts';
 import { clock, plain, shortDigest, table, type Paint } from './text.ts';
 
 /** The last lines about a run that has ended. */
@@ -27,12 +27,16 @@ const phases: Record<string, string> = {
   evaluate: 'aligned',
 };
 
+type Figures = Pick<Evaluation, 'metrics' | 'latency'>;
+
 /** The evaluations side by side: one row a metric, one column a phase. */
-export function evaluationTable(evaluations: PipelineResult['evaluations']): string[] {
+export function evaluationTable(
+  evaluations: { stage: StageName; evaluation: Figures }[],
+): string[] {
   if (evaluations.length === 0) return [];
   const metrics = new Set(evaluations.flatMap(({ evaluation }) => Object.keys(evaluation.metrics)));
   const header = ['', ...evaluations.map(({ stage }) => phases[stage] ?? stage)];
-  const row = (name: string, read: (evaluation: Evaluation) => string) => [
+  const row = (name: string, read: (evaluation: Figures) => string) => [
     name,
     ...evaluations.map(({ evaluation }) => read(evaluation)),
   ];

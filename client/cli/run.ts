@@ -2,7 +2,7 @@
 import { readPipelineFile } from '../pipeline-file.ts';
 import { homeFolder } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
-import { clientOf, ensureUp, openContext, stdoutPaint } from './context.ts';
+import { clientOf, ensureUp, openContext, requireStore, stdoutPaint } from './context.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { endLines, evaluationTable } from './result.ts';
 import { sayInterrupted, watchRun } from './watch.ts';
@@ -10,12 +10,16 @@ import { sayInterrupted, watchRun } from './watch.ts';
 export interface RunOptions extends CommonOptions {
   detach?: boolean;
   name?: string;
+  /** Instead of the file's: another seed makes another version. */
+  seed?: number;
 }
 
 export async function runCommand(file: string, options: RunOptions): Promise<number> {
-  const { pipeline, baseDir } = await readPipelineFile(file);
+  const { pipeline: written, baseDir } = await readPipelineFile(file);
+  const pipeline = options.seed === undefined ? written : { ...written, seed: options.seed };
   const context = await openContext();
   if (context.stack !== null) await ensureUp(homeFolder(process.env), options);
+  else await requireStore(context);
   const client = await clientOf(await openContext());
   const { run, workflowId } = await client.startPipeline({
     pipeline: { pipeline, baseDir },

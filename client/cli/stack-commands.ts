@@ -1,7 +1,8 @@
 /** `temper up` and `temper down`. */
 import { homeFolder } from '../../infra/layout.ts';
 import { stackDown, stackStatus } from '../../infra/stack.ts';
-import { bringUp, openContext, requireLocal, stdoutPaint } from './context.ts';
+import { bringUp, openContext, requireLocal, startInterrupted, stdoutPaint } from './context.ts';
+import { untilInterrupted } from './interrupt.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { table } from './text.ts';
 
@@ -9,7 +10,7 @@ export async function upCommand(options: CommonOptions): Promise<number> {
   requireLocal(await openContext(), 'up');
   const home = homeFolder(process.env);
   const began = performance.now();
-  const stack = await bringUp(home, options);
+  const stack = await untilInterrupted(startInterrupted, () => bringUp(home, options));
   const parts = await stackStatus(home);
   if (options.json === true) printJson({ home: stack.layout.home, ports: stack.ports, parts });
   const rows = parts.map((part) => [part.title, part.state, part.ports.join(', ')]);

@@ -1,6 +1,7 @@
 /** `temper status` and `temper cancel`: looking at runs, and ending one. */
 import os from 'node:os';
 import { stackStatus } from '../../infra/stack.ts';
+import type { RunSummary } from '../client.ts';
 import { clientOf, openContext, stdoutPaint } from './context.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { screenOf } from './progress.ts';
@@ -14,13 +15,15 @@ export interface StatusOptions extends CommonOptions {
 }
 
 export async function statusCommand(
-  run: string | undefined,
+  named: string | undefined,
   options: StatusOptions,
 ): Promise<number> {
   const context = await openContext();
   const client = await clientOf(context);
+  const runs = named === undefined ? await client.listRuns() : [];
+  const run = named ?? (options.watch === true ? newestRunning(runs) : undefined);
   if (run === undefined) {
-    const runs = await client.listRuns();
+    if (options.watch === true) say(options, 'No run is at work: nothing to watch.\n');
     const parts = context.stack === null ? [] : await stackStatus(context.stack.layout.home);
     if (options.json === true) printJson({ runs, parts });
     if (parts.length > 0) {
@@ -68,6 +71,13 @@ export async function statusCommand(
     for (const line of evaluationTable(status.result?.evaluations ?? [])) say(options, line);
   }
   return status.state === 'failed' ? ExitCode.failed : ExitCode.ok;
+}
+
+/** The run that somebody who names none most likely means. */
+export function newestRunning(runs: readonly RunSummary[]): string | undefined {
+  return runs
+    .filter(({ state }) => state === 'running')
+    .toSorted((a, b) => b.startedAt - a.startedAt)[0]?.run;
 }
 
 export async function cancelCommand(

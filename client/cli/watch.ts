@@ -4,6 +4,12 @@ import type { LiveStatus } from '../live-status.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { progressView, screenOf, type ProgressView } from './progress.ts';
 
+export interface WatchOptions {
+  onStatus?: (status: LiveStatus, view: ProgressView) => void;
+  /** Milliseconds between two looks. */
+  everyMs?: number;
+}
+
 export interface Watched {
   status: LiveStatus | null;
   interrupted: boolean;
@@ -14,7 +20,7 @@ export async function watchRun(
   client: TemperClient,
   run: string,
   options: CommonOptions,
-  onStatus?: (status: LiveStatus, view: ProgressView) => void,
+  { onStatus, everyMs }: WatchOptions = {},
 ): Promise<Watched> {
   const view = progressView(screenOf(process.stdout, process.env));
   const away = new AbortController();
@@ -22,8 +28,9 @@ export async function watchRun(
   process.on('SIGINT', interrupt);
   process.on('SIGTERM', interrupt);
   let status: LiveStatus | null = null;
+  const follow = { signal: away.signal, ...(everyMs === undefined ? {} : { everyMs }) };
   try {
-    for await (status of client.followStatus(run, { signal: away.signal })) {
+    for await (status of client.followStatus(run, follow)) {
       if (options.json !== true) view.update(status, Date.now());
       onStatus?.(status, view);
     }

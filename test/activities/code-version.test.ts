@@ -9,7 +9,6 @@ afterAll(async () => {
   for (const folder of folders) await rm(folder, { recursive: true, force: true });
 });
 
-/** A project of its own, because a version is remembered for the life of the process. */
 async function project(files: Record<string, string>): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), 'temper-code-'));
   folders.push(folder);
@@ -35,6 +34,16 @@ test('the version follows the files named, wherever they lie, and no others', as
   expect(await version({ 'a/one.ts': '9' })).not.toBe(first);
   expect(await version({ 'a/new.ts': '' })).not.toBe(first);
   expect(await version({ 'a/one.ts': '12', 'a/two.ts': '' })).not.toBe(first);
+});
+
+test('a file that is edited while the worker runs is another version at once', async () => {
+  const folder = await project(files);
+  const before = codeVersion(folder, ['b.py']);
+  await writeFile(path.join(folder, 'b.py'), '4');
+  const after = codeVersion(folder, ['b.py']);
+  expect(after).not.toBe(before);
+  await writeFile(path.join(folder, 'b.py'), '3');
+  expect(codeVersion(folder, ['b.py'])).toBe(before);
 });
 
 test('a glob that matches nothing is an error, because it would version nothing', async () => {

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createIngestActivities, type IngestInput } from '../../activities/ingest.ts';
 import { FailureType } from '../../config/failures.ts';
@@ -118,6 +120,22 @@ test('a source that holds nothing to read fails for good, in one sentence, and r
   }
   const names = (await listDatasets(fixture.deps.store)).map(({ name }) => name);
   expect(names).not.toContain('nothing');
+});
+
+test('a file that changes each time it is read fails the stage, and the sentence names it', async () => {
+  await fixture.put('moving/a.txt', 'still');
+  await fixture.put('moving/log.txt', 'x'.repeat(2_000_000));
+  // A process of its own, so that no read falls between two of its writes.
+  const writer = spawn(
+    'sh',
+    ['-c', 'while :; do echo x; done >> "$0"', path.join(fixture.folder, 'moving/log.txt')],
+    { stdio: 'ignore' },
+  );
+  const failure = await failureOf(ingest, input('moving', pathSource('moving'))).finally(
+    () => new Promise((resolve) => writer.once('exit', resolve).kill('SIGKILL')),
+  );
+  expect(failure.message).toMatch(/moving\/log.txt changed each time it was read, expected a file/);
+  expect([failure.type, failure.nonRetryable]).toEqual([FailureType.InvalidCorpus, true]);
 });
 
 test('a wrong argument is refused as such', async () => {

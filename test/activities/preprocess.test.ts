@@ -1,7 +1,9 @@
 import { Tokenizer } from 'tokenizers';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createIngestActivities } from '../../activities/ingest.ts';
+import { mergeFingerprints } from '../../activities/preprocess-duplicates.ts';
 import type { PreprocessInput, PreprocessResult } from '../../activities/preprocess-input.ts';
+import type { CleanShard } from '../../activities/preprocess-records.ts';
 import { ThreadPool } from '../../activities/preprocess-threads.ts';
 import { createPreprocessActivities } from '../../activities/preprocess.ts';
 import { FailureType } from '../../config/failures.ts';
@@ -12,7 +14,7 @@ import {
   type DroppedDocument,
 } from '../../config/manifests.ts';
 import type { Questions } from '../../config/pipeline.ts';
-import { readBlob, readJsonLines } from '../../registry/blobs.ts';
+import { putJsonLines, readBlob, readJsonLines } from '../../registry/blobs.ts';
 import { findStage } from '../../registry/stages.ts';
 import type { BlobRef } from '../../config/digest.ts';
 import { english, seeded } from '../corpus/random.ts';
@@ -55,7 +57,7 @@ async function ingested(name: string, lines: readonly unknown[]): Promise<Prepro
     sources: [pathSource(name)],
     baseDir: fixture.folder,
   });
-  return { run: 'r', dataset: result.dataset, data, questions: [], seed: 1 };
+  return { run: 'r', dataset: result.dataset, data, questions: [], seed: 1, unread: {} };
 }
 
 /** The steps of the workflow, one after the other. */
@@ -68,7 +70,7 @@ async function preprocess(input: PreprocessInput): Promise<PreprocessResult> {
     await inActivity(activities.cleanShards, { dataset, data: input.data, from, to });
   }
   const { duplicates } = (
-    await inActivity(activities.resolveDuplicates, { dataset, data: input.data })
+    await inActivity(activities.resolveDuplicates, { dataset, data: input.data, unread: {} })
   ).result;
   const { heldOut } = input.data;
   const split = (
@@ -144,6 +146,12 @@ test('a dataset becomes a corpus whose tokens are exactly its texts', async () =
     'duplicate_near',
     'too_short',
   ]);
+  // Kept for people: how each began, and what a duplicate was a duplicate of.
+  for (const { reason, sample, survivor } of dropped) {
+    expect(sample).not.toBe('');
+    expect(survivor !== undefined).toBe(reason.startsWith('duplicate'));
+  }
+  expect(dropped.every(({ sample }) => typeof sample === 'string')).toBe(true);
 
   const tokenizer = Tokenizer.fromString(
     (await readBlob(store, manifest.tokenizer)).toString('utf8'),
@@ -248,27 +256,72 @@ test('a retried step that lost its reply finds what it made', async () => {
 test('a corpus that is dropped beyond the bound is refused with the reasons', async () => {
   const short = Array.from({ length: 8 }, (_, index) => ({ text: `short text number ${index}` }));
   const { dataset } = await ingested('dropped', [...short, ...originals.slice(0, 4)]);
-  const failure = await failureOf(activities.resolveDuplicates, { dataset, data });
+  const failure = await failureOf(activities.resolveDuplicates, {
+    dataset,
+    data,
+    unread: {},
+  });
   expect(failure.message).toMatch(
     /dropped 8 of 12 documents, 66.7 % \(too_short 8\), expected at most 50 %/,
   );
   expect([failure.type, failure.nonRetryable]).toEqual([FailureType.InvalidCorpus, true]);
   const allowed = { ...data, maxDropped: 0.7 };
   expect(
-    (await inActivity(activities.resolveDuplicates, { dataset, data: allowed })).result.kept,
+    (await inActivity(activities.resolveDuplicates, { dataset, data: allowed, unread: {} })).result
+      .kept,
   ).toBe(4);
 });
 
+test('what ingest could not read counts as dropped, for a new corpus and for one found again', async () => {
+  const { dataset } = await ingested('unread', originals.slice(0, 4));
+  const unread = { binary: 3, undecodable: 2 };
+  const sentence =
+    /dropped 5 of 9 documents, 55.6 % \(binary 3, undecodable 2\), expected at most 50 %/;
+  const failure = await failureOf(activities.resolveDuplicates, { dataset, data, unread });
+  expect(failure.message).toMatch(sentence);
+  const input = { run: 'r', dataset, data, questions: [], seed: 1, unread: {} };
+  await preprocess(input);
+  expect((await inActivity(activities.findCorpus, input)).result.found?.reused).toBe(true);
+  expect((await failureOf(activities.findCorpus, { ...input, unread })).message).toMatch(sentence);
+}, 60_000);
+
+test('a shard may drop more documents than a call takes arguments', async () => {
+  const { store } = fixture.deps;
+  const numDropped = 350_000;
+  const nobody = { id: 'x', source: 's', reason: 'too_short', detail: '' };
+  const none = await putJsonLines(store, []);
+  const shard: CleanShard = {
+    schemaVersion: 1,
+    documents: none,
+    fingerprints: none,
+    dropped: await putJsonLines(
+      store,
+      Array.from({ length: numDropped }, () => nobody),
+    ),
+    numDocuments: numDropped,
+    kept: 0,
+    redacted: {},
+  };
+  const { result } = await inActivity(async () => mergeFingerprints(store, threads, [shard]));
+  expect(result.statistics.dropped).toEqual({ too_short: numDropped });
+}, 60_000);
+
 test('one document is too few, because one is held out', async () => {
   const { dataset } = await ingested('single', originals.slice(0, 1));
-  const failure = await failureOf(activities.resolveDuplicates, { dataset, data });
+  const failure = await failureOf(activities.resolveDuplicates, {
+    dataset,
+    data,
+    unread: {},
+  });
   expect(failure.message).toMatch(/kept 1 of 1 documents, expected at least 2/);
   expect(failure.type).toBe(FailureType.InvalidCorpus);
 });
 
 test('questions about a field that no document has are a wrong configuration', async () => {
   const { dataset } = await ingested('fields', originals.slice(0, 4));
-  const { duplicates } = (await inActivity(activities.resolveDuplicates, { dataset, data })).result;
+  const { duplicates } = (
+    await inActivity(activities.resolveDuplicates, { dataset, data, unread: {} })
+  ).result;
   const wrong = [{ ...questions[0]!, answer: '{writer}' }];
   const failure = await failureOf(activities.splitCorpus, {
     duplicates,

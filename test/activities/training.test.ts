@@ -1,4 +1,7 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -6,15 +9,19 @@ import { MockActivityEnvironment } from '@temporalio/testing';
 import { CancelledFailure } from '@temporalio/activity';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Deps } from '../../activities/deps.ts';
+import { CheckpointUploads } from '../../activities/checkpoint-uploads.ts';
 import { createTrainActivities } from '../../activities/train.ts';
 import type { TrainerStart } from '../../activities/trainer-start.ts';
+import { Metrics } from '../../activities/trainer-metrics.ts';
 import { endTrainer, findTrainer } from '../../activities/trainer-process.ts';
 import type { Generation, TrainedModel } from '../../activities/training-job.ts';
-import { FailureType } from '../../config/failures.ts';
+import { FailureType, PassingFailure } from '../../config/failures.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../../config/manifests.ts';
-import type { TrainingProgress } from '../../config/trainer.ts';
+import type { TrainerEvent, TrainingProgress } from '../../config/trainer.ts';
 import { blobKey, putBlob } from '../../registry/blobs.ts';
+import { acquireHost, readLeases } from '../../registry/leases.ts';
 import { recordStage, stageDigest } from '../../registry/stages.ts';
+import type { Store } from '../../registry/store.ts';
 import { readEvents, readHead } from '../../registry/training.ts';
 import { startS3 } from '../support/s3.ts';
 import { machine, recipe } from '../support/recipes.ts';
@@ -55,6 +62,7 @@ afterAll(async () => {
 let home: string;
 let runDir: string;
 let trial: Generation['job']['trial'];
+let deps: Deps;
 let activities: ReturnType<typeof createTrainActivities>;
 let number = 0;
 beforeEach(async () => {
@@ -62,12 +70,13 @@ beforeEach(async () => {
   trial = { run: `train-${++number}`, phase: 'pretrain', round: 0, trial: 0 };
   runDir = path.join(home, 'runs', trial.run, 'pretrain-0-0');
   const projectDir = path.resolve(import.meta.dirname, '../..');
-  const deps: Deps = {
+  deps = {
     store: s3.store,
     home,
     python: path.join(projectDir, 'test/support/scripted-trainer.mjs'),
     projectDir,
-    host: 'h1',
+    // One of its own, so that no test waits for the lease of another.
+    host: `h${number}`,
     now: () => new Date(),
   };
   activities = createTrainActivities(deps);
@@ -94,7 +103,7 @@ async function open(numSteps = 30): Promise<Generation> {
   };
   const { stage } = await activities.findTrainedModel(job);
   const writer = `writer-${Math.random()}`;
-  const { fence } = await activities.openTrainingGeneration({ trial, writer });
+  const { fence } = await activities.openTrainingGeneration({ trial, stage, writer });
   return { job, stage, fence, writer };
 }
 
@@ -109,6 +118,43 @@ const watch = async (
 /** One generation, as the workflow runs it; `env` lets a test cancel it. */
 async function train(generation: Generation, env?: MockActivityEnvironment): Promise<TrainedModel> {
   return await watch(generation, await prepare(generation, env), env);
+}
+
+/** The store, whose answers wait while a test holds them back. */
+function heldStore(): { store: Store; hold: () => void; release: () => void } {
+  let gate = Promise.resolve();
+  let release = () => {};
+  const wait =
+    <A extends unknown[], R>(ask: (...args: A) => Promise<R>) =>
+    async (...args: A): Promise<R> => {
+      await gate;
+      return await ask(...args);
+    };
+  const { store } = s3;
+  return {
+    store: {
+      ...store,
+      get: wait(store.get.bind(store)),
+      size: wait(store.size.bind(store)),
+      replace: wait(store.replace.bind(store)),
+      putIfAbsent: wait(store.putIfAbsent.bind(store)),
+      putFileIfAbsent: wait(store.putFileIfAbsent.bind(store)),
+    },
+    hold: () => {
+      gate = new Promise((resolve) => {
+        release = resolve;
+      });
+    },
+    release: () => release(),
+  };
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 15_000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`not within 15 s: ${condition.toString()}`);
+    await sleep(50);
+  }
 }
 
 const chain = async () => (await readHead(s3.store, trial))!.value.chain.map(({ step }) => step);
@@ -215,9 +261,7 @@ describe('a generation of training', () => {
 
   test.each([
     [FailureType.TrainingDiverged, true],
-    [FailureType.OutOfMemory, true],
     [FailureType.InvalidCorpus, true],
-    ['DiskFull', false],
     ['Unwatched', false],
   ])(
     '%s of the trainer is a failure of that type, beyond retry: %s',
@@ -261,14 +305,251 @@ describe('a generation of training', () => {
     expect(start.note).toMatch(/^resumed from step 10, 17 steps lost \(unreadable: step 20/);
   });
 
-  test('a host that is leased is not given to another training', async () => {
-    const holder = { holder: 'training/a', unwatchedExitS: 60 };
-    expect(await activities.leaseHost(holder)).toEqual({ host: 'h1' });
-    await expect(activities.leaseHost({ ...holder, holder: 'training/b' })).rejects.toThrow(
-      /leased to another/,
+  test('the lack of room is told with figures, and the lack of memory with what to do', async () => {
+    await script({ failAt: 5, failWith: 'DiskFull' });
+    const full = await failure(train(await open()));
+    expect(full).toMatchObject({ type: PassingFailure.DiskFull, nonRetryable: false });
+    expect(full?.message).toMatch(
+      /disk of host h\d+ is full.*as scripted.*\d+ MB free in .*need about \d+ MB/,
     );
-    await activities.releaseHost({ host: 'h1', holder: 'training/a' });
-    expect(await activities.leaseHost({ ...holder, holder: 'training/b' })).toEqual({ host: 'h1' });
-    await activities.releaseHost({ host: 'h1', holder: 'training/b' });
+    await script({ failAt: 5, failWith: 'OutOfMemory' });
+    const memory = await failure(train(await open()));
+    expect(memory).toMatchObject({ type: FailureType.OutOfMemory, nonRetryable: true });
+    expect(memory?.message).toMatch(/as scripted\. Give the host more memory/);
+  });
+
+  test('a host that is leased is not given to another training, which learns who has it', async () => {
+    const ask = (holder: string) =>
+      activities.leaseHost({ host: null, holder, unwatchedExitS: 60 });
+    const { host } = deps;
+    expect(await ask('training/a')).toEqual({ host, busy: null });
+    const refused = await ask('training/b');
+    expect(refused).toMatchObject({ host, busy: { holder: 'training/a' } });
+    await activities.releaseHost({ host, holder: 'training/a' });
+    expect(await ask('training/b')).toEqual({ host, busy: null });
+  });
+});
+
+describe('while the store does not answer', () => {
+  test(
+    'the trainer stays watched: heartbeats and control.json go on, to the end of training and beyond',
+    { timeout: 30_000 },
+    async () => {
+      await script({ stepMs: 60 });
+      const held = heldStore();
+      activities = createTrainActivities({ ...deps, store: held.store });
+      const generation = await open();
+      const start = await prepare(generation);
+      const env = new MockActivityEnvironment();
+      let beatAt = 0;
+      let longest = 0;
+      env.on('heartbeat', () => {
+        if (beatAt > 0) longest = Math.max(longest, Date.now() - beatAt);
+        beatAt = Date.now();
+      });
+      const watching = watch(generation, start, env);
+      await until(async () => (await chain()).length > 0);
+      held.hold();
+      await until(() => existsSync(path.join(runDir, 'result.json')));
+      await sleep(2500);
+      const touched = Date.now() - (await stat(path.join(runDir, 'control.json'))).mtimeMs;
+      expect(Date.now() - beatAt).toBeLessThan(2000);
+      held.release();
+      expect(await watching).toMatchObject({ numSteps: 30 });
+      expect(longest).toBeLessThan(2000);
+      expect(touched).toBeLessThan(2000);
+    },
+  );
+
+  test('checkpoints that a newer one supersedes may be deleted as soon as that one counts', async () => {
+    const held = heldStore();
+    const generation = await open();
+    const head = (await readHead(s3.store, trial))!.value;
+    const uploads = new CheckpointUploads({ ...deps, store: held.store }, generation, head);
+    held.hold();
+    for (const step of [10, 20, 30]) {
+      const folder = path.join(home, String(step));
+      await mkdir(folder);
+      await writeFile(path.join(folder, 'state.json'), JSON.stringify({ step, files: {} }));
+      uploads.offer(step, folder);
+    }
+    expect(uploads.acknowledged).toEqual([]);
+    held.release();
+    await uploads.settle();
+    expect(await chain()).toEqual([10, 30]);
+    expect(uploads.acknowledged).toEqual([10, 20, 30]);
+  });
+
+  test('a preparation that was overtaken meanwhile ends nothing and starts nothing', async () => {
+    await script({ stepMs: 60 });
+    // Its head is read, and then the corpus is long in coming.
+    const corpusComes = Promise.withResolvers<void>();
+    let asked = false;
+    const store: Store = {
+      ...s3.store,
+      async get(key) {
+        if (key.startsWith('stages/')) {
+          asked = true;
+          await corpusComes.promise;
+        }
+        return await s3.store.get(key);
+      },
+    };
+    const slow = createTrainActivities({ ...deps, store });
+    const stale = await open();
+    const overtaken = failure(
+      new MockActivityEnvironment().run(slow.prepareTrainer, stale) as Promise<unknown>,
+    );
+    await until(() => asked);
+    const current = await open();
+    const preparing = prepare(current);
+    await sleep(1000);
+    corpusComes.resolve();
+    expect(await overtaken).toMatchObject({ type: FailureType.Fenced });
+    const start = await preparing;
+    await sleep(500);
+    expect(await findTrainer(runDir)).toHaveLength(1);
+    expect(await watch(current, start)).toMatchObject({ numSteps: 30 });
+  });
+
+  test('metrics whose storing got no reply are stored again, each once and none lost', async () => {
+    const generation = await open();
+    let lost = 0;
+    const store: Store = {
+      ...s3.store,
+      async putIfAbsent(key, bytes) {
+        const written = await s3.store.putIfAbsent(key, bytes);
+        if (lost++ === 0) throw new Error('no reply');
+        return written;
+      },
+    };
+    const metrics = new Metrics({ ...deps, store }, generation);
+    const events: TrainerEvent[] = [1, 2, 3].map((step) => ({
+      event: 'save_started',
+      step,
+      at: 1,
+    }));
+    metrics.see(events[0]!);
+    await expect(metrics.flush()).rejects.toThrow('no reply');
+    metrics.see(events[1]!);
+    metrics.see({ event: 'working', what: 'evaluating', at: 1 });
+    await metrics.flush();
+    metrics.see(events[2]!);
+    await metrics.flush();
+    expect(await readEvents(s3.store, trial)).toEqual(events);
+  });
+});
+
+describe('a trainer that nobody watched', () => {
+  /** Trains unwatched until a checkpoint is there, then ends the trainer, which saves once more. */
+  async function leaveAlone(): Promise<number> {
+    await script({ stepMs: 30 });
+    await prepare(await open());
+    const checkpoints = path.join(runDir, 'checkpoints');
+    await until(() => existsSync(path.join(checkpoints, '10')));
+    await endTrainer(runDir, 10_000);
+    return Math.max(...(await readdir(checkpoints)).map(Number));
+  }
+
+  test('is resumed from what it saved before it left, to the same weights', async () => {
+    const undisturbed = await train(await open());
+    trial = { ...trial, run: `${trial.run}-left` };
+    runDir = path.join(home, 'runs', trial.run, 'pretrain-0-0');
+    const saved = await leaveAlone();
+    const next = await open();
+    const start = await prepare(next);
+    expect(start).toMatchObject({ adopted: false, resumedFrom: saved });
+    expect(start.note).toBe(`resumed from step ${saved}, 0 steps lost`);
+    expect(await chain()).toEqual([saved]);
+    expect((await watch(next, start)).weights).toBe(undisturbed.weights);
+  });
+
+  test('and whose newest checkpoint is damaged is resumed from the one before', async () => {
+    const saved = await leaveAlone();
+    expect(saved).toBeGreaterThan(10);
+    await writeFile(path.join(runDir, 'checkpoints', String(saved), 'weights'), 'damaged');
+    const start = await prepare(await open());
+    expect(start.resumedFrom).toBe(10);
+    expect(await chain()).toEqual([10]);
+  });
+
+  test('and whose run.json was torn is replaced by one that starts from the chain', async () => {
+    await leaveAlone();
+    await writeFile(path.join(runDir, 'run.json'), '{"schemaVersion":1,"runDi');
+    const next = await open();
+    const start = await prepare(next);
+    expect(start).toMatchObject({ adopted: false, resumedFrom: null });
+    expect(await watch(next, start)).toMatchObject({ numSteps: 30 });
+  });
+});
+
+describe('the lease of a host', () => {
+  const lease = (holder: string) =>
+    acquireHost(s3.store, 'local', deps.host, { holder, now: new Date(), ttlMs: 60_000 });
+
+  test('that had run out is regained by the watcher', async () => {
+    await train(await open());
+    const { hosts } = await readLeases(s3.store, 'local');
+    expect(Date.parse(hosts[deps.host]?.expiresAt ?? '')).toBeGreaterThan(Date.now());
+  });
+
+  test('that another training took ends this one on that host, and keeps what it has done', async () => {
+    await script({ stepMs: 60 });
+    const generation = await open();
+    const start = await prepare(generation);
+    await until(() => existsSync(path.join(runDir, 'checkpoints', '10')));
+    await lease('training/other');
+    const error = await failure(watch(generation, start));
+    expect(error).toMatchObject({ type: PassingFailure.HostTaken, nonRetryable: false });
+    expect(error?.message).toMatch(/leased by training\/other/);
+    expect(await findTrainer(runDir)).toEqual([]);
+    expect((await chain()).at(-1)).toBeGreaterThan(10);
+  });
+});
+
+describe('stopping a training', () => {
+  const stop = async (generation: Generation, keepLog: boolean) => {
+    const { stage } = generation;
+    await new MockActivityEnvironment().run(activities.stopTrainer, { trial, stage, keepLog });
+  };
+
+  test('ends its trainer and removes its folder, and no stale preparation starts it again', async () => {
+    await script({ stepMs: 60 });
+    const generation = await open();
+    await prepare(generation);
+    expect(await findTrainer(runDir)).toHaveLength(1);
+    await stop(generation, false);
+    expect(await findTrainer(runDir)).toEqual([]);
+    expect(existsSync(runDir)).toBe(false);
+    expect(await failure(prepare(generation))).toMatchObject({ type: FailureType.Fenced });
+    expect(await findTrainer(runDir)).toEqual([]);
+  });
+
+  test('that failed keeps the files that explain why, and no more', async () => {
+    await script({ stepMs: 60 });
+    const generation = await open();
+    await prepare(generation);
+    await until(() => existsSync(path.join(runDir, 'checkpoints', '10')));
+    await stop(generation, true);
+    const left = (await readdir(runDir)).toSorted();
+    expect(left).toEqual(['events.jsonl', 'result.json', 'run.json', 'trainer.log']);
+  });
+
+  test('leaves alone a program that only names its files, such as an editor', async () => {
+    const generation = await open();
+    await mkdir(runDir, { recursive: true });
+    const file = path.join(runDir, 'run.json');
+    const editor = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)', '--', '-m', file]);
+    try {
+      await once(editor, 'spawn');
+      await until(async () =>
+        (await readFile(`/proc/${editor.pid}/cmdline`, 'utf8')).includes(file),
+      );
+      expect(await findTrainer(runDir)).toEqual([]);
+      await stop(generation, false);
+      expect(editor.exitCode ?? editor.signalCode).toBeNull();
+    } finally {
+      editor.kill('SIGKILL');
+    }
   });
 });

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { createKiller } from '../../client/cli/chaos-killer.ts';
+import { faultsOf, type Evidence } from '../../client/cli/chaos-verdict.ts';
 import {
   chooseKill,
   isTrainer,
@@ -13,7 +14,7 @@ import type { LiveStatus } from '../../client/live-status.ts';
 import { stageOfPhase } from '../../client/live-status.ts';
 import type { Victim } from '../../infra/kill.ts';
 import { victimKinds } from '../../infra/kill.ts';
-import { stageNames } from '../../workflows/messages.ts';
+import { stageNames, type PipelineResult, type StageName } from '../../workflows/messages.ts';
 import { start, statusAt, trainingAt } from './samples.ts';
 
 test('the kinds of the schedule are those that the stack can kill', () => {
@@ -32,7 +33,10 @@ test('every seed covers every kind, in the order of progress, before the end of 
     expect(new Set(kills.map((kill) => kill.kind))).toEqual(new Set(killKinds));
     const instants = kills.map((kill) => kill.at);
     expect(instants).toEqual(instants.toSorted((a, b) => a - b));
-    expect(instants.at(-1)).toBeLessThan(progressAt('deploy', 0));
+    const atDeploy = kills.filter((kill) => kill.stage === 'deploy');
+    expect(atDeploy).toEqual([kills.at(-1)]);
+    expect(['serving', 's3']).toContain(atDeploy[0]?.kind);
+    expect(instants.at(-2)).toBeLessThan(progressAt('deploy', 0));
     const trainers = kills.filter((kill) => isTrainer(kill.kind));
     expect(trainers.every((kill) => kill.at >= progressAt('pretrain', 0))).toBe(true);
     expect(trainers.every((kill) => kill.at < progressAt('evaluate-tuned', 0))).toBe(true);
@@ -49,6 +53,7 @@ test('progress rises from stage to stage, from 0 to 1', () => {
 const everything: ReadonlySet<KillKind> = new Set(killKinds);
 const moment = (change: Partial<Moment>): Moment => ({
   progress: 1,
+  stage: null,
   training: { phase: 'pretrain', durableStep: 200 },
   trainingOver: false,
   alive: everything,
@@ -88,8 +93,39 @@ test('trainer kills that found no moment fall to others once training is over', 
   expect(choice?.planned).toBe(rank[0]);
 });
 
-/** A run whose processes come back two seconds after they were killed. */
-function simulate(seed: number, numKills: number, secondsAStage: number, saveEvery = 100) {
+test('a kill of a stage is made in it and nowhere else, before those that are overdue', () => {
+  const kills = [
+    { kind: 'gpu' as const, at: 0, pick: 0 },
+    { kind: 's3' as const, at: 0, pick: 0, stage: 'deploy' as const },
+  ];
+  const kindIn = (change: Partial<Moment>) => chooseKill(kills, moment(change), null)?.kind;
+  expect(kindIn({ stage: 'evaluate' })).toBe('gpu');
+  expect(kindIn({ stage: 'deploy' })).toBe('s3');
+  expect(kindIn({ stage: 'deploy', alive: new Set(['gpu']) })).toBe('gpu');
+});
+
+test('a pipeline that deploys nothing has no kill planned for a deployment', () => {
+  const kills = planKills(1, 20, { deploys: false });
+  expect(kills).toHaveLength(20);
+  expect(kills.filter((kill) => kill.stage !== undefined)).toEqual([]);
+});
+
+/** Seconds of each stage of the quickstart. */
+const quickstart: Record<StageName, number> = {
+  ingest: 2,
+  preprocess: 10,
+  plan: 1,
+  pretrain: 110,
+  'evaluate-base': 12,
+  'fine-tune': 45,
+  'evaluate-tuned': 8,
+  align: 25,
+  evaluate: 8,
+  deploy: 2,
+};
+
+/** A run whose processes come back two seconds after they were killed, and which saves every 20 s. */
+function simulate(seed: number, numKills: number, seconds: Record<StageName, number>) {
   let now = start;
   let nextPid = 100;
   const born = (kind: KillKind): Victim => ({ kind, pid: nextPid++, startTime: now });
@@ -120,6 +156,8 @@ function simulate(seed: number, numKills: number, secondsAStage: number, saveEve
     let events = 0;
     for (const stage of stageNames) {
       const phase = Object.entries(stageOfPhase).find(([, name]) => name === stage)?.[0];
+      const secondsAStage = seconds[stage];
+      const saveEvery = (2000 * 20) / secondsAStage;
       let step = 0;
       for (let tick = 0; tick < secondsAStage * 2;) {
         now += 500;
@@ -133,7 +171,7 @@ function simulate(seed: number, numKills: number, secondsAStage: number, saveEve
           step = Math.round((tick / (secondsAStage * 2)) * 2000);
           events += 1;
         }
-        const durableStep = Math.floor(step / saveEvery) * saveEvery;
+        const durableStep = Math.floor(Math.floor(step / saveEvery) * saveEvery);
         const training = phase === undefined ? null : trainingAt(step, { phase, durableStep });
         status = statusAt(stage, { numEvents: events, training });
         for (const one of status.stages)
@@ -145,15 +183,17 @@ function simulate(seed: number, numKills: number, secondsAStage: number, saveEve
   return { go, killer, told, killedAt };
 }
 
-test.each([1, 2, 3, 4, 5, 6])(
+test.each(Array.from({ length: 40 }, (_, seed) => seed + 1))(
   'seed %i makes all of its kills, and the run goes forward between them',
   async (seed) => {
-    const { go, killer, told, killedAt } = simulate(seed, 20, 30);
+    const { go, killer, told, killedAt } = simulate(seed, 20, quickstart);
     await go();
     expect(killer.kills).toHaveLength(20);
     expect(new Set(killer.kills.map((kill) => kill.kind))).toEqual(new Set(killKinds));
     expect(killer.kills.every((kill) => kill.movedMs !== null && kill.movedMs >= 2000)).toBe(true);
+    expect(killer.kills.at(-1)?.stage).toBe('deploy');
     for (const [index, kill] of killer.kills.entries()) {
+      if (kill.stage === 'deploy') continue;
       const before = killer.kills[index - 1];
       if (before) expect(kill.atMs).toBeGreaterThanOrEqual(before.atMs + (before.movedMs ?? 0));
     }
@@ -170,7 +210,39 @@ test.each([1, 2, 3, 4, 5, 6])(
 );
 
 test('a run that is too short for its kills shows fewer of them', async () => {
-  const { go, killer } = simulate(1, 20, 1);
+  const short = Object.fromEntries(stageNames.map((name) => [name, 1]));
+  const { go, killer } = simulate(1, 20, short as Record<StageName, number>);
   await go();
   expect(killer.kills.length).toBeLessThan(20);
+});
+
+const digests = { tokenizer: 'a', weights: 'b', onnx: 'c', bundle: 'd' };
+const evidence = (change: Partial<Evidence> = {}): Evidence => ({
+  status: { state: 'finished', failure: null, result: { digests } as PipelineResult },
+  reference: digests,
+  changed: false,
+  kills: killKinds.map((kind) => ({ kind, stage: 'deploy' })),
+  numKills: killKinds.length,
+  orphans: [],
+  deploys: true,
+  ...change,
+});
+
+test('the same bits are said of digests that were compared, and of nothing else', () => {
+  expect(faultsOf(evidence())).toEqual([]);
+  const status = { state: 'finished', failure: null, result: null } as const;
+  expect(faultsOf(evidence({ status }))).toEqual(['the run gave no digests: nothing was compared']);
+  expect(faultsOf(evidence({ reference: { ...digests, onnx: 'x' } }))).toEqual([
+    'the onnx differs',
+  ]);
+});
+
+test('what was left running, not killed or not killed while deploying speaks against the run', () => {
+  const kills = killKinds.slice(1).map((kind) => ({ kind, stage: 'pretrain' as const }));
+  expect(faultsOf(evidence({ kills, orphans: ['7 weed'] }))).toEqual([
+    'only 7 of 8 kills could be made before the run ended',
+    'no kill of control',
+    'no kill in deploy',
+    'left running: 7 weed',
+  ]);
 });

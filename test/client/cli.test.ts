@@ -44,6 +44,7 @@ test.each([
   'up',
   'down',
   'doctor',
+  'init',
   'plan',
   'run',
   'status',

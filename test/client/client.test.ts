@@ -90,7 +90,7 @@ const end = (run: string, how: string) =>
 test('a run has a readable id, summary and search attributes', async () => {
   await startRun('policy-aaaa');
   const description = await server.client.workflow.getHandle('pipeline/policy-aaaa').describe();
-  expect(await description.staticSummary()).toBe('policy: assistant model from .');
+  expect(await description.staticSummary()).toBe('policy: base model from .');
   const { run, model, dataset, stage } = Object.fromEntries(
     description.typedSearchAttributes.getAll().map(({ key, value }) => [key.name, value]),
   );
@@ -126,6 +126,24 @@ test('following ends with the run, and its result can be had', async () => {
     reused: false,
   });
 });
+
+test('how a run ended is known without a control worker, from its history', async () => {
+  await startRun('policy-kkkk');
+  await startRun('policy-llll');
+  await end('policy-kkkk', 'well');
+  await end('policy-llll', 'fail');
+  await temper.resultOf('policy-kkkk');
+  await temper.resultOf('policy-llll').catch(() => {});
+  worker.shutdown();
+  await working;
+  const [well, failed] = await Promise.all(
+    ['policy-kkkk', 'policy-llll'].map((run) => temper.getStatus(run)),
+  );
+  expect(well).toMatchObject({ state: 'finished', result: { model: { name: 'policy' } } });
+  expect(well?.stale).toBe('the control worker does not answer');
+  expect(failed).toMatchObject({ state: 'failed', failure: 'the corpus is empty' });
+  await startWorker();
+}, 20_000);
 
 test('a failed run says why', async () => {
   await startRun('policy-dddd');

@@ -4,11 +4,14 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parsePipeline, readPipelineFile } from '../../client/pipeline-file.ts';
 import { PipelineFileError } from '../../client/pipeline-fault.ts';
+import { pipelineSchema } from '../../config/pipeline.ts';
 
 let folder: string;
 beforeAll(() => {
   folder = mkdtempSync(path.join(os.tmpdir(), 'temper-file-'));
   mkdirSync(path.join(folder, 'docs'));
+  mkdirSync(path.join(folder, 'empty'));
+  writeFileSync(path.join(folder, 'docs/a.txt'), 'text');
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -37,6 +40,14 @@ test('a correct file is resolved with every default', async () => {
   expect(pipeline.data.heldOut).toBe(0.02);
   expect(pipeline.budget.time).toBe(240_000);
   expect(pipeline.evaluate.onFailure.replan).toBe(1);
+  expect(pipelineSchema.parse(pipeline)).toEqual(pipeline);
+});
+
+test('a goal that is left out is assistant where there are questions, else base', () => {
+  const at = { file: 'p.yaml', baseDir: folder };
+  expect(parsePipeline(good, at).goal).toBe('base');
+  expect(parsePipeline(questions(''), at).goal).toBe('assistant');
+  expect(parsePipeline(questions('goal: base\n'), at).goal).toBe('base');
 });
 
 const questions = (more: string) => `${good}questions:
@@ -90,7 +101,7 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a key in other case',
     `${good}  personaldata: keep\n`,
-    'p.yaml:6:3 data.personaldata: found an unknown key, expected sources, personalData, heldOut, quality or maxDropped. Did you mean personalData?',
+    'p.yaml:6:3 data.personaldata: found an unknown key, expected sources, sample, personalData, heldOut, quality or maxDropped. Did you mean personalData?',
   ],
   [
     'no licence',
@@ -155,7 +166,22 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a duration without its unit',
     `${good}budget: { time: 20 }\n`,
-    'p.yaml:6:11 budget.time: found 20, a number of milliseconds, expected a duration such as 90s, 20m or 2h. Did you mean 20m?',
+    'p.yaml:6:11 budget.time: found 20, a number without a unit, expected a duration such as 90s, 20m or 2h. Did you mean 20m?',
+  ],
+  [
+    'a duration in milliseconds',
+    `${good}budget: { time: 90000 }\n`,
+    'p.yaml:6:11 budget.time: found 90000, a number without a unit, expected a duration such as 90s, 20m or 2h.',
+  ],
+  [
+    'no time',
+    `${good}budget: { time: 0s }\n`,
+    'p.yaml:6:11 budget.time: found "0s", expected at least 10s.',
+  ],
+  [
+    'time without end',
+    `${good}budget: { time: ${'9'.repeat(400)}d }\n`,
+    `p.yaml:6:11 budget.time: found "${'9'.repeat(56)}…", expected at most 30d.`,
   ],
   [
     'a duration with a space',
@@ -187,6 +213,26 @@ const cases: [what: string, text: string, expected: string][] = [
     'a gate on answers without questions',
     `${good}evaluate: { gates: { questions.accuracy: { min: 0.5 } } }\n`,
     'p.yaml:6:22 evaluate.gates.questions.accuracy: found a gate on answers, and no questions, expected a gate that this pipeline measures. Add questions, or remove the gate.',
+  ],
+  [
+    'an assistant that is asked nothing',
+    `${good}goal: assistant\n`,
+    'p.yaml:6:1 goal: found assistant, and no questions, expected questions that an assistant can learn from. Add questions, or set goal: base.',
+  ],
+  [
+    'a package that is not installed',
+    good.replace('path: ./docs', "package: '@none/such'"),
+    'p.yaml:5:9 data.sources[0].package: found "@none/such", expected an npm package that is installed. Install it: npm install @none/such.',
+  ],
+  [
+    'a glob that matches nothing',
+    good.replace('./docs,', "./docs, include: '*.md',"),
+    'p.yaml:5:23 data.sources[0].include: found "*.md", which no file in "./docs" matches, expected a glob of files that are there.',
+  ],
+  [
+    'a folder without files',
+    good.replace('./docs', './empty'),
+    'p.yaml:5:9 data.sources[0].path: found "./empty", a folder without files, expected a folder that holds documents.',
   ],
   [
     'too many rounds',
@@ -261,13 +307,33 @@ test('all mistakes are told at once, in the order of the file', () => {
   expect(lines.at(-1)).toBe('5 mistakes. Nothing was started.');
 });
 
+test('neither a wrong shape nor an alias hides what the file means', () => {
+  const text = questions('  - { name: author, ask: [a], askHeldOut: [b], answer: *a }\n')
+    .replace('version: 1', 'version: 3')
+    .replace('policy', '&a policy')
+    .replace('./docs', './dosc')
+    .replace('{title} is by whom?', 'Who wrote {title}?')
+    .concat('goal: base\nseed: *a\nevaluate: { gates: { questions.accuracy: { min: 0.5 } } }\n');
+  const fields = faultsOf(text).map((line) => /^p\.yaml:\d+:\d+ ?([^:]*):/.exec(line)?.[1]);
+  expect(fields).toEqual([
+    'version',
+    'data.sources[0].path',
+    'questions[0].askHeldOut[0]',
+    'questions[1].name',
+    '',
+    '',
+    'evaluate.gates.questions.accuracy',
+    undefined,
+  ]);
+});
+
 test('a million laughs are refused before they are told', () => {
   const laughs = Array.from(
     { length: 20 },
     (_, i) => `l${i + 1}: &l${i + 1} [*l${i}, *l${i}, *l${i}]`,
   );
   const began = performance.now();
-  expect(faultsOf(`l0: &l0 ha\n${laughs.join('\n')}\n`)[0]).toContain('found the alias *l0');
+  expect(faultsOf(`l0: &l0 ha\n${laughs.join('\n')}\n`).join()).toContain('found the alias *l0');
   expect(performance.now() - began).toBeLessThan(1000);
 });
 

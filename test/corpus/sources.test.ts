@@ -172,13 +172,30 @@ test('a file that is written while it is read is refused', async () => {
   })();
   const reasons: string[] = [];
   while (reasons.length < 200 && !reasons.includes('changed_while_read')) {
-    const result = await readStable(file);
+    const result = await readStable(file, []);
     reasons.push('reason' in result ? result.reason : uniform(result.bytes));
   }
   writing = false;
   await writer;
   expect(reasons).toContain('changed_while_read');
   expect(reasons).not.toContain('mixed');
+});
+
+test('a file that changes while it is read is read again, and what it settled on is taken', async () => {
+  await put('settling.txt', 'x'.repeat(4_000_000));
+  const file = path.join(folder, 'settling.txt');
+  let rounds = 0;
+  const writer = (async () => {
+    for (; rounds < 200; rounds += 1)
+      await writeFile(file, String(rounds % 10).repeat(4_000_000 + rounds));
+  })();
+  const reading = readStable(
+    file,
+    Array.from({ length: 400 }, () => 10),
+  );
+  await writer;
+  const result = await reading;
+  expect('bytes' in result && uniform(result.bytes)).toBe('whole');
 });
 
 function uniform(bytes: Buffer): string {

@@ -1,7 +1,10 @@
 /** Ports, secrets and the small helpers under them: pure, or on files alone. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { parseEnvironment } from '../../config/environment.ts';
+import { digestCode } from '../../infra/code.ts';
+import { leastFreeBytes, requireDisk } from '../../infra/disk.ts';
 import { withLock } from '../../infra/lock.ts';
 import { instructionSetOf } from '../../infra/machine.ts';
 import { resolveStack, stackEnvironment } from '../../infra/stack.ts';
@@ -9,7 +12,8 @@ import { decode, RpcFault } from '../../infra/xml-rpc.ts';
 import { makeHome } from './home.ts';
 
 const { home, remove } = makeHome();
-afterAll(remove);
+const other = makeHome();
+afterAll(() => Promise.all([remove(), other.remove()]));
 
 test('a home keeps its ports, bucket and keys once they are chosen', async () => {
   const first = await resolveStack(home, { bucket: 'chaos' });
@@ -33,8 +37,44 @@ test('two homes never share a port or a key', async () => {
 
 test('a named base decides every port, and moves a stack that is down', async () => {
   const { ports } = await resolveStack(home, { portBase: 31_100 });
-  expect(Math.min(...Object.values(ports))).toBe(31_100);
+  const { s3Admin: _, ...row } = ports;
+  expect(Math.min(...Object.values(row))).toBe(31_100);
+  expect(Math.max(...Object.values(row))).toBe(31_114);
   expect((await resolveStack(home)).ports).toEqual(ports);
+});
+
+test.each([1024, 11_000, 25_000, 65_000])(
+  'from base %i on, SeaweedFS finds its admin server where it looks for it, and no port is given twice',
+  async (portBase) => {
+    const { ports } = await resolveStack(home, { portBase });
+    expect(ports.s3AdminGrpc - ports.s3Admin).toBe(10_000);
+    expect(new Set(Object.values(ports)).size).toBe(15);
+  },
+);
+
+test('too little room is refused with what there is, what is needed and what to do', async () => {
+  await requireDisk(home, Promise.resolve(leastFreeBytes));
+  await expect(requireDisk(home, Promise.resolve(4.2e9))).rejects.toThrow(
+    /found 4\.2 GB free, expected at least 5\.0 GB\. Free some, or set TEMPER_HOME/,
+  );
+});
+
+test('the digest of the code changes with a worker or a lockfile, and not with a document', () => {
+  const { home: project } = other;
+  const write = (file: string, text: string) => {
+    mkdirSync(path.dirname(path.join(project, file)), { recursive: true });
+    writeFileSync(path.join(project, file), text);
+  };
+  write('workers/a.ts', 'one');
+  write('package-lock.json', 'one');
+  const digests = [digestCode(project)];
+  write('docs/a.md', 'one');
+  expect(digestCode(project)).toBe(digests[0]);
+  for (const file of ['workers/a.ts', 'package-lock.json', 'trainer/a.py']) {
+    write(file, 'two');
+    digests.push(digestCode(project));
+  }
+  expect(new Set(digests).size).toBe(4);
 });
 
 test('the environment of a stack is one that every process accepts', async () => {

@@ -9,6 +9,8 @@ import { killVictim, listVictims, type Victim } from '../../infra/kill.ts';
 import { findListener, isPortFree } from '../../infra/ports.ts';
 import { inspectProcess, isAlive, type ProcessIdentity } from '../../infra/processes.ts';
 import {
+  findPortBase,
+  isCodeCurrent,
   type PartName,
   resolveStack,
   type Stack,
@@ -113,12 +115,28 @@ describe('a stack that is up', () => {
     process.kill(daemon, 'SIGKILL');
     await expect.poll(() => inspectProcess(daemon)).toBeNull();
     expect(orphans.some(isAlive)).toBe(true);
-    stack = await stackUp(home, { parts });
+    // With other ports the command lines differ, and the old servers would have kept the data as well.
+    stack = await stackUp(home, { parts, portBase: await findPortBase() });
     expect(orphans.filter(isAlive)).toEqual([]);
     expect(await isHealthy('s3')).toBe(true);
-    expect(stackEnvironment(stack)).toEqual(env);
+    expect(stackEnvironment(stack)).not.toEqual(env);
     expect(readFileSync(marker, 'utf8')).toBe('kept');
     expect(await readNamespace()).toContain('2592000s');
+  });
+
+  test('restarts the workers, and no server, when the code is not what they were started with', async () => {
+    const told: string[] = [];
+    const pids = async () =>
+      Object.fromEntries((await stackStatus(home)).map(({ name, pid }) => [name, pid]));
+    await stackUp(home, { parts: ['data'] });
+    const before = await pids();
+    writeFileSync(stack.layout.codeFile, 'what lay here yesterday');
+    await stackUp(home, { parts, onProgress: ({ text }) => told.push(text) });
+    expect(told).toContain('the code has changed: restarting data');
+    const after = await pids();
+    expect([after['s3'], after['temporal']]).toEqual([before['s3'], before['temporal']]);
+    expect([null, before['data']]).not.toContain(after['data']);
+    expect(await isCodeCurrent(stack.layout)).toBe(true);
   });
 });
 
@@ -130,14 +148,16 @@ describe('training under the home of a stack', () => {
     const launcher = startAs('trainer.launch', config, log);
     const rank = startAs('trainer.pretrain', config, log);
     const elsewhere = startAs('trainer.pretrain', '/elsewhere/run.json', log);
-    await expect.poll(() => readLines(log)).toHaveLength(3);
+    const nested = startAs('trainer.sft', path.join(home, 'chaos/7/runs/a/run.json'), log);
+    await expect.poll(() => readLines(log)).toHaveLength(4);
     expect((await victim('torchrun')).pid).toBe(launcher.pid);
     expect((await victim('rank')).pid).toBe(rank.pid);
     const { stopped } = await stackDown(home);
     expect(stopped).toEqual(expect.arrayContaining(['s3', 'temporal', 'training']));
-    expect(readLines(log).slice(3)).toEqual(['trainer.pretrain saved', 'trainer.launch saved']);
-    expect([launcher, rank, elsewhere].map(isAlive)).toEqual([false, false, true]);
-    process.kill(elsewhere.pid, 'SIGKILL');
+    expect(readLines(log).slice(4)).toEqual(['trainer.pretrain saved', 'trainer.launch saved']);
+    const all = [launcher, rank, elsewhere, nested];
+    expect(all.map(isAlive)).toEqual([false, false, true, true]);
+    for (const { pid } of [elsewhere, nested]) process.kill(pid, 'SIGKILL');
   });
 });
 
@@ -152,16 +172,20 @@ describe('a stack that is down', () => {
     expect((await stackDown(home)).stopped).toEqual([]);
   });
 
-  test('does not start where another program listens, and says which', async () => {
+  test('does not start where other programs listen, and says which, all at once', async () => {
     const { ports } = await resolveStack(home);
-    const other = net.createServer().listen(ports.s3, '127.0.0.1');
+    const taken = [ports.s3, ports.temporalUi];
+    const others = taken.map((port) => net.createServer().listen(port, '127.0.0.1'));
     try {
-      await expect.poll(() => findListener(ports.s3)?.pid).toBe(process.pid);
+      for (const port of taken) {
+        await expect.poll(() => findListener(port)?.pid).toBe(process.pid);
+      }
+      const each = taken.map((port) => `port ${port}, .*taken by .*pid ${process.pid}.*`).join('');
       await expect(stackUp(home, { parts })).rejects.toThrow(
-        new RegExp(`port ${ports.s3}, .*taken by .*pid ${process.pid}.*TEMPER_PORT_BASE`),
+        new RegExp(`${each}those programs.*TEMPER_PORT_BASE`),
       );
     } finally {
-      other.close();
+      for (const other of others) other.close();
     }
   });
 

@@ -44,6 +44,8 @@ function loseWrite(key: string, meanwhile?: () => Promise<unknown>): void {
 }
 
 const bytes = (text: string): Buffer => Buffer.from(text);
+/** Digest of the job. */
+const stage = digestOf('5');
 const trial = (name: string) => ({ run: name, phase: 'pretrain', round: 0, trial: 0 });
 
 test('a creation whose reply was lost counts as won', async () => {
@@ -100,16 +102,16 @@ test(
 
 test('a generation whose opening got no reply is opened once', async () => {
   loseWrite('head.json');
-  expect(await openGeneration(store, trial('opened'), 'a')).toMatchObject({
+  expect(await openGeneration(store, trial('opened'), { stage, writer: 'a' })).toMatchObject({
     fence: 1,
     writer: 'a',
   });
   loseWrite('head.json');
-  expect(await openGeneration(store, trial('opened'), 'b')).toMatchObject({
+  expect(await openGeneration(store, trial('opened'), { stage, writer: 'b' })).toMatchObject({
     fence: 2,
     writer: 'b',
   });
-  expect(await openGeneration(store, trial('opened'), 'b')).toMatchObject({
+  expect(await openGeneration(store, trial('opened'), { stage, writer: 'b' })).toMatchObject({
     fence: 2,
     writer: 'b',
   });
@@ -117,7 +119,7 @@ test('a generation whose opening got no reply is opened once', async () => {
 
 test('a commit whose reply was lost is in the chain once', async () => {
   const file = await putBlob(store, bytes('weights'));
-  await openGeneration(store, trial('committed'), 'a');
+  await openGeneration(store, trial('committed'), { stage, writer: 'a' });
   loseWrite('head.json');
   const writer = { fence: 1, writer: 'a' };
   const head = await commitCheckpoint(store, trial('committed'), writer, checkpointOf(10, 1, file));
@@ -127,8 +129,8 @@ test('a commit whose reply was lost is in the chain once', async () => {
 
 test('a commit without a reply, after which a newer generation opened, says that it is fenced', async () => {
   const file = await putBlob(store, bytes('weights'));
-  const { fence } = await openGeneration(store, trial('fenced'), 'a');
-  loseWrite('head.json', () => openGeneration(s3.store, trial('fenced'), 'b'));
+  const { fence } = await openGeneration(store, trial('fenced'), { stage, writer: 'a' });
+  loseWrite('head.json', () => openGeneration(s3.store, trial('fenced'), { stage, writer: 'b' }));
   const commit = commitCheckpoint(
     store,
     trial('fenced'),

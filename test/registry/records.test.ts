@@ -14,7 +14,6 @@ import {
   reportNode,
 } from '../../registry/deployments.ts';
 import { readRecord, updateRecord } from '../../registry/json.ts';
-import { acquireHost, readLeases, releaseHost, renewHost } from '../../registry/leases.ts';
 import {
   getModel,
   listModels,
@@ -197,6 +196,7 @@ test('each new declaration of an endpoint is a generation, the same one is not',
     generation,
     bundle: null,
     failure: null,
+    trying: null,
     url: 'http://127.0.0.1:8080',
     at: at(0).toISOString(),
   });
@@ -207,38 +207,6 @@ test('each new declaration of an endpoint is a generation, the same one is not',
   expect((await readDeployment(store, 'policy'))?.generation).toBe(3);
   expect(await readDeployment(store, 'unknown')).toBeNull();
   expect((await listDeployments(store)).map(({ endpoint }) => endpoint)).toEqual(['policy']);
-});
-
-test('a host has one holder at a time, until the lease runs out or is given back', async () => {
-  const ask = async (holder: string, seconds: number) =>
-    acquireHost(store, 'pool', 'host', { holder, now: at(seconds), ttlMs: 10_000 });
-  const renew = async (holder: string, seconds: number) =>
-    renewHost(store, 'pool', 'host', { holder, now: at(seconds), ttlMs: 10_000 });
-  expect(await ask('a', 0)).toEqual({ fence: 1 });
-  expect(await ask('a', 1)).toEqual({ fence: 1 });
-  expect(await ask('b', 5)).toBeNull();
-  expect(await renew('b', 5)).toBeNull();
-  expect(await renew('a', 9)).toEqual({ fence: 1 });
-  expect(await ask('b', 18)).toBeNull();
-  expect(await ask('b', 19)).toEqual({ fence: 2 });
-  // Whoever was away too long learns it, and cannot give back what is not his.
-  expect(await renew('a', 20)).toBeNull();
-  await releaseHost(store, 'pool', 'host', { holder: 'a' });
-  expect(await ask('a', 20)).toBeNull();
-  await releaseHost(store, 'pool', 'host', { holder: 'b' });
-  expect(await ask('a', 20)).toEqual({ fence: 3 });
-  expect(await renew('a', 40)).toBeNull();
-  expect((await readLeases(store, 'pool')).hosts.host?.holder).toBe('a');
-  await releaseHost(store, 'pool', 'never-leased', { holder: 'a' });
-});
-
-test('of those who ask for a host at once, one gets it', { timeout: 60_000 }, async () => {
-  const asked = await Promise.all(
-    ['a', 'b', 'c', 'd'].map(async (holder) =>
-      acquireHost(store, 'busy', 'host', { holder, now: at(0), ttlMs: 10_000 }),
-    ),
-  );
-  expect(asked.filter((lease) => lease !== null)).toEqual([{ fence: 1 }]);
 });
 
 test('the records of a run can be read back, and replaced', async () => {

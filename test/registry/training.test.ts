@@ -28,6 +28,8 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(async () => s3.stop());
 
+/** Digest of the job. */
+const stage = digestOf('5');
 const trialOf = (run: string) => ({ run, phase: 'pretrain', round: 0, trial: 0 });
 const steps = (head: { chain: { step: number }[] }) => head.chain.map((entry) => entry.step);
 
@@ -93,7 +95,7 @@ async function interleave(seed: number): Promise<void> {
     }
   };
   for (const writer of ['a', 'b', 'c']) {
-    const head = await openGeneration(slow, trial, writer);
+    const head = await openGeneration(slow, trial, { stage, writer });
     expect(head).toMatchObject({ fence: opened + 1, writer });
     opened = head.fence;
     inherited.set(head.fence, steps(head));
@@ -135,25 +137,25 @@ test(
 test('of generations that are opened at once each has a fence of its own', async () => {
   const trial = trialOf('gang');
   const heads = await Promise.all(
-    ['a', 'b', 'c'].map(async (id) => openGeneration(store, trial, id)),
+    ['a', 'b', 'c'].map(async (id) => openGeneration(store, trial, { stage, writer: id })),
   );
   expect(heads.map(({ fence }) => fence).toSorted()).toEqual([1, 2, 3]);
 });
 
 test('a generation opened again by its writer keeps its fence, until somebody else took over', async () => {
   const trial = trialOf('again');
-  expect((await openGeneration(store, trial, 'a')).fence).toBe(1);
-  expect((await openGeneration(store, trial, 'a')).fence).toBe(1);
-  expect((await openGeneration(store, trial, 'b')).fence).toBe(2);
+  expect((await openGeneration(store, trial, { stage, writer: 'a' })).fence).toBe(1);
+  expect((await openGeneration(store, trial, { stage, writer: 'a' })).fence).toBe(1);
+  expect((await openGeneration(store, trial, { stage, writer: 'b' })).fence).toBe(2);
   // Back again, it is a new generation: what it did under fence 1 stays fenced off.
-  expect((await openGeneration(store, trial, 'a')).fence).toBe(3);
+  expect((await openGeneration(store, trial, { stage, writer: 'a' })).fence).toBe(3);
   const stale = commitCheckpoint(store, trial, { fence: 1, writer: 'a' }, checkpointOf(1, 1, file));
   await expect(stale).rejects.toMatchObject({ name: 'Fenced' });
 });
 
 test('the right fence in the hands of another writer commits nothing', async () => {
   const trial = trialOf('impostor');
-  await openGeneration(store, trial, 'a');
+  await openGeneration(store, trial, { stage, writer: 'a' });
   const impostor = { fence: 1, writer: 'b' };
   const refusal = { name: 'Fenced' };
   await expect(
@@ -176,7 +178,7 @@ test('nothing is committed before a generation was opened', async () => {
 test('the chain grows by step, and each entry leads to its manifest', async () => {
   const trial = trialOf('chain');
   const writer = { fence: 1, writer: 'a' };
-  await openGeneration(store, trial, 'a');
+  await openGeneration(store, trial, { stage, writer: 'a' });
   for (const step of [100, 300, 200]) {
     await commitCheckpoint(store, trial, writer, checkpointOf(step, 1, file));
   }
@@ -189,12 +191,12 @@ test('the chain grows by step, and each entry leads to its manifest', async () =
 
 test('a step committed again with the same bits is a success, with other bits an error naming both', async () => {
   const trial = trialOf('exact');
-  await openGeneration(store, trial, 'a');
+  await openGeneration(store, trial, { stage, writer: 'a' });
   const first = { fence: 1, writer: 'a' };
   const before = await commitCheckpoint(store, trial, first, checkpointOf(10, 1, file));
   expect(await commitCheckpoint(store, trial, first, checkpointOf(10, 1, file))).toEqual(before);
 
-  await openGeneration(store, trial, 'b');
+  await openGeneration(store, trial, { stage, writer: 'b' });
   const second = { fence: 2, writer: 'b' };
   const repeated = await commitCheckpoint(store, trial, second, checkpointOf(10, 2, file));
   expect(repeated.chain).toEqual(before.chain);
@@ -212,7 +214,7 @@ test('a step committed again with the same bits is a success, with other bits an
 test('a checkpoint whose files are not in the store, or do not fit its state, is refused', async () => {
   const trial = trialOf('whole');
   const writer = { fence: 1, writer: 'a' };
-  await openGeneration(store, trial, 'a');
+  await openGeneration(store, trial, { stage, writer: 'a' });
   const absent = checkpointOf(10, 1, { sha256: digestOf('a'), bytes: 7 });
   await expect(commitCheckpoint(store, trial, writer, absent)).rejects.toMatchObject({
     name: 'ArtifactMismatch',
@@ -228,7 +230,7 @@ test('a checkpoint whose files are not in the store, or do not fit its state, is
 test('a phase finishes once, with one model', async () => {
   const trial = trialOf('finished');
   const writer = { fence: 1, writer: 'a' };
-  await openGeneration(store, trial, 'a');
+  await openGeneration(store, trial, { stage, writer: 'a' });
   const head = await commitFinished(store, trial, writer, modelOf(file));
   expect(head.finished).not.toBeNull();
   expect(await commitFinished(store, trial, writer, modelOf(file))).toEqual(head);
@@ -252,4 +254,26 @@ test('events come back in the order of generations and pieces, each piece once',
     { step: 3 },
     { step: 4 },
   ]);
+});
+
+test('a name under which another job was trained is refused, and what it made stays as it was', async () => {
+  const trial = trialOf('taken');
+  const before = await openGeneration(store, trial, { stage, writer: 'a' });
+  const other = openGeneration(store, trial, { stage: digestOf('6'), writer: 'b' });
+  await expect(other).rejects.toMatchObject({
+    name: 'NameTaken',
+    message: expect.stringMatching(/another job.*under another name/),
+  });
+  expect((await readHead(store, trial))?.value).toEqual(before);
+});
+
+test('an event that two generations stored comes back once', async () => {
+  const trial = trialOf('adopted');
+  const step = (number: number, at: number) => ({ event: 'step', step: number, at });
+  await putEvents(store, trial, 1, 0, [step(1, 1), step(2, 2)]);
+  await putEvents(store, trial, 2, 0, [step(1, 1), step(2, 2), step(3, 3)]);
+  const checkpoint = { event: 'checkpoint', step: 2, at: 9 };
+  await putEvents(store, trial, 3, 0, [step(2, 8), checkpoint]);
+  const events = await readEvents(store, trial);
+  expect(events).toEqual([step(1, 1), step(2, 2), step(3, 3), checkpoint]);
 });

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createApp } from '../../serving/app.ts';
 import { createEndpoint, defaultLimits, type Endpoint } from '../../serving/endpoint.ts';
 import { openKeyRing } from '../../serving/keys.ts';
+import { pageRoutes } from '../../serving/page.ts';
 import { testBundles, type TestBundles } from '../support/bundles.ts';
 
 const log = pino({ level: 'silent' });
@@ -81,14 +82,14 @@ async function chunks(response: Promise<Response>): Promise<any[]> {
 const greedy = { model: 'tiny', temperature: 0 };
 
 describe('keys', () => {
-  test('every route but /health wants a key, unknown ones too', async () => {
+  test('every route but /health and the chat page wants a key, unknown ones too', async () => {
     const routes = app.routes.filter(({ method }) => method !== 'ALL');
     expect(routes.length).toBeGreaterThanOrEqual(5);
     const places = [...routes, { method: 'GET', path: '/nowhere' }];
     for (const { method, path: route } of places) {
       const asked = route.replace(':model', 'tiny');
       const open = await app.request(asked, { method });
-      if (route === '/health') {
+      if (route === '/health' || pageRoutes.includes(route)) {
         expect(open.status).toBe(200);
         continue;
       }
@@ -371,6 +372,22 @@ describe('under load', () => {
       expect(alone.numRequests).toBe(0);
     }
     expect((await alone.engine!.stats()).cancelled).toBe(2);
+    await alone.stop();
+  });
+
+  test('a chat stream that is left before it began frees its place and stops the engine', async () => {
+    const alone = await served('left', bundles.chat, { ...defaultLimits, maxRequests: 1 });
+    const to = appOf([alone]);
+    const messages = [{ role: 'user', content: 'Who?' }];
+    const request = { model: 'left', messages, max_tokens: 80, stream: true };
+    for (const times of [1, 2]) {
+      const response = await ask('/v1/chat/completions', request, {}, to);
+      expect(response.status).toBe(200);
+      expect(alone.numRequests).toBe(1);
+      await response.body!.cancel();
+      await expect.poll(() => alone.numRequests).toBe(0);
+      await expect.poll(async () => (await alone.engine!.stats()).cancelled).toBe(times);
+    }
     await alone.stop();
   });
 

@@ -1,18 +1,22 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { MockActivityEnvironment } from '@temporalio/testing';
 import pino from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Deps } from '../../activities/deps.ts';
+import { createReleaseActivities } from '../../activities/release.ts';
 import type { Deployment, ModelVersion, NodeReport } from '../../config/manifests.ts';
 import { blobKey } from '../../registry/blobs.ts';
 import { declareDeployment, readNodeReports } from '../../registry/deployments.ts';
 import { registerModel } from '../../registry/models.ts';
 import { stageDigest } from '../../registry/stages.ts';
-import { openStore, type Store } from '../../registry/store.ts';
+import { openStore, type Store, type StoreOptions } from '../../registry/store.ts';
 import { openKeyRing } from '../../serving/keys.ts';
 import { startServingNode, type ServingNode } from '../../serving/serving-node.ts';
 import { testBundles, uploadBundle } from '../support/bundles.ts';
@@ -28,7 +32,10 @@ let folder: string;
 let keyFile: string;
 let first: ModelVersion;
 let second: ModelVersion;
+let third: ModelVersion;
 let broken: ModelVersion;
+/** Happens in the middle of the node's next download. */
+let mishap: (() => Promise<void>) | null = null;
 let node: ServingNode | null = null;
 let child: ChildProcess | null = null;
 let processUrl = '';
@@ -96,17 +103,16 @@ async function servedBy(url: string): Promise<string | null> {
   return response.headers.get('x-temper-bundle');
 }
 
+function storeOptions(bucket: string): StoreOptions {
+  const { endpoint, accessKeyId, secretAccessKey } = s3;
+  const region = 'us-east-1';
+  return { endpoint, region, bucket, accessKeyId, secretAccessKey, patienceMs: 500 };
+}
+
 beforeAll(async () => {
   const [bundles, started] = await Promise.all([testBundles(), startS3()]);
   s3 = started;
-  store = openStore({
-    endpoint: s3.endpoint,
-    region: 'us-east-1',
-    bucket: s3.store.bucket,
-    accessKeyId: s3.accessKeyId,
-    secretAccessKey: s3.secretAccessKey,
-    patienceMs: 500,
-  });
+  store = openStore(storeOptions(s3.store.bucket));
   folder = await mkdtemp(path.join(tmpdir(), 'temper-node-'));
   keyFile = path.join(folder, 'keys');
   await writeFile(keyFile, 'node-key\n');
@@ -115,9 +121,16 @@ beforeAll(async () => {
   await cp(path.join(bundles.other, 'probe.json'), path.join(wrong, 'probe.json'));
   first = await register(bundles.chat);
   second = await register(bundles.other);
+  third = await register(bundles.base);
   broken = await register(wrong);
+  const download: Store['download'] = async (...args) => {
+    const happens = mishap;
+    mishap = null;
+    await happens?.();
+    return store.download(...args);
+  };
   node = await startServingNode({
-    store,
+    store: { ...store, download },
     home: path.join(folder, 'home'),
     node: 'node-1',
     keys: openKeyRing(keyFile, log),
@@ -139,7 +152,12 @@ afterAll(async () => {
 test('a declared deployment is served and reported', async () => {
   const { url } = node!;
   expect(await (await fetch(`${url}/health`)).json()).toMatchObject({ status: 'ok', ready: 0 });
+  const working = new Promise<NodeReport>((resolve) => {
+    mishap = async () => resolve(await converged(0));
+  });
   const { generation } = await declare(first);
+  // It lives, however long the download may take.
+  expect(await working).toMatchObject({ bundle: null, failure: null, trying: null });
   const report = await converged(generation);
   expect(report).toMatchObject({ node: 'node-1', bundle: first.bundle.digest, failure: null, url });
   expect(await servedBy(url)).toBe(first.bundle.digest);
@@ -216,6 +234,89 @@ test('with the store away serving goes on, and what was declared meanwhile is se
   expect(await servedBy(node!.url)).toBe(second.bundle.digest);
 });
 
+/** As the deployment's workflow waits: throws when a node refuses the bundle. */
+function awaitConvergence(deployment: Deployment): Promise<{ url: string }> {
+  const deps = { store: s3.store, now: () => new Date() } as Deps;
+  const activities = createReleaseActivities(deps as Parameters<typeof createReleaseActivities>[0]);
+  return new MockActivityEnvironment().run(activities.awaitConvergence, deployment) as Promise<{
+    url: string;
+  }>;
+}
+
+test('an engine that is killed while it starts is no verdict about its bundle', async () => {
+  let killed = 0;
+  const kill = (message: unknown): void => {
+    const started = (message as { process: ChildProcess }).process;
+    started.once('spawn', () => started.kill('SIGKILL'));
+    killed += 1;
+  };
+  subscribe('child_process', kill);
+  const deployment = await declare(first);
+  const { generation } = deployment;
+  const outcome = awaitConvergence(deployment);
+  const report = await converged(
+    generation,
+    ({ failure, trying }) => failure !== null || trying !== null,
+  ).finally(() => unsubscribe('child_process', kill));
+  expect(killed).toBeGreaterThan(0);
+  expect(report).toMatchObject({ bundle: second.bundle.digest, failure: null });
+  expect(report.trying).toMatchObject({
+    generation,
+    message: expect.stringContaining('the engine ended before it was ready'),
+  });
+  expect(await outcome).toEqual({ url: node!.url });
+  expect(await converged(generation)).toMatchObject({ failure: null, trying: null });
+});
+
+test('S3 killed in the middle of a download delays a deployment, and fails nothing', async () => {
+  const killed = new Promise<void>((resolve) => {
+    mishap = async () => {
+      await s3.kill();
+      resolve();
+    };
+  });
+  const deployment = await declare(third);
+  const outcome = awaitConvergence(deployment);
+  await killed;
+  // Longer than the node's patience, so that its attempt fails.
+  await sleep(1500);
+  await s3.restart();
+  expect(await outcome).toEqual({ url: node!.url });
+  expect(await servedBy(node!.url)).toBe(third.bundle.digest);
+  await converged((await declare(second)).generation);
+});
+
+test('before there is a bucket the node waits for it, and says so in one quiet line', async () => {
+  const early = openStore(storeOptions('made-later'));
+  const lines: { level: number; msg: string }[] = [];
+  const heard = pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const waiting = await startServingNode({
+    store: early,
+    home: path.join(folder, 'home-early'),
+    node: 'early',
+    keys: openKeyRing(keyFile, heard),
+    log: heard,
+    now: () => new Date(),
+    port: 0,
+    pollMs: 50,
+  });
+  await sleep(500);
+  await early.ensureBucket();
+  await declareDeployment(early, {
+    endpoint: 'soon',
+    model: 'none',
+    version: 1,
+    bundle: first.bundle.digest,
+    declaredAt: new Date(0).toISOString(),
+    reason: 'a test',
+  });
+  await expect.poll(async () => (await readNodeReports(early, 'soon')).length).toBe(1);
+  await waiting.close();
+  early.close();
+  const said = lines.map(({ level, msg }) => `${level} ${msg}`);
+  expect(said).toEqual(['30 listening', '30 waiting for the bucket', '50 bundle cannot be served']);
+});
+
 test('a second endpoint is served beside the first', async () => {
   await declare(first, 'law');
   await expect
@@ -281,6 +382,8 @@ test('a killed node leaves no engine behind, and serves again from its disk whil
   expect(await servedBy(processUrl)).toBe(second.bundle.digest);
   const [engine] = await engines(child!.pid!);
   expect(engine).toBeGreaterThan(0);
+  expect(await readFile(`/proc/${child!.pid}/environ`, 'utf8')).toContain('AWS_SECRET_ACCESS_KEY');
+  expect(await readFile(`/proc/${engine}/environ`, 'utf8')).not.toMatch(/AWS_|KEY|SECRET/);
   child!.kill('SIGKILL');
   await once(child!, 'exit');
   await expect.poll(() => exists(engine!), { timeout: 10_000 }).toBe(false);

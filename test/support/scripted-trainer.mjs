@@ -41,7 +41,11 @@ function save(step) {
   const folder = path.join(runDir, 'checkpoints', String(step));
   mkdirSync(`${folder}.part`, { recursive: true });
   writeFileSync(path.join(`${folder}.part`, 'weights'), weights(step));
-  writeFileSync(path.join(`${folder}.part`, 'state.json'), JSON.stringify({ step }));
+  const bytes = Buffer.from(weights(step));
+  const files = {
+    weights: { sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.length },
+  };
+  writeFileSync(path.join(`${folder}.part`, 'state.json'), JSON.stringify({ step, files }));
   renameSync(`${folder}.part`, folder);
   event({ event: 'checkpoint', step, path: `checkpoints/${step}` });
 }

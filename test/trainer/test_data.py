@@ -73,8 +73,20 @@ def test_tokens_beyond_the_vocabulary_are_refused(tokens: dict[str, Any]) -> Non
 def test_every_held_out_token_is_scored_once(tmp_path: Path) -> None:
     np.arange(1, 38, dtype='<u2').tofile(tmp_path / 'held')
     held_out = HeldOut(path=str(tmp_path / 'held'), numTokens=37, bytes=100)
-    batches = held_out_windows(held_out, 2, 8, 0, 2)
+    batches = list(held_out_windows(held_out, 2, 8, 0, 2, 1000))
     inputs = np.concatenate([inputs for inputs, _ in batches]).ravel()
     targets = np.concatenate([targets for _, targets in batches]).ravel()
     assert targets[targets >= 0].tolist() == list(range(1, 38))
     assert inputs[targets >= 0].tolist() == list(range(0, 37))
+
+
+def test_of_many_held_out_tokens_whole_windows_are_scored_evenly(tmp_path: Path) -> None:
+    np.arange(1, 81, dtype='<u2').tofile(tmp_path / 'held')
+    held_out = HeldOut(path=str(tmp_path / 'held'), numTokens=80, bytes=100)
+    batches = list(held_out_windows(held_out, 2, 8, 0, 2, 30))
+    assert [inputs.shape for inputs, _ in batches] == [(2, 8), (1, 8)]
+    inputs = np.concatenate([inputs for inputs, _ in batches])
+    targets = np.concatenate([targets for _, targets in batches])
+    assert targets[:, 0].tolist() == [1, 25, 49]
+    assert (np.diff(targets) == 1).all()
+    assert (inputs == targets - 1).all()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,17 @@ def _export(finished: Run, tokenizer: str, output: Path) -> Path:
 @pytest.fixture(scope='module')
 def bundle(finished: Run, tokenizer: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _export(finished, tokenizer, tmp_path_factory.mktemp('bundle') / 'out')
+
+
+def test_what_a_killed_export_left_is_cleared(
+    finished: Run, tokenizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / '.out.scratch' / 'built').mkdir(parents=True)
+    (tmp_path / '.out.scratch' / 'built' / 'model.onnx').write_bytes(b'half')
+    # Where every other temporary file goes: to a folder that is not there.
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'none'))
+    _export(finished, tokenizer, tmp_path / 'out')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['out']
 
 
 def _feeds(ids: list[list[int]], past: dict[str, Any], length: int) -> dict[str, Any]:

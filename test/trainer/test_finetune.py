@@ -93,6 +93,42 @@ def test_a_phase_learns_and_a_killed_one_resumes_to_the_same_bits(make: Any) -> 
     assert resumed.losses() == {at: losses[at] for at in range(step + 1, 11)}
 
 
+def tokenize_slowly() -> None:
+    import time
+
+    import trainer.finetune
+    import trainer.session
+
+    trainer.session._WORKING_EVERY_S = 0.1
+    real = trainer.finetune.read_rows
+
+    def read_rows(*arguments: Any) -> Any:
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            pass
+        return real(*arguments)
+
+    trainer.finetune.read_rows = read_rows
+
+
+def test_a_long_preparation_says_that_it_goes_on(make: Any) -> None:
+    run = make('slow', numSteps=6)
+    run.finish(tokenize_slowly)
+    said = [event for event in run.events('working') if event['what'] == 'preparing']
+    assert len(said) >= 5
+    (start,) = run.events('start')
+    assert all(event['at'] <= start['at'] for event in said)
+    assert {path.name for path in run.path.iterdir()} <= {
+        'checkpoints',
+        'events.jsonl',
+        'lock',
+        'model',
+        'result.json',
+        'run.json',
+        'scratch',
+    }
+
+
 def test_a_phase_without_a_model_to_start_from_is_refused(make: Any) -> None:
     run = make('refused')
     run.config['init'] = None

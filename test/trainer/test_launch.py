@@ -8,20 +8,37 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from conftest import PROJECT, MakeRun, Run
 
+# Torchrun as it is, but the kernel has killed once more each time it is asked.
+_MEMORY_RUNS_OUT = (
+    'import itertools, trainer.launch as launch\n'
+    'counts = itertools.count()\n'
+    'launch.oom_kills = lambda: next(counts)\n'
+    'launch.main()\n'
+)
 
-def _launch(run: Run) -> subprocess.Popen[bytes]:
+
+def _launch(run: Run, *program: str) -> subprocess.Popen[bytes]:
     run.path.mkdir(parents=True, exist_ok=True)
     file = run.path / 'run.json'
     file.write_text(json.dumps(run.config))
+    outside = run.path.with_name(f'{run.path.name}-tmp')
+    outside.mkdir()
     return subprocess.Popen(
-        [sys.executable, '-m', 'trainer.launch', '--config', str(file)],
+        [sys.executable, *(program or ('-m', 'trainer.launch')), '--config', str(file)],
         cwd=PROJECT,
+        env={**os.environ, 'TMPDIR': str(outside)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def _left_outside(run: Run) -> list[Path]:
+    """What the trainer left in the folder for temporary files."""
+    return list(run.path.with_name(f'{run.path.name}-tmp').iterdir())
 
 
 def _family(pid: int) -> set[int]:
@@ -66,6 +83,9 @@ def _alive(pid: int) -> bool:
 
 def test_two_ranks_train_on_loopback_and_end_with_their_agent(make_run: MakeRun) -> None:
     run = make_run(worldSize=2, numSteps=4000, decaySteps=10, saveEverySteps=5)
+    # A URL would end at the hash.
+    run.path /= 'a folder #1'
+    run.config['runDir'] = str(run.path)
     agent = _launch(run)
     run.wait_for(lambda: 5 in run.checkpoints())
     family = _family(agent.pid)
@@ -80,6 +100,7 @@ def test_two_ranks_train_on_loopback_and_end_with_their_agent(make_run: MakeRun)
         assert time.monotonic() < deadline, 'a rank outlived its agent'
         time.sleep(0.05)
     assert not (run.path / 'result.json').exists()
+    assert _left_outside(run) == []
 
     resumed = make_run(
         run.path / 'checkpoints' / '5', worldSize=2, numSteps=4000, decaySteps=10, saveEverySteps=5
@@ -93,3 +114,24 @@ def test_two_ranks_train_on_loopback_and_end_with_their_agent(make_run: MakeRun)
     losses = resumed.losses()
     assert {step: losses[step] for step in common} == {step: first[step] for step in common}
     assert json.loads((resumed.path / 'result.json').read_text())['type'] == 'Stopped'
+    assert list(resumed.path.glob('scratch-*')) == []
+
+
+@pytest.mark.parametrize('program', [(), ('-c', _MEMORY_RUNS_OUT)], ids=['somebody', 'the kernel'])
+def test_only_a_rank_that_the_kernel_killed_for_memory_gets_a_result(
+    make_run: MakeRun, program: tuple[str, ...]
+) -> None:
+    run = make_run(numSteps=4000, saveEverySteps=4000)
+    agent = _launch(run, *program)
+    run.wait_for(lambda: len(run.losses()) >= 3)
+    (rank,) = _family(agent.pid) - {agent.pid}
+    os.kill(rank, signal.SIGKILL)
+    assert agent.wait(60) == 1
+    assert _left_outside(run) == list(run.path.glob('scratch-*')) == []
+    if not program:
+        assert not (run.path / 'result.json').exists()
+        return
+    result = json.loads((run.path / 'result.json').read_text())
+    assert (result['ok'], result['type']) == (False, 'OutOfMemory')
+    assert result['step'] == max(run.losses())
+    assert 'the kernel killed the trainer for want of memory' in result['message']

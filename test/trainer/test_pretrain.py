@@ -1,12 +1,17 @@
 """Pretraining: the same bits whatever happens, commands obeyed, failures named."""
 
 import errno
+import json
+import math
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from conftest import MakeRun, Run
 
 
@@ -52,6 +57,45 @@ def lose_memory() -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
 
     trainer.pretrain.Pretraining.step = step
+
+
+def fill_disk() -> None:
+    import trainer.session
+
+    trainer.session._RETRY_SAVE_S = 0.0
+    real = trainer.session.shutil.disk_usage
+
+    # Room for one checkpoint (the tiny model's has 0.6 MB), not for two.
+    def disk_usage(path: Path) -> object:
+        return real(path)._replace(free=800_000)
+
+    trainer.session.shutil.disk_usage = disk_usage
+
+
+def speak_always() -> None:
+    import trainer.session
+
+    trainer.session._WORKING_EVERY_S = 0.001
+
+
+def hang_in_preparation() -> None:
+    import trainer.pretrain
+    import trainer.session
+
+    trainer.session._WORKING_EVERY_S = 0.05
+    real = trainer.pretrain.build_model
+
+    def build_model(*arguments: object) -> object:
+        time.sleep(1.0)
+        return real(*arguments)
+
+    trainer.pretrain.build_model = build_model
+
+
+def evaluate_a_part() -> None:
+    import trainer.pretrain
+
+    trainer.pretrain._MAX_EVALUATED_TOKENS = 160
 
 
 def no_patience() -> None:
@@ -134,8 +178,6 @@ def test_a_run_killed_before_its_result_gives_the_same_result(
     result = resumed.finish()
     assert resumed.losses() == {}
     assert resumed.weights() == finished.weights()
-    import json
-
     first = json.loads((finished.path / 'result.json').read_text())
     assert {**result, 'model': ''} == {**first, 'model': ''}
 
@@ -148,8 +190,6 @@ def test_sigterm_saves_and_the_resumed_run_has_the_same_bits(
     run.wait_for(lambda: len(run.events('step')) >= 4)
     os.kill(process.pid, signal.SIGTERM)
     process.join(60)
-    import json
-
     result = json.loads((run.path / 'result.json').read_text())
     assert result['type'] == 'Stopped'
     assert run.checkpoints()[-1] == result['step'] == max(run.losses())
@@ -160,8 +200,6 @@ def test_sigterm_saves_and_the_resumed_run_has_the_same_bits(
 
 @pytest.mark.parametrize('damage', ['truncated', 'flipped'])
 def test_a_damaged_checkpoint_is_refused(make_run: MakeRun, finished: Run, damage: str) -> None:
-    import shutil
-
     run = make_run()
     folder = run.path / 'damaged'
     shutil.copytree(finished.path / 'checkpoints' / '9', folder)
@@ -296,8 +334,79 @@ def test_a_disk_that_stays_full_ends_the_run(make_run: MakeRun) -> None:
     assert list((run.path / 'checkpoints').iterdir()) == []
 
 
+def test_a_save_refuses_to_begin_without_room_for_two_checkpoints(make_run: MakeRun) -> None:
+    run = make_run()
+    result = run.finish(fill_disk)
+    assert result['type'] == 'DiskFull'
+    assert str(run.path / 'checkpoints') in result['message']
+    assert 'nothing was written; found 0.8 MB free, expected 1.' in result['message']
+    assert 'free some space' in result['message']
+    assert result['message'].startswith(run.events('save_failed')[-1]['message'])
+    assert list((run.path / 'checkpoints').iterdir()) == []
+
+
 def test_memory_that_runs_out_is_named(make_run: MakeRun) -> None:
-    assert make_run().finish(lose_memory)['type'] == 'OutOfMemory'
+    result = make_run().finish(lose_memory)
+    assert result['type'] == 'OutOfMemory'
+    assert "can't allocate memory" in result['message']
+    assert 'the machine has' in result['message']
+
+
+def test_a_checkpoint_that_is_due_comes_before_the_evaluation(finished: Run) -> None:
+    lines = (finished.path / 'events.jsonl').read_text().splitlines()
+    order = [event['event'] for event in map(json.loads, lines) if event['step'] == 6]
+    assert order == ['step', 'save_started', 'checkpoint', 'working', 'eval']
+
+
+def test_words_of_work_move_no_bit(make_run: MakeRun, finished: Run) -> None:
+    run = make_run()
+    run.finish(speak_always)
+    said = [event['what'] for event in run.events('working')]
+    # 19 windows in batches of 4, twice; less where two parts fall into one millisecond.
+    assert 2 <= said.count('evaluating') <= 10
+    assert len(said) > len(finished.events('working'))
+    assert run.weights() == finished.weights()
+    assert run.losses() == finished.losses()
+    assert _figures(run) == _figures(finished)
+
+
+def _figures(run: Run) -> list[float]:
+    return [event['val_bpb'] for event in run.events('eval')]
+
+
+def test_a_preparation_that_stands_still_falls_silent(make_run: MakeRun) -> None:
+    run = make_run()
+    run.finish(hang_in_preparation)
+    (start,) = run.events('start')
+    said = [event['at'] for event in run.events('working') if event['what'] == 'preparing']
+    assert said
+    silence = max(b - a for a, b in zip(said, [*said[1:], start['at']], strict=True))
+    assert silence > 0.8
+
+
+def test_a_large_held_out_set_is_evaluated_in_part(make_run: MakeRun, finished: Run) -> None:
+    run = make_run()
+    run.finish(evaluate_a_part)
+    assert run.weights() == finished.weights()
+    assert _figures(run) != _figures(finished)
+    assert _figures(run) == pytest.approx(_figures(finished), rel=0.1)
+
+
+def test_an_evaluation_is_what_the_model_says_of_the_held_out_tokens(finished: Run) -> None:
+    from transformers import LlamaForCausalLM
+
+    held_out = finished.config['data']['heldOut']
+    tokens = np.fromfile(held_out['path'], '<u2').astype(np.int64)
+    model = LlamaForCausalLM.from_pretrained(finished.path / 'model')
+    nats = 0.0
+    for begin in range(0, len(tokens), 16):
+        targets = torch.from_numpy(tokens[begin : begin + 16])
+        before = [tokens[begin - 1] if begin else 0, *targets[:-1].tolist()]
+        with torch.no_grad():
+            logits = model(torch.tensor([before])).logits[0]
+        nats += torch.nn.functional.cross_entropy(logits, targets, reduction='sum').item()
+    expected = nats / math.log(2) / held_out['bytes']
+    assert finished.events('eval')[-1]['val_bpb'] == pytest.approx(expected, rel=1e-4)
 
 
 def test_shards_that_are_gone_are_an_invalid_corpus(make_run: MakeRun) -> None:
@@ -312,11 +421,11 @@ def test_a_second_trainer_leaves_the_directory_alone(make_run: MakeRun) -> None:
     run = make_run(numSteps=2000, saveEverySteps=900)
     process = run.start(slow_steps)
     run.wait_for(lambda: len(run.events('step')) >= 1)
-    owner = (run.path / 'process.json').read_text()
+    begun = run.events('working') + run.events('start')
     second = run.start(no_patience)
     second.join(60)
     assert second.exitcode == 1
-    assert (run.path / 'process.json').read_text() == owner
+    assert run.events('working') + run.events('start') == begun
     assert not (run.path / 'result.json').exists()
     os.kill(process.pid, signal.SIGKILL)
     process.join()
@@ -328,4 +437,4 @@ def test_a_torn_last_line_of_events_spoils_only_itself(make_run: MakeRun) -> Non
     run.finish()
     lines = (run.path / 'events.jsonl').read_bytes().split(b'\n')
     assert lines[0] == b'{"event": "st'
-    assert b'"event": "start"' in lines[1]
+    assert json.loads(lines[1])['event'] == 'working'

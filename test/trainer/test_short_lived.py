@@ -82,3 +82,25 @@ def test_a_module_whose_parent_was_gone_before_ends_at_once() -> None:
         [sys.executable, '-c', work], cwd=PROJECT, env=env, timeout=30, check=False
     )
     assert done.returncode == 1
+
+
+def test_a_full_disk_is_named_with_what_was_found(tmp_path: Path) -> None:
+    config = {'schemaVersion': 1, 'inputs': ['a'], 'vocabSize': 400, 'output': 'x'}
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+    program = (
+        'from pathlib import Path\n'
+        'from trainer.short_lived import run_module\n'
+        'from trainer.tokenizer import TokenizerRun\n'
+        'run_module(TokenizerRun, lambda _: Path("/dev/full").write_bytes(b"text"))\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', program, '--config', str(tmp_path / 'config.json')],
+        cwd=PROJECT,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    outcome = json.loads(done.stdout.splitlines()[-1])
+    assert outcome['type'] == 'DiskFull'
+    assert 'No space left on device' in outcome['message']
+    assert f'free at {tmp_path}, expected more; free some space' in outcome['message']

@@ -1,9 +1,20 @@
-import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { MockActivityEnvironment, type TestWorkflowEnvironment } from '@temporalio/testing';
 import { ApplicationFailure } from '@temporalio/activity';
-import { WithStartWorkflowOperation, WorkflowUpdateFailedError } from '@temporalio/client';
-import { Worker, type WorkflowBundle } from '@temporalio/worker';
+import {
+  WithStartWorkflowOperation,
+  WorkflowUpdateFailedError,
+  type Client,
+} from '@temporalio/client';
+import { DefaultLogger, Worker, type WorkflowBundle } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { DeployOutcome, DeployRequest, ReleaseActivities } from '../../activities/release.ts';
+import type { Deps } from '../../activities/deps.ts';
+import {
+  createReleaseActivities,
+  type DeployOutcome,
+  type DeployRequest,
+  type ReleaseActivities,
+} from '../../activities/release.ts';
+import { previousChampion } from '../../client/models.ts';
 import { FailureType } from '../../config/failures.ts';
 import { deploymentWorkflow } from '../../workflows/deployment.ts';
 import { deployVersionUpdate } from '../../workflows/messages.ts';
@@ -21,9 +32,15 @@ afterAll(async () => {
 /** A registry in memory: what was declared, and which versions no node can serve. */
 function fakes(unservable: number[] = []) {
   const declared: number[] = [];
-  const activities: Pick<ReleaseActivities, 'promoteModel' | 'awaitConvergence'> = {
-    promoteModel: async ({ endpoint, model, version, reason }) => {
+  const reasons: string[] = [];
+  const champions: number[] = [];
+  const activities: Pick<
+    ReleaseActivities,
+    'declareVersion' | 'awaitConvergence' | 'promoteModel'
+  > = {
+    declareVersion: async ({ endpoint, model, version, reason }) => {
       declared.push(version);
+      reasons.push(reason);
       return {
         schemaVersion: 1,
         endpoint,
@@ -44,8 +61,11 @@ function fakes(unservable: number[] = []) {
       }
       return { url: 'http://127.0.0.1:1/' };
     },
+    promoteModel: async ({ version }) => {
+      champions.push(version);
+    },
   };
-  return { activities, declared };
+  return { activities, declared, reasons, champions };
 }
 
 let id = 0;
@@ -83,7 +103,7 @@ async function deploy(
 
 describe('deploymentWorkflow', () => {
   test('deploys version after version, and rolls back by the same path', async () => {
-    const { activities, declared } = fakes();
+    const { activities, declared, champions } = fakes();
     const outcomes = await deploy(activities, [1, 2, 1]);
     expect(outcomes).toMatchObject([
       { generation: 1 },
@@ -91,24 +111,72 @@ describe('deploymentWorkflow', () => {
       { generation: 3, bundle: '1'.repeat(64) },
     ]);
     expect(declared).toEqual([1, 2, 1]);
+    expect(champions).toEqual([1, 2, 1]);
   });
 
-  test('a version that no node can serve is taken back to the one before', async () => {
-    const { activities, declared } = fakes([2]);
-    const [, second] = await deploy(activities, [1, 2]);
+  test('a version that a node refuses is taken back to the one before, and was never champion', async () => {
+    const { activities, declared, reasons, champions } = fakes([2]);
+    const [, second] = await deploy(activities, [1, 2, 3]);
     expect(second).toBeInstanceOf(WorkflowUpdateFailedError);
     expect((second as WorkflowUpdateFailedError).cause?.message).toBe(
-      'm@2 did not converge; rolled back to m@1',
+      'rolled back to m@1: the probe differs by 0.5',
     );
-    expect(declared).toEqual([1, 2, 1]);
+    expect(declared).toEqual([1, 2, 1, 3]);
+    expect(reasons[2]).toBe('m@2 was taken back: the probe differs by 0.5');
+    expect(champions).toEqual([1, 3]);
+    expect(previousChampion(champions.map((version) => ({ version })))).toBe(1);
   });
 
-  test('a first version that cannot be served fails with the reason of the node', async () => {
-    const { activities } = fakes([1]);
+  test('a first version that cannot be served fails with the reason of the node, and is no champion', async () => {
+    const { activities, champions } = fakes([1]);
     const [only] = await deploy(activities, [1]);
     expect(only).toBeInstanceOf(WorkflowUpdateFailedError);
     expect(String((only as WorkflowUpdateFailedError).cause?.cause)).toContain(
       'the probe differs by 0.5',
     );
+    expect(champions).toEqual([]);
+  });
+
+  test('an alias that could not be moved is moved later, and what is served stays', async () => {
+    const { activities, declared, champions } = fakes();
+    const { promoteModel } = activities;
+    let tries = 0;
+    activities.promoteModel = async (request) => {
+      if (++tries === 1) throw new Error('the store is away');
+      await promoteModel(request);
+    };
+    expect(await deploy(activities, [1])).toMatchObject([{ generation: 1 }]);
+    expect(declared).toEqual([1]);
+    expect(champions).toEqual([1]);
+  });
+
+  test('a run that asked for it hears the reason of the node at once, and asks no more', async () => {
+    const { activities } = fakes([1]);
+    const worker = await Worker.create({
+      connection: env.nativeConnection,
+      workflowBundle,
+      taskQueue: 'control',
+      activities,
+    });
+    const { requestDeployment } = createReleaseActivities({ client: env.client } as Deps & {
+      client: Client;
+    });
+    const endpoint = `endpoint-${++id}`;
+    const asked = worker.runUntil(
+      new MockActivityEnvironment({}, { logger: new DefaultLogger('ERROR') }).run(
+        requestDeployment,
+        {
+          endpoint,
+          request: { model: 'm', version: 1, by: 'test', reason: 'because' },
+        },
+      ) as Promise<DeployOutcome>,
+    );
+    await expect(asked).rejects.toMatchObject({
+      name: 'ApplicationFailure',
+      message: 'the probe differs by 0.5',
+      type: FailureType.ModelNotServable,
+      nonRetryable: true,
+    });
+    await env.client.workflow.getHandle(`deployment/${endpoint}`).terminate();
   });
 });

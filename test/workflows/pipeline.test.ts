@@ -11,7 +11,7 @@ import type { PreprocessActivities } from '../../activities/preprocess.ts';
 import type { ReleaseActivities } from '../../activities/release.ts';
 import type { TrainActivities } from '../../activities/train.ts';
 import { FailureType } from '../../config/failures.ts';
-import type { Evaluation } from '../../config/manifests.ts';
+import type { EvaluationSummary } from '../../config/manifests.ts';
 import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
 import { replanRecipe } from '../../recipes/plan.ts';
 import { runStatusQuery } from '../../workflows/messages.ts';
@@ -38,15 +38,14 @@ type Activities = PlanActivities &
 
 const digest = (letter: string) => letter.repeat(64);
 
-function evaluation(metrics: Record<string, number>): Evaluation {
+function evaluation(metrics: Record<string, number>): EvaluationSummary {
   return {
-    schemaVersion: 1,
+    stage: digest('3'),
     bundle: digest('b'),
     metrics: Object.fromEntries(
       Object.entries(metrics).map(([name, value]) => [name, { value, stderr: null, count: 10 }]),
     ),
     latency: { firstTokenMs: 1, tokensPerSecond: 100, probeDifference: 0 },
-    samples: [],
   };
 }
 
@@ -113,6 +112,7 @@ function fakes(scores: Record<string, number>[]): { activities: Activities; call
     },
     leaseHost: unused,
     releaseHost: unused,
+    stopTrainer: unused,
     openTrainingGeneration: unused,
     prepareTrainer: unused,
     watchTrainer: unused,
@@ -134,6 +134,7 @@ function fakes(scores: Record<string, number>[]): { activities: Activities; call
       calls.push(`deploy ${request.model}@${request.version} to ${endpoint}`);
       return { generation: 1, bundle: digest('b'), url: 'http://127.0.0.1:1/', convergedMs: 5 };
     },
+    declareVersion: unused,
     promoteModel: unused,
     awaitConvergence: unused,
   };
@@ -271,11 +272,56 @@ describe('pipelineWorkflow', () => {
   test('goal base skips tuning and registers the base model', async () => {
     const { activities, calls } = fakes([good[0]!]);
     const planBase = async () => ({ ...recipe, sft: null, dpo: null });
-    const { status } = await run({ ...activities, planTraining: planBase }, { goal: 'base' });
+    const { status } = await run(
+      { ...activities, planTraining: planBase },
+      { goal: 'base', evaluate: { gates: { valBpb: { max: 2 } } } },
+    );
     expect(calls).toEqual([trained(pretrain), 'evaluate', 'register', 'deploy test@3 to test']);
     expect(
       status.stages.filter(({ state }) => state === 'skipped').map(({ name }) => name),
     ).toEqual(['fine-tune', 'evaluate-tuned', 'align', 'evaluate']);
+  });
+
+  test('a model is not released under a gate that nothing has evaluated', async () => {
+    const { activities, calls } = fakes([good[0]!]);
+    const planBase = async () => ({ ...recipe, sft: null, dpo: null });
+    const { status } = await run({ ...activities, planTraining: planBase });
+    expect(status.failure).toContain('nothing evaluated the gate on questions.accuracy');
+    expect(calls).not.toContain('register');
+  });
+
+  test('what ingest could not read is on its line, in a note, and told to preprocessing', async () => {
+    const { activities } = fakes([...good]);
+    const dropped = { binary: 3, changed_while_read: 1 };
+    let unread: unknown;
+    const { status } = await run({
+      ...activities,
+      ingestCorpus: async (input) => ({ ...(await activities.ingestCorpus(input)), dropped }),
+      findCorpus: async (input) => {
+        ({ unread } = input);
+        return await activities.findCorpus(input);
+      },
+    });
+    expect(status.stages[0]!.summary).toBe(
+      '12 documents, test@1; 4 not read (3 binary, 1 changed while read)',
+    );
+    expect(status.notes[0]).toMatchObject({
+      stage: 'ingest',
+      text: '4 not read (3 binary, 1 changed while read): they are not in test',
+    });
+    expect(unread).toEqual(dropped);
+  });
+
+  test('a fault of our own code in an activity fails the run at its first attempt', async () => {
+    const { activities } = fakes([]);
+    let attempts = 0;
+    const planTraining = async (): Promise<never> => {
+      attempts += 1;
+      throw new TypeError('undefined is not a recipe');
+    };
+    const { status } = await run({ ...activities, planTraining });
+    expect(status.failure).toContain('undefined is not a recipe');
+    expect(attempts).toBe(1);
   });
 
   test('an unservable model fails the run with the words of the probe', async () => {

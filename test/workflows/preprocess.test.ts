@@ -26,6 +26,7 @@ const input: PreprocessInput = {
   data: { personalData: 'redact', quality: true, heldOut: 0.02, maxDropped: 0.5 },
   questions: [],
   seed: 1,
+  unread: {},
 };
 const result: PreprocessResult = {
   corpus: digest('c'),

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
 import { WorkflowFailedError } from '@temporalio/client';
@@ -5,7 +6,8 @@ import { Worker, type WorkflowBundle } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { TrainActivities } from '../../activities/train.ts';
 import type { TrainedModel } from '../../activities/training-job.ts';
-import { FailureType } from '../../config/failures.ts';
+import { FailureType, PassingFailure } from '../../config/failures.ts';
+import { InvalidRecord, NameTaken } from '../../registry/errors.ts';
 import { trainingWorkflow, type TrainingInput } from '../../workflows/training.ts';
 import { bundleWorkflows, startTimeSkipping } from '../support/temporal.ts';
 import { trainingInput } from '../support/recipes.ts';
@@ -39,6 +41,7 @@ function fakes(watch: (attempt: number, world: World) => TrainedModel): {
     durableStep: 0,
     leased: [],
     released: [],
+    stopped: [],
     started: 0,
     watched: 0,
   };
@@ -46,7 +49,7 @@ function fakes(watch: (attempt: number, world: World) => TrainedModel): {
     findTrainedModel: async () => ({ stage: model.stage, model: null }),
     leaseHost: async ({ holder }) => {
       world.leased.push(holder);
-      return { host: 'h1' };
+      return { host: 'h1', busy: null };
     },
     releaseHost: async ({ holder }) => void world.released.push(holder),
     openTrainingGeneration: async () => {
@@ -58,6 +61,7 @@ function fakes(watch: (attempt: number, world: World) => TrainedModel): {
       return { adopted: false, resumedFrom: null, note: null };
     },
     watchTrainer: async () => watch(++world.watched, world),
+    stopTrainer: async ({ keepLog }) => void world.stopped.push(keepLog ? 'failed' : 'cancelled'),
   };
   return { activities, world };
 }
@@ -66,6 +70,8 @@ interface World {
   durableStep: number;
   leased: string[];
   released: string[];
+  /** How the trainings ended whose trainer was stopped. */
+  stopped: string[];
   started: number;
   watched: number;
 }
@@ -102,6 +108,16 @@ async function train(
   }
 }
 
+/** What the workflow itself failed with. */
+async function failureOf(training: Promise<unknown>): Promise<ApplicationFailure> {
+  const failure = await training.then(
+    () => null,
+    (error: unknown) => error,
+  );
+  expect(failure).toBeInstanceOf(WorkflowFailedError);
+  return (failure as WorkflowFailedError).cause as ApplicationFailure;
+}
+
 describe('trainingWorkflow', () => {
   test('a trained model of the same job is reused and no host is leased', async () => {
     const { activities, world } = fakes(() => model);
@@ -122,7 +138,8 @@ describe('trainingWorkflow', () => {
     });
     expect(await train(activities)).toEqual(model);
     expect(world).toMatchObject({ fence: 3, started: 3, watched: 3 });
-    expect(world.released).toEqual(world.leased);
+    expect(world.released).toEqual(['training/test-2']);
+    expect(world.stopped).toEqual([]);
   });
 
   test('being fenced off is a loss like any other', async () => {
@@ -150,15 +167,155 @@ describe('trainingWorkflow', () => {
 
   test('generations without a new checkpoint are bounded, and the last reason is told', async () => {
     const { activities, world } = fakes(() => {
-      throw new Error('the disk is full');
+      throw new Error('the trainer died at step 3');
     });
-    const failure = (await train(activities).catch(
-      (error: unknown) => error,
-    )) as WorkflowFailedError;
-    expect(failure.cause?.message).toMatch(
-      /no checkpoint in 8 generations, the last because the disk is full/,
+    const failure = await failureOf(train(activities));
+    expect(failure).toMatchObject({ type: FailureType.TrainingStuck, nonRetryable: true });
+    expect(failure.message).toMatch(
+      /no checkpoint in 8 generations, the last because the trainer died at step 3\..*under a new name/,
     );
     expect(world.watched).toBe(8);
+    expect(world.stopped).toEqual(['failed']);
+  });
+
+  test('before each further generation it pauses longer, and a new checkpoint makes the pauses short again', async () => {
+    const startedAt: number[] = [];
+    const { activities } = fakes((attempt, state) => {
+      if (attempt === 7) return model;
+      if (attempt === 5) state.durableStep = 50;
+      throw new Error('the trainer died');
+    });
+    const { prepareTrainer } = activities;
+    await train({
+      ...activities,
+      async prepareTrainer(generation) {
+        startedAt.push(await env.currentTimeMs());
+        return await prepareTrainer(generation);
+      },
+    });
+    const pauses = startedAt.slice(1).map((at, index) => (at - startedAt[index]!) / 1000);
+    for (const [index, expected] of [1, 2, 5, 10, 20, 1].entries()) {
+      expect(pauses[index]).toBeGreaterThanOrEqual(expected);
+      expect(pauses[index]).toBeLessThan(expected + 0.9);
+    }
+  });
+
+  test('a full disk is waited for, far beyond eight generations', async () => {
+    const { activities, world } = fakes((attempt) => {
+      if (attempt === 30) return model;
+      throw ApplicationFailure.create({ message: 'disk full', type: PassingFailure.DiskFull });
+    });
+    expect(await train(activities)).toEqual(model);
+    expect(world.watched).toBe(30);
+  });
+
+  test('a disk that stays full for an hour ends the training as DiskFull', async () => {
+    const before = await env.currentTimeMs();
+    const { activities, world } = fakes(() => {
+      throw ApplicationFailure.create({
+        message: 'the disk of host h1 is full: 1 MB free',
+        type: PassingFailure.DiskFull,
+      });
+    });
+    const failure = await failureOf(train(activities));
+    expect(failure).toMatchObject({ type: PassingFailure.DiskFull, nonRetryable: true });
+    expect(failure.message).toMatch(/1 MB free, then run the pipeline under a new name/);
+    expect((await env.currentTimeMs()) - before).toBeGreaterThan(3_600_000);
+    expect(world.released).toHaveLength(1);
+  });
+
+  test('a host that is gone costs no fruitless generation, and another is leased', async () => {
+    const { activities, world } = fakes(() => model);
+    const asked: (string | null)[] = [];
+    const training = train({
+      ...activities,
+      async leaseHost({ host }) {
+        asked.push(host);
+        return { host: asked.length < 10 ? 'gone' : 'h1', busy: null };
+      },
+    });
+    for (let fence = 1; fence < 10; fence += 1) {
+      await expect.poll(() => world.fence, { timeout: 20_000 }).toBe(fence);
+      // The time-skipping server does not skip while an activity waits for a worker.
+      await sleep(200);
+      await env.sleep('6m');
+    }
+    expect(await training).toEqual(model);
+    expect(asked).toEqual(Array.from({ length: 10 }, () => null));
+    expect(world).toMatchObject({ fence: 10, watched: 1 });
+    expect(world.released).toHaveLength(1);
+  });
+
+  test('a host that another training took is left for whichever is free', async () => {
+    const { activities, world } = fakes((attempt) => {
+      if (attempt === 2) return model;
+      throw ApplicationFailure.create({
+        message: 'leased by another',
+        type: PassingFailure.HostTaken,
+      });
+    });
+    const asked: (string | null)[] = [];
+    await train({
+      ...activities,
+      async leaseHost({ host }) {
+        asked.push(host);
+        const busy = { holder: 'training/other', expiresAt: '2026-01-01T00:00:00Z' };
+        return { host: 'h1', busy: host === null ? null : busy };
+      },
+    });
+    expect(asked).toEqual([null, 'h1', null]);
+    expect(world.watched).toBe(2);
+  });
+
+  test('a busy host is waited for, and the details say who has it', async () => {
+    const { activities, world } = fakes(() => model);
+    let asked = 0;
+    let details = '';
+    const result = await train({
+      ...activities,
+      async leaseHost({ holder }) {
+        asked += 1;
+        if (asked === 40) {
+          const metadata = await env.client.workflow
+            .getHandle(holder)
+            .query<{ currentDetails?: string }>('__temporal_workflow_metadata');
+          details = metadata.currentDetails ?? '';
+        }
+        const busy = { holder: 'training/other', expiresAt: '2026-01-01T00:00:00Z' };
+        return { host: 'h1', busy: asked < 40 ? busy : null };
+      },
+    });
+    expect(result).toEqual(model);
+    expect(details).toContain('waiting for host h1, which `training/other` has leased');
+    expect(world.fence).toBe(1);
+  });
+
+  test('leases that cannot be read end the training with that reason', async () => {
+    const { activities, world } = fakes(() => model);
+    let asked = 0;
+    const leaseHost = async (): Promise<never> => {
+      asked += 1;
+      throw new InvalidRecord('leases/local.json is not JSON');
+    };
+    const failure = await train({ ...activities, leaseHost }).catch((error: unknown) => error);
+    expect(String((failure as WorkflowFailedError).cause?.cause)).toContain('is not JSON');
+    expect({ asked, released: world.released }).toEqual({ asked: 1, released: [] });
+  });
+
+  test('a name that another job holds ends the training at once, and nothing of that job is stopped', async () => {
+    const { activities, world } = fakes(() => model);
+    let asked = 0;
+    const openTrainingGeneration = async (): Promise<never> => {
+      asked += 1;
+      throw new NameTaken('head.json holds the training of another job');
+    };
+    const failure = await train({ ...activities, openTrainingGeneration }).catch(
+      (error: unknown) => error,
+    );
+    expect(String((failure as WorkflowFailedError).cause?.cause)).toContain('another job');
+    expect(asked).toBe(1);
+    expect(world).toMatchObject({ started: 0, stopped: [] });
+    expect(world.released).toHaveLength(1);
   });
 
   test('a cancelled training waits for the trainer to save, opens no other generation and releases the host', async () => {
@@ -180,5 +337,54 @@ describe('trainingWorkflow', () => {
     expect((failure as WorkflowFailedError).cause).toBeInstanceOf(CancelledFailure);
     expect({ saved, ...world }).toMatchObject({ saved: true, watched: 1, fence: 1 });
     expect(world.released).toHaveLength(1);
+  });
+
+  test('a cancellation while the trainer is prepared stops it before the host is given back', async () => {
+    const { activities, world } = fakes(() => model);
+    const order: string[] = [];
+    const failure = await train({
+      ...activities,
+      async prepareTrainer(generation) {
+        await env.client.workflow.getHandle(`training/test-${id}`).cancel();
+        const context = Context.current();
+        while (!context.cancellationSignal.aborted) {
+          context.heartbeat();
+          await sleep(50);
+        }
+        // It had started the trainer already.
+        return await activities.prepareTrainer(generation);
+      },
+      async stopTrainer(stop) {
+        order.push('stop');
+        await activities.stopTrainer(stop);
+      },
+      async releaseHost(lease) {
+        order.push('release');
+        await activities.releaseHost(lease);
+      },
+    }).catch((error: unknown) => error);
+    expect((failure as WorkflowFailedError).cause).toBeInstanceOf(CancelledFailure);
+    expect(world).toMatchObject({ started: 1, watched: 0, stopped: ['cancelled'] });
+    expect(order).toEqual(['stop', 'release']);
+  });
+
+  test('a host on which the trainer could not be stopped is not given back', async () => {
+    const { activities, world } = fakes(() => {
+      throw ApplicationFailure.nonRetryable('loss is NaN', FailureType.TrainingDiverged);
+    });
+    const stopTrainer = async (): Promise<never> => {
+      throw new Error('/proc cannot be read');
+    };
+    const failure = await train({ ...activities, stopTrainer }).catch((error: unknown) => error);
+    expect(String((failure as WorkflowFailedError).cause?.cause)).toContain('loss is NaN');
+    expect(world.released).toEqual([]);
+  });
+
+  test('a trained model counts even if its host cannot be given back', async () => {
+    const { activities } = fakes(() => model);
+    const releaseHost = async (): Promise<never> => {
+      throw new InvalidRecord('leases/local.json is not JSON');
+    };
+    expect(await train({ ...activities, releaseHost })).toEqual(model);
   });
 });

@@ -1,0 +1,56 @@
+/** Keeps the lease of the host while its trainer is watched: in the background, since the store may be slow or away. */
+import { log } from '@temporalio/activity';
+import { acquireHost } from '../registry/leases.ts';
+import type { Deps } from './deps.ts';
+import { hostPool, leaseTtlMs, type Generation } from './training-job.ts';
+
+const everyMs = 10_000;
+
+export class LeaseKeeper {
+  readonly #deps: Deps;
+  readonly #generation: Generation;
+  readonly #holder: string;
+  #askedAt = -Infinity;
+  #asking: Promise<void> | null = null;
+  #closed = false;
+  /** Who leased the host while our lease had run out. */
+  takenBy: string | null = null;
+
+  constructor(deps: Deps, generation: Generation, holder: string) {
+    this.#deps = deps;
+    this.#generation = generation;
+    this.#holder = holder;
+  }
+
+  /** Returns at once; asks when it is time. */
+  renew(): void {
+    const now = performance.now();
+    if (this.#closed || this.#asking !== null || now - this.#askedAt < everyMs) return;
+    this.#askedAt = now;
+    this.#asking = this.#ask().finally(() => {
+      this.#asking = null;
+    });
+  }
+
+  /** Asks no more. Resolves when nothing is under way that could take back a lease which the workflow then ends. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#asking;
+  }
+
+  async #ask(): Promise<void> {
+    const { store, host, now } = this.#deps;
+    const ttlMs = leaseTtlMs(this.#generation.job.recipe.unwatchedExitS);
+    try {
+      const lease = await acquireHost(store, hostPool, host, {
+        holder: this.#holder,
+        now: now(),
+        ttlMs,
+      });
+      this.takenBy = lease.ours ? null : lease.holder;
+    } catch (error) {
+      // The store is away: training goes on, and the lease outlives its absence by design.
+      log.warn('lease not renewed', { error });
+    }
+  }
+}

@@ -1,0 +1,43 @@
+/** The trainer's events on their way into the store: in pieces, each given up only when it is stored. */
+import type { TrainerEvent } from '../config/trainer.ts';
+import { putEvents } from '../registry/training.ts';
+import type { Deps } from './deps.ts';
+import type { Generation } from './training-job.ts';
+
+export class Metrics {
+  readonly #deps: Deps;
+  readonly #generation: Generation;
+  #unsent: TrainerEvent[] = [];
+  /** On its way. After a lost reply it may be stored already, so it must not grow. */
+  #piece: TrainerEvent[] = [];
+  #sequence = 0;
+  #sending: Promise<void> = Promise.resolve();
+
+  constructor(deps: Deps, generation: Generation) {
+    this.#deps = deps;
+    this.#generation = generation;
+  }
+
+  see(event: TrainerEvent): void {
+    // A sign of life is no metric.
+    if (event.event !== 'working') this.#unsent.push(event);
+  }
+
+  /** Resolves when everything seen until now is stored; what could not be is kept for the next flush. */
+  async flush(): Promise<void> {
+    const sending = this.#sending.catch(() => undefined).then(() => this.#send());
+    this.#sending = sending;
+    await sending;
+  }
+
+  async #send(): Promise<void> {
+    for (;;) {
+      if (this.#piece.length === 0) this.#piece = this.#unsent.splice(0);
+      if (this.#piece.length === 0) return;
+      const { job, fence } = this.#generation;
+      await putEvents(this.#deps.store, job.trial, fence, this.#sequence, this.#piece);
+      this.#piece = [];
+      this.#sequence += 1;
+    }
+  }
+}

@@ -1,0 +1,48 @@
+/** Ends a training that was cancelled or has failed: no trainer is left behind, nor what nobody needs any more. */
+import { readdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { Context, log } from '@temporalio/activity';
+import { openGeneration } from '../registry/training.ts';
+import type { Deps } from './deps.ts';
+import type { TrainingJob } from './training-job.ts';
+import { endTrainer } from './trainer-process.ts';
+import { withSigns } from './trainer-signs.ts';
+import { inRunDir, runDirOf } from './trainer-start.ts';
+
+const graceMs = 10_000;
+/** What explains a failure. */
+const explaining: readonly string[] = ['run.json', 'events.jsonl', 'result.json', 'trainer.log'];
+
+export interface TrainerStop {
+  trial: TrainingJob['trial'];
+  stage: string;
+  /** Keep the log of a training that failed; of one that was cancelled nothing is kept. */
+  keepLog: boolean;
+}
+
+export async function stopTrainer(
+  deps: Deps,
+  { trial, stage, keepLog }: TrainerStop,
+): Promise<void> {
+  const context = Context.current();
+  const runDir = runDirOf(deps, trial);
+  await withSigns(
+    () => context.heartbeat({ kind: 'stop' }),
+    async () => {
+      const writer = `stop ${context.info.activityId} ${context.info.attempt}`;
+      // A preparation that was given up for lost may still be under way: the next fence keeps it from starting one.
+      await openGeneration(deps.store, trial, { stage, writer }).catch((error: unknown) =>
+        log.warn('generation not fenced off', { error }),
+      );
+      await inRunDir(runDir, async () => {
+        await endTrainer(runDir, graceMs);
+        const kept = keepLog ? explaining : [];
+        for (const name of await readdir(runDir).catch(() => [])) {
+          if (!kept.includes(name))
+            await rm(path.join(runDir, name), { recursive: true, force: true });
+        }
+        if (!keepLog) await rm(runDir, { recursive: true, force: true });
+      });
+    },
+  );
+}

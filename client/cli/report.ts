@@ -1,0 +1,72 @@
+/** `temper report`: everything about one run on one page, or as JSON. */
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { Client } from '@temporalio/client';
+import { execa } from 'execa';
+import { projectDir } from '../../infra/layout.ts';
+import { openTemporal } from '../connection.ts';
+import { ClientError } from '../errors.ts';
+import { gatherReport } from '../report/gather.ts';
+import { renderReport } from '../report/render.ts';
+import { openContext, type Context } from './context.ts';
+import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
+
+export interface ReportOptions extends CommonOptions {
+  output?: string;
+}
+
+export async function reportCommand(run: string, options: ReportOptions): Promise<number> {
+  const context = await openContext();
+  const temporal = await temporalOf(context);
+  const { store } = context;
+  const report = await gatherReport({
+    temporal,
+    store,
+    run,
+    now: new Date(),
+    code: await codeOf(projectDir),
+  });
+  // With --json the page is made only where it is asked for.
+  const asked = options.json !== true || options.output !== undefined;
+  const file = path.resolve(options.output ?? `${run}.html`);
+  if (asked) await writePage(file, renderReport(report));
+  if (options.json === true) printJson(report);
+  for (const sentence of report.missing) say(options, `! ${sentence}`);
+  say(options, file);
+  return ExitCode.ok;
+}
+
+async function writePage(file: string, page: string): Promise<void> {
+  try {
+    await writeFile(file, page);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new ClientError(
+      'input',
+      `--output: cannot write ${file} (${code}). Name a file in a folder that exists and is yours.`,
+      error,
+    );
+  }
+}
+
+/** null when Temporal does not answer: what S3 keeps is a report too. */
+async function temporalOf({ stack, env }: Context): Promise<Client | null> {
+  const address = { address: env['TEMPORAL_ADDRESS'], namespace: env['TEMPORAL_NAMESPACE'] };
+  try {
+    return (await openTemporal(stack === null ? {} : address)).client;
+  } catch (error) {
+    if (error instanceof ClientError && error.kind === 'unreachable') return null;
+    throw error;
+  }
+}
+
+/** The commit of a checkout; null where there is no git or no repository. */
+export async function codeOf(folder: string): Promise<{ commit: string; changed: boolean } | null> {
+  const git = (...args: string[]) => execa('git', ['-C', folder, ...args], { reject: false });
+  const [head, status] = await Promise.all([
+    git('rev-parse', 'HEAD'),
+    git('status', '--porcelain', '--untracked-files=no'),
+  ]);
+  if (head.exitCode !== 0 || !/^[0-9a-f]{40,64}$/.test(head.stdout)) return null;
+  return { commit: head.stdout, changed: status.stdout !== '' };
+}

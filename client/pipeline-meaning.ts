@@ -1,0 +1,165 @@
+/**
+ * Mistakes that the shape of a pipeline file cannot show. They are looked for in the value as it was written,
+ * whatever else is wrong with it, so that all mistakes are told at once.
+ */
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { gateMetrics } from '../config/pipeline.ts';
+import type { PipelineFault } from './pipeline-fault.ts';
+import { fieldName, isObject, valueAt } from './pipeline-words.ts';
+import type { Places } from './pipeline-yaml.ts';
+
+interface Folders {
+  baseDir: string;
+  /** Folder whose `node_modules` holds the packages. */
+  projectDir: string;
+}
+
+type Add = (keys: PropertyKey[], found: string, expected: string, hint?: string | null) => void;
+
+/** Every such mistake in the value. */
+export function meaningFaults(value: unknown, folders: Folders, place: Places): PipelineFault[] {
+  const faults: PipelineFault[] = [];
+  const add: Add = (keys, found, expected, hint = null) =>
+    faults.push({ ...place.at(keys), field: fieldName(keys), found, expected, hint });
+  checkSources(value, folders, add);
+  checkBudget(value, add);
+  checkGoal(value, add);
+  checkGates(value, add);
+  checkQuestions(value, add);
+  return faults;
+}
+
+function checkSources(value: unknown, { baseDir, projectDir }: Folders, add: Add): void {
+  for (const [index, source] of listAt(value, ['data', 'sources']).entries()) {
+    const keys = ['data', 'sources', index];
+    const [file, name] = [textAt(source, 'path'), textAt(source, 'package')];
+    if (file !== null && name === null) {
+      const place = path.resolve(baseDir, file);
+      if (existsSync(place)) checkInclude(source, place, [...keys, 'path'], add);
+      else {
+        const hint = 'It is looked for from the folder of the pipeline file.';
+        add([...keys, 'path'], JSON.stringify(file), 'a file or folder that exists', hint);
+      }
+    } else if (name !== null && file === null) {
+      const place = packageFolder(name, projectDir);
+      if (place !== null) checkInclude(source, place, [...keys, 'package'], add);
+      else {
+        const hint = `Install it: npm install ${name}.`;
+        add([...keys, 'package'], JSON.stringify(name), 'an npm package that is installed', hint);
+      }
+    }
+  }
+}
+
+function checkInclude(source: unknown, place: string, keys: PropertyKey[], add: Add): void {
+  if (!isObject(source) || !statSync(place).isDirectory()) return;
+  const include = source['include'] ?? '**/*';
+  if (typeof include !== 'string' || anyMatches(place, '', include)) return;
+  const written = source['include'] !== undefined;
+  const name = JSON.stringify(source[String(keys.at(-1))]);
+  if (written) {
+    const found = `${JSON.stringify(include)}, which no file in ${name} matches`;
+    add([...keys.slice(0, -1), 'include'], found, 'a glob of files that are there');
+  } else add(keys, `${name}, a folder without files`, 'a folder that holds documents');
+}
+
+/** Names that start with a dot are left alone, as ingest leaves them. */
+function anyMatches(root: string, folder: string, include: string): boolean {
+  let entries;
+  try {
+    entries = readdirSync(path.join(root, folder), { withFileTypes: true });
+  } catch {
+    // Whether it may be read is for the worker to say, which may be another user.
+    return true;
+  }
+  return entries.some((entry) => {
+    if (entry.name.startsWith('.')) return false;
+    const relative = folder === '' ? entry.name : `${folder}/${entry.name}`;
+    return entry.isDirectory()
+      ? anyMatches(root, relative, include)
+      : path.matchesGlob(relative, include);
+  });
+}
+
+/** As Node.js looks for a package: here, then in each folder above. */
+function packageFolder(name: string, projectDir: string): string | null {
+  if (!/^(@[a-z0-9~-][a-z0-9._~-]*\/)?[a-z0-9~-][a-z0-9._~-]*$/.test(name)) return null;
+  for (let folder = path.resolve(projectDir); ; folder = path.dirname(folder)) {
+    const candidate = path.join(folder, 'node_modules', name);
+    if (existsSync(candidate)) return candidate;
+    if (folder === path.dirname(folder)) return null;
+  }
+}
+
+function checkBudget(value: unknown, add: Add): void {
+  const time = valueAt(value, ['budget', 'time']);
+  if (typeof time !== 'number') return;
+  const hint = Number.isInteger(time) && time > 0 && time < 1000 ? `Did you mean ${time}m?` : null;
+  const expected = 'a duration such as 90s, 20m or 2h';
+  add(['budget', 'time'], `${time}, a number without a unit`, expected, hint);
+}
+
+/** Malformed questions are questions: what is wrong with them is said where they stand. */
+function asksQuestions(value: unknown): boolean {
+  const questions = valueAt(value, ['questions']);
+  return Array.isArray(questions) ? questions.length > 0 : questions !== undefined;
+}
+
+function checkGoal(value: unknown, add: Add): void {
+  if (valueAt(value, ['goal']) !== 'assistant' || asksQuestions(value)) return;
+  const hint = 'Add questions, or set goal: base.';
+  add(['goal'], 'assistant, and no questions', 'questions that an assistant can learn from', hint);
+}
+
+function checkGates(value: unknown, add: Add): void {
+  const gates = valueAt(value, ['evaluate', 'gates']);
+  for (const [metric, bound] of Object.entries(isObject(gates) ? gates : {})) {
+    const keys = ['evaluate', 'gates', metric];
+    const [min, max] = [valueAt(bound, ['min']), valueAt(bound, ['max'])];
+    if (typeof min === 'number' && typeof max === 'number' && min > max) {
+      add(keys, `min ${min} above max ${max}`, 'min at most max');
+    }
+    if (metric === 'valBpb' || !gateMetrics.some((known) => known === metric)) continue;
+    const measured = 'a gate that this pipeline measures';
+    if (!asksQuestions(value)) {
+      const hint = 'Add questions, or remove the gate.';
+      add(keys, 'a gate on answers, and no questions', measured, hint);
+    } else if (valueAt(value, ['goal']) === 'base') {
+      const hint = 'Set goal: assistant, or remove the gate.';
+      add(keys, 'a gate on answers with goal base', measured, hint);
+    }
+  }
+}
+
+function checkQuestions(value: unknown, add: Add): void {
+  const names = new Set<string>();
+  for (const [index, group] of listAt(value, ['questions']).entries()) {
+    const name = textAt(group, 'name');
+    if (name !== null && names.has(name)) {
+      const found = `${JSON.stringify(name)} twice`;
+      add(['questions', index, 'name'], found, 'a name of its own for each group');
+    }
+    if (name !== null) names.add(name);
+    const trained = new Set(
+      listAt(group, ['ask']).map((text) => (typeof text === 'string' ? text.trim() : null)),
+    );
+    for (const [at, text] of listAt(group, ['askHeldOut']).entries()) {
+      if (typeof text !== 'string' || !trained.has(text.trim())) continue;
+      const keys = ['questions', index, 'askHeldOut', at];
+      const hint = 'Else the evaluation asks what was trained on.';
+      add(keys, 'a phrasing that is also in ask', 'other phrasings', hint);
+    }
+  }
+}
+
+function listAt(value: unknown, keys: PropertyKey[]): unknown[] {
+  const found = valueAt(value, keys);
+  return Array.isArray(found) ? found : [];
+}
+
+/** Null where there is no text, or an empty one. */
+function textAt(value: unknown, key: string): string | null {
+  const found = valueAt(value, [key]);
+  return typeof found === 'string' && found !== '' ? found : null;
+}

@@ -1,0 +1,169 @@
+/** What the schema says against a pipeline file, worded for the operator: one fault for one mistake. */
+import type { z } from 'zod';
+import { pipelineSchema } from '../config/pipeline.ts';
+import { nearest } from './nearest.ts';
+import type { PipelineFault } from './pipeline-fault.ts';
+import { describeValue, fieldName, hasKey, oneOf, valueAt } from './pipeline-words.ts';
+import { aliasMark, type Places } from './pipeline-yaml.ts';
+import { knownPlaces, schemaAt, type Schema } from './schema-tree.ts';
+
+type Issue = z.core.$ZodIssue;
+
+/** The faults of the value's shape, in the order of the schema. */
+export function shapeFaults(issues: Issue[], value: unknown, place: Places): PipelineFault[] {
+  return withoutEchoes(issues.flatMap((issue) => schemaFaults(issue, value, place)));
+}
+
+function schemaFaults(
+  issue: Issue,
+  root: unknown,
+  place: Places,
+  base: readonly PropertyKey[] = [],
+): PipelineFault[] {
+  const keys = [...base, ...issue.path];
+  if (valueAt(root, keys) === aliasMark) return [];
+  const fault = (expected: string, hint: string | null = null): PipelineFault => ({
+    ...place.at(keys),
+    field: fieldName(keys),
+    found: describeValue(valueAt(root, keys)),
+    expected,
+    hint,
+  });
+  switch (issue.code) {
+    case 'unrecognized_keys':
+      return issue.keys.map((key) => unknownKey(key, keys, root, place));
+    case 'invalid_union':
+      return unionFaults(issue, root, place, keys);
+    case 'invalid_value': {
+      const values = issue.values.map(String);
+      const value = valueAt(root, keys);
+      const near = typeof value === 'string' ? nearest(value, values) : null;
+      return [fault(oneOf(values), near === null ? null : `Did you mean ${near}?`)];
+    }
+    case 'invalid_type':
+      return [fault(typeName(issue.expected))];
+    case 'too_small':
+    case 'too_big':
+      return [fault(sizeName(issue, String(valueAt(root, keys)).endsWith('%')))];
+    default:
+      return [fault(issue.message.replace(/^expected /, ''))];
+  }
+}
+
+/** One fault for a value that fits none of several shapes: the shape it comes nearest to explains it. */
+function unionFaults(
+  issue: Extract<Issue, { code: 'invalid_union' }>,
+  root: unknown,
+  place: Places,
+  keys: readonly PropertyKey[],
+): PipelineFault[] {
+  const value = valueAt(root, keys);
+  const where = { ...place.at(keys), field: fieldName(keys), found: describeValue(value) };
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    const own = issue.errors.flatMap((errors) => errors.map((inner) => expectation(inner)));
+    const worded = own.filter((text) => text.includes(' such as '));
+    const expected = oneOf([...new Set(worded.length > 0 ? worded : own)]);
+    return [{ ...where, expected, hint: null }];
+  }
+  const shapes = optionsOf(schemaAt(pipelineSchema, keys));
+  const onlyIn = shapes.map((shape, index) =>
+    shape.filter((key) => shapes.every((other, i) => i === index || !other.includes(key))),
+  );
+  const fits = onlyIn.flatMap((own, index) => (own.some((key) => key in value) ? [index] : []));
+  if (fits.length > 1) {
+    const names = fits.map((index) => onlyIn[index]!.find((key) => key in value)!);
+    const found = `both ${names.join(' and ')}`;
+    return [{ ...where, found, expected: `only one of ${names.join(' and ')}`, hint: null }];
+  }
+  const index = fits[0] ?? 0;
+  const faults = (issue.errors[index] ?? []).flatMap((inner) =>
+    schemaFaults(inner, root, place, keys),
+  );
+  if (fits.length === 1) return faults;
+  const mistyped = faults.some((fault) =>
+    onlyIn.flat().some((key) => fault.hint === `Did you mean ${key}?`),
+  );
+  if (mistyped) return faults;
+  const missing = new Set(onlyIn.flat().map((key) => fieldName([...keys, key])));
+  const others = faults.filter((fault) => !missing.has(fault.field));
+  const expected = oneOf(onlyIn.flat());
+  return [
+    { ...where, found: `neither ${onlyIn.flat().join(' nor ')}`, expected, hint: null },
+    ...others,
+  ];
+}
+
+/** A mistyped key is one mistake: that the right one is missing goes without saying. */
+function withoutEchoes(faults: PipelineFault[]): PipelineFault[] {
+  const meant = new Set(
+    faults.flatMap(({ field, hint }) => {
+      const key = /^Did you mean (\S+)\?$/.exec(hint ?? '')?.[1];
+      return key === undefined ? [] : [field.replace(/[^.]*$/, key)];
+    }),
+  );
+  return faults.filter(({ field, found }) => found !== 'nothing' || !meant.has(field));
+}
+
+function unknownKey(
+  key: string,
+  parent: readonly PropertyKey[],
+  root: unknown,
+  place: Places,
+): PipelineFault {
+  const known = optionsOf(schemaAt(pipelineSchema, parent)).flat();
+  const allowed = [...new Set(known)];
+  const free = allowed.filter((name) => !hasKey(valueAt(root, parent), name));
+  const near = nearest(key, free) ?? nearest(key, allowed);
+  const elsewhere = knownPlaces(pipelineSchema, key).map((keys) => keys.join('.'));
+  const hint =
+    near !== null
+      ? `Did you mean ${near}?`
+      : elsewhere.length > 0
+        ? `It belongs in ${oneOf(elsewhere)}.`
+        : null;
+  return {
+    ...place.at([...parent, key]),
+    field: fieldName([...parent, key]),
+    found: 'an unknown key',
+    expected: oneOf(allowed),
+    hint,
+  };
+}
+
+function optionsOf(schemas: Schema[]): string[][] {
+  return schemas.map((schema) => schema.keys);
+}
+
+function expectation(issue: Issue): string {
+  if (issue.code === 'invalid_type') return typeName(issue.expected);
+  if (issue.code === 'too_small' || issue.code === 'too_big') return sizeName(issue);
+  if (issue.code === 'invalid_value') return oneOf(issue.values.map(String));
+  return issue.message.replace(/^expected /, '');
+}
+
+function typeName(expected: string): string {
+  const names: Record<string, string> = {
+    string: 'text',
+    object: 'keys with values',
+    array: 'a list',
+    boolean: 'true or false',
+    number: 'a number',
+    int: 'a whole number',
+    record: 'keys with values',
+  };
+  return names[expected] ?? expected;
+}
+
+function sizeName(
+  issue: Extract<Issue, { code: 'too_small' | 'too_big' }>,
+  asShare = false,
+): string {
+  const small = issue.code === 'too_small';
+  const limit = small ? issue.minimum : issue.maximum;
+  const bound = asShare ? `${Number(limit) * 100}%` : String(limit);
+  if (issue.origin === 'array') return `${small ? 'at least' : 'at most'} ${bound} in the list`;
+  if (issue.origin === 'string')
+    return small ? 'text that is not empty' : `at most ${bound} letters`;
+  if (small) return issue.inclusive ? `at least ${bound}` : `more than ${bound}`;
+  return issue.inclusive ? `at most ${bound}` : `less than ${bound}`;
+}

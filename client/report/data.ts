@@ -1,0 +1,172 @@
+/** What a run read: sources, what was dropped and why with samples, tokens, tokenizer. */
+import {
+  corpusManifestSchema,
+  droppedDocumentSchema,
+  type CorpusManifest,
+  type DatasetManifest,
+  type DroppedDocument,
+} from '../../config/manifests.ts';
+import type { BlobRef } from '../../config/digest.ts';
+import { z } from 'zod';
+import { readBlob, readJsonLines } from '../../registry/blobs.ts';
+import { getDataset } from '../../registry/datasets.ts';
+import { findStage } from '../../registry/stages.ts';
+import type { Store } from '../../registry/store.ts';
+import type { DataReport } from './run-report.ts';
+import type { Trace } from './trace.ts';
+
+const maxSamples = 5;
+const sampleLength = 300;
+/** Shards whose documents are counted token by token; more would be slow and tell nothing new. */
+const maxIndexes = 40;
+
+type Drops = DataReport['dropped'];
+
+/** The data facts of a run, with the manifest that they come from; null before a dataset is registered. */
+export async function readData(
+  store: Store,
+  trace: Trace,
+): Promise<{ data: DataReport; manifest: CorpusManifest | null } | null> {
+  const manifest =
+    trace.corpus === null
+      ? null
+      : await findStage(store, 'preprocess', trace.corpus, corpusManifestSchema);
+  const ref = trace.dataset ?? manifest?.dataset ?? null;
+  const dataset = ref === null ? null : await getDataset(store, ref.name, ref.version);
+  if (dataset === null) return null;
+  const { name, version, digest, sources, numDocuments, bytes } = dataset;
+  const dropped = await ingestDrops(store, dataset);
+  if (manifest !== null) {
+    const documents = await readDropped(store, manifest.droppedDocuments);
+    dropped.push(...dropsOf('preprocess', manifest.statistics.dropped, documents));
+  }
+  const data: DataReport = {
+    dataset: { name, version, digest, sources, numDocuments, bytes },
+    personalData: trace.pipeline?.data.personalData ?? null,
+    dropped,
+    corpus: manifest === null ? null : await corpusFacts(store, trace, manifest),
+  };
+  return { data, manifest };
+}
+
+/** What ingest could not read, by reason, with samples. */
+export async function ingestDrops(store: Store, dataset: DatasetManifest): Promise<Drops> {
+  const { droppedDocuments, dropped } = dataset;
+  const documents = droppedDocuments === null ? [] : await readDropped(store, droppedDocuments);
+  return dropsOf('ingest', dropped, documents);
+}
+
+async function readDropped(store: Store, ref: BlobRef): Promise<DroppedDocument[]> {
+  const lines = await readJsonLines(store, ref);
+  return lines.flatMap((line) => droppedDocumentSchema.safeParse(line).data ?? []);
+}
+
+/**
+ * Samples hold only what preprocessing stored with the reason, which it cleaned and redacted first: the raw
+ * text of a dropped document is never read here.
+ */
+function dropsOf(
+  stage: 'ingest' | 'preprocess',
+  counts: Readonly<Record<string, number>>,
+  documents: readonly DroppedDocument[],
+): Drops {
+  const byReason = Map.groupBy(documents, ({ reason }) => reason);
+  return Object.entries(counts)
+    .toSorted(([a, one], [b, other]) => other - one || (a < b ? -1 : 1))
+    .map(([reason, count]) => ({
+      reason,
+      stage,
+      count,
+      samples: (byReason.get(reason) ?? [])
+        .toSorted((a, b) => Number(b.sample !== undefined) - Number(a.sample !== undefined))
+        .slice(0, maxSamples)
+        .map(({ source, detail, survivor, sample }) => ({
+          source,
+          detail: survivor === undefined ? detail : `kept instead: ${survivor}`,
+          text: sample === undefined ? null : cut(sample),
+        })),
+    }));
+}
+
+/** A sample that fills its room was cut already, where it was stored. */
+function cut(text: string): string {
+  const characters = [...text];
+  const whole = text.length < sampleLength;
+  return whole ? text : `${characters.slice(0, sampleLength - 1).join('')}…`;
+}
+
+async function corpusFacts(
+  store: Store,
+  trace: Trace,
+  manifest: CorpusManifest,
+): Promise<NonNullable<DataReport['corpus']>> {
+  const { statistics, heldOut, instructions } = manifest;
+  const { kept, redacted, scripts, numTokens, bytes, characters } = statistics;
+  return {
+    stage: trace.corpus!,
+    inferred: trace.corpusInferred,
+    kept,
+    redacted,
+    scripts,
+    numTokens,
+    bytes,
+    characters,
+    tokensPerDocument: spreadOf(await documentLengths(store, manifest)),
+    heldOut: {
+      numDocuments: heldOut.numDocuments,
+      numTokens: heldOut.numTokens,
+      bytes: heldOut.bytes,
+    },
+    instructions:
+      instructions === null
+        ? null
+        : {
+            numTrain: instructions.numTrain,
+            numPreferences: instructions.numPreferences,
+            numQuestions: instructions.numQuestions,
+            numPreferencesHeldOut: instructions.numPreferencesHeldOut,
+            numAmbiguous: instructions.numAmbiguous,
+          },
+    tokenizer: manifest.tokenizer,
+    vocabSize: manifest.vocabSize,
+  };
+}
+
+const indexLineSchema = z.looseObject({ num: z.number() });
+
+/** Tokens of each document, from the indexes of the token shards. */
+async function documentLengths(store: Store, { shards }: CorpusManifest): Promise<number[]> {
+  const lengths: number[] = [];
+  for (const { index } of shards.slice(0, maxIndexes)) {
+    const text = (await readBlob(store, index)).toString('utf8');
+    for (const line of text.split('\n')) {
+      if (line === '') continue;
+      const parsed = indexLineSchema.safeParse(JSON.parse(line));
+      if (parsed.success) lengths.push(parsed.data.num);
+    }
+  }
+  return lengths;
+}
+
+/** Quartiles, and a histogram whose bins double, as lengths of documents spread over magnitudes. */
+export function spreadOf(
+  lengths: readonly number[],
+): NonNullable<DataReport['corpus']>['tokensPerDocument'] {
+  if (lengths.length === 0) return null;
+  const sorted = lengths.toSorted((a, b) => a - b);
+  const at = (share: number) => sorted[Math.round(share * (sorted.length - 1))]!;
+  const bins: { from: number; to: number; numDocuments: number }[] = [];
+  for (let from = 2 ** Math.floor(Math.log2(Math.max(1, at(0)))); from <= at(1); from *= 2) {
+    const numDocuments = sorted.filter((length) => length >= from && length < from * 2).length;
+    bins.push({ from, to: from * 2 - 1, numDocuments });
+  }
+  return {
+    low: at(0),
+    quarter: at(0.25),
+    median: at(0.5),
+    threeQuarters: at(0.75),
+    high: at(1),
+    numDocuments: lengths.length,
+    bins,
+  };
+}

@@ -1,0 +1,322 @@
+/** Gathers the facts of a run: Temporal tells what happened, S3 what it read and made. */
+import type { Client } from '@temporalio/client';
+import { stringify } from 'yaml';
+import { evaluationSchema, type CorpusManifest } from '../../config/manifests.ts';
+import type { GateMetric, Pipeline } from '../../config/pipeline.ts';
+import type { Recipe } from '../../config/recipe.ts';
+import { getModel } from '../../registry/models.ts';
+import { findStage, stageDigest } from '../../registry/stages.ts';
+import type { Store } from '../../registry/store.ts';
+import { stageNames, type StageName } from '../../workflows/messages.ts';
+import { ClientError } from '../errors.ts';
+import { stageOfPhase } from '../live-status.ts';
+import { nearest } from '../nearest.ts';
+import { readData } from './data.ts';
+import { traceHistory } from './history.ts';
+import { lineageOf } from './lineage.ts';
+import {
+  runReportSchema,
+  type DataReport,
+  type PhaseReport,
+  type RunReport,
+} from './run-report.ts';
+import { finishedModel, traceStored } from './stored.ts';
+import { phaseOrder, type Trace } from './trace.ts';
+import { readCurve, type Curve } from './training.ts';
+
+export interface GatherRequest {
+  /** null when Temporal does not answer: S3 alone is asked. */
+  temporal: Client | null;
+  store: Store;
+  run: string;
+  now: Date;
+  /** The checkout that makes the report. */
+  code: { commit: string; changed: boolean } | null;
+}
+
+/** The whole report; throws a ClientError for a run that nobody knows. */
+export async function gatherReport(request: GatherRequest): Promise<RunReport> {
+  const { temporal, store, run, now, code } = request;
+  if (!/^[a-z][a-z0-9-]{1,59}$/.test(run)) throw await unknownRun(request);
+  const told = temporal === null ? null : await traceHistory(temporal, run);
+  const stored = told === null ? await traceStored(store, run) : null;
+  const trace = told ?? stored;
+  if (trace === null) throw await unknownRun(request);
+
+  const read = await readData(store, trace);
+  const version = trace.model && (await getModel(store, trace.model.name, trace.model.version));
+  const recipe = trace.recipes.at(-1) ?? null;
+  const phases = await phaseReports(store, run, trace, recipe);
+  const bundle = version?.bundle ?? null;
+  const lineage = lineageOf({ run, trace, manifest: read?.manifest ?? null, version, code });
+  return runReportSchema.parse({
+    schemaVersion: 1,
+    run,
+    madeAt: now.toISOString(),
+    state: trace.state,
+    failure: trace.failure,
+    startedAt: isoOf(trace.startedAt),
+    endedAt: isoOf(trace.endedAt),
+    machine: trace.machine,
+    goal: trace.pipeline?.goal ?? null,
+    model: trace.model && {
+      ...trace.model,
+      bundle: bundle?.digest ?? null,
+      onnxBytes: bundle?.manifest.files['model.onnx']?.bytes ?? null,
+      exact: version?.lineage.exact ?? null,
+    },
+    endpoint: trace.endpoint,
+    missing: [...trace.missing, ...missingParts(trace, read, phases)],
+    plan: recipe && {
+      recipe,
+      digest: stageDigest(recipe),
+      comparisons: compare(recipe, trace, phases),
+      earlierRounds: trace.failedGates.map(({ round, failures }) => ({
+        round,
+        failedGates: failures,
+      })),
+    },
+    phases,
+    evaluations: await wholeEvaluations(store, trace),
+    gates: trace.pipeline === null ? [] : gatesOf(trace.pipeline, trace),
+    data: read?.data ?? null,
+    stages: lineage.stages,
+    notes: trace.notes.map(({ at, stage, text }) => ({ at: isoOf(at), stage, text })),
+    repeat: {
+      code,
+      pipeline: trace.pipeline && pipelineText(trace.pipeline),
+      commands: lineage.commands,
+      compare: lineage.compare,
+    },
+  } satisfies Record<keyof RunReport, unknown>);
+}
+
+/** The resolved pipeline as a file that `temper run` takes. */
+export function pipelineText(pipeline: Pipeline): string {
+  const { time } = pipeline.budget;
+  const budget = { ...pipeline.budget, time: time % 1000 === 0 ? `${time / 1000}s` : `${time}ms` };
+  return stringify({ ...pipeline, budget }, { lineWidth: 0 });
+}
+
+async function unknownRun({ temporal, store, run }: GatherRequest): Promise<ClientError> {
+  const names = new Set<string>();
+  for await (const { key } of store.list('runs/')) names.add(key.split('/')[1] ?? '');
+  if (temporal !== null) {
+    const query = "WorkflowType = 'pipelineWorkflow'";
+    for await (const { workflowId } of temporal.workflow.list({ query, pageSize: 200 })) {
+      names.add(workflowId.replace(/^pipeline\//, ''));
+      if (names.size > 1000) break;
+    }
+  }
+  const near = nearest(run, names);
+  const hint = near === null ? 'npx temper status lists the runs.' : `Did you mean ${near}?`;
+  const where = temporal === null ? ' Temporal does not answer, so only S3 was asked.' : '';
+  return new ClientError('input', `run: found no "${run}". ${hint}${where}`);
+}
+
+async function phaseReports(
+  store: Store,
+  run: string,
+  trace: Trace,
+  recipe: Recipe | null,
+): Promise<PhaseReport[]> {
+  const reports: PhaseReport[] = [];
+  for (const { phase, round } of lastRounds(trace)) {
+    const stage = stageOfPhase[phase];
+    if (stage === undefined) continue;
+    const model = trace.models.findLast((one) => one.phase === phase && one.round === round);
+    const planned = recipe?.round === round ? phaseRecipe(recipe, phase) : null;
+    const notes = trace.notes.filter((note) => note.stage === stage);
+    let trainedBy = run;
+    let curve: Curve | null = await readCurve(store, { run, phase, round, trial: 0 }, notes);
+    if (curve === null && model?.weights != null) {
+      const other = await trainerOf(store, phase, model.weights);
+      if (other !== null) {
+        trainedBy = other.run;
+        curve = await readCurve(store, { ...other, phase, trial: 0 }, []);
+      }
+    }
+    reports.push({
+      phase,
+      stage,
+      round,
+      trainedBy,
+      reused: model?.reused ?? false,
+      numSteps: planned?.numSteps ?? model?.numSteps ?? null,
+      seed: planned?.seed ?? null,
+      plannedLoss: phase === 'pretrain' && planned ? recipe!.estimate.finalLoss : null,
+      finalLoss: model?.finalLoss ?? null,
+      numTokens: model?.numTokens ?? null,
+      weights: model?.weights ?? null,
+      ...(curve ?? {
+        points: [],
+        evaluations: [],
+        checkpoints: [],
+        generations: 0,
+        marks: [],
+        trainingMs: null,
+      }),
+    });
+  }
+  return reports;
+}
+
+/** The newest round of each phase. */
+function lastRounds({ trials }: Trace): Trace['trials'] {
+  return phaseOrder.flatMap((phase) => {
+    const last = trials
+      .filter((trial) => trial.phase === phase)
+      .toSorted((a, b) => a.round - b.round)
+      .at(-1);
+    return last === undefined ? [] : [last];
+  });
+}
+
+function phaseRecipe(recipe: Recipe, phase: string) {
+  return [recipe.pretrain, recipe.sft, recipe.dpo].find((one) => one?.phase === phase) ?? null;
+}
+
+/** The run whose training gave these weights, for a phase that was reused. */
+async function trainerOf(
+  store: Store,
+  phase: string,
+  weights: string,
+): Promise<{ run: string; round: number } | null> {
+  const heads: { run: string; round: number; at: number }[] = [];
+  for await (const { key, lastModified } of store.list('runs/')) {
+    const [, run, of, round, trial, file] = key.split('/');
+    if (of !== phase || trial !== '0' || file !== 'head.json') continue;
+    heads.push({ run: run!, round: Number(round), at: lastModified.getTime() });
+  }
+  for (const { run, round } of heads.toSorted((a, b) => b.at - a.at).slice(0, 50)) {
+    const model = await finishedModel(store, run, { phase, round }).catch(() => null);
+    if (model?.files['model.safetensors']?.sha256 === weights) return { run, round };
+  }
+  return null;
+}
+
+function compare(
+  { estimate, pretrain, numParameters }: Recipe,
+  { evaluations, models, state }: Trace,
+  phases: readonly PhaseReport[],
+): NonNullable<RunReport['plan']>['comparisons'] {
+  const base = evaluations.find(({ stage }) => stage === 'evaluate-base')?.evaluation;
+  const pretrained = models.findLast(({ phase }) => phase === 'pretrain');
+  const times = phases.map(({ trainingMs }) => trainingMs);
+  const whole = state === 'finished' && !times.includes(null);
+  const trainingMs = whole ? times.reduce<number>((sum, ms) => sum + ms!, 0) : null;
+  const numTokens = pretrain.numSteps * pretrain.batchSize * pretrain.contextLength;
+  const { finalLoss } = estimate;
+  const about = (value: number, share: number) => ({
+    value,
+    low: value * (1 - share),
+    high: value * (1 + share),
+  });
+  return [
+    judged(
+      'valBpb',
+      { value: null, low: estimate.valBpbLow, high: estimate.valBpbHigh },
+      base?.metrics['valBpb']?.value ?? null,
+    ),
+    judged('finalLoss', about(finalLoss, 0.05), pretrained?.finalLoss ?? null),
+    judged(
+      'trainingMs',
+      {
+        value: estimate.trainingMs,
+        low: estimate.trainingMsLow,
+        high: estimate.trainingMsHigh,
+      },
+      trainingMs,
+    ),
+    judged('numTokens', about(numTokens, 0), pretrained?.numTokens ?? null),
+    judged('numParameters', about(numParameters, 0), pretrained ? numParameters : null),
+  ];
+}
+
+type Comparison = NonNullable<RunReport['plan']>['comparisons'][number];
+
+/** Lower is better for what is judged; what must be equal has a band of no width. */
+function judged(
+  what: Comparison['what'],
+  planned: Comparison['planned'],
+  found: number | null,
+): Comparison {
+  if (found === null) return { what, planned, found, verdict: 'not there yet' };
+  if (found >= planned.low && found <= planned.high)
+    return { what, planned, found, verdict: 'as planned' };
+  const lessIsBetter = what !== 'numTokens' && what !== 'numParameters';
+  return {
+    what,
+    planned,
+    found,
+    verdict: found < planned.low === lessIsBetter ? 'better' : 'worse',
+  };
+}
+
+/** Bits a byte are judged after pretraining, answers and preferences at the end. */
+function gatesOf({ evaluate }: Pipeline, { evaluations }: Trace): RunReport['gates'] {
+  return (Object.keys(evaluate.gates) as GateMetric[]).flatMap((metric) => {
+    const bound = evaluate.gates[metric];
+    if (bound === undefined) return [];
+    const stage: StageName = metric === 'valBpb' ? 'evaluate-base' : 'evaluate';
+    const measured = evaluations.find((one) => one.stage === stage)?.evaluation.metrics[metric];
+    const value = measured?.value ?? null;
+    const { min, max } = bound;
+    const passed =
+      value === null
+        ? null
+        : (min === undefined || value >= min) && (max === undefined || value <= max);
+    return [{ metric, min: min ?? null, max: max ?? null, value, passed }];
+  });
+}
+
+/** With their samples, in the order of the stages. */
+async function wholeEvaluations(
+  store: Store,
+  { evaluations }: Trace,
+): Promise<RunReport['evaluations']> {
+  const whole = evaluations.map(async ({ stage, record, evaluation }) => {
+    const stored =
+      record === null ? null : await findStage(store, 'evaluate', record, evaluationSchema);
+    return { stage, evaluation: stored ?? evaluation };
+  });
+  return (await Promise.all(whole)).toSorted(
+    (a, b) => stageNames.indexOf(a.stage) - stageNames.indexOf(b.stage),
+  );
+}
+
+/** What a reader would look for and not find, with the reason. */
+function missingParts(
+  { state, recipes, evaluations, model, training }: Trace,
+  read: { data: DataReport; manifest: CorpusManifest | null } | null,
+  phases: readonly PhaseReport[],
+): string[] {
+  const still = {
+    running: 'the run goes on: make the report again later',
+    failed: 'the run failed before it',
+    cancelled: 'the run was cancelled before it',
+    finished: 'it is not stored',
+    unknown: 'nothing of it is stored',
+  }[state];
+  const parts: string[] = [];
+  if (read === null) parts.push(`No dataset: ${still}.`);
+  else if (read.manifest === null) parts.push(`No corpus: ${still}.`);
+  if (recipes.length === 0) parts.push(`No plan: ${still}.`);
+  if (phases.length === 0) parts.push(`No training: ${still}.`);
+  for (const { phase, points } of phases) {
+    if (training?.phase === phase) {
+      const { step, numSteps, loss } = training;
+      const at = loss === null ? '' : `, loss ${loss.toFixed(2)}`;
+      parts.push(
+        `${phase} is at step ${step} of ${numSteps}${at}: its curve is stored with each checkpoint.`,
+      );
+    } else if (points.length === 0) parts.push(`No curve of ${phase}: no step of it is stored.`);
+  }
+  if (evaluations.length === 0) parts.push(`No evaluation: ${still}.`);
+  if (model === null) parts.push(`No model version: ${still}.`);
+  return parts;
+}
+
+function isoOf(at: number | null): string | null {
+  return at === null ? null : new Date(at).toISOString();
+}

@@ -1,0 +1,217 @@
+/**
+ * Traces a run in Temporal's history: every activity and child workflow with what it was given and what it
+ * answered. Needs no worker; a query of the run's own board is added where one answers.
+ */
+import type { Client } from '@temporalio/client';
+import { defaultPayloadConverter, WorkflowNotFoundError } from '@temporalio/common';
+import { z } from 'zod';
+import { evaluationSchema } from '../../config/manifests.ts';
+import { pipelineSchema } from '../../config/pipeline.ts';
+import { machineSchema, recipeSchema } from '../../config/recipe.ts';
+import { workflowId, type StageName } from '../../workflows/messages.ts';
+import { readLiveStatus, stageOfPhase } from '../live-status.ts';
+import { evaluationAfter, nothingTraced, type Trace } from './trace.ts';
+
+/** One activity or child workflow of the run. */
+interface Call {
+  name: string;
+  input: unknown;
+  result: unknown;
+}
+
+const datasetSchema = z.looseObject({
+  name: z.string(),
+  version: z.number(),
+  digest: z.string(),
+});
+const inputSchema = z.looseObject({ pipeline: z.unknown(), machine: machineSchema });
+const trainingSchema = z.looseObject({
+  round: z.number(),
+  recipe: z.looseObject({ phase: z.string() }),
+});
+const modelSchema = z.looseObject({
+  phase: z.string(),
+  stage: z.string(),
+  weights: z.string(),
+  numSteps: z.number(),
+  numTokens: z.number(),
+  finalLoss: z.number(),
+  reused: z.boolean(),
+});
+const exportInputSchema = z.looseObject({ model: z.looseObject({ phase: z.string() }) });
+const exportSchema = z.looseObject({ stage: z.string(), bundle: z.string(), onnx: z.string() });
+/** What travels of an evaluation; its samples stay in the registry. */
+const summarySchema = z.looseObject({
+  stage: z.string().optional(),
+  ...evaluationSchema.pick({ bundle: true, metrics: true, latency: true }).shape,
+  samples: evaluationSchema.shape.samples.default([]),
+});
+const failureSchema = z.looseObject({
+  metric: z.string(),
+  value: z.number().nullable(),
+  min: z.number().optional(),
+  max: z.number().optional(),
+});
+const planInputSchema = z.looseObject({
+  previous: z.looseObject({ recipe: recipeSchema, failures: z.array(failureSchema) }).nullable(),
+});
+
+/** Everything that Temporal knows of a run; null when it knows no such run. */
+export async function traceHistory(client: Client, run: string): Promise<Trace | null> {
+  let status;
+  try {
+    status = await readLiveStatus(client, run);
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return null;
+    throw error;
+  }
+  const { input, calls } = await readCalls(client, workflowId.pipeline(run));
+  const missing: string[] = [];
+  if (status.stages.length === 0) {
+    missing.push('The control worker does not answer: times and notes of the stages are left out.');
+  }
+  const started = inputSchema.safeParse(input);
+  const trace: Trace = {
+    ...nothingTraced,
+    state: status.state,
+    failure: status.failure,
+    startedAt: status.startedAt,
+    endedAt: status.endedAt,
+    pipeline: started.success
+      ? (pipelineSchema.safeParse(started.data.pipeline).data ?? null)
+      : null,
+    machine: started.success ? started.data.machine : null,
+    stages: status.stages,
+    notes: status.notes,
+    training: status.training,
+    model: status.result?.model ?? null,
+    endpoint: status.result?.endpoint ?? null,
+    missing,
+    recipes: [],
+    failedGates: [],
+    trials: [],
+    models: [],
+    exports: [],
+    evaluations: [],
+  };
+  for (const call of calls) readCall(trace, call);
+  return trace;
+}
+
+/** Adds what one call tells. What another version of Temper wrote, and this one cannot read, is passed over. */
+function readCall(trace: Trace, { name, input, result }: Call): void {
+  switch (name) {
+    case 'ingestCorpus': {
+      const found = z.looseObject({ dataset: datasetSchema }).safeParse(result);
+      if (found.success) trace.dataset = found.data.dataset;
+      return;
+    }
+    case 'preprocessWorkflow': {
+      const found = z.looseObject({ corpus: z.string() }).safeParse(result);
+      if (found.success) trace.corpus = found.data.corpus;
+      return;
+    }
+    case 'planTraining': {
+      const asked = planInputSchema.safeParse(input);
+      if (asked.success && asked.data.previous !== null) {
+        const { recipe, failures } = asked.data.previous;
+        trace.failedGates.push({ round: recipe.round, failures: failures.map(describeFailure) });
+      }
+      const found = recipeSchema.safeParse(result);
+      if (found.success) trace.recipes.push(found.data);
+      return;
+    }
+    case 'trainingWorkflow': {
+      const asked = trainingSchema.safeParse(input);
+      if (!asked.success) return;
+      const { round } = asked.data;
+      trace.trials.push({ phase: asked.data.recipe.phase, round });
+      const found = modelSchema.safeParse(result);
+      if (found.success) trace.models.push({ ...found.data, round });
+      return;
+    }
+    case 'exportOnnx': {
+      const asked = exportInputSchema.safeParse(input);
+      const found = exportSchema.safeParse(result);
+      if (asked.success && found.success) {
+        const { stage, bundle, onnx } = found.data;
+        trace.exports.push({ phase: asked.data.model.phase, stage, bundle, onnx });
+      }
+      return;
+    }
+    case 'evaluateModel': {
+      const asked = z.looseObject({ exported: z.string() }).safeParse(input);
+      const found = z.looseObject({ evaluation: summarySchema }).safeParse(result);
+      if (!asked.success || !found.success) return;
+      const { exported } = asked.data;
+      const phase = trace.exports.findLast(({ stage }) => stage === exported)?.phase ?? 'pretrain';
+      const stage = evaluationAfter[phase]!;
+      const { stage: record = null, bundle, metrics, latency, samples } = found.data.evaluation;
+      const others = trace.evaluations.filter((earlier) => earlier.stage !== stage);
+      const evaluation = { schemaVersion: 1 as const, bundle, metrics, latency, samples };
+      trace.evaluations = [...others, { stage, record, evaluation }];
+      return;
+    }
+    case 'registerModelVersion': {
+      const asked = z.looseObject({ name: z.string() }).safeParse(input);
+      const found = z.looseObject({ version: z.number(), reused: z.boolean() }).safeParse(result);
+      if (!asked.success || !found.success) return;
+      const { version, reused } = found.data;
+      trace.model = { name: asked.data.name, version, reused };
+      return;
+    }
+    case 'requestDeployment': {
+      const asked = z.looseObject({ endpoint: z.string() }).safeParse(input);
+      if (asked.success && result !== undefined) trace.endpoint = asked.data.endpoint;
+    }
+  }
+}
+
+function describeFailure({ metric, value, min, max }: z.infer<typeof failureSchema>): string {
+  if (value === null) return `${metric} was not measured`;
+  const bound = min !== undefined && value < min ? `below ${min}` : `above ${max}`;
+  return `${metric} ${value.toFixed(3)} is ${bound}`;
+}
+
+/** The calls of a workflow in the order in which they were made. */
+async function readCalls(client: Client, id: string): Promise<{ input: unknown; calls: Call[] }> {
+  const history = await client.workflow.getHandle(id).fetchHistory();
+  let input: unknown;
+  const calls = new Map<string, Call>();
+  for (const event of history.events ?? []) {
+    const eventId = String(event.eventId);
+    const started = event.workflowExecutionStartedEventAttributes;
+    const activity = event.activityTaskScheduledEventAttributes;
+    const child = event.startChildWorkflowExecutionInitiatedEventAttributes;
+    const activityDone = event.activityTaskCompletedEventAttributes;
+    const childDone = event.childWorkflowExecutionCompletedEventAttributes;
+    if (started) input = firstPayload(started.input);
+    if (activity) {
+      const name = activity.activityType?.name ?? '';
+      calls.set(eventId, { name, input: firstPayload(activity.input), result: undefined });
+    }
+    if (child) {
+      const name = child.workflowType?.name ?? '';
+      calls.set(eventId, { name, input: firstPayload(child.input), result: undefined });
+    }
+    const done = activityDone ?? childDone;
+    if (!done) continue;
+    const call = calls.get(
+      String(activityDone ? activityDone.scheduledEventId : childDone?.initiatedEventId),
+    );
+    if (call !== undefined) call.result = firstPayload(done.result);
+  }
+  return { input, calls: [...calls.values()] };
+}
+
+type Payload = Parameters<typeof defaultPayloadConverter.fromPayload>[0];
+
+function firstPayload(payloads: { payloads?: Payload[] | null } | null | undefined): unknown {
+  const payload = payloads?.payloads?.[0];
+  return payload ? defaultPayloadConverter.fromPayload(payload) : undefined;
+}
+
+/** Stage that a phase belongs to. */
+export function stageOf(phase: string): StageName {
+  return stageOfPhase[phase] ?? 'pretrain';
+}

@@ -1,0 +1,163 @@
+/** How a model came to be, stage by stage with digests, and the commands that make it again. */
+import type { CorpusManifest, ModelVersion } from '../../config/manifests.ts';
+import { stageDigest } from '../../registry/stages.ts';
+import { stageNames, type StageName } from '../../workflows/messages.ts';
+import { evaluationAfter, type Trace } from './trace.ts';
+import type { StageReport } from './run-report.ts';
+
+export interface LineageRequest {
+  run: string;
+  trace: Trace;
+  manifest: CorpusManifest | null;
+  version: ModelVersion | null;
+  code: { commit: string; changed: boolean } | null;
+}
+
+type Digests = StageReport['inputs'];
+
+const phaseOfStage: Partial<Record<StageName, string>> = {
+  pretrain: 'pretrain',
+  'fine-tune': 'sft',
+  align: 'dpo',
+};
+const before: Record<string, string | null> = { pretrain: null, sft: 'pretrain', dpo: 'sft' };
+
+export function lineageOf(request: LineageRequest): {
+  stages: StageReport[];
+  commands: string[];
+  compare: Digests;
+} {
+  return {
+    stages: stageNames.map((name) => stageReport(name, request)),
+    commands: commandsOf(request),
+    compare: compareOf(request),
+  };
+}
+
+function stageReport(name: StageName, request: LineageRequest): StageReport {
+  const { trace } = request;
+  const line = trace.stages.find((stage) => stage.name === name);
+  const { inputs, outputs } = digestsOf(name, request);
+  const phase = phaseOfStage[name];
+  const recipe = trace.recipes.at(-1);
+  const recipes = recipe ? [recipe.pretrain, recipe.sft, recipe.dpo] : [];
+  const seeded = recipes.find((one) => one?.phase === phase)?.seed ?? null;
+  const splits = name === 'preprocess' || name === 'plan';
+  return {
+    name,
+    state: line?.state ?? (outputs.length > 0 ? 'done' : 'waiting'),
+    startedAt: isoOf(line?.startedAt),
+    endedAt: isoOf(line?.endedAt),
+    summary: line?.summary ?? '',
+    seed: splits ? (trace.pipeline?.seed ?? null) : seeded,
+    inputs,
+    outputs,
+  };
+}
+
+function digestsOf(
+  name: StageName,
+  { trace, manifest, version }: LineageRequest,
+): { inputs: Digests; outputs: Digests } {
+  const inputs: (readonly [string, string | null | undefined])[] = [];
+  const outputs: (readonly [string, string | null | undefined])[] = [];
+  const recipe = trace.recipes.at(-1);
+  const recipeDigest = recipe && stageDigest(recipe);
+  const exportOf = (phase: string) => trace.exports.findLast((one) => one.phase === phase);
+  switch (name) {
+    case 'ingest':
+      outputs.push(['dataset', trace.dataset?.digest]);
+      break;
+    case 'preprocess':
+      inputs.push(['dataset', trace.dataset?.digest], ['job, code included', trace.corpus]);
+      outputs.push(
+        ['corpus', manifest && stageDigest(manifest)],
+        ['tokenizer', manifest?.tokenizer.sha256],
+      );
+      break;
+    case 'plan':
+      if (recipe) inputs.push(['corpus', manifest && stageDigest(manifest)]);
+      outputs.push(['recipe', recipeDigest]);
+      break;
+    case 'pretrain':
+    case 'fine-tune':
+    case 'align': {
+      const phase = phaseOfStage[name]!;
+      const weightsOf = (wanted: string | null) =>
+        trace.models.findLast((one) => one.phase === wanted)?.weights;
+      const model = trace.models.findLast((one) => one.phase === phase);
+      const registered = version?.lineage.phases.find((one) => one.phase === phase);
+      if (model ?? registered) {
+        inputs.push(
+          ['recipe', recipeDigest],
+          ['weights before', weightsOf(before[phase]!)],
+          ['job, code included', model?.stage],
+        );
+      }
+      const exported = exportOf(phase);
+      outputs.push(
+        ['weights', model?.weights ?? registered?.weights],
+        ['ONNX', exported?.onnx],
+        ['bundle', exported?.bundle],
+      );
+      break;
+    }
+    case 'evaluate-base':
+    case 'evaluate-tuned':
+    case 'evaluate': {
+      const found = trace.evaluations.find(({ stage }) => stage === name);
+      if (found) {
+        const phase = Object.keys(evaluationAfter).find((one) => evaluationAfter[one] === name)!;
+        const { evaluation } = found;
+        inputs.push(['bundle', evaluation.bundle ?? exportOf(phase)?.bundle]);
+        outputs.push(['evaluation', stageDigest(evaluation)]);
+      }
+      break;
+    }
+    case 'deploy':
+      if (trace.model)
+        inputs.push(['bundle', version?.bundle.digest ?? trace.exports.at(-1)?.bundle]);
+      if (version) outputs.push([`${version.name}@${version.version}`, version.bundle.digest]);
+  }
+  return { inputs: present(inputs), outputs: present(outputs) };
+}
+
+function compareOf({ trace, manifest, version }: LineageRequest): Digests {
+  const phases = version?.lineage.phases ?? trace.models;
+  const exported = trace.exports.at(-1);
+  const recipe = trace.recipes.at(-1);
+  return present([
+    ['dataset', trace.dataset?.digest],
+    ['tokenizer', manifest?.tokenizer.sha256],
+    ['recipe', recipe && stageDigest(recipe)],
+    ...phases.map(({ phase, weights }) => [`weights of ${phase}`, weights] as const),
+    ['ONNX', version?.bundle.manifest.files['model.onnx']?.sha256 ?? exported?.onnx],
+    ['bundle', version?.bundle.digest ?? exported?.bundle],
+  ]);
+}
+
+/** Commands that a reader can type, from an empty folder to the same digests. */
+function commandsOf({ run, trace, code }: LineageRequest): string[] {
+  const again = `${run.slice(0, 54)}-again`;
+  const { dataset, model } = trace;
+  const reference = model === null ? null : `${model.name}@${model.version}`;
+  return [
+    ...(code === null ? [] : [`git checkout ${code.commit}`]),
+    'bash bin/setup',
+    'npx temper doctor',
+    'npx temper up',
+    'npx temper plan pipeline.yaml',
+    `npx temper run pipeline.yaml --name ${again}`,
+    ...(dataset === null ? [] : [`npx temper datasets show ${dataset.name}@${dataset.version}`]),
+    ...(reference === null ? [] : [`npx temper models show ${reference}`]),
+    `npx temper report ${again} --json`,
+  ];
+}
+
+function present(pairs: readonly (readonly [string, string | null | undefined])[]): Digests {
+  return pairs.flatMap(([what, digest]) => (digest == null ? [] : [{ what, digest }]));
+}
+
+function isoOf(at: number | null | undefined): string | null {
+  return at == null ? null : new Date(at).toISOString();
+}

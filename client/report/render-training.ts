@@ -1,0 +1,90 @@
+/** The section about training: a chart for each phase, what happened on it, and the numbers as a table. */
+import { describeCurve, lossChart } from './charts.ts';
+import { foreign, html, type Html } from './html.ts';
+import { digest, table } from './render-parts.ts';
+import type { PhaseReport, RunReport } from './run-report.ts';
+import { count, duration, large } from './words.ts';
+
+const titles: Record<string, string> = {
+  pretrain: 'Pretraining',
+  sft: 'Fine-tuning (SFT)',
+  dpo: 'Alignment (DPO)',
+};
+
+const maxRows = 40;
+
+export function renderTraining({ phases, run }: RunReport): Html | null {
+  if (phases.length === 0) return null;
+  return html`${phases.map((phase) => renderPhase(phase, run))}`;
+}
+
+function renderPhase(phase: PhaseReport, run: string): Html {
+  const { points, marks, evaluations, numSteps, numTokens, trainingMs, weights } = phase;
+  const done = points.at(-1)?.step ?? 0;
+  const facts = [
+    numSteps === null ? null : `${count(done)} of ${count(numSteps)} steps`,
+    numTokens === null ? null : `${large(numTokens)} tokens`,
+    trainingMs === null ? null : duration(trainingMs),
+    phase.round > 0 ? `round ${phase.round + 1}` : null,
+  ].filter((fact) => fact !== null);
+  return html`<h3>${titles[phase.phase] ?? phase.phase}</h3>
+    <p>
+      ${facts.join(', ')}${weights !== null && html`; weights ${digest(weights)}`}.${phase.reused && ` Nothing had changed, so it was not trained again${phase.trainedBy === run ? '' : `: this is how run ${phase.trainedBy} trained it`}.`}
+    </p>
+    ${
+      points.length === 0
+        ? html`<p class="soft">No step is stored yet.</p>`
+        : html`<figure>
+            ${lossChart(phase)}
+            <figcaption>
+              <span class="dots"
+                ><span><i style="background:var(--accent)"></i>loss, smoothed</span
+                ><span><i style="background:var(--raw)"></i>loss of each step</span
+                ><span><i style="background:var(--rate)"></i>learning rate</span
+                ><span>◆ checkpoint in S3</span
+                >${marks.length > 0 && html`<span>numbers: see the list</span>`}</span
+              ><br />${describeCurve(phase)}
+            </figcaption>
+          </figure>`
+    }
+    ${
+      marks.length > 0 &&
+      html`<ol class="marks">
+        ${marks.map(({ step, kind, text }) => html`<li class="${kind}">${foreign(text)} <span class="hint">(at step ${count(step)})</span></li>`)}
+      </ol>`
+    }
+    ${
+      evaluations.length > 0 &&
+      table(
+        ['step', 'bits a byte on unseen text', 'loss on unseen text'],
+        evaluations.map(({ step, valBpb, valLoss }) => [
+          count(step),
+          { number: valBpb.toFixed(3) },
+          { number: valLoss.toFixed(3) },
+        ]),
+      )
+    }
+    ${points.length > 0 && numbersTable(phase)}`;
+}
+
+function numbersTable({ points, checkpoints, phase }: PhaseReport): Html {
+  const every = Math.max(1, Math.ceil(points.length / maxRows));
+  const shown = points.filter((_, index) => index % every === 0 || index === points.length - 1);
+  const kept = checkpoints.map(
+    ({ step, generation }) => `${count(step)} (generation ${generation})`,
+  );
+  return html`<details>
+    <summary>The numbers of ${phase} as a table</summary>
+    ${table(
+      ['step', 'loss', 'learning rate', 'tokens a second'],
+      shown.map(({ step, loss, learningRate, tokensPerSecond }) => [
+        count(step),
+        { number: loss.toFixed(3) },
+        { number: learningRate.toExponential(2) },
+        { number: count(tokensPerSecond) },
+      ]),
+      true,
+    )}
+    <p class="hint">Checkpoints at step ${kept.length === 0 ? '–' : kept.join(', ')}.</p>
+  </details>`;
+}

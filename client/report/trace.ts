@@ -1,0 +1,106 @@
+/** What is known of a run before the facts are joined: from Temporal's history, or from S3 alone. */
+import type { BundleManifest, Evaluation } from '../../config/manifests.ts';
+import type { Pipeline } from '../../config/pipeline.ts';
+import type { Machine, Recipe } from '../../config/recipe.ts';
+import type {
+  RunNote,
+  RunStatus,
+  StageName,
+  StageStatus,
+  TrainingProgress,
+} from '../../workflows/messages.ts';
+
+export interface TracedModel {
+  phase: string;
+  round: number;
+  /** Digest of the job: inputs, recipe, device, code. */
+  stage: string | null;
+  weights: string | null;
+  numSteps: number;
+  numTokens: number;
+  finalLoss: number;
+  reused: boolean;
+}
+
+export interface TracedExport {
+  phase: string;
+  stage: string | null;
+  bundle: string;
+  onnx: string | null;
+}
+
+/** One try at a phase, which may go on still. */
+export interface TracedTrial {
+  phase: string;
+  round: number;
+}
+
+export interface Trace {
+  state: RunStatus['state'] | 'unknown';
+  failure: string | null;
+  startedAt: number | null;
+  endedAt: number | null;
+  pipeline: Pipeline | null;
+  machine: Machine | null;
+  dataset: { name: string; version: number; digest: string } | null;
+  /** Digest of the stage record of the corpus. */
+  corpus: string | null;
+  corpusInferred: boolean;
+  /** By round. */
+  recipes: Recipe[];
+  /** Gates that the model of a round did not pass, in words. */
+  failedGates: { round: number; failures: string[] }[];
+  trials: TracedTrial[];
+  models: TracedModel[];
+  exports: TracedExport[];
+  evaluations: {
+    stage: StageName;
+    /** Digest of its stage record, which holds the samples that the history does not. */
+    record: string | null;
+    evaluation: Evaluation;
+  }[];
+  model: { name: string; version: number; reused: boolean } | null;
+  bundle: { digest: string; manifest: BundleManifest } | null;
+  endpoint: string | null;
+  /** Empty where only S3 is left: when a stage began is not stored. */
+  stages: StageStatus[];
+  notes: RunNote[];
+  /** Where the trainer is now; what S3 keeps of its curve ends at the last checkpoint. */
+  training: TrainingProgress | null;
+  missing: string[];
+}
+
+export const nothingTraced: Trace = {
+  state: 'unknown',
+  failure: null,
+  startedAt: null,
+  endedAt: null,
+  pipeline: null,
+  machine: null,
+  dataset: null,
+  corpus: null,
+  corpusInferred: false,
+  recipes: [],
+  failedGates: [],
+  trials: [],
+  models: [],
+  exports: [],
+  evaluations: [],
+  model: null,
+  bundle: null,
+  endpoint: null,
+  stages: [],
+  notes: [],
+  training: null,
+  missing: [],
+};
+
+/** Phases in the order in which they are trained. */
+export const phaseOrder = ['pretrain', 'sft', 'dpo'];
+
+/** The evaluation that follows a phase. */
+export const evaluationAfter: Record<string, StageName> = {
+  pretrain: 'evaluate-base',
+  sft: 'evaluate-tuned',
+  dpo: 'evaluate',
+};

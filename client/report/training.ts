@@ -1,0 +1,130 @@
+/** The training events that S3 keeps, as a curve with everything that happened on the way. */
+import { trainerEventSchema, type TrainerEvent } from '../../config/trainer.ts';
+import type { Store } from '../../registry/store.ts';
+import { readEvents, readHead, type TrialPath } from '../../registry/training.ts';
+import type { RunNote } from '../../workflows/messages.ts';
+import type { CurvePoint, Mark, PhaseReport } from './run-report.ts';
+
+export type Curve = Pick<
+  PhaseReport,
+  'points' | 'evaluations' | 'checkpoints' | 'generations' | 'marks' | 'trainingMs'
+>;
+
+type StepEvent = Extract<TrainerEvent, { event: 'step' }>;
+
+const maxPoints = 400;
+
+/** Reads the curve of a trial; null when it never began. */
+export async function readCurve(
+  store: Store,
+  trial: TrialPath,
+  notes: readonly RunNote[],
+): Promise<Curve | null> {
+  const head = await readHead(store, trial);
+  if (head === null) return null;
+  const checkpoints = head.value.chain.map(({ step, fence }) => ({ step, generation: fence }));
+  return curveOf(await readEvents(store, trial), checkpoints, head.value.fence, notes);
+}
+
+/** Joins the events of all generations. A trainer that was adopted tells its events twice: each counts once. */
+export function curveOf(
+  lines: readonly unknown[],
+  checkpoints: Curve['checkpoints'],
+  generations: number,
+  notes: readonly RunNote[],
+): Curve {
+  const seen = new Set<string>();
+  const events: TrainerEvent[] = [];
+  for (const line of lines) {
+    const parsed = trainerEventSchema.safeParse(line);
+    const key = JSON.stringify(line);
+    if (!parsed.success || seen.has(key)) continue;
+    seen.add(key);
+    events.push(parsed.data);
+  }
+  events.sort((a, b) => a.at - b.at);
+  const steps = events.filter((event) => event.event === 'step');
+  return {
+    points: thin(lastOfEachStep(steps)),
+    evaluations: [
+      ...new Map(
+        events.flatMap((event) =>
+          event.event === 'eval'
+            ? [[event.step, { step: event.step, valBpb: event.val_bpb, valLoss: event.val_loss }]]
+            : [],
+        ),
+      ).values(),
+    ].toSorted((a, b) => a.step - b.step),
+    checkpoints,
+    generations,
+    marks: marksOf(events, steps, notes),
+    trainingMs: events.length === 0 ? null : Math.round((events.at(-1)!.at - events[0]!.at) * 1000),
+  };
+}
+
+/** Steps that were lost and computed again have the same loss; the later one tells the true speed. */
+function lastOfEachStep(steps: readonly StepEvent[]): CurvePoint[] {
+  const byStep = new Map<number, CurvePoint>();
+  for (const { step, loss, lr, tokens_per_second: tokensPerSecond } of steps) {
+    byStep.set(step, { step, loss, learningRate: lr, tokensPerSecond });
+  }
+  return [...byStep.values()].toSorted((a, b) => a.step - b.step);
+}
+
+/** At most 400 points: neighbours become their mean, at the last one's step. */
+export function thin(points: readonly CurvePoint[]): CurvePoint[] {
+  if (points.length <= maxPoints) return [...points];
+  const size = points.length / maxPoints;
+  return Array.from({ length: maxPoints }, (_, index) => {
+    const group = points.slice(Math.floor(index * size), Math.floor((index + 1) * size));
+    const mean = (read: (point: CurvePoint) => number) =>
+      group.reduce((sum, point) => sum + read(point), 0) / group.length;
+    return {
+      step: group.at(-1)!.step,
+      loss: mean((point) => point.loss),
+      learningRate: mean((point) => point.learningRate),
+      tokensPerSecond: mean((point) => point.tokensPerSecond),
+    };
+  });
+}
+
+/** The notes of this phase on its axis of steps; with no notes left, the trainer's own starts tell of resumes. */
+function marksOf(
+  events: readonly TrainerEvent[],
+  steps: readonly StepEvent[],
+  notes: readonly RunNote[],
+): Mark[] {
+  if (notes.length > 0) {
+    return notes.map(({ at, text }) => ({
+      step: stepIn(text) ?? steps.findLast((event) => event.at * 1000 <= at)?.step ?? 0,
+      kind: kindOf(text),
+      text,
+      at: new Date(at).toISOString(),
+    }));
+  }
+  return events.flatMap((event): Mark[] =>
+    event.event === 'start' && event.step > 0
+      ? [
+          {
+            step: event.step,
+            kind: 'resumed',
+            text: `resumed from step ${event.step}`,
+            at: new Date(event.at * 1000).toISOString(),
+          },
+        ]
+      : [],
+  );
+}
+
+/** What a note of the run is about. */
+export function kindOf(text: string): Mark['kind'] {
+  if (/\badopted\b/.test(text)) return 'adopted';
+  if (/\bresumed from step\b/.test(text)) return 'resumed';
+  if (/\b(lost|died|hung|let go|ended|gone)\b|takes over/.test(text)) return 'lost';
+  return 'other';
+}
+
+function stepIn(text: string): number | null {
+  const match = /\bstep (\d+)/.exec(text);
+  return match === null ? null : Number(match[1]);
+}

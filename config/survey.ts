@@ -1,0 +1,71 @@
+/** What a look at a folder finds: how much text of which kind, in which languages, and what will not be read. */
+import { z } from 'zod';
+
+const count = z.number().int().nonnegative();
+
+export const surveySchema = z.strictObject({
+  numFiles: count.describe('of every kind, hidden ones apart'),
+  bytes: count.describe('of all these files'),
+  formats: z
+    .array(
+      z.strictObject({
+        format: z.string().describe('txt, md, html, json, jsonl or jsonl.gz'),
+        numFiles: count.describe('with at least one document in them'),
+        numDocuments: count,
+        textBytes: count,
+      }),
+    )
+    .describe('what is read, most text first'),
+  endings: z.array(z.string()).describe('of the files that are read, as they are spelt'),
+  numDocuments: count,
+  textBytes: count.describe('UTF-8 bytes of text'),
+  languages: z
+    .array(z.strictObject({ language: z.string(), numDocuments: count, textBytes: count }))
+    .describe('by the main language of each document, most text first'),
+  notRead: z
+    .array(
+      z.strictObject({
+        reason: z.string().describe('as ingest records it'),
+        kind: z.enum(['pdf', 'scan', 'image', 'office', 'other']).nullable(),
+        count: count.describe('files, or records of files that are read otherwise'),
+        detail: z.string().describe('of the first one'),
+        examples: z.array(z.string()).describe('the first names'),
+      }),
+    )
+    .describe('what ingest will leave out, most first'),
+  hidden: count.describe('files and folders whose names start with a dot, which are left alone'),
+  textField: z.string().describe('field of JSON records that holds their text'),
+  fields: z
+    .array(
+      z.strictObject({
+        field: z.string(),
+        numDocuments: count,
+        numValues: count.describe('different ones'),
+        meanLength: z.number().nonnegative().describe('characters of a value, on average'),
+        words: z.boolean().describe('some value is a text with a letter in it'),
+        example: z.string(),
+      }),
+    )
+    .describe('metadata beside the text, by name'),
+});
+export type Survey = z.infer<typeof surveySchema>;
+export type SurveyedField = Survey['fields'][number];
+
+/** What the thread that looks posts. */
+export const surveyReplySchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('progress'), done: count, total: count }),
+  z.strictObject({ kind: z.literal('done'), survey: surveySchema }),
+  z.strictObject({
+    kind: z.literal('failed'),
+    wrongInput: z.boolean(),
+    message: z.string(),
+  }),
+]);
+export type SurveyReply = z.infer<typeof surveyReplySchema>;
+
+/** What the thread that looks is asked. */
+export interface SurveyRequest {
+  folder: string;
+  /** Glob of the files to look at. */
+  include: string;
+}

@@ -1,0 +1,97 @@
+import { ApplicationFailure } from '@temporalio/common';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createPlanActivities } from '../../activities/plan.ts';
+import { FailureType } from '../../config/failures.ts';
+import { corpusManifestSchema, type CorpusManifest } from '../../config/manifests.ts';
+import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
+import { recordStage } from '../../registry/stages.ts';
+import { machine } from '../support/recipes.ts';
+import { startFixture, type Fixture } from './corpus-fixtures.ts';
+
+let fixture: Fixture;
+beforeAll(async () => {
+  fixture = await startFixture();
+});
+afterAll(async () => {
+  await fixture.stop();
+});
+
+const blob = { sha256: 'a'.repeat(64), bytes: 1 };
+const file: PipelineFile = {
+  version: 1,
+  name: 'test',
+  data: { sources: [{ path: 'docs', license: 'internal' }] },
+};
+const questions = [
+  { name: 'who', ask: ['Who in {year}?'], askHeldOut: ['In {year}, who?'], answer: '{name}' },
+];
+const answerGate = { evaluate: { gates: { 'questions.accuracy': { min: 0.8 } } } };
+
+let corpora = 0;
+async function plan(
+  overrides: Partial<PipelineFile>,
+  made: { numTrain: number; numPreferences: number; numAmbiguous: number } | null,
+) {
+  const corpus = String((corpora += 1)).repeat(64);
+  const lines = { train: blob, preferences: blob, questions: blob, preferencesHeldOut: blob };
+  const manifest: CorpusManifest = {
+    schemaVersion: 1,
+    dataset: { name: 'test', version: 1, digest: blob.sha256 },
+    tokenizer: blob,
+    vocabSize: 512,
+    tokenBytes: 2,
+    shards: [],
+    heldOut: { documents: blob, tokens: blob, numDocuments: 1, numTokens: 100, bytes: 300 },
+    instructions:
+      made === null ? null : { ...lines, ...made, numQuestions: 1, numPreferencesHeldOut: 1 },
+    statistics: {
+      numDocuments: 10,
+      kept: 10,
+      dropped: {},
+      redacted: {},
+      numTokens: 200_000,
+      bytes: 700_000,
+      characters: 700_000,
+      scripts: {},
+    },
+    droppedDocuments: blob,
+  };
+  const { store } = fixture.deps;
+  await recordStage(store, 'preprocess', corpus, corpusManifestSchema, manifest);
+  const pipeline = pipelineSchema.parse({ ...file, ...overrides });
+  return await createPlanActivities(fixture.deps)
+    .planTraining({ run: 'r', pipeline, corpus, machine, previous: null })
+    .catch((error: unknown) => error as ApplicationFailure);
+}
+
+test('an assistant is planned where the questions made chats and preferences', async () => {
+  const recipe = await plan(
+    { questions, ...answerGate },
+    { numTrain: 10, numPreferences: 10, numAmbiguous: 0 },
+  );
+  expect(recipe).toMatchObject({ sft: { phase: 'sft' }, dpo: { phase: 'dpo' } });
+});
+
+test('an assistant that has nothing to learn from is refused with counts and reason, not made a base model', async () => {
+  const cases = [
+    [{ numTrain: 0, numPreferences: 0, numAmbiguous: 7 }, /all 7 facts .* more than one answer/],
+    [
+      { numTrain: 9, numPreferences: 0, numAmbiguous: 0 },
+      /9 chats and 0 preferences.* same answer/,
+    ],
+    [null, /the pipeline file asks no questions/],
+  ] as const;
+  for (const [made, sentence] of cases) {
+    const failure = await plan({ goal: 'assistant', questions: made ? questions : [] }, made);
+    expect(failure).toBeInstanceOf(ApplicationFailure);
+    expect(failure).toMatchObject({ type: FailureType.InvalidConfig, nonRetryable: true });
+    expect((failure as ApplicationFailure).message).toMatch(sentence);
+  }
+});
+
+test('a gate on answers that the goal does not measure is refused before anything is trained', async () => {
+  const failure = await plan({ goal: 'base', ...answerGate }, null);
+  expect(failure).toMatchObject({ type: FailureType.InvalidConfig });
+  expect((failure as ApplicationFailure).message).toContain('questions.accuracy with goal base');
+  expect(await plan({}, null)).toMatchObject({ sft: null });
+});

@@ -1,0 +1,48 @@
+import { expect, test } from 'vitest';
+import { Pace } from '../../activities/trainer-pace.ts';
+import type { TrainerEvent } from '../../config/trainer.ts';
+
+const step = (number: number, at: number): TrainerEvent => ({
+  event: 'step',
+  step: number,
+  loss: 1,
+  lr: 1,
+  grad_norm: 1,
+  tokens_per_second: 1,
+  num_tokens: 1,
+  at,
+});
+const working = (at: number): TrainerEvent => ({ event: 'working', what: 'evaluating', at });
+
+/** A pace that has seen the events at the times they name. */
+function paceOf(...events: TrainerEvent[]): Pace {
+  const pace = new Pace(0);
+  for (const event of events) pace.see(event, event.at * 1000);
+  return pace;
+}
+
+test('a trainer that says nothing while it starts is given three minutes', () => {
+  expect(paceOf().isHung(180_000)).toBe(false);
+  expect(paceOf().isHung(180_001)).toBe(true);
+});
+
+test('preparing rows is a sign of life, after which loading may still take its three minutes', () => {
+  const pace = paceOf({ event: 'working', what: 'preparing', at: 100 });
+  expect(pace.isHung(280_000)).toBe(false);
+  expect(pace.isHung(280_001)).toBe(true);
+});
+
+test('an evaluation has a limit of two minutes from its last sign of life, whatever the pace of steps', () => {
+  const pace = paceOf(step(1, 1), step(2, 2), working(3), working(90));
+  expect(pace.isHung(90_000 + 120_000)).toBe(false);
+  expect(pace.isHung(90_000 + 120_001)).toBe(true);
+});
+
+test('the time of an evaluation is no part of how long a step takes', () => {
+  const pace = paceOf(step(1, 1), step(2, 2), working(3), working(60), step(3, 62));
+  expect(pace.limitMs()).toBe(60_000);
+});
+
+test('slow steps lengthen the limit, to twenty of the slowest', () => {
+  expect(paceOf(step(1, 10), step(2, 20)).limitMs()).toBe(200_000);
+});

@@ -1,0 +1,414 @@
+/** The facts of runs that a real registry and kept histories of Temporal tell. */
+import path from 'node:path';
+import { readFileSync } from 'node:fs';
+import { WorkflowNotFoundError } from '@temporalio/common';
+import { historyFromJSON } from '@temporalio/common/lib/proto-utils.js';
+import type { Client } from '@temporalio/client';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describeDataset, summariseDatasets } from '../../../client/datasets.ts';
+import { parsePipeline } from '../../../client/pipeline-file.ts';
+import { gatherReport, pipelineText } from '../../../client/report/gather.ts';
+import { renderReport } from '../../../client/report/render.ts';
+import { curveOf, kindOf, thin } from '../../../client/report/training.ts';
+import {
+  corpusManifestSchema,
+  type CorpusManifest,
+  type Evaluation,
+} from '../../../config/manifests.ts';
+import { pipelineSchema } from '../../../config/pipeline.ts';
+import { putBlob, putJsonLines } from '../../../registry/blobs.ts';
+import { registerDataset } from '../../../registry/datasets.ts';
+import { registerModel } from '../../../registry/models.ts';
+import { putRunRecord } from '../../../registry/runs.ts';
+import { recordStage, stageDigest } from '../../../registry/stages.ts';
+import {
+  commitCheckpoint,
+  commitFinished,
+  openGeneration,
+  putEvents,
+} from '../../../registry/training.ts';
+import { stageNames } from '../../../workflows/messages.ts';
+import { checkpointOf, digestOf, modelOf, versionOf } from '../../support/records.ts';
+import { machine, recipe } from '../../support/recipes.ts';
+import { startS3, type TestS3 } from '../../support/s3.ts';
+
+const now = new Date(Date.UTC(2026, 0, 2));
+const corpusKey = digestOf('9');
+const pipeline = pipelineSchema.parse({
+  version: 1,
+  name: 'policy',
+  data: { sources: [{ path: './docs', license: 'internal' }] },
+  goal: 'base',
+  budget: { time: '20s' },
+  evaluate: { gates: { valBpb: { max: 1.8 } } },
+});
+const evaluation: Evaluation = {
+  schemaVersion: 1,
+  bundle: digestOf('b'),
+  metrics: { valBpb: { value: 1.9, stderr: 0.1, count: 5 } },
+  latency: { firstTokenMs: 8, tokensPerSecond: 5000, probeDifference: 2e-6 },
+  samples: [{ question: '誰？', expected: '法務部', answer: '' }],
+};
+
+let s3: TestS3;
+let corpus: CorpusManifest;
+
+beforeAll(async () => {
+  s3 = await startS3();
+  const { store } = s3;
+  const raw = await putJsonLines(store, [
+    { id: '1', source: 'a', text: 'mail chen@example.tw', metadata: {} },
+  ]);
+  const dataset = await registerDataset(store, {
+    schemaVersion: 1,
+    name: 'policy',
+    digest: digestOf('d'),
+    sources: [{ name: './docs', license: 'internal', numDocuments: 12, bytes: 900 }],
+    shards: [{ documents: raw, numDocuments: 1 }],
+    numDocuments: 12,
+    bytes: 900,
+    dropped: { unknown_type: 1 },
+    droppedDocuments: await putJsonLines(store, [
+      { id: 'p', source: 'x.pdf', reason: 'unknown_type', detail: 'expected .txt' },
+    ]),
+  });
+  const blob = await putBlob(store, Buffer.from('x'));
+  const index = await putBlob(
+    store,
+    Buffer.from('{"first":0,"id":"1","num":10}\n{"first":10,"id":"2","num":30}\n'),
+  );
+  const short = Array.from({ length: 7 }, (_, number) => ({
+    id: `s${number}`,
+    source: `s${number}.txt`,
+    reason: 'too_short',
+    detail: 'found 2 words',
+    sample: `call <PHONE> or mail <EMAIL> ${'字'.repeat(272)}`,
+  }));
+  corpus = corpusManifestSchema.parse({
+    schemaVersion: 1,
+    dataset: { name: 'policy', version: dataset.version, digest: dataset.digest },
+    tokenizer: blob,
+    vocabSize: 512,
+    tokenBytes: 2,
+    shards: [{ tokens: blob, index, numDocuments: 2, numTokens: 40 }],
+    heldOut: { documents: blob, tokens: blob, numDocuments: 1, numTokens: 8, bytes: 30 },
+    instructions: null,
+    statistics: {
+      numDocuments: 12,
+      kept: 3,
+      dropped: { too_short: 7, duplicate_near: 2 },
+      redacted: { email: 2 },
+      numTokens: 40,
+      bytes: 200,
+      characters: 150,
+      scripts: { han: 2, latin: 1 },
+    },
+    droppedDocuments: await putJsonLines(store, [
+      ...short,
+      // As written before samples were kept: a reason and no text.
+      { id: 'n1', source: 'n1.txt', reason: 'duplicate_near', detail: digestOf('1') },
+      {
+        id: 'n2',
+        source: 'n2.txt',
+        reason: 'duplicate_near',
+        detail: digestOf('1'),
+        survivor: 'kept.txt',
+        sample: '幾乎相同',
+      },
+    ]),
+  });
+  await recordStage(store, 'preprocess', corpusKey, corpusManifestSchema, corpus);
+  for (const run of ['policy-done', 'policy-cut']) {
+    await putRunRecord(store, run, 'spec', { schemaVersion: 1, run, pipeline, machine });
+    await putRunRecord(store, run, 'plan', recipe);
+    await train(run, run === 'policy-done');
+  }
+  const version = versionOf('policy', digestOf('b'));
+  await registerModel(
+    store,
+    {
+      ...version,
+      lineage: {
+        ...version.lineage,
+        run: 'policy-done',
+        corpus: stageDigest(corpus),
+        recipe: stageDigest(recipe),
+        dataset: corpus.dataset,
+      },
+      evaluations: { 'evaluate-base': evaluation },
+    },
+    now,
+  );
+});
+afterAll(async () => {
+  await s3?.stop();
+});
+
+const step = (number: number, at: number) => ({
+  event: 'step',
+  step: number,
+  loss: 5 - number / 10,
+  lr: 0.01,
+  grad_norm: 1,
+  tokens_per_second: 100,
+  num_tokens: number * 10,
+  at,
+});
+
+/** Two generations: the second resumes from step 2 and computes step 3 again. */
+async function train(run: string, finish: boolean): Promise<void> {
+  const { store } = s3;
+  const trial = { run, phase: 'pretrain', round: 0, trial: 0 };
+  const file = await putBlob(store, Buffer.from(`weights of ${run}`));
+  const stage = digestOf('7');
+  const first = await openGeneration(store, trial, { stage, writer: 'one' });
+  const events = [1, 2, 3].map((number) => step(number, 1000 + number));
+  await putEvents(store, trial, 1, 0, [
+    { event: 'start', step: 0, resumedFrom: null, at: 1000 },
+    ...events,
+  ]);
+  await commitCheckpoint(store, trial, first, checkpointOf(2, 1, file));
+  const second = await openGeneration(store, trial, { stage, writer: 'two' });
+  await putEvents(store, trial, 2, 1, [
+    { event: 'start', step: 2, resumedFrom: 'checkpoints/2', at: 1010 },
+    step(3, 1011),
+    step(4, 1012),
+    { event: 'eval', step: 4, val_loss: 3, val_bpb: 1.9, at: 1013 },
+  ]);
+  if (finish) await commitFinished(store, trial, second, modelOf(file, 4.6));
+}
+
+const gather = (run: string, temporal: Client | null = null) =>
+  gatherReport({ temporal, store: s3.store, run, now, code: null });
+
+describe('from S3 alone', () => {
+  test('a finished run is told with plan, curve, evaluations, gates, data and digests', async () => {
+    const report = await gather('policy-done');
+    expect(report).toMatchObject({
+      state: 'finished',
+      machine,
+      model: { name: 'policy', version: 1, reused: false, bundle: digestOf('b') },
+      gates: [{ metric: 'valBpb', max: 1.8, value: 1.9, passed: false }],
+    });
+    expect(report.plan?.comparisons.find(({ what }) => what === 'valBpb')?.found).toBe(1.9);
+    expect(report.phases).toMatchObject([
+      {
+        phase: 'pretrain',
+        generations: 2,
+        checkpoints: [{ step: 2, generation: 1 }],
+        evaluations: [{ step: 4, valBpb: 1.9 }],
+        marks: [{ kind: 'resumed', step: 2 }],
+        trainingMs: 13_000,
+        finalLoss: 4.6,
+      },
+    ]);
+    expect(report.phases[0]?.points.map((point) => point.step)).toEqual([1, 2, 3, 4]);
+    expect(report.stages.map(({ name }) => name)).toEqual([...stageNames]);
+    expect(report.repeat.compare.map(({ what }) => what)).toEqual([
+      'dataset',
+      'tokenizer',
+      'recipe',
+      'weights of pretrain',
+      'bundle',
+    ]);
+    expect(report.missing[0]).toContain('this is what S3 keeps');
+  });
+
+  test('a run that ended before its model says what is not there', async () => {
+    const report = await gather('policy-cut');
+    expect(report.state).toBe('unknown');
+    // The recipe is the same, but the version that it gave to the other run is not this run's.
+    expect(report.model).toBeNull();
+    expect(report.data?.corpus?.kept).toBe(3);
+    expect(report.missing).toContain('No model version: nothing of it is stored.');
+    expect(renderReport(report)).toContain('Temporal knows no run of this name');
+  });
+
+  test('a run that took everything over names the run that trained it', async () => {
+    await putRunRecord(s3.store, 'policy-again', 'spec', { pipeline, machine });
+    await putRunRecord(s3.store, 'policy-again', 'plan', recipe);
+    const report = await gather('policy-again');
+    expect(report).toMatchObject({ state: 'unknown', model: { version: 1, reused: true } });
+    expect(report.missing.join(' ')).toContain('which run policy-done made');
+  });
+
+  test('at most five samples a reason, cut, and none of them from the raw text', async () => {
+    const { data } = await gather('policy-done');
+    const drops = data!.dropped;
+    expect(drops.map(({ reason, stage, count }) => [reason, stage, count])).toEqual([
+      ['unknown_type', 'ingest', 1],
+      ['too_short', 'preprocess', 7],
+      ['duplicate_near', 'preprocess', 2],
+    ]);
+    expect(drops[1]?.samples).toHaveLength(5);
+    for (const { text } of drops[1]!.samples) {
+      expect(text).toMatch(/^call <PHONE> or mail <EMAIL> 字+…$/);
+      expect([...text!]).toHaveLength(300);
+    }
+    expect(drops[2]?.samples).toEqual([
+      { source: 'n2.txt', detail: 'kept instead: kept.txt', text: '幾乎相同' },
+      { source: 'n1.txt', detail: digestOf('1'), text: null },
+    ]);
+    const page = renderReport(await gather('policy-done'));
+    expect(page).toContain('幾乎相同');
+    expect(page).not.toContain('chen@example.tw');
+  });
+
+  test('tokens a document are counted from the index of the shards', async () => {
+    const { data } = await gather('policy-done');
+    expect(data?.corpus?.tokensPerDocument).toMatchObject({ low: 10, high: 30, numDocuments: 2 });
+    expect(data?.corpus?.tokensPerDocument?.bins).toEqual([
+      { from: 8, to: 15, numDocuments: 1 },
+      { from: 16, to: 31, numDocuments: 1 },
+    ]);
+  });
+
+  test('an unknown run is answered with the nearest', async () => {
+    await expect(gather('policy-doen')).rejects.toThrow(
+      'run: found no "policy-doen". Did you mean policy-done?',
+    );
+    await expect(gather('../secrets')).rejects.toThrow('run: found no "../secrets"');
+  });
+
+  test('the pipeline in it is a pipeline file that resolves to itself', () => {
+    const file = { file: 'pipeline.yaml', baseDir: import.meta.dirname };
+    // Sources must exist where a file is read.
+    const text = pipelineText({
+      ...pipeline,
+      data: { ...pipeline.data, sources: [{ ...pipeline.data.sources[0]!, path: '.' } as never] },
+    });
+    expect(pipelineText(parsePipeline(text, file))).toBe(text);
+  });
+});
+
+/** A Temporal that has one kept history and no worker to ask. */
+function temporalWith(name: string): { client: Client; run: string } {
+  const file = path.join(import.meta.dirname, `../../histories/${name}.json`);
+  const history = historyFromJSON(JSON.parse(readFileSync(file, 'utf8')));
+  const started = history.events![0]!.workflowExecutionStartedEventAttributes!;
+  const input = JSON.parse(Buffer.from(started.input!.payloads![0]!.data!).toString());
+  const handle = {
+    async describe() {
+      return {
+        workflowId: `pipeline/${input.run}`,
+        status: { name: 'COMPLETED' },
+        startTime: new Date(0),
+        closeTime: new Date(90_000),
+        historyLength: history.events!.length,
+        raw: {},
+      };
+    },
+    query: async () => {
+      throw Object.assign(new Error('14 UNAVAILABLE: no poller'), { code: 14 });
+    },
+    fetchHistory: async () => history,
+    result: async () => null,
+  };
+  const client = {
+    connection: { withDeadline: (_: number, work: () => unknown) => work() },
+    workflow: {
+      getHandle(id: string) {
+        if (id === `pipeline/${input.run}`) return handle;
+        throw new WorkflowNotFoundError('not found', id, undefined);
+      },
+      async *list() {
+        yield { workflowId: `pipeline/${input.run}` };
+      },
+    },
+  };
+  return { client: client as unknown as Client, run: input.run };
+}
+
+describe('from a kept history of Temporal', () => {
+  test('digests of every stage are read without a worker', async () => {
+    const { client, run } = temporalWith('pipeline-finished');
+    const report = await gather(run, client);
+    expect(report.state).toBe('finished');
+    expect(report.evaluations.length).toBeGreaterThan(0);
+    expect(report.model?.version).toBeGreaterThan(0);
+    const outputs = Object.fromEntries(
+      report.stages.map(({ name, outputs: made }) => [name, made.map(({ what }) => what)]),
+    );
+    expect(outputs['ingest']).toEqual(['dataset']);
+    expect(outputs['plan']).toEqual(['recipe']);
+    expect(outputs['pretrain']).toEqual(['weights', 'ONNX', 'bundle']);
+    expect(report.missing).toContain(
+      'The control worker does not answer: times and notes of the stages are left out.',
+    );
+    expect(renderReport(report)).toContain(`Run ${run}`);
+  });
+
+  test('a name that is near one that only Temporal knows is answered with that one', async () => {
+    const { client, run } = temporalWith('pipeline-finished');
+    await expect(gather(`${run}x`, client)).rejects.toThrow(`Did you mean ${run}?`);
+  });
+});
+
+describe('the curve', () => {
+  test('events that an adopting generation stores again count once', () => {
+    const lines = [step(1, 1), step(2, 2), step(1, 1), step(2, 2), step(3, 3)];
+    expect(curveOf(lines, [], 2, []).points.map((point) => point.step)).toEqual([1, 2, 3]);
+  });
+
+  test('a note lies at the step that it names, else at the step of its time', () => {
+    const notes = [
+      {
+        at: 2500,
+        stage: 'pretrain' as const,
+        text: 'the gpu worker was lost; generation 2 takes over',
+      },
+      {
+        at: 9000,
+        stage: 'pretrain' as const,
+        text: 'the trainer went on and was adopted at step 1',
+      },
+    ];
+    const { marks } = curveOf([step(1, 1), step(2, 2), step(3, 3)], [], 2, notes);
+    expect(marks.map(({ step: at, kind }) => [at, kind])).toEqual([
+      [2, 'lost'],
+      [1, 'adopted'],
+    ]);
+    expect(kindOf('resumed from step 99, 3 steps lost')).toBe('resumed');
+    expect(kindOf('gate failed: valBpb 2 is above 1')).toBe('other');
+  });
+
+  test('a long curve is thinned to means, and keeps its last step', () => {
+    const points = Array.from({ length: 12_345 }, (_, index) => ({
+      step: index + 1,
+      loss: 1,
+      learningRate: 1,
+      tokensPerSecond: 1,
+    }));
+    const thinned = thin(points);
+    expect(thinned).toHaveLength(400);
+    expect(thinned.at(-1)).toEqual(points.at(-1));
+  });
+});
+
+describe('datasets', () => {
+  test('are listed, and shown with who was trained on them', async () => {
+    expect(await summariseDatasets(s3.store)).toEqual([
+      {
+        name: 'policy',
+        versions: [1],
+        numDocuments: 12,
+        bytes: 900,
+        numDropped: 1,
+        licenses: ['internal'],
+      },
+    ]);
+    const shown = await describeDataset(s3.store, 'policy');
+    expect(shown.models).toEqual([{ name: 'policy', version: 1, run: 'policy-done' }]);
+    expect(shown.dropped[0]?.samples[0]).toMatchObject({ source: 'x.pdf' });
+  });
+
+  test('an unknown name is answered with the nearest, an unknown version with those there are', async () => {
+    await expect(describeDataset(s3.store, 'polcy')).rejects.toThrow('Did you mean policy?');
+    await expect(describeDataset(s3.store, 'policy@9')).rejects.toThrow(
+      'no version 9, expected 1.',
+    );
+    await expect(describeDataset(s3.store, '../x')).rejects.toThrow(
+      'expected a name such as policy',
+    );
+  });
+});

@@ -1,0 +1,179 @@
+import { Parser } from 'htmlparser2';
+import { expect, test } from 'vitest';
+import { groupMarks, ranges, smooth, ticks } from '../../../client/report/charts.ts';
+import { langOf } from '../../../client/report/html.ts';
+import { renderReport } from '../../../client/report/render.ts';
+import { duration, size } from '../../../client/report/words.ts';
+import { sampleReport } from './sample-report.ts';
+
+/** Elements that end by themselves. */
+const voids = new Set(['meta', 'br', 'line', 'rect', 'path', 'circle']);
+
+/** Every element with its attributes, and the text of the page; throws when tags do not match. */
+function read(page: string) {
+  const elements: { name: string; attributes: Record<string, string> }[] = [];
+  const open: string[] = [];
+  let text = '';
+  const parser = new Parser(
+    {
+      onopentag(name, attributes) {
+        elements.push({ name, attributes });
+        open.push(name);
+      },
+      ontext(part) {
+        if (open.at(-1) !== 'style') text += part;
+      },
+      onclosetag(name, implied) {
+        if (implied && !voids.has(name)) throw new Error(`${name} is not closed`);
+        expect(open.pop()).toBe(name);
+      },
+    },
+    { lowerCaseTags: false },
+  );
+  parser.end(page);
+  return { elements, text };
+}
+
+test('the page is whole HTML that loads nothing and runs nothing', () => {
+  const { elements } = read(renderReport(sampleReport()));
+  const names = new Set(elements.map(({ name }) => name));
+  for (const name of ['script', 'link', 'img', 'iframe', 'object', 'form']) {
+    expect(names).not.toContain(name);
+  }
+  for (const { attributes } of elements) {
+    for (const [name, value] of Object.entries(attributes)) {
+      expect(name).not.toMatch(/^on|^src/);
+      if (name === 'href') expect(value).toMatch(/^#[a-z]+$/);
+      expect(value).not.toMatch(/url\(|javascript:/);
+    }
+  }
+  const page = renderReport(sampleReport());
+  expect(page).not.toMatch(/url\(|@import/);
+  expect(page).toContain('default-src &#39;none&#39;');
+});
+
+test('what stands in a document is text, whatever it says, and cannot turn the line around', () => {
+  const page = renderReport(sampleReport());
+  expect(page).toContain('&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &lt;/style&gt;');
+  expect(page).not.toContain('\u202E');
+  const { text } = read(page);
+  expect(text).toContain('./<img src=x onerror=alert(1)>.txt');
+  expect(text).toContain('mail <EMAIL>');
+});
+
+test('Chinese stands in the page as itself, in its own language', () => {
+  const { text, elements } = read(renderReport(sampleReport()));
+  for (const words of ['./文件', '《民法》由誰主管？', '✓ 法務部', '重複的句子']) {
+    expect(text).toContain(words);
+  }
+  expect(
+    elements.filter(({ attributes }) => attributes['lang'] === 'zh-Hant').length,
+  ).toBeGreaterThan(3);
+  expect([langOf('這個'), langOf('这个'), langOf('これ'), langOf('이것'), langOf('this')]).toEqual([
+    'zh-Hant',
+    'zh-Hans',
+    'ja',
+    'ko',
+    undefined,
+  ]);
+});
+
+test('every chart has a title and words, and its numbers stand in a table', () => {
+  const { elements, text } = read(renderReport(sampleReport()));
+  const ids = new Set(elements.map(({ attributes }) => attributes['id']));
+  const charts = elements.filter(({ name }) => name === 'svg');
+  expect(charts.length).toBeGreaterThan(2);
+  for (const { attributes } of charts) {
+    if (attributes['aria-hidden'] === 'true') continue;
+    expect(attributes['role']).toBe('img');
+    for (const id of attributes['aria-labelledby']!.split(' ')) expect(ids).toContain(id);
+  }
+  expect(text).toContain('The loss went from 7.00 at step 1 to 3.04 at step 100, planned was 3.20');
+  expect(text).toContain('The numbers of pretrain as a table');
+  expect(text).toContain('1–2');
+});
+
+test('a gate that failed says by how much', () => {
+  const { text } = read(renderReport(sampleReport()));
+  expect(text).toMatch(/questions\.accuracy≥ 60\.0 %40\.0 %−20\.0 %failed/);
+});
+
+test('a run that failed at once has a page that says why and what is not there', () => {
+  const page = renderReport(
+    sampleReport({
+      state: 'failed',
+      failure: 'data.sources: found no <b>readable</b> text',
+      model: null,
+      endpoint: null,
+      plan: null,
+      phases: [],
+      evaluations: [],
+      gates: [],
+      data: null,
+      notes: [],
+      missing: ['No dataset: the run failed before it.'],
+    }),
+  );
+  const { text, elements } = read(page);
+  expect(text).toContain('data.sources: found no <b>readable</b> text');
+  expect(text).toContain('No dataset: the run failed before it.');
+  const sections = elements.filter(({ name }) => name === 'section');
+  expect(sections.map(({ attributes }) => attributes['aria-labelledby'])).toEqual([
+    'way',
+    'stages',
+    'again',
+  ]);
+});
+
+test('a phase without a stored step has no chart and no invalid number', () => {
+  const { phases } = sampleReport();
+  const page = renderReport(
+    sampleReport({ phases: [{ ...phases[0]!, points: [], marks: [], evaluations: [] }] }),
+  );
+  expect(page).toContain('No step is stored yet.');
+  expect(page).not.toMatch(/NaN|Infinity|undefined/);
+});
+
+test('one step, or a loss that never changes, still draws', () => {
+  const { phases } = sampleReport();
+  const phase = phases[0]!;
+  for (const points of [phase.points.slice(0, 1), phase.points.map((p) => ({ ...p, loss: 0 }))]) {
+    const page = renderReport(
+      sampleReport({ phases: [{ ...phase, points, plannedLoss: null, numSteps: null }] }),
+    );
+    expect(page).not.toMatch(/NaN|Infinity|undefined/);
+  }
+});
+
+test('ticks are round and cover the range; marks that are close share a place', () => {
+  expect(ticks(3.1, 7.6, 5)).toEqual([4, 5, 6, 7]);
+  expect(ticks(0, 492, 8)).toEqual([0, 100, 200, 300, 400]);
+  expect(ticks(2, 2, 5)).toEqual([2]);
+  const mark = (step: number, kind: 'lost' | 'adopted') => ({ step, kind, text: '', at: null });
+  const groups = groupMarks(
+    [mark(10, 'adopted'), mark(12, 'lost'), mark(90, 'adopted')],
+    (x) => x * 10,
+  );
+  expect(groups.map(({ numbers, kind }) => [numbers, kind])).toEqual([
+    [[1, 2], 'lost'],
+    [[3], 'adopted'],
+  ]);
+  expect(ranges([1, 2, 3, 5, 7, 8])).toBe('1–3, 5, 7–8');
+});
+
+test('smoothing keeps the ends and lies within what it smooths', () => {
+  const values = Array.from({ length: 300 }, (_, index) => 5 - index / 100 + (index % 2));
+  const smoothed = smooth(values);
+  expect([smoothed[0], smoothed.at(-1)]).toEqual([values[0], values.at(-1)]);
+  const jump = (list: number[]) => Math.abs(list[150]! - list[151]!);
+  expect(jump(smoothed)).toBeLessThan(jump(values) / 5);
+});
+
+test('figures are in the words of people', () => {
+  expect([duration(800), duration(62_000), duration(3_600_000)]).toEqual([
+    '800 ms',
+    '1 min 2 s',
+    '1 h',
+  ]);
+  expect([size(999), size(5_240_000)]).toEqual(['999 bytes', '5.2 MB']);
+});

@@ -1,0 +1,54 @@
+"""A kill for want of memory is told from a kill by somebody by the kernel's own count."""
+
+from pathlib import Path
+
+import pytest
+
+from trainer.memory import killed_for_memory, oom_kills, out_of_memory
+
+
+@pytest.mark.parametrize(
+    ('exit_codes', 'before', 'now', 'expected'),
+    [
+        ([-9], 4, 5, True),
+        ([-15, -9], 0, 2, True),
+        ([-9], 5, 5, False),
+        ([1], 4, 5, False),
+        ([-11], 4, 5, False),
+        ([], 4, 5, False),
+    ],
+)
+def test_memory_is_the_cause_when_a_rank_was_killed_and_the_count_rose(
+    exit_codes: list[int], before: int, now: int, expected: bool
+) -> None:
+    assert killed_for_memory(exit_codes, before, now) is expected
+
+
+def _machine(tmp_path: Path, group: str | None) -> tuple[Path, Path]:
+    proc, cgroups = tmp_path / 'proc', tmp_path / 'cgroup'
+    (proc / 'self').mkdir(parents=True)
+    (proc / 'self' / 'cgroup').write_text('4:memory:/old\n0::/user/job\n')
+    (proc / 'vmstat').write_text('nr_free_pages 12\noom_kill 7\n')
+    if group is not None:
+        (cgroups / 'user' / 'job').mkdir(parents=True)
+        (cgroups / 'user' / 'job' / 'memory.events').write_text(group)
+    return proc, cgroups
+
+
+def test_kills_are_counted_in_our_control_group(tmp_path: Path) -> None:
+    assert oom_kills(*_machine(tmp_path, 'low 0\noom 4\noom_kill 3\noom_group_kill 0\n')) == 3
+
+
+def test_kills_are_counted_on_the_machine_where_the_group_counts_none(tmp_path: Path) -> None:
+    assert oom_kills(*_machine(tmp_path, None)) == 7
+
+
+def test_nothing_counted_is_no_kill(tmp_path: Path) -> None:
+    assert oom_kills(tmp_path, tmp_path) == 0
+
+
+def test_the_message_says_what_was_taken_what_there_is_and_what_to_do() -> None:
+    message = out_of_memory(3_210_000_000)
+    assert 'took 3.21 GB of memory at its peak' in message
+    assert 'the machine has' in message
+    assert 'smaller time budget' in message

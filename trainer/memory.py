@@ -1,0 +1,65 @@
+"""Whether the kernel killed a rank for want of memory, and what to say of it.
+
+Such a kill leaves no word behind: the rank ends by SIGKILL, as when a person kills it. What tells
+the two apart is the kernel's own count of such kills.
+"""
+
+import resource
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+_ADVICE = (
+    'end other programs, use a machine with more memory, or give a smaller time budget, '
+    'which plans a smaller model and batch'
+)
+
+
+def oom_kills(proc: Path = Path('/proc'), cgroups: Path = Path('/sys/fs/cgroup')) -> int:
+    """Kills for want of memory so far: in our control group (v2), else on the whole machine."""
+    events = _control_group(proc, cgroups) / 'memory.events'
+    for path in (events, proc / 'vmstat'):
+        try:
+            counts = dict(line.split() for line in path.read_text('utf-8').splitlines())
+            return int(counts['oom_kill'])
+        except (OSError, ValueError, KeyError):
+            continue
+    return 0
+
+
+def killed_for_memory(exit_codes: Iterable[int], kills_before: int, kills_now: int) -> bool:
+    """A rank ended by SIGKILL, and meanwhile the kernel killed something for want of memory."""
+    return -signal.SIGKILL in exit_codes and kills_now > kills_before
+
+
+def out_of_memory(peak_bytes: int | None = None) -> str:
+    """What a rank took at its peak (this process unless given), what there is, what to change."""
+    if peak_bytes is None:
+        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return (
+        f'the trainer took {size_of(peak_bytes)} of memory at its peak, '
+        f'the machine has {size_of(_machine_bytes())} for all programs; {_ADVICE}'
+    )
+
+
+def size_of(count: int) -> str:
+    """A number of bytes for people."""
+    return f'{count / 1e9:.2f} GB' if count >= 1e9 else f'{count / 1e6:.1f} MB'
+
+
+def _control_group(proc: Path, cgroups: Path) -> Path:
+    try:
+        lines = (proc / 'self/cgroup').read_text('utf-8').splitlines()
+    except OSError:
+        return cgroups
+    name = next((line[3:] for line in lines if line.startswith('0::')), '/')
+    return cgroups / name.strip('/')
+
+
+def _machine_bytes(proc: Path = Path('/proc'), cgroups: Path = Path('/sys/fs/cgroup')) -> int:
+    first = (proc / 'meminfo').read_text('utf-8').split('\n', 1)[0]
+    total = int(first.split()[1]) * 1024
+    try:
+        return min(total, int((_control_group(proc, cgroups) / 'memory.max').read_text('utf-8')))
+    except (OSError, ValueError):
+        return total
