@@ -131,8 +131,8 @@ test('a file that changes each time it is read fails the stage, and the sentence
     ['-c', 'while :; do echo x; done >> "$0"', path.join(fixture.folder, 'moving/log.txt')],
     { stdio: 'ignore' },
   );
-  const failure = await failureOf(ingest, input('moving', pathSource('moving'))).finally(
-    () => new Promise((resolve) => writer.once('exit', resolve).kill('SIGKILL')),
+  const failure = await failureOf(ingest, input('moving', pathSource('moving'))).finally(() =>
+    writer.kill('SIGKILL'),
   );
   expect(failure.message).toMatch(/moving\/log.txt changed each time it was read, expected a file/);
   expect([failure.type, failure.nonRetryable]).toEqual([FailureType.InvalidCorpus, true]);
