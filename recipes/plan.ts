@@ -234,7 +234,7 @@ function explain(
     {
       choice: 'size',
       value: `${millions(numParameters)} parameters`,
-      reason: `lowest expected loss of ${chosen.candidates} shapes for ${Math.round(budgetMs / 1000)} s on ${machine.cores} ${machine.instructionSet} cores: ${bpb.toFixed(2)} bits a byte`,
+      reason: `lowest expected loss of ${chosen.candidates} ${chosen.candidates === 1 ? 'shape' : 'shapes'} for ${Math.round(budgetMs / 1000)} s on ${machine.cores} ${machine.instructionSet} cores: ${bpb.toFixed(2)} bits a byte`,
       source: 'Hoffmann et al. 2022, constants fitted in docs/log.md',
     },
     {

@@ -84,6 +84,7 @@ export async function quickstartCommand(options: QuickstartOptions): Promise<num
   say(options, `  Temporal     ${ui}`);
   if (result.endpoint !== null) {
     say(options, `  API          ${api}/v1`);
+    say(options, `  chat page    ${api}   (asks for the key in ${stack.layout.apiKeyFile})`);
     say(options);
     for (const line of curlLines(api, stack.layout.apiKeyFile, result.endpoint)) say(options, line);
   }

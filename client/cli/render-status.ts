@@ -157,7 +157,8 @@ function timeLeftMs(stage: StageStatus, status: LiveStatus, now: number): number
     const { batchSize, contextLength } = recipe.pretrain;
     return (remaining * batchSize * contextLength * 1000) / training.tokensPerSecond;
   }
-  if (training.step === 0 || stage.startedAt === null) return null;
+  // The start of the trainer would count for the first steps.
+  if (training.step < training.numSteps / 20 || stage.startedAt === null) return null;
   return ((now - stage.startedAt) / training.step) * remaining;
 }
 

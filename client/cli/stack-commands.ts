@@ -20,6 +20,8 @@ export async function upCommand(options: CommonOptions): Promise<number> {
   say(options, `${stdoutPaint()('green', '✓')} up in ${seconds} s, everything on 127.0.0.1 only`);
   say(options, `  Temporal Web UI  http://127.0.0.1:${stack.ports.temporalUi}`);
   say(options, `  API              http://127.0.0.1:${stack.ports.serving}/v1`);
+  say(options, `  chat page        http://127.0.0.1:${stack.ports.serving}`);
+  say(options, `  its key          ${stack.layout.apiKeyFile}`);
   say(options, `  logs             ${stack.layout.logs}`);
   return ExitCode.ok;
 }
