@@ -28,7 +28,7 @@ import { comparedParts, coveredKinds, faultsOf, isEqual, type Evidence } from '.
 import { bringUp, stdoutPaint } from './context.ts';
 import { holdingInterrupts, Interrupted } from './interrupt.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
-import { endLines } from './result.ts';
+import { endLines, stageTimes } from './result.ts';
 import { clock, table } from './text.ts';
 import { watchRun } from './watch.ts';
 
@@ -140,7 +140,7 @@ async function makeReference(
   const reference: Reference = {
     schemaVersion: 1,
     madeAt: new Date().toISOString(),
-    durationMs: (status.endedAt ?? 0) - status.startedAt,
+    durationMs: stageTimes(status).totalMs,
     digests: status.result.digests,
   };
   if (digest === (await referenceDigest({ projectDir, machine: describeMachine(), ...file }))) {
@@ -262,7 +262,7 @@ function conclude({ options, evidence, status, kills, reference, reused, home }:
   ]);
   say(options);
   for (const line of table(['', 'undisturbed', 'disturbed', ''], rows)) say(options, line);
-  const spent = (status.endedAt ?? status.startedAt) - status.startedAt;
+  const spent = stageTimes(status).totalMs;
   say(options);
   say(
     options,
