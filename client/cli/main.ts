@@ -33,8 +33,9 @@ command('down', 'stop the local stack; its data stay')
   );
 
 command('doctor', 'check everything that a run needs, and say what to do')
-  .addHelpText('after', examples('npx temper doctor', 'npx temper doctor --json'))
-  .action((options: CommonOptions) =>
+  .option('--report', 'print what to attach to a bug report, too, without secrets')
+  .addHelpText('after', examples('npx temper doctor', 'npx temper doctor --report'))
+  .action((options: CommonOptions & { report?: boolean }) =>
     finish(options, async () => (await import('./doctor.ts')).doctorCommand(options)),
   );
 
