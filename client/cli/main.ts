@@ -155,6 +155,29 @@ command('chat', 'ask a served model one question')
     finish(options, async () => (await import('./chat.ts')).chatCommand(endpoint, words, options)),
   );
 
+command('completion', 'print what makes a shell complete commands, options and names')
+  .argument('<shell>', 'bash, zsh or fish')
+  .addHelpText(
+    'after',
+    examples(
+      'source <(npx temper completion bash)',
+      'npx temper completion bash >> ~/.bashrc',
+      'npx temper completion zsh >> ~/.zshrc',
+    ),
+  )
+  .action((shell: string, options: CommonOptions) =>
+    finish(options, async () =>
+      (await import('./completion.ts')).completionCommand(shell, options),
+    ),
+  );
+
+program
+  .command('__complete', { hidden: true })
+  .argument('[words...]')
+  .action((words: string[]) =>
+    finish({}, async () => (await import('./completion.ts')).completeCommand(program, words)),
+  );
+
 interface InitFlags extends CommonOptions {
   output: string;
   name?: string;

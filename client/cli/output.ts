@@ -4,6 +4,7 @@ import { homeFolder } from '../../infra/layout.ts';
 import { ClientError, rootMessage, type ClientErrorKind } from '../errors.ts';
 import { PipelineFileError } from '../pipeline-fault.ts';
 import { Interrupted } from './interrupt.ts';
+import { showWaiting } from './waiting.ts';
 
 export const ExitCode = {
   ok: 0,
@@ -34,6 +35,7 @@ export async function finish(options: CommonOptions, work: () => Promise<number>
     if (error.code === 'EPIPE') process.exit(ExitCode.ok);
     throw error;
   });
+  if (options.json !== true) showWaiting();
   let code: number;
   try {
     code = await work();
