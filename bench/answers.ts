@@ -6,13 +6,15 @@ import { execa } from 'execa';
 import { z } from 'zod';
 import { projectDir, python } from '../infra/layout.ts';
 import { stackDown } from '../infra/stack.ts';
+import { waitingText } from '../client/cli/waiting.ts';
 import { defineBench, say } from './support/bench.ts';
 import { median } from './support/figures.ts';
 
 const temper = path.join(projectDir, 'bin/temper');
 const helper = path.join(projectDir, 'bench/support/first_output.py');
-/** These would change a stack that is up. */
-const changing = ['up', 'down', 'quickstart', 'run'];
+/** These start a stack, so they are ended at their first sign of life; one that is up they would change. */
+const starting = ['up', 'quickstart', 'run'];
+const changing = [...starting, 'down'];
 
 export const answers = defineBench({
   name: 'answers',
@@ -29,29 +31,28 @@ export const answers = defineBench({
       writeDocuments(folder);
       const commands = await findCommands(env);
       const asked = commands.filter(({ name }) => home === '' || !changing.includes(name));
-      const rows: { command: string; helpMs: number; firstMs: number; first: string }[] = [];
-      for (const command of asked) {
-        const argv = [...command.name.split(' '), ...command.args];
+      const rows: Row[] = [];
+      for (const { name, args } of asked) {
+        const words = name.split(' ');
         const helps: number[] = [];
-        const firsts: number[] = [];
-        let first = '';
+        const found: Awaited<ReturnType<typeof firstOutput>>[] = [];
         for (let round = 0; round < rounds; round += 1) {
-          helps.push(await timeOf([...command.name.split(' '), '--help'], env));
-          const found = await firstOutput(argv, folder, env);
-          firsts.push(found.firstMs ?? Infinity);
-          first = found.text;
+          helps.push(await timeOf([...words, '--help'], env));
+          const hint = starting.includes(name) ? '' : waitingText;
+          found.push(await firstOutput([temper, ...words, ...args], { cwd: folder, env, hint }));
         }
         const row = {
-          command: command.name,
+          command: name,
           helpMs: median(helps),
-          firstMs: median(firsts),
-          first,
+          firstMs: median(found.map(({ firstMs }) => firstMs ?? Infinity)),
+          answerMs: median(found.map(({ answerMs }) => answerMs ?? Infinity)),
+          answer: found[0]!.text,
         };
         rows.push(row);
-        const figures = `help ${Math.round(row.helpMs)} ms, first output ${Math.round(row.firstMs)} ms`;
-        say(`${row.command.padEnd(18)} ${figures.padEnd(40)} ${first}`);
+        const [help, first, answer] = [row.helpMs, row.firstMs, row.answerMs].map(Math.round);
+        say(`${name.padEnd(18)} help ${help} ms, first output ${first} ms, answer ${answer} ms`);
       }
-      const worst = (of: (row: (typeof rows)[number]) => number) => Math.max(...rows.map(of));
+      const worst = (of: (row: Row) => number) => Math.max(...rows.map(of));
       return {
         figures: { commands: rows },
         bounds: [
@@ -65,12 +66,22 @@ export const answers = defineBench({
         ],
       };
     } finally {
-      // `up` and `run` were ended in the middle of a start.
+      // On a slow machine one that was ended may have got as far as starting something.
       if (home === '') await stackDown(used);
       rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
     }
   },
 });
+
+interface Row {
+  command: string;
+  helpMs: number;
+  /** A sign of life counts. */
+  firstMs: number;
+  /** It does not. */
+  answerMs: number;
+  answer: string;
+}
 
 interface Asked {
   name: string;
@@ -121,24 +132,18 @@ async function timeOf(argv: string[], env: Record<string, string>): Promise<numb
   return durationMs;
 }
 
-const firstSchema = z.object({ firstMs: z.number().nullable(), text: z.string() });
+const firstSchema = z.object({
+  firstMs: z.number().nullable(),
+  answerMs: z.number().nullable(),
+  text: z.string(),
+});
 
-/** On a terminal, where somebody waits; ended as soon as it has said something. */
+/** On a terminal, where somebody waits; ended as soon as it has said more than the hint. */
 export async function firstOutput(
   argv: string[],
-  cwd: string,
-  env: Record<string, string>,
-  program = temper,
-) {
-  const { stdout } = await execa(python, [helper, '10', program, ...argv], {
-    cwd,
-    env,
-    stdin: 'ignore',
-  });
-  const { firstMs, text } = firstSchema.parse(JSON.parse(stdout));
-  const line = text
-    .replaceAll(/\u001b\[[0-9;?]*[A-Za-z]/g, '')
-    .split(/[\r\n]/)
-    .find((part) => part.trim() !== '');
-  return { firstMs, text: (line ?? '').slice(0, 100) };
+  { hint, ...options }: { cwd: string; env: Record<string, string>; hint: string },
+): Promise<z.infer<typeof firstSchema>> {
+  const args = [helper, '10', hint, ...argv];
+  const { stdout } = await execa(python, args, { ...options, stdin: 'ignore' });
+  return firstSchema.parse(JSON.parse(stdout));
 }

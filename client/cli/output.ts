@@ -35,13 +35,14 @@ export async function finish(options: CommonOptions, work: () => Promise<number>
     if (error.code === 'EPIPE') process.exit(ExitCode.ok);
     throw error;
   });
-  if (options.json !== true) showWaiting();
+  const hideWaiting = options.json === true ? () => {} : showWaiting();
   let code: number;
   try {
     code = await work();
   } catch (error) {
     code = report(error, options);
   }
+  hideWaiting();
   process.exitCode = code;
   // Idle connections and timers of libraries must not keep a finished command alive.
   await new Promise<void>((resolve) => process.stdout.write('', () => resolve()));

@@ -1,33 +1,28 @@
-/** A sign of life for whoever sits at a terminal: shown when nothing else came soon, gone with the first word. */
+/** A sign of life for whoever sits at a terminal: there at once, before what a command needs is loaded, and gone with its first word. */
 
-const afterMs = 150;
+export const waitingText = '… at work';
 const erase = '\r\u001b[K';
 
 type Write = typeof process.stdout.write;
 
-/** Shows it on standard error, where that is a terminal; a command that prints at once never shows it. */
-export function showWaiting(text = '… at work'): void {
+/** Shows it on standard error, where both outputs are terminals; what is returned takes it away again. */
+export function showWaiting(): () => void {
   const { stdout, stderr } = process;
-  if (stderr.isTTY !== true || stdout.isTTY !== true) return;
-  const originals = [stdout, stderr].map((stream) => ({
-    stream,
-    write: stream.write.bind(stream),
-  }));
-  let shown = false;
-  const timer = setTimeout(() => {
-    shown = true;
-    originals[1]!.write(text);
-  }, afterMs);
-  timer.unref();
-  for (const { stream, write } of originals) {
+  if (stderr.isTTY !== true || stdout.isTTY !== true) return () => {};
+  stderr.write(waitingText);
+  const streams = [stdout, stderr].map((stream) => ({ stream, write: stream.write.bind(stream) }));
+  let shown = true;
+  const hide = () => {
+    if (!shown) return;
+    shown = false;
+    for (const { stream, write } of streams) stream.write = write;
+    stderr.write(erase);
+  };
+  for (const { stream, write } of streams) {
     stream.write = ((...args: Parameters<Write>) => {
-      // Flushing writes nothing, and is no word yet.
-      if (args[0] !== '') {
-        clearTimeout(timer);
-        for (const one of originals) one.stream.write = one.write;
-        if (shown) originals[1]!.write(erase);
-      }
+      hide();
       return write(...args);
     }) as Write;
   }
+  return hide;
 }
