@@ -41,9 +41,7 @@ const pythonPackages = [
 
 /** Gathers it. Reads files only, and asks git which code this is. */
 export async function gatherReport(layout: Layout, secrets: Iterable<string>): Promise<BugReport> {
-  const known = [...secrets];
-  const clean = (text: string) =>
-    maskSecrets(text, known).replaceAll(os.homedir() === '/' ? '\0' : os.homedir(), '~');
+  const clean = cleanerOf(secrets);
   return {
     versions: await versions(),
     machine: machineFacts(),
@@ -57,6 +55,16 @@ export async function gatherReport(layout: Layout, secrets: Iterable<string>): P
           .map((line) => clean(line).slice(0, maxColumns)),
       }))
       .filter(({ lines }) => lines.length > 0),
+  };
+}
+
+/** Masks secrets, and the name of whoever's home folder this is. */
+export function cleanerOf(secrets: Iterable<string>): (text: string) => string {
+  const known = [...secrets];
+  const home = os.homedir();
+  return (text) => {
+    const masked = maskSecrets(text, known);
+    return home.length > 1 ? masked.replaceAll(home, '~') : masked;
   };
 }
 

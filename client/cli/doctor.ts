@@ -1,9 +1,10 @@
 /** `temper doctor`: everything that a run needs, each with what was found and what to do. */
-import { gatherReport, type BugReport } from '../../infra/bug-report.ts';
+import { cleanerOf, gatherReport, type BugReport } from '../../infra/bug-report.ts';
 import { inOrder, type Check } from '../../infra/check.ts';
 import { checkClock, checkMachine, checkStack, checkTorch } from '../../infra/doctor.ts';
 import { homeFolder, layoutOf } from '../../infra/layout.ts';
-import { maskSecrets, secretsOf } from '../../infra/mask.ts';
+import { secretsOf } from '../../infra/mask.ts';
+import { rootMessage } from '../errors.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { clock, padEnd, painter, plain } from './text.ts';
 
@@ -15,7 +16,15 @@ export async function doctorCommand(options: DoctorOptions): Promise<number> {
   const home = homeFolder(process.env);
   const machine = checkMachine(home);
   // The client takes longer to load than these lines to print.
-  const services = checkServices(home);
+  const services = checkServices(home).catch((error: unknown) => [
+    {
+      name: 'stack',
+      ok: false,
+      found: rootMessage(error),
+      expected: 'a home folder with whole settings',
+      remedy: `TEMPER_HOME names another; this is ${home}.`,
+    },
+  ]);
   const all: Check[] = [];
   const paint = painter(process.stdout.isTTY === true && (process.env['NO_COLOR'] ?? '') === '');
   for await (const check of inOrder([...machine, services, checkTorch()])) {
@@ -26,9 +35,9 @@ export async function doctorCommand(options: DoctorOptions): Promise<number> {
     if (!ok) say(options, `  ${' '.repeat(24)} expected ${expected}. ${remedy}`);
   }
   const ok = all.every((check) => check.ok);
-  const report = options.report === true ? await reportOf(home) : null;
+  const report = options.report === true ? await reportOf(home, all) : null;
   if (options.json === true) printJson({ ok, checks: all, ...(report === null ? {} : { report }) });
-  if (report !== null) for (const line of reportLines(report, all)) say(options, line);
+  if (report !== null) for (const line of reportLines(report)) say(options, line);
   else {
     say(options);
     if (ok) say(options, 'All is well.');
@@ -56,9 +65,10 @@ async function checkServices(home: string): Promise<Check[]> {
 
 interface DoctorReport extends BugReport {
   parts: { name: string; state: string; up: string; restarts: number }[];
+  wrong: { name: string; found: string }[];
 }
 
-async function reportOf(home: string): Promise<DoctorReport> {
+async function reportOf(home: string, checks: readonly Check[]): Promise<DoctorReport> {
   const { openContext } = await import('./context.ts');
   const { stackStatus } = await import('../../infra/stack.ts');
   const { stack } = await openContext();
@@ -67,18 +77,21 @@ async function reportOf(home: string): Promise<DoctorReport> {
     ...(stack === null ? [] : Object.values(stack.secrets).map(String)),
   ];
   const parts = stack === null ? [] : await stackStatus(home);
+  const clean = cleanerOf(secrets);
   return {
     ...(await gatherReport(layoutOf(home), secrets)),
     parts: parts.map(({ name, state, uptimeMs, restarts }) => {
       return { name, state, up: uptimeMs === null ? '' : clock(uptimeMs), restarts };
     }),
+    wrong: checks
+      .filter(({ ok }) => !ok)
+      .map(({ name, found }) => ({ name, found: clean(plain(found)) })),
   };
 }
 
-function reportLines({ versions, machine, parts, logs }: DoctorReport, checks: Check[]): string[] {
+function reportLines({ versions, machine, parts, wrong, logs }: DoctorReport): string[] {
   const facts = (values: Record<string, string>) =>
     Object.entries(values).map(([name, value]) => `  ${padEnd(name, 28)} ${value}`);
-  const failed = checks.filter(({ ok }) => !ok);
   return [
     '',
     'For a bug report: everything from here on. Secrets are masked; read it before you send it.',
@@ -94,8 +107,8 @@ function reportLines({ versions, machine, parts, logs }: DoctorReport, checks: C
         `  ${padEnd(name, 28)} ${state}${up === '' ? '' : `, up ${up}`}${restarts === 0 ? '' : `, restarted ${restarts} times`}`,
     ),
     'what the doctor found wrong',
-    ...(failed.length === 0 ? ['  nothing'] : []),
-    ...failed.map(({ name, found }) => `  ${padEnd(name, 28)} ${maskSecrets(plain(found))}`),
+    ...(wrong.length === 0 ? ['  nothing'] : []),
+    ...wrong.map(({ name, found }) => `  ${padEnd(name, 28)} ${found}`),
     'warnings and errors in the logs, the last 20 of each',
     ...(logs.length === 0 ? ['  none'] : []),
     ...logs.flatMap(({ name, lines }) => [

@@ -1,5 +1,5 @@
 /** `temper doctor` against services that are elsewhere: a Temporal and an S3 which it did not start. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
@@ -118,5 +118,15 @@ test('a Temporal that is not there is one sentence; the first line comes at once
   expect(stdout).toMatch(/✗ Temporal service +Temporal unreachable at 127\.0\.0\.1:1/);
   expect(stdout).toMatch(/✓ torch/);
   expect(stdout).toContain('npx temper doctor --report');
+  expect(exitCode).toBe(1);
+}, 90_000);
+
+test('settings that cannot be read are a finding, and the rest is still looked at', async () => {
+  const broken = mkdtempSync(path.join(os.tmpdir(), 'temper-doctor-'));
+  writeFileSync(path.join(broken, 'stack.json'), '{}');
+  const { stdout, exitCode } = await doctor([], { TEMPER_HOME: broken, TEMPORAL_ADDRESS: '' });
+  rmSync(broken, { recursive: true });
+  expect(stdout).toMatch(/✗ stack +.*stack\.json: .*Delete this file/);
+  expect(stdout).toMatch(/✓ torch/);
   expect(exitCode).toBe(1);
 }, 90_000);

@@ -152,8 +152,11 @@ export async function unused(): Promise<[ModelDetails, Rollback]> {
 }
 `;
 
-test('a program of theirs compiles against its types, strictly', async () => {
+test('a program of theirs and the example compile against its types, strictly', async () => {
   writeFileSync(path.join(project, 'start.ts'), program);
+  const readme = readFileSync(path.join(installed, 'README.md'), 'utf8');
+  const example = /```ts\n([\s\S]*?)```/.exec(readme)![1]!;
+  writeFileSync(path.join(project, 'example.ts'), example);
   const compilerOptions = {
     target: 'es2022',
     module: 'nodenext',
@@ -166,7 +169,7 @@ test('a program of theirs compiles against its types, strictly', async () => {
   };
   writeFileSync(
     path.join(project, 'tsconfig.json'),
-    JSON.stringify({ compilerOptions, files: ['start.ts'] }),
+    JSON.stringify({ compilerOptions, files: ['start.ts', 'example.ts'] }),
   );
   const tsc = path.join(projectDir, 'node_modules/.bin/tsc');
   const { all } = await execa(tsc, ['-p', '.', '--pretty', 'false'], {
@@ -177,7 +180,7 @@ test('a program of theirs compiles against its types, strictly', async () => {
   // The types of other packages are theirs to answer for.
   const faults = all
     .split('\n')
-    .filter((line) => /^(start\.ts|node_modules\/temper-client)/.test(line));
+    .filter((line) => /^((start|example)\.ts|node_modules\/temper-client)/.test(line));
   expect(faults).toEqual([]);
   expect(existsSync(path.join(project, 'out/start.js'))).toBe(true);
 }, 60_000);
