@@ -39,7 +39,7 @@ async function localRuns(port: number): Promise<string[]> {
     query: "WorkflowType = 'pipelineWorkflow'",
     pageSize: '100',
   });
-  const url = `http://127.0.0.1:${port}/api/v1/namespaces/default/workflows?${query}`;
+  const url = `http://127.0.0.1:${port}/api/v1/namespaces/default/workflows?${query.toString()}`;
   const response = await fetch(url, { signal: AbortSignal.timeout(limitMs) });
   const { executions } = executionsSchema.parse(await response.json());
   return executions.map(({ execution }) => execution.workflowId.replace(/^pipeline\//, ''));

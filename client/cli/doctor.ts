@@ -71,7 +71,11 @@ interface DoctorReport extends BugReport {
 async function reportOf(home: string, checks: readonly Check[]): Promise<DoctorReport> {
   const { openContext } = await import('./context.ts');
   const { stackStatus } = await import('../../infra/stack.ts');
-  const { stack } = await openContext();
+  // What is wrong with the settings stands among the findings.
+  const stack = await openContext().then(
+    (context) => context.stack,
+    () => null,
+  );
   const secrets = [
     ...secretsOf(process.env),
     ...(stack === null ? [] : Object.values(stack.secrets).map(String)),
@@ -101,7 +105,7 @@ function reportLines({ versions, machine, parts, wrong, logs }: DoctorReport): s
     'machine',
     ...facts(machine),
     'parts',
-    ...(parts.length === 0 ? ['  of a remote stack'] : []),
+    ...(parts.length === 0 ? ['  none that can be looked at here'] : []),
     ...parts.map(
       ({ name, state, up, restarts }) =>
         `  ${padEnd(name, 28)} ${state}${up === '' ? '' : `, up ${up}`}${restarts === 0 ? '' : `, restarted ${restarts} times`}`,

@@ -124,9 +124,13 @@ test('a Temporal that is not there is one sentence; the first line comes at once
 test('settings that cannot be read are a finding, and the rest is still looked at', async () => {
   const broken = mkdtempSync(path.join(os.tmpdir(), 'temper-doctor-'));
   writeFileSync(path.join(broken, 'stack.json'), '{}');
-  const { stdout, exitCode } = await doctor([], { TEMPER_HOME: broken, TEMPORAL_ADDRESS: '' });
+  const { stdout, exitCode } = await doctor(['--report'], {
+    TEMPER_HOME: broken,
+    TEMPORAL_ADDRESS: '',
+  });
   rmSync(broken, { recursive: true });
   expect(stdout).toMatch(/✗ stack +.*stack\.json: .*Delete this file/);
   expect(stdout).toMatch(/✓ torch/);
+  expect(stdout).toMatch(/^versions\n {2}temper /m);
   expect(exitCode).toBe(1);
 }, 90_000);
