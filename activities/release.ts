@@ -6,6 +6,7 @@ import {
   type Client,
   type Workflow,
 } from '@temporalio/client';
+import type { DeployOutcome, DeployRequest } from '../config/deployment.ts';
 import { FailureType, nonRetryableErrorTypes } from '../config/failures.ts';
 import {
   bundleManifestSchema,
@@ -24,6 +25,8 @@ import { stageDigest } from '../registry/stages.ts';
 import type { Deps } from './deps.ts';
 import { requireStage } from './stage-records.ts';
 
+export type { DeployOutcome, DeployRequest } from '../config/deployment.ts';
+
 export interface RegisterInput {
   run: string;
   name: string;
@@ -33,21 +36,6 @@ export interface RegisterInput {
   phases: { phase: Phase; stage: string }[];
   /** Digests of the records of their stages, by phase. */
   evaluations: Record<string, string>;
-}
-
-export interface DeployRequest {
-  model: string;
-  version: number;
-  by: string;
-  reason: string;
-}
-
-export interface DeployOutcome {
-  generation: number;
-  bundle: string;
-  url: string;
-  /** From the declaration until every node served it. */
-  convergedMs: number;
 }
 
 /** What the nodes are at, as heartbeats tell it. */

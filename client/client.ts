@@ -77,7 +77,10 @@ export async function connectTemper(options: ConnectOptions = {}): Promise<Tempe
   const { client, address, namespace } = await openTemporal(options);
   const store = () => {
     if (options.store !== undefined) return options.store;
-    throw new ClientError('input', 'models: no registry was given. Pass a store to connectTemper.');
+    throw new ClientError(
+      'input',
+      'models: no registry was given. Name its bucket when connecting, or in TEMPER_S3_BUCKET.',
+    );
   };
   const reach = <T>(work: () => Promise<T>) => reachable(address, work);
 

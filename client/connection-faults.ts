@@ -72,7 +72,6 @@ export async function tlsFault(
   const own = typeof config === 'object' && config !== null ? config : {};
   const pair = own.clientCertPair;
   const name = own.serverNameOverride ?? hostname;
-  const { promise, resolve } = Promise.withResolvers<NodeJS.ErrnoException | null | 'silent'>();
   const socket = tls.connect({
     host: hostname.replace(/^\[|\]$/g, ''),
     port: Number(port) || 7233,
@@ -82,10 +81,11 @@ export async function tlsFault(
     ...(own.serverRootCACertificate ? { ca: Buffer.from(own.serverRootCACertificate) } : {}),
     ...(pair ? { cert: Buffer.from(pair.crt), key: Buffer.from(pair.key) } : {}),
   });
-  socket.once('secureConnect', () => resolve(null));
-  socket.once('error', resolve);
-  socket.setTimeout(tlsProbeMs, () => resolve('silent'));
-  const found = await promise;
+  const found = await new Promise<NodeJS.ErrnoException | null | 'silent'>((resolve) => {
+    socket.once('secureConnect', () => resolve(null));
+    socket.once('error', resolve);
+    socket.setTimeout(tlsProbeMs, () => resolve('silent'));
+  });
   socket.destroy();
   if (found === 'silent') return null;
   if (found === null) {

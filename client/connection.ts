@@ -67,14 +67,14 @@ function isConnectionLess(error: unknown): boolean {
 async function requireListener(address: string): Promise<void> {
   const { hostname, port } = new URL(`http://${address}`);
   for (let attempt = 1; ; attempt += 1) {
-    const { promise, resolve } = Promise.withResolvers<Error | null>();
     const socket = net.connect({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) });
-    socket.once('connect', () => resolve(null));
-    socket.once('error', resolve);
-    const fault = await promise;
+    const fault = await new Promise<Error | null>((resolve) => {
+      socket.once('connect', () => resolve(null));
+      socket.once('error', resolve);
+    });
     socket.destroy();
     if (fault === null) return;
     if (attempt === 3) throw fault;
-    await sleep(200);
+    await sleep(100);
   }
 }

@@ -13,7 +13,8 @@ import {
   TimeoutFailure,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { DeployOutcome, DeployRequest, ReleaseActivities } from '../activities/release.ts';
+import type { ReleaseActivities } from '../activities/release.ts';
+import type { DeployOutcome, DeployRequest } from '../config/deployment.ts';
 import { FailureType, nonRetryableErrorTypes } from '../config/failures.ts';
 import { TaskQueue } from '../config/queues.ts';
 import { deployVersionUpdate } from './messages.ts';

@@ -1,6 +1,6 @@
 /** Everything that may be said to a run or asked of it, defined once and shared with the client. */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
-import type { DeployOutcome, DeployRequest } from '../activities/release.ts';
+import type { DeployOutcome, DeployRequest } from '../config/deployment.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
 import type { Pipeline } from '../config/pipeline.ts';
 import type { Machine, Recipe } from '../config/recipe.ts';
@@ -88,4 +88,4 @@ export const workflowId = {
 } as const;
 
 export type { TrainingProgress } from '../config/trainer.ts';
-export type { DeployOutcome, DeployRequest } from '../activities/release.ts';
+export type { DeployOutcome, DeployRequest } from '../config/deployment.ts';

@@ -33,8 +33,9 @@ command('down', 'stop the local stack; its data stay')
   );
 
 command('doctor', 'check everything that a run needs, and say what to do')
-  .addHelpText('after', examples('npx temper doctor', 'npx temper doctor --json'))
-  .action((options: CommonOptions) =>
+  .option('--report', 'print what to attach to a bug report, too, without secrets')
+  .addHelpText('after', examples('npx temper doctor', 'npx temper doctor --report'))
+  .action((options: CommonOptions & { report?: boolean }) =>
     finish(options, async () => (await import('./doctor.ts')).doctorCommand(options)),
   );
 
@@ -152,6 +153,29 @@ command('chat', 'ask a served model one question')
   .addHelpText('after', examples('npx temper chat sotu "Who gave the address of 1865?"'))
   .action((endpoint: string, words: string[], options: CommonOptions) =>
     finish(options, async () => (await import('./chat.ts')).chatCommand(endpoint, words, options)),
+  );
+
+command('completion', 'print what makes a shell complete commands, options and names')
+  .argument('<shell>', 'bash, zsh or fish')
+  .addHelpText(
+    'after',
+    examples(
+      'source <(npx temper completion bash)',
+      'npx temper completion bash >> ~/.bashrc',
+      'npx temper completion zsh >> ~/.zshrc',
+    ),
+  )
+  .action((shell: string, options: CommonOptions) =>
+    finish(options, async () =>
+      (await import('./completion.ts')).completionCommand(shell, options),
+    ),
+  );
+
+program
+  .command('__complete', { hidden: true })
+  .argument('[words...]')
+  .action((words: string[]) =>
+    finish({}, async () => (await import('./completion.ts')).completeCommand(program, words)),
   );
 
 interface InitFlags extends CommonOptions {

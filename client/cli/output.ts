@@ -4,6 +4,7 @@ import { homeFolder } from '../../infra/layout.ts';
 import { ClientError, rootMessage, type ClientErrorKind } from '../errors.ts';
 import { PipelineFileError } from '../pipeline-fault.ts';
 import { Interrupted } from './interrupt.ts';
+import { showWaiting } from './waiting.ts';
 
 export const ExitCode = {
   ok: 0,
@@ -34,12 +35,14 @@ export async function finish(options: CommonOptions, work: () => Promise<number>
     if (error.code === 'EPIPE') process.exit(ExitCode.ok);
     throw error;
   });
+  const hideWaiting = options.json === true ? () => {} : showWaiting();
   let code: number;
   try {
     code = await work();
   } catch (error) {
     code = report(error, options);
   }
+  hideWaiting();
   process.exitCode = code;
   // Idle connections and timers of libraries must not keep a finished command alive.
   await new Promise<void>((resolve) => process.stdout.write('', () => resolve()));

@@ -36,7 +36,7 @@ const quick = defineBench({
 test('without a name, every benchmark is listed with its options', async () => {
   const { stdout, exitCode } = await bench([]);
   expect(exitCode).toBe(0);
-  for (const name of ['quickstart', 'throughput', 'install', 'rollback']) {
+  for (const name of ['answers', 'quickstart', 'throughput', 'install', 'rollback']) {
     expect(stdout).toMatch(new RegExp(`^  ${name} +\\S`, 'm'));
   }
   expect(stdout).toContain('--pairs <integer>');
@@ -45,7 +45,7 @@ test('without a name, every benchmark is listed with its options', async () => {
 test('an unknown benchmark or option is refused before anything starts', async () => {
   const unknown = await bench(['quikstart']);
   expect(unknown.exitCode).toBe(2);
-  expect(unknown.stderr).toContain('found "quikstart", expected quickstart, ');
+  expect(unknown.stderr).toContain('found "quikstart", expected answers, quickstart, ');
   const option = await bench(['throughput', '--pairs', 'many']);
   expect(option.exitCode).toBe(2);
   expect(option.stderr).toContain('--pairs');

@@ -50,6 +50,7 @@ test.each([
   'status',
   'cancel',
   'chat',
+  'completion',
   'quickstart',
   'models list',
   'models show',
