@@ -33,6 +33,8 @@ export interface RegisterInput {
   phases: { phase: Phase; stage: string }[];
   /** Digests of the records of their stages, by phase. */
   evaluations: Record<string, string>;
+  /** Whose pretraining was continued; left out, it began from random weights. */
+  parent?: { name: string; version: number } | null;
 }
 
 export interface DeployRequest {
@@ -96,6 +98,7 @@ export function createReleaseActivities(deps: Deps & { client: Client }) {
             recipe: stageDigest(input.recipe),
             phases,
             exact,
+            ...(input.parent && { parent: input.parent }),
           },
           evaluations,
         },

@@ -1,5 +1,6 @@
 /** Everything that may be said to a run or asked of it, defined once and shared with the client. */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { IngestResult } from '../activities/ingest.ts';
 import type { DeployOutcome, DeployRequest } from '../activities/release.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
 import type { Pipeline } from '../config/pipeline.ts';
@@ -43,6 +44,27 @@ export interface PipelineInput {
   /** Absolute folder that relative source paths start from. */
   baseDir: string;
   machine: Machine;
+  /** What was read already, by whoever had to know whether there is anything new; left out, it is read now. */
+  ingested?: IngestResult;
+  /** The model must not be worse on the held-out text than the one that it starts from. */
+  challenge?: boolean;
+}
+
+/** Left to a schedule: goes on from the champion when there is something new. */
+export interface ContinuousInput {
+  pipeline: Pipeline;
+  baseDir: string;
+  machine: Machine;
+}
+
+export interface ContinuousResult {
+  outcome: 'nothing-new' | 'promoted' | 'kept';
+  /** One sentence with the figures. */
+  reason: string;
+  /** The run that trained; null when none had to. */
+  run: string | null;
+  /** What is champion now. */
+  champion: { name: string; version: number };
 }
 
 export interface RunDigests {
@@ -59,6 +81,8 @@ export interface PipelineResult {
   digests: RunDigests;
   evaluations: { stage: StageName; evaluation: EvaluationSummary }[];
   endpoint: string | null;
+  /** The champion that this model challenged, on the same held-out text. */
+  rival?: { name: string; version: number; valBpb: number | null };
 }
 
 export interface RunStatus {
@@ -85,6 +109,8 @@ export const workflowId = {
   preprocess: (run: string) => `preprocess/${run}`,
   training: (run: string, phase: string, round: number) => `training/${run}/${phase}/${round}`,
   deployment: (endpoint: string) => `deployment/${endpoint}`,
+  /** A schedule appends the time of each start. */
+  continuous: (schedule: string) => `continuous/${schedule}`,
 } as const;
 
 export type { TrainingProgress } from '../config/trainer.ts';
