@@ -10,7 +10,6 @@ import {
   proxyActivities,
   setCurrentDetails,
   workflowInfo,
-  type WorkflowInfo,
 } from '@temporalio/workflow';
 import type { IngestActivities, IngestResult } from '../activities/ingest.ts';
 import type { GateFailure, ParentModel, PlanActivities } from '../activities/plan.ts';
@@ -18,6 +17,7 @@ import type { ReleaseActivities } from '../activities/release.ts';
 import { FailureType, nonRetryableErrorTypes } from '../config/failures.ts';
 import { TaskQueue } from '../config/queues.ts';
 import {
+  runOfStart,
   workflowId,
   type ContinuousInput,
   type ContinuousResult,
@@ -49,7 +49,8 @@ export async function continuousPretrainingWorkflow(
 ): Promise<ContinuousResult> {
   const { pipeline, baseDir } = input;
   const { sources, sample } = pipeline.data;
-  const run = runName(workflowInfo());
+  const { workflowId: id, startTime } = workflowInfo();
+  const run = runOfStart(id, startTime);
   const champion = await findChampion({ model: pipeline.name });
   const ingested = await ingestCorpus({
     run,
@@ -84,7 +85,7 @@ async function challenge(
   ingested: IngestResult,
 ): Promise<ContinuousResult> {
   const { name } = pipeline;
-  const startFrom = champion === null ? 'scratch' : nameOf(champion);
+  const startFrom = champion === null ? firstStart(pipeline) : nameOf(champion);
   setCurrentDetails(`something new: run \`${run}\` starts from ${startFrom}`);
   let made: PipelineResult;
   try {
@@ -122,6 +123,11 @@ async function challenge(
   return { outcome: 'promoted', reason, run, champion: { name, version } };
 }
 
+/** Before there is a champion, what the file says; a champion of its own it cannot have meant yet. */
+function firstStart({ name, startFrom }: ContinuousInput['pipeline']): string {
+  return startFrom === `${name}@champion` ? 'scratch' : startFrom;
+}
+
 /** The figures of a challenger that missed a gate; null for a failure of another kind. */
 function whyKept(failure: unknown): string | null {
   const cause = failure instanceof ChildWorkflowFailure ? failure.cause : undefined;
@@ -150,15 +156,4 @@ function nameOf({ name, version }: { name: string; version: number }): string {
 
 function versionOf({ name, version }: ParentModel): ContinuousResult['champion'] {
   return { name, version };
-}
-
-/**
- * Named by the schedule and the time that it meant, which it appends to the workflow's id:
- * `policy-2026-11-22t03-00`, with seconds where somebody triggered it between two minutes.
- */
-function runName({ workflowId: id, startTime }: WorkflowInfo): string {
-  const [, schedule, appended] =
-    /^continuous\/(.*?)(?:-(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?Z)?$/.exec(id) ?? [];
-  const at = appended ?? startTime.toISOString().slice(0, 19);
-  return `${schedule ?? 'continuous'}-${at.toLowerCase().replace(/:00$/, '').replaceAll(':', '-')}`;
 }

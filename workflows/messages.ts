@@ -113,5 +113,16 @@ export const workflowId = {
   continuous: (schedule: string) => `continuous/${schedule}`,
 } as const;
 
+/**
+ * The run of a scheduled start, named by the schedule and the time that it meant, which Temporal appends to
+ * the workflow's id: `policy-2026-11-22t03-00`, with seconds where somebody triggered it between two minutes.
+ */
+export function runOfStart(id: string, startTime: Date): string {
+  const [, schedule, appended] =
+    /^continuous\/(.*?)(?:-(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?Z)?$/.exec(id) ?? [];
+  const at = appended ?? startTime.toISOString().slice(0, 19);
+  return `${schedule ?? 'continuous'}-${at.toLowerCase().replace(/:00$/, '').replaceAll(':', '-')}`;
+}
+
 export type { TrainingProgress } from '../config/trainer.ts';
 export type { DeployOutcome, DeployRequest } from '../activities/release.ts';
