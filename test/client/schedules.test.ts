@@ -58,9 +58,9 @@ beforeAll(async () => {
   const data = await Worker.create({ connection, taskQueue: 'data', activities });
   worker = await Worker.create({ connection, taskQueue: 'control', workflowsPath, activities });
   const running = data.run();
-  working = worker.run().finally(() => {
+  working = worker.run().finally(async () => {
     data.shutdown();
-    return running;
+    await running;
   });
   temper = await connectTemper({ address: server.address, namespace: 'default' });
 });
