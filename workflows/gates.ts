@@ -36,7 +36,7 @@ export function failedChallenge(
 ): GateFailure[] {
   const value = evaluation.metrics['valBpb']?.value ?? null;
   if (value === null || valBpb === null) return [{ metric: 'valBpb', value: null }];
-  const max = valBpb * (1 + challengeTolerance);
+  const max = Number((valBpb * (1 + challengeTolerance)).toFixed(4));
   if (value <= max) return [];
   return [{ metric: 'valBpb', value, max, rival: { name, version, value: valBpb } }];
 }

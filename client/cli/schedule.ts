@@ -73,7 +73,7 @@ export async function showCommand(name: string, options: CommonOptions): Promise
   const { started, skipped, missed, starts, timezone } = schedule;
   say(
     options,
-    `  started ${started} times, skipped ${skipped} (one was at work), missed ${missed}`,
+    `  started: ${started}; skipped, for one was at work: ${skipped}; missed: ${missed}`,
   );
   if (starts.length > 0) say(options);
   for (const start of starts) say(options, `  ${startLine(start, timezone)}`);
@@ -108,7 +108,7 @@ export async function triggerCommand(name: string, options: CommonOptions): Prom
   const start = await client.triggerSchedule(name);
   if (options.json === true) printJson(start);
   say(options, `schedule ${name} has started ${start.workflowId}.`);
-  say(options, `  how it went:             npx temper schedule show ${name}`);
+  say(options, `  how it went:               npx temper schedule show ${name}`);
   say(options, `  if there is something new: npx temper status ${start.run} --watch`);
   return ExitCode.ok;
 }

@@ -23,8 +23,8 @@ const pipeline = { pipeline: pipelineSchema.parse(file), baseDir: projectDir };
 const daily = { pipeline, machine, cron: '0 3 * * *', timezone: 'Asia/Taipei' };
 
 let server: TestWorkflowEnvironment;
-let worker: Worker;
-let working: Promise<void>;
+let workers: Worker[] = [];
+let working: Promise<unknown>;
 let temper: TemperClient;
 let home: string;
 /** What a start reads: the champion's own dataset, until a test says otherwise. */
@@ -56,17 +56,16 @@ beforeAll(async () => {
   };
   const { nativeConnection: connection } = server;
   const data = await Worker.create({ connection, taskQueue: 'data', activities });
-  worker = await Worker.create({ connection, taskQueue: 'control', workflowsPath, activities });
-  const running = data.run();
-  working = worker.run().finally(async () => {
-    data.shutdown();
-    await running;
-  });
+  workers = [
+    data,
+    await Worker.create({ connection, taskQueue: 'control', workflowsPath, activities }),
+  ];
+  working = Promise.all(workers.map((worker) => worker.run()));
   temper = await connectTemper({ address: server.address, namespace: 'default' });
 });
 afterAll(async () => {
   await temper?.close();
-  worker?.shutdown();
+  for (const worker of workers) worker.shutdown();
   await working;
   await server?.teardown();
   rmSync(home, { recursive: true, force: true });

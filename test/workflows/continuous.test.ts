@@ -3,6 +3,8 @@ import { WorkflowFailedError } from '@temporalio/client';
 import { Worker, type WorkflowBundle } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ParentModel } from '../../activities/plan.ts';
+import { traceHistory } from '../../client/report/history.ts';
+import type { Trace } from '../../client/report/trace.ts';
 import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
 import type { Recipe } from '../../config/recipe.ts';
 import { planRecipe, replanRecipe, type PlanInputs } from '../../recipes/plan.ts';
@@ -110,7 +112,11 @@ function fakes({ champion: before, dataset, valBpb }: World) {
 }
 
 let id = 0;
-async function run(activities: object, overrides: Partial<PipelineFile> = {}) {
+async function run(
+  activities: object,
+  overrides: Partial<PipelineFile> = {},
+  after: () => Promise<void> = async () => {},
+) {
   const { nativeConnection: connection } = env;
   const others = await Promise.all(
     ['data', 'gpu'].map((taskQueue) => Worker.create({ connection, taskQueue, activities })),
@@ -123,8 +129,8 @@ async function run(activities: object, overrides: Partial<PipelineFile> = {}) {
   });
   const running = others.map((worker) => worker.run());
   try {
-    return await control.runUntil(
-      env.client.workflow
+    return await control.runUntil(async () => {
+      const outcome = await env.client.workflow
         .execute(continuousPretrainingWorkflow, {
           workflowId: `continuous/policy-2026-11-${10 + ++id}T03:00:00Z`,
           taskQueue: 'control',
@@ -132,8 +138,10 @@ async function run(activities: object, overrides: Partial<PipelineFile> = {}) {
             { pipeline: pipelineSchema.parse({ ...file, ...overrides }), baseDir: '/', machine },
           ],
         })
-        .catch((error: unknown) => error as WorkflowFailedError),
-    );
+        .catch((error: unknown) => error as WorkflowFailedError);
+      await after();
+      return outcome;
+    });
   } finally {
     for (const worker of others) worker.shutdown();
     await Promise.all(running);
@@ -201,6 +209,24 @@ test('a challenger that is worse by less than 1 % is promoted', async () => {
     valBpb: { champion: 1.47, challengers: [1.484] },
   });
   expect(await run(activities)).toMatchObject({ outcome: 'promoted' });
+});
+
+test('the report of a challenger is about the challenger, and names what it went on from', async () => {
+  const { activities } = fakes({
+    champion,
+    dataset: digest('a'),
+    valBpb: { champion: 1.47, challengers: [1.45] },
+  });
+  let trace: Trace | null = null;
+  await run(activities, {}, async () => {
+    trace = await traceHistory(env.client, runOfNow());
+  });
+  expect(trace).toMatchObject({
+    dataset: { digest: digest('a') },
+    parent: champion.pretrain,
+    exports: [{ phase: 'pretrain', stage: digest('1') }],
+    evaluations: [{ evaluation: { metrics: { valBpb: { value: 1.45 } } } }],
+  });
 });
 
 test('a gate of the file that is missed keeps the champion too', async () => {
