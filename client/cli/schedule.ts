@@ -140,7 +140,7 @@ function scheduleLines(schedule: ScheduleDetails): string[] {
 function startLine({ at, run, state, result, failure }: ScheduledStart, timezone: string): string {
   const marks = { running: '▶', finished: '✓', failed: '✗', gone: '–' } as const;
   const said = {
-    running: `at work; npx temper status ${run}`,
+    running: `at work; if there is something new: npx temper status ${run}`,
     finished: result?.reason ?? '',
     failed: failure ?? '',
     gone: 'no longer known to Temporal',
