@@ -1,5 +1,6 @@
 /** Ingest: the sources of the pipeline file become a registered dataset version of content-hashed shards. */
 import { z } from 'zod';
+import type { IngestResult } from '../config/ingest.ts';
 import {
   datasetManifestSchema,
   type Document,
@@ -17,6 +18,8 @@ import { stageDigest } from '../registry/stages.ts';
 import type { Deps } from './deps.ts';
 import { parseInput, progress, withFailures } from './preprocess-failures.ts';
 
+export type { IngestResult } from '../config/ingest.ts';
+
 export interface IngestInput {
   run: string;
   /** Name of the dataset. */
@@ -28,19 +31,6 @@ export interface IngestInput {
   baseDir: string;
   /** Folder whose `node_modules` holds the packages; left out, Temper's own. */
   projectDir?: string;
-}
-
-export interface IngestResult {
-  dataset: { name: string; version: number; digest: string };
-  numDocuments: number;
-  /** Documents that the sample was taken from; left out where all are taken. */
-  sampledFrom?: number;
-  /** UTF-8 bytes of text. */
-  bytes: number;
-  /** Files and records that could not be read, by reason. */
-  dropped: Record<string, number>;
-  /** The same documents are registered already, under this version. */
-  reused: boolean;
 }
 
 const inputSchema = z.strictObject({

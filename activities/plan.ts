@@ -5,6 +5,7 @@ import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.t
 import { pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
 import type { Machine, Recipe } from '../config/recipe.ts';
 import { planRecipe, replanRecipe } from '../recipes/plan.ts';
+import { findChampion, findParent, UnknownParent, type ParentModel } from '../registry/parents.ts';
 import { putRunRecord } from '../registry/runs.ts';
 import type { Deps } from './deps.ts';
 import { requireStage } from './stage-records.ts';
@@ -15,6 +16,8 @@ export interface GateFailure {
   value: number | null;
   min?: number | undefined;
   max?: number | undefined;
+  /** The model that it had to equal, and its value; left out, a gate of the pipeline file. */
+  rival?: { name: string; version: number; value: number };
 }
 
 export interface PlanInput {
@@ -24,7 +27,10 @@ export interface PlanInput {
   machine: Machine;
   /** The recipe whose model failed its gates, and how; null for the first plan. */
   previous: { recipe: Recipe; failures: GateFailure[] } | null;
+  /** Whose pretraining goes on; left out, training starts from random weights. */
+  parent?: ParentModel | null;
 }
+export type { ParentModel };
 
 export function createPlanActivities(deps: Deps) {
   const { store } = deps;
@@ -48,7 +54,18 @@ export function createPlanActivities(deps: Deps) {
       await putRunRecord(store, input.run, 'spec', { schemaVersion: 1, ...input });
     },
 
-    async planTraining({ run, pipeline, corpus, machine, previous }: PlanInput): Promise<Recipe> {
+    /** The model that `startFrom` names, from here on under its number: an alias may move meanwhile. */
+    async findParent({ startFrom }: { startFrom: string }): Promise<ParentModel> {
+      return await refusingUnknown(() => findParent(store, startFrom));
+    },
+
+    /** The champion of a model; null as long as there is none. */
+    async findChampion({ model }: { model: string }): Promise<ParentModel | null> {
+      return await refusingUnknown(() => findChampion(store, model));
+    },
+
+    async planTraining(input: PlanInput): Promise<Recipe> {
+      const { run, pipeline, corpus, machine, previous, parent } = input;
       const manifest = await requireStage(store, 'preprocess', corpus, corpusManifestSchema);
       const { statistics, instructions, vocabSize } = manifest;
       refuseUnmeasurable(pipeline, instructions);
@@ -61,6 +78,7 @@ export function createPlanActivities(deps: Deps) {
         vocabSize,
         numChats: instructions?.numTrain ?? 0,
         numPreferences: instructions?.numPreferences ?? 0,
+        parent,
       };
       const recipe =
         previous === null
@@ -72,6 +90,16 @@ export function createPlanActivities(deps: Deps) {
   };
 }
 export type PlanActivities = ReturnType<typeof createPlanActivities>;
+
+/** No retry finds a model that is not there. */
+async function refusingUnknown<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof UnknownParent)) throw error;
+    throw ApplicationFailure.nonRetryable(error.message, FailureType.InvalidConfig);
+  }
+}
 
 /** Throws where the goal cannot be reached, or a gate not be measured, with the questions of this corpus. */
 function refuseUnmeasurable(

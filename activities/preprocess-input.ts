@@ -1,6 +1,6 @@
 /** What the workflow and the activities of preprocessing say to each other: references, options and counts. */
 import { z } from 'zod';
-import { sha256Schema } from '../config/digest.ts';
+import { blobRefSchema, sha256Schema } from '../config/digest.ts';
 import { pipelineFileSchema, questionsSchema } from '../config/pipeline.ts';
 
 const count = z.number().int().nonnegative();
@@ -11,6 +11,12 @@ export const datasetRefSchema = z.strictObject({
   digest: sha256Schema,
 });
 export type DatasetRef = z.infer<typeof datasetRefSchema>;
+
+export const keptTokenizerSchema = z.strictObject({
+  file: blobRefSchema.describe('tokenizer.json'),
+  vocabSize: count,
+});
+export type KeptTokenizer = z.infer<typeof keptTokenizerSchema>;
 
 // Resolved by the client, so the numbers here are plain ones.
 const options = pipelineFileSchema.shape.data.shape;
@@ -28,6 +34,9 @@ export const preprocessInputSchema = z.strictObject({
   unread: z
     .record(z.string(), count)
     .describe('files and records that ingest could not read, by reason; they count as dropped'),
+  tokenizer: keptTokenizerSchema
+    .optional()
+    .describe('of the model that is gone on from; left out, one is trained on this text'),
 });
 export type PreprocessInput = z.infer<typeof preprocessInputSchema>;
 

@@ -24,6 +24,7 @@ import {
   cleanShardsInputSchema,
   encodeShardsInputSchema,
   finishCorpusInputSchema,
+  keptTokenizerSchema,
   preprocessInputSchema,
   resolveDuplicatesInputSchema,
   splitCorpusInputSchema,
@@ -32,6 +33,7 @@ import {
   type DatasetRef,
   type EncodeShardsInput,
   type FinishCorpusInput,
+  type KeptTokenizer,
   type PreprocessInput,
   type PreprocessResult,
   type ResolveDuplicatesInput,
@@ -108,14 +110,17 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     async findCorpus(
       given: PreprocessInput,
     ): Promise<{ corpus: string; numShards: number; found: PreprocessResult | null }> {
-      const { dataset, data, questions, seed, unread } = parseInput(preprocessInputSchema, given);
+      const { dataset, data, questions, seed, unread, tokenizer } = parseInput(
+        preprocessInputSchema,
+        given,
+      );
       const corpus = stageDigest({
         dataset: { name: dataset.name, digest: dataset.digest },
         data,
         questions,
         seed,
         code,
-        tokenizerCode: tokenizerCode(),
+        ...(tokenizer === undefined ? { tokenizerCode: tokenizerCode() } : { tokenizer }),
       });
       const manifest = await findStage(store, 'preprocess', corpus, corpusManifestSchema);
       const { shards } = await datasetOf(dataset);
@@ -208,6 +213,15 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
         }
         return { tokenizer: key, vocabSize: manifest.vocabSize };
       });
+    },
+
+    /** Records the tokenizer of an earlier model as the one of this corpus: its weights know no other. */
+    async keepTokenizer(given: KeptTokenizer): Promise<{ tokenizer: string; vocabSize: number }> {
+      const { file, vocabSize } = parseInput(keptTokenizerSchema, given);
+      const key = stageDigest({ kept: file, vocabSize });
+      const made = { schemaVersion: 1 as const, tokenizer: file, vocabSize };
+      await recordStage(store, 'tokenizer', key, tokenizerSchema, made);
+      return { tokenizer: key, vocabSize };
     },
 
     async encodeShards(given: EncodeShardsInput): Promise<{ numTokens: number }> {

@@ -36,6 +36,8 @@ export interface RegisterInput {
   phases: { phase: Phase; stage: string }[];
   /** Digests of the records of their stages, by phase. */
   evaluations: Record<string, string>;
+  /** Whose pretraining was continued; left out, it began from random weights. */
+  parent?: { name: string; version: number } | null;
 }
 
 /** What the nodes are at, as heartbeats tell it. */
@@ -84,6 +86,7 @@ export function createReleaseActivities(deps: Deps & { client: Client }) {
             recipe: stageDigest(input.recipe),
             phases,
             exact,
+            ...(input.parent && { parent: input.parent }),
           },
           evaluations,
         },

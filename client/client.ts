@@ -16,7 +16,9 @@ import { ClientError, rootMessage } from './errors.ts';
 import { readLiveStatus, type LiveStatus } from './live-status.ts';
 import { openModels, type Models } from './models.ts';
 import { nearest } from './nearest.ts';
+import { requireSmall } from './payload.ts';
 import { readPipelineFile } from './pipeline-file.ts';
+import { openSchedules, type Schedules } from './schedules.ts';
 import {
   datasetAttribute,
   modelAttribute,
@@ -48,7 +50,7 @@ export interface FollowOptions {
   signal?: AbortSignal;
 }
 
-export interface TemperClient {
+export interface TemperClient extends Schedules {
   address: string;
   namespace: string;
   models: Models;
@@ -69,7 +71,6 @@ export interface ConnectOptions extends TemporalAddress {
   store?: Store | undefined;
 }
 
-const maxPayloadBytes = 64 * 1024;
 const lastWordsMs = 15_000;
 
 /** Connects to a stack, local or remote. */
@@ -88,6 +89,8 @@ export async function connectTemper(options: ConnectOptions = {}): Promise<Tempe
     address,
     namespace,
     models: guarded(openModels(client, store), reach),
+
+    ...openSchedules(client, reach),
 
     startPipeline: (request) => reach(() => startPipeline(client, request)),
 
@@ -154,14 +157,7 @@ async function startPipeline(client: Client, request: StartRequest) {
     );
   }
   const input: PipelineInput = { run, pipeline, baseDir, machine: request.machine };
-  const bytes = Buffer.byteLength(JSON.stringify(input));
-  if (bytes > maxPayloadBytes) {
-    throw new ClientError(
-      'input',
-      `pipeline ${pipeline.name}: found ${Math.ceil(bytes / 1024)} KB of configuration, expected at most ` +
-        `${maxPayloadBytes / 1024} KB. Shorten its questions. Nothing was started.`,
-    );
-  }
+  requireSmall(pipeline.name, input);
   const id = workflowId.pipeline(run);
   try {
     await client.workflow.start('pipelineWorkflow', {

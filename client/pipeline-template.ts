@@ -88,7 +88,8 @@ data:
   # The run stops where a larger share than this is not read or left out. Default: 50%.
   maxDropped: 50%
 
-# What the weights start from. Default: scratch, random ones.
+# What the weights start from: scratch, random ones; or a registered model that is gone on pretraining, such as
+# policy@champion. Default: scratch.
 startFrom: scratch
 
 # base: a model that continues text. assistant: one that also answers the questions below.

@@ -10,6 +10,7 @@ import type { Machine, Recipe } from '../config/recipe.ts';
 import { planRecipe } from '../recipes/plan.ts';
 import { chooseVocabSize } from '../recipes/vocabulary.ts';
 import { readRecord } from '../registry/json.ts';
+import { findParent, UnknownParent, type ParentModel } from '../registry/parents.ts';
 import type { Store } from '../registry/store.ts';
 import { ClientError } from './errors.ts';
 
@@ -47,7 +48,9 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     request.store === null || pipeline.data.sample < 1
       ? null
       : await knownCorpus(request.store, pipeline.name);
-  const corpus = known ?? (await estimateCorpus(request));
+  const estimated = known ?? (await estimateCorpus(request));
+  const parent = await parentFor(request);
+  const corpus = parent === null ? estimated : inVocabularyOf(parent, estimated);
   const recipe = planRecipe({
     statistics: { numTokens: corpus.numTokens, bytes: corpus.bytes },
     goal: pipeline.goal,
@@ -57,8 +60,37 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     vocabSize: corpus.vocabSize,
     numChats: corpus.numChats,
     numPreferences: corpus.numPreferences,
+    parent,
   });
   return { corpus, recipe };
+}
+
+/** The model that a pipeline goes on from; null when it starts from scratch. */
+export async function parentFor({
+  pipeline,
+  store,
+}: Pick<PlanRequest, 'pipeline' | 'store'>): Promise<ParentModel | null> {
+  const { startFrom } = pipeline;
+  if (startFrom === 'scratch') return null;
+  if (store === null) {
+    throw new ClientError(
+      'unreachable',
+      `startFrom: ${startFrom} stands in the registry, which does not answer: npx temper up starts it.`,
+    );
+  }
+  try {
+    return await findParent(store, startFrom);
+  } catch (error) {
+    if (!(error instanceof UnknownParent)) throw error;
+    throw new ClientError('input', `${error.message} Nothing was started.`, error);
+  }
+}
+
+/** The same text in the tokens of another vocabulary. */
+function inVocabularyOf({ tokenizer }: ParentModel, corpus: CorpusFigures): CorpusFigures {
+  const { vocabSize } = tokenizer;
+  const ratio = Math.log2(corpus.vocabSize) / Math.log2(vocabSize);
+  return { ...corpus, vocabSize, numTokens: Math.round(corpus.numTokens * ratio) };
 }
 
 /** The figures of the newest corpus that was made from a dataset of this name; null when there is none. */

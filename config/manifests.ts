@@ -196,6 +196,10 @@ export const modelVersionSchema = z.strictObject({
       z.strictObject({ phase: z.string(), model: sha256Schema, weights: sha256Schema }),
     ),
     exact: z.boolean(),
+    parent: z
+      .strictObject({ name: z.string(), version: count })
+      .optional()
+      .describe('whose pretraining was continued; left out, it began from random weights'),
   }),
   evaluations: z.record(z.string(), evaluationSchema).describe('by phase'),
   createdAt: isoTime,

@@ -109,9 +109,15 @@ export const pipelineFileSchema = z.strictObject({
     })
     .describe('the documents, and what to do with them'),
   startFrom: z
-    .literal('scratch')
+    .string()
+    .regex(
+      /^(scratch|[a-z][a-z0-9-]{1,38}[a-z0-9]@(champion|[1-9]\d{0,8}))$/,
+      'expected scratch, or a registered model such as policy@3 or policy@champion',
+    )
     .default('scratch')
-    .describe('what the weights start from; scratch: random ones'),
+    .describe(
+      'what the weights start from; scratch: random ones; policy@3 or policy@champion: go on pretraining that model, with its tokenizer and its size',
+    ),
   goal: z
     .enum(['base', 'assistant'])
     .optional()

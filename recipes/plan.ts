@@ -11,6 +11,12 @@ import type {
   SftRecipe,
 } from '../config/recipe.ts';
 import type { GateMetric } from '../config/pipeline.ts';
+import {
+  continuationReasons,
+  rewarmedRate,
+  rewarmingSteps,
+  type PlannedParent,
+} from './continuation.ts';
 import { expectedBitsPerByte } from './loss.ts';
 import { countParameters, ladder, trainingFlopsPerToken, trainingMemoryBytes } from './shapes.ts';
 import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
@@ -25,6 +31,8 @@ export interface PlanInputs {
   vocabSize: number;
   numChats: number;
   numPreferences: number;
+  /** Whose pretraining goes on; without it, training starts from random weights. */
+  parent?: PlannedParent | null | undefined;
 }
 
 /** How a model of an earlier round missed its gates. */
@@ -76,7 +84,7 @@ export function replanRecipe(inputs: PlanInputs, previous: Recipe, missed: Misse
 }
 
 function plan(inputs: PlanInputs, turn: Turn): Recipe {
-  const { machine, statistics, seed, vocabSize } = inputs;
+  const { machine, statistics, seed, vocabSize, parent } = inputs;
   const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
   const tunes = inputs.goal === 'assistant' && inputs.numChats > 0 && inputs.numPreferences > 0;
   const share = tunes ? { pretrain: 0.56, sft: 0.35, dpo: 0.09 } : { pretrain: 1, sft: 0, dpo: 0 };
@@ -84,19 +92,23 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
   const trainMs = Math.max(inputs.budgetMs * 0.2, inputs.budgetMs - startMs);
   const pretrainMs = trainMs * share.pretrain * turn.pretrain.time;
 
-  const contextLength = 256;
+  const contextLength = Math.min(256, parent?.shape.contextLength ?? 256);
   const batchSize = 16;
-  const candidates = ladder(vocabSize, contextLength)
-    .filter((shape) => trainingMemoryBytes(shape, batchSize) < machine.memoryBytes / 2)
-    .map((shape) => {
-      const speed = trainingSpeed(machine, shape.hiddenSize);
-      const msPerToken = (trainingFlopsPerToken(shape) / speed) * 1000;
-      const affordable = pretrainMs / msPerToken;
-      const numTokens = Math.min(affordable, statistics.numTokens * maxEpochs);
-      const numParameters = countParameters(shape);
-      const bpb = expectedBitsPerByte(numParameters, numTokens, statistics.numTokens);
-      return { shape, msPerToken, numTokens, numParameters, bpb };
-    });
+  const shapes = parent
+    ? [parent.shape]
+    : ladder(vocabSize, contextLength).filter(
+        (shape) => trainingMemoryBytes(shape, batchSize) < machine.memoryBytes / 2,
+      );
+  const candidates = shapes.map((shape) => {
+    const speed = trainingSpeed(machine, shape.hiddenSize);
+    const msPerToken = (trainingFlopsPerToken(shape) / speed) * 1000;
+    const affordable = pretrainMs / msPerToken;
+    const numTokens = Math.min(affordable, statistics.numTokens * maxEpochs);
+    const numParameters = countParameters(shape);
+    const seen = (parent?.numTokens ?? 0) + numTokens;
+    const bpb = expectedBitsPerByte(numParameters, seen, statistics.numTokens);
+    return { shape, msPerToken, numTokens, numParameters, bpb };
+  });
   // The loss alone favours narrow models on a short budget, but facts did not settle in them: after the
   // same tuning a width of 128 answered 58 % of the questions, 192 answered 99 % (docs/log.md).
   const wide = candidates.filter(
@@ -119,6 +131,7 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
     threads: Math.min(machine.cores, 8),
     unwatchedExitS: 600,
   };
+  const rate = turn.pretrain.rate * (parent ? rewarmedRate : 1);
   const pretrain: PretrainRecipe = {
     phase: 'pretrain',
     ...common,
@@ -126,9 +139,9 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
     batchSize,
     contextLength,
     optimizer: 'muon',
-    learningRate: 0.02 * turn.pretrain.rate,
-    adamLearningRate: 0.006 * turn.pretrain.rate,
-    warmupSteps: warmup(numSteps),
+    learningRate: 0.02 * rate,
+    adamLearningRate: 0.006 * rate,
+    warmupSteps: parent ? rewarmingSteps(numSteps) : warmup(numSteps),
     decaySteps: Math.floor((numSteps * 2) / 3),
     saveEverySteps: every(saveEveryMs, stepMs, numSteps),
     evalEverySteps: Math.max(10, Math.ceil(numSteps / 4)),
@@ -217,7 +230,7 @@ function round(value: number): number {
 }
 
 function explain(
-  { statistics, budgetMs, machine, vocabSize, goal }: PlanInputs,
+  { statistics, budgetMs, machine, vocabSize, goal, parent }: PlanInputs,
   chosen: {
     pretrain: PretrainRecipe;
     sft: SftRecipe | null;
@@ -230,24 +243,28 @@ function explain(
   const { pretrain, sft, dpo, numParameters, bpb } = chosen;
   const numTokens = pretrain.numSteps * pretrain.batchSize * pretrain.contextLength;
   const millions = (count: number) => `${(count / 1e6).toFixed(1)}M`;
-  const reasons: Reason[] = [
+  const size = `${millions(numParameters)} parameters`;
+  const beginning: Reason[] = [
     {
       choice: 'size',
-      value: `${millions(numParameters)} parameters`,
+      value: size,
       reason: `lowest expected loss of ${chosen.candidates} ${chosen.candidates === 1 ? 'shape' : 'shapes'} for ${Math.round(budgetMs / 1000)} s on ${machine.cores} ${machine.instructionSet} cores: ${bpb.toFixed(2)} bits a byte`,
       source: 'Hoffmann et al. 2022, constants fitted in docs/log.md',
-    },
-    {
-      choice: 'tokens',
-      value: `${millions(numTokens)}, ${(numTokens / statistics.numTokens).toFixed(2)} epochs`,
-      reason: `what the budget affords; up to ${maxEpochs} epochs, for tokens repeated more often teach little`,
-      source: 'Muennighoff et al. 2023',
     },
     {
       choice: 'vocabulary',
       value: String(vocabSize),
       reason: `grows with the text: ${millions(statistics.bytes)}B`,
       source: 'Tao et al. 2024',
+    },
+  ];
+  const reasons: Reason[] = [
+    ...(parent ? continuationReasons(parent, { size, vocabSize }) : beginning),
+    {
+      choice: 'tokens',
+      value: `${millions(numTokens)}, ${(numTokens / statistics.numTokens).toFixed(2)} epochs`,
+      reason: `what the budget affords; up to ${maxEpochs} epochs, for tokens repeated more often teach little`,
+      source: 'Muennighoff et al. 2023',
     },
     {
       choice: 'optimizer',

@@ -55,8 +55,12 @@ export function describeEvaluation({ metrics }: Pick<EvaluationSummary, 'metrics
     .join(', ');
 }
 
-export function describeGate({ metric, value, min, max }: GateFailure): string {
+export function describeGate({ metric, value, min, max, rival }: GateFailure): string {
   if (value === null) return `${metric} was not measured`;
+  if (rival !== undefined) {
+    const other = `${rival.name}@${rival.version}`;
+    return `${metric} ${value.toFixed(3)} is worse than ${rival.value.toFixed(3)} of ${other}`;
+  }
   const bound = min !== undefined && value < min ? `below ${min}` : `above ${max}`;
   return `${metric} ${value.toFixed(3)} is ${bound}`;
 }

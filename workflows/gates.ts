@@ -19,6 +19,28 @@ export function failedGates(
   });
 }
 
+/** How much worse than the champion, as a share, a challenger may be: less than held-out text can tell apart. */
+const challengeTolerance = 0.01;
+
+export interface Rival {
+  name: string;
+  version: number;
+  /** Bits a byte on the challenger's held-out text; null when they were not measured. */
+  valBpb: number | null;
+}
+
+/** Whether a challenger is worse than its rival on the same held-out text. */
+export function failedChallenge(
+  { name, version, valBpb }: Rival,
+  evaluation: Pick<EvaluationSummary, 'metrics'>,
+): GateFailure[] {
+  const value = evaluation.metrics['valBpb']?.value ?? null;
+  if (value === null || valBpb === null) return [{ metric: 'valBpb', value: null }];
+  const max = Number((valBpb * (1 + challengeTolerance)).toFixed(4));
+  if (value <= max) return [];
+  return [{ metric: 'valBpb', value, max, rival: { name, version, value: valBpb } }];
+}
+
 /** The declared gates whose metric was not judged. */
 export function openGates(
   gates: Pipeline['evaluate']['gates'],

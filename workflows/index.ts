@@ -1,4 +1,5 @@
 /** What the control worker runs. */
+export { continuousPretrainingWorkflow } from './continuous.ts';
 export { deploymentWorkflow } from './deployment.ts';
 export { pipelineWorkflow } from './pipeline.ts';
 export { preprocessWorkflow } from './preprocess.ts';

@@ -3,7 +3,7 @@ import { executeChild, proxyActivities } from '@temporalio/workflow';
 import type { EvaluateActivities } from '../activities/evaluate.ts';
 import type { ExportActivities } from '../activities/export.ts';
 import type { IngestActivities, IngestResult } from '../activities/ingest.ts';
-import type { GateFailure, PlanActivities } from '../activities/plan.ts';
+import type { GateFailure, ParentModel, PlanActivities } from '../activities/plan.ts';
 import type { PreprocessResult } from '../activities/preprocess-input.ts';
 import type { ReleaseActivities } from '../activities/release.ts';
 import type { TrainedModel } from '../activities/training-job.ts';
@@ -18,6 +18,7 @@ import {
   describeRecipe,
   describeUnread,
 } from './describe.ts';
+import { failedChallenge, type Rival } from './gates.ts';
 import { workflowId, type PipelineInput, type PipelineResult, type StageName } from './messages.ts';
 import { preprocessWorkflow } from './preprocess.ts';
 import type { StageBoard } from './stage-board.ts';
@@ -39,6 +40,10 @@ const gpu = {
 const { recordSpecification } = proxyActivities<PlanActivities>({
   ...control,
   summary: 'record the specification',
+});
+const { findParent } = proxyActivities<PlanActivities>({
+  ...control,
+  summary: 'look up the model to start from',
 });
 const { planTraining } = proxyActivities<PlanActivities>({
   ...control,
@@ -74,24 +79,33 @@ export interface Candidate {
 export type Stages = ReturnType<typeof createStages>;
 
 export function createStages(
-  { run, pipeline, machine, baseDir }: PipelineInput,
+  { run, pipeline, machine, baseDir, ingested, challenge = false }: PipelineInput,
   board: StageBoard,
 ) {
   const { sources, sample, ...data } = pipeline.data;
+  /** Whose pretraining goes on; null: from random weights. */
+  let parent: ParentModel | null = null;
+  /** The parent as the one to equal, once it is measured. */
+  let rival: Rival | null = null;
   return {
     async specify(): Promise<void> {
       await recordSpecification({ run, pipeline, machine });
+      if (pipeline.startFrom !== 'scratch') {
+        parent = await findParent({ startFrom: pipeline.startFrom });
+      }
     },
 
     async ingest(): Promise<IngestResult> {
       return await board.stage('ingest', async (done) => {
-        const result = await ingestCorpus({
-          run,
-          name: pipeline.name,
-          sources,
-          baseDir,
-          ...(sample < 1 && { sample }),
-        });
+        const result =
+          ingested ??
+          (await ingestCorpus({
+            run,
+            name: pipeline.name,
+            sources,
+            baseDir,
+            ...(sample < 1 && { sample }),
+          }));
         const unread = describeUnread(result.dropped);
         if (unread !== null) board.note(`${unread}: they are not in ${pipeline.name}`);
         return done(result, describeDataset(result), result.reused);
@@ -105,7 +119,17 @@ export function createStages(
         const result: PreprocessResult = await executeChild(preprocessWorkflow, {
           workflowId: workflowId.preprocess(run),
           staticSummary: `clean, deduplicate and tokenize ${dataset.name}@${dataset.version}`,
-          args: [{ run, dataset, data, questions, seed, unread: dropped }],
+          args: [
+            {
+              run,
+              dataset,
+              data,
+              questions,
+              seed,
+              unread: dropped,
+              ...(parent && { tokenizer: parent.tokenizer }),
+            },
+          ],
         });
         return done(result.corpus, describeCorpus(result), result.reused);
       });
@@ -116,9 +140,10 @@ export function createStages(
       previous: { recipe: Recipe; failures: GateFailure[] } | null,
     ): Promise<Recipe> {
       return await board.stage('plan', async (done) => {
-        const recipe = await planTraining({ run, pipeline, corpus, machine, previous });
+        const recipe = await planTraining({ run, pipeline, corpus, machine, previous, parent });
         board.status.recipe = recipe;
-        return done(recipe, describeRecipe(recipe), false);
+        const onwards = parent === null ? '' : `, from ${parent.name}@${parent.version}`;
+        return done(recipe, `${describeRecipe(recipe)}${onwards}`, false);
       });
     },
 
@@ -130,7 +155,8 @@ export function createStages(
     ): Promise<Candidate> {
       return await board.stage(stage, async (done) => {
         const { phase, numSteps, threads } = phaseRecipe;
-        const parent = before.at(-1);
+        const last = before.at(-1) ?? null;
+        const first = parent && { phase: 'pretrain' as const, stage: parent.pretrain };
         const model = await executeChild(trainingWorkflow, {
           workflowId: workflowId.training(run, phase, recipe.round),
           staticSummary: `${phase}: ${numSteps} steps, round ${recipe.round + 1}`,
@@ -143,7 +169,7 @@ export function createStages(
               shape: recipe.model,
               machine,
               corpus,
-              init: parent === undefined ? null : { phase: parent.phase, stage: parent.stage },
+              init: last === null ? first : { phase: last.phase, stage: last.stage },
             },
           ],
         });
@@ -177,8 +203,18 @@ export function createStages(
           summary: `${stage} through the server`,
         });
         const { evaluation, reused } = await evaluateModel({ exported, corpus, heldOut });
-        return done(evaluation, describeEvaluation(evaluation), reused);
+        let summary = describeEvaluation(evaluation);
+        if (challenge && heldOut && parent !== null) {
+          rival ??= await measureRival(parent, corpus);
+          summary += `; ${rival.name}@${rival.version} ${rival.valBpb?.toFixed(3) ?? 'unknown'}`;
+        }
+        return done(evaluation, summary, reused);
       });
+    },
+
+    /** How a challenger falls short of the model that it would replace; nothing when it challenges none. */
+    failedChallenge(evaluation: EvaluationSummary): GateFailure[] {
+      return rival === null ? [] : failedChallenge(rival, evaluation);
     },
 
     /** Registers the version and, when the pipeline names an endpoint, waits until it is served. */
@@ -198,6 +234,7 @@ export function createStages(
           evaluations: Object.fromEntries(
             evaluations.map(({ stage, evaluation }) => [stage, evaluation.stage]),
           ),
+          ...(parent && { parent: { name: parent.name, version: parent.version } }),
         });
         const model = { name: pipeline.name, version, reused };
         const endpoint = pipeline.deploy?.endpoint ?? null;
@@ -216,8 +253,30 @@ export function createStages(
         }
         const weights = models.at(-1)!.weights;
         const digests = { tokenizer, weights, onnx, bundle };
-        return done({ run, model, digests, evaluations, endpoint }, summary, reused);
+        const result = { run, model, digests, evaluations, endpoint, ...(rival && { rival }) };
+        return done(result, summary, reused);
       });
     },
   };
+
+  /** The parent's base model on this corpus' held-out text, through the same server: both count alike. */
+  async function measureRival(
+    { name, version, pretrain }: ParentModel,
+    corpus: string,
+  ): Promise<Rival> {
+    const who = `${name}@${version}`;
+    const { exportOnnx } = proxyActivities<ExportActivities>({
+      ...gpu,
+      summary: `export ${who} to ONNX`,
+    });
+    const { evaluateModel } = proxyActivities<EvaluateActivities>({
+      ...gpu,
+      summary: `${who} on the same held-out text`,
+    });
+    const model = { phase: 'pretrain' as const, stage: pretrain };
+    const threads = board.status.recipe?.pretrain.threads ?? 1;
+    const { stage: exported } = await exportOnnx({ model, corpus, threads });
+    const { evaluation } = await evaluateModel({ exported, corpus, heldOut: true });
+    return { name, version, valBpb: evaluation.metrics['valBpb']?.value ?? null };
+  }
 }

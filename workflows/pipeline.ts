@@ -59,6 +59,7 @@ async function runPipeline(
     });
     for (const metric of metrics) judged.add(metric);
     const failures = failedGates(gates, evaluation, metrics);
+    if (heldOut) failures.push(...stages.failedChallenge(evaluation));
     if (failures.length === 0) return true;
     recipe = await replan(failures);
     return false;
@@ -70,6 +71,7 @@ async function runPipeline(
         `evaluation gate failed after ${recipe.round + 1} rounds: ${found}. ` +
           'The model was not deployed. Give it more budget or data, or lower the gate.',
         FailureType.EvaluationGateFailed,
+        failures,
       );
     }
     board.note(`gate failed: ${found}; round ${recipe.round + 2} trains with another recipe`);

@@ -40,8 +40,12 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
     seed,
   });
 
-  setCurrentDetails(`${kept} documents kept, ${dropped} dropped; training the tokenizer`);
-  const { tokenizer, vocabSize } = await activities('train tokenizer').trainTokenizer({ split });
+  const how = input.tokenizer === undefined ? 'training the tokenizer' : 'keeping the tokenizer';
+  setCurrentDetails(`${kept} documents kept, ${dropped} dropped; ${how}`);
+  const { tokenizer, vocabSize } =
+    input.tokenizer === undefined
+      ? await activities('train tokenizer').trainTokenizer({ split })
+      : await activities('keep the tokenizer').keepTokenizer(input.tokenizer);
 
   setCurrentDetails(`vocabulary of ${vocabSize}; encoding ${numTrainShards} shards`);
   await fanOut(numTrainShards, async ({ from, to, label }) => {

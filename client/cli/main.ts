@@ -147,6 +147,62 @@ command('rollback', 'serve the champion before the present one', models)
     finish(options, async () => (await import('./models.ts')).rollbackCommand(model, options)),
   );
 
+const schedules = program
+  .command('schedule')
+  .description('continued pretraining by the clock, when there is something new');
+command('create', 'go on from the champion at the times of a cron expression', schedules)
+  .argument('<file>', 'pipeline file')
+  .requiredOption('--cron <expression>', 'minute, hour, day of the month, month, day of the week')
+  .option('--name <name>', 'name of the schedule (default: name of the pipeline)')
+  .option('--timezone <zone>', 'such as UTC or Asia/Taipei (default: that of this machine)')
+  .addHelpText(
+    'after',
+    examples(
+      'npx temper schedule create --cron "0 3 * * *" pipeline.yaml',
+      'npx temper schedule create --cron "*/30 8-18 * * 1-5" --timezone Asia/Taipei pipeline.yaml',
+    ),
+  )
+  .action((file: string, options: CommonOptions & { cron: string }) =>
+    finish(options, async () => (await import('./schedule.ts')).createCommand(file, options)),
+  );
+command('list', 'every schedule and its next start', schedules)
+  .addHelpText('after', examples('npx temper schedule list'))
+  .action((options: CommonOptions) =>
+    finish(options, async () => (await import('./schedule.ts')).listCommand(options)),
+  );
+command('show', 'one schedule: its next times, and how the last starts went', schedules)
+  .argument('<schedule>', 'name of a schedule')
+  .addHelpText('after', examples('npx temper schedule show policy'))
+  .action((name: string, options: CommonOptions) =>
+    finish(options, async () => (await import('./schedule.ts')).showCommand(name, options)),
+  );
+command('pause', 'start nothing until it is unpaused', schedules)
+  .argument('<schedule>', 'name of a schedule')
+  .option('--why <text>', 'reason, for the record')
+  .addHelpText('after', examples('npx temper schedule pause policy --why "moving the documents"'))
+  .action((name: string, options: CommonOptions & { why?: string }) =>
+    finish(options, async () => (await import('./schedule.ts')).pauseCommand(name, options)),
+  );
+command('unpause', 'let a paused one start again', schedules)
+  .argument('<schedule>', 'name of a schedule')
+  .option('--why <text>', 'reason, for the record')
+  .addHelpText('after', examples('npx temper schedule unpause policy'))
+  .action((name: string, options: CommonOptions & { why?: string }) =>
+    finish(options, async () => (await import('./schedule.ts')).unpauseCommand(name, options)),
+  );
+command('trigger', 'start it now, besides its times', schedules)
+  .argument('<schedule>', 'name of a schedule')
+  .addHelpText('after', examples('npx temper schedule trigger policy'))
+  .action((name: string, options: CommonOptions) =>
+    finish(options, async () => (await import('./schedule.ts')).triggerCommand(name, options)),
+  );
+command('delete', 'remove a schedule; its models stay', schedules)
+  .argument('<schedule>', 'name of a schedule')
+  .addHelpText('after', examples('npx temper schedule delete policy'))
+  .action((name: string, options: CommonOptions) =>
+    finish(options, async () => (await import('./schedule.ts')).deleteCommand(name, options)),
+  );
+
 command('chat', 'ask a served model one question')
   .argument('<endpoint>', 'name of an endpoint')
   .argument('[question...]', 'the question; left out, standard input')

@@ -39,6 +39,9 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
       'from',
       `dataset ${lineage.dataset.name} version ${lineage.dataset.version}, ${shortDigest(lineage.dataset.digest)}`,
     ],
+    ...(lineage.parent === undefined
+      ? []
+      : [['goes on from', `${lineage.parent.name}@${lineage.parent.version}`]]),
     ['corpus', shortDigest(lineage.corpus)],
     ['recipe', shortDigest(lineage.recipe)],
     ...lineage.phases.map(({ phase, weights }) => [phase, `weights ${shortDigest(weights)}`]),

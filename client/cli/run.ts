@@ -1,5 +1,6 @@
 /** `temper run`: starts a pipeline and shows it; the run needs no one to watch it. */
 import { readPipelineFile } from '../pipeline-file.ts';
+import { parentFor } from '../plan.ts';
 import { homeFolder } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
 import { clientOf, ensureUp, openContext, requireStore, stdoutPaint } from './context.ts';
@@ -20,7 +21,10 @@ export async function runCommand(file: string, options: RunOptions): Promise<num
   const context = await openContext();
   if (context.stack !== null) await ensureUp(homeFolder(process.env), options);
   else await requireStore(context);
-  const client = await clientOf(await openContext());
+  const current = await openContext();
+  // What the file cannot show is said before anything starts, too.
+  await parentFor({ pipeline, store: current.store });
+  const client = await clientOf(current);
   const { run, workflowId } = await client.startPipeline({
     pipeline: { pipeline, baseDir },
     machine: describeMachine(),

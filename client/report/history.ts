@@ -24,10 +24,15 @@ const datasetSchema = z.looseObject({
   version: z.number(),
   digest: z.string(),
 });
-const inputSchema = z.looseObject({ pipeline: z.unknown(), machine: machineSchema });
+const inputSchema = z.looseObject({
+  pipeline: z.unknown(),
+  machine: machineSchema,
+  ingested: z.looseObject({ dataset: datasetSchema }).optional(),
+});
 const trainingSchema = z.looseObject({
   round: z.number(),
   recipe: z.looseObject({ phase: z.string() }),
+  init: z.looseObject({ stage: z.string() }).nullish(),
 });
 const modelSchema = z.looseObject({
   phase: z.string(),
@@ -38,7 +43,9 @@ const modelSchema = z.looseObject({
   finalLoss: z.number(),
   reused: z.boolean(),
 });
-const exportInputSchema = z.looseObject({ model: z.looseObject({ phase: z.string() }) });
+const exportInputSchema = z.looseObject({
+  model: z.looseObject({ phase: z.string(), stage: z.string().optional() }),
+});
 const exportSchema = z.looseObject({ stage: z.string(), bundle: z.string(), onnx: z.string() });
 /** What travels of an evaluation; its samples stay in the registry. */
 const summarySchema = z.looseObject({
@@ -81,6 +88,7 @@ export async function traceHistory(client: Client, run: string): Promise<Trace |
       ? (pipelineSchema.safeParse(started.data.pipeline).data ?? null)
       : null,
     machine: started.success ? started.data.machine : null,
+    dataset: started.data?.ingested?.dataset ?? null,
     stages: status.stages,
     notes: status.notes,
     training: status.training,
@@ -124,7 +132,8 @@ function readCall(trace: Trace, { name, input, result }: Call): void {
     case 'trainingWorkflow': {
       const asked = trainingSchema.safeParse(input);
       if (!asked.success) return;
-      const { round } = asked.data;
+      const { round, init } = asked.data;
+      if (asked.data.recipe.phase === 'pretrain') trace.parent = init?.stage ?? null;
       trace.trials.push({ phase: asked.data.recipe.phase, round });
       const found = modelSchema.safeParse(result);
       if (found.success) trace.models.push({ ...found.data, round });
@@ -135,6 +144,11 @@ function readCall(trace: Trace, { name, input, result }: Call): void {
       const found = exportSchema.safeParse(result);
       if (asked.success && found.success) {
         const { stage, bundle, onnx } = found.data;
+        // The champion, measured beside its challenger, is no part of this model.
+        if (trace.parent !== null && asked.data.model.stage === trace.parent) {
+          trace.rivalExport = stage;
+          return;
+        }
         trace.exports.push({ phase: asked.data.model.phase, stage, bundle, onnx });
       }
       return;
@@ -144,6 +158,7 @@ function readCall(trace: Trace, { name, input, result }: Call): void {
       const found = z.looseObject({ evaluation: summarySchema }).safeParse(result);
       if (!asked.success || !found.success) return;
       const { exported } = asked.data;
+      if (exported === trace.rivalExport) return;
       const phase = trace.exports.findLast(({ stage }) => stage === exported)?.phase ?? 'pretrain';
       const stage = evaluationAfter[phase]!;
       const { stage: record = null, bundle, metrics, latency, samples } = found.data.evaluation;

@@ -91,6 +91,7 @@ function digestsOf(
         inputs.push(
           ['recipe', recipeDigest],
           ['weights before', weightsOf(before[phase]!)],
+          ['pretraining before', phase === 'pretrain' ? trace.parent : null],
           ['job, code included', model?.stage],
         );
       }

@@ -46,6 +46,10 @@ export interface Trace {
   /** Digest of the stage record of the corpus. */
   corpus: string | null;
   corpusInferred: boolean;
+  /** Digest of the stage record of the pretraining that was gone on from. */
+  parent: string | null;
+  /** Of the export of that model, where it was measured as the one to equal. */
+  rivalExport: string | null;
   /** By round. */
   recipes: Recipe[];
   /** Gates that the model of a round did not pass, in words. */
@@ -80,6 +84,8 @@ export const nothingTraced: Trace = {
   dataset: null,
   corpus: null,
   corpusInferred: false,
+  parent: null,
+  rivalExport: null,
   recipes: [],
   failedGates: [],
   trials: [],

@@ -76,8 +76,10 @@ async function preprocess(input: PreprocessInput): Promise<PreprocessResult> {
   const split = (
     await inActivity(activities.splitCorpus, { duplicates, heldOut, questions: asked, seed })
   ).result;
-  const { tokenizer } = (await inActivity(activities.trainTokenizer, { split: split.split }))
-    .result;
+  const { tokenizer } =
+    input.tokenizer === undefined
+      ? (await inActivity(activities.trainTokenizer, { split: split.split })).result
+      : (await inActivity(activities.keepTokenizer, input.tokenizer)).result;
   await inActivity(activities.encodeShards, {
     split: split.split,
     tokenizer,
@@ -223,6 +225,19 @@ test('a second run looks everything up, and options that matter make another cor
   ]);
   expect(new Set([first.corpus, ...others]).size).toBe(5);
 }, 60_000);
+
+test('grown text is encoded with the tokenizer of the model that is gone on from', async () => {
+  const first = await manifestOf(await preprocess(await ingested('grown', lines.slice(0, 40))));
+  const tokenizer = { file: first.tokenizer, vocabSize: first.vocabSize };
+  const grown = await ingested('grown', lines);
+  const kept = await preprocess({ ...grown, tokenizer });
+  const manifest = await manifestOf(kept);
+  expect([manifest.tokenizer, manifest.vocabSize]).toEqual([first.tokenizer, first.vocabSize]);
+  expect(manifest.statistics.kept).toBeGreaterThan(first.statistics.kept);
+  const own = await preprocess(grown);
+  expect(own.corpus).not.toBe(kept.corpus);
+  expect((await manifestOf(own)).tokenizer).not.toEqual(first.tokenizer);
+});
 
 test('made again from nothing, the corpus has the same bytes', async () => {
   const small = lines.slice(0, 30);

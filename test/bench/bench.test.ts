@@ -45,7 +45,7 @@ test('without a name, every benchmark is listed with its options', async () => {
 test('an unknown benchmark or option is refused before anything starts', async () => {
   const unknown = await bench(['quikstart']);
   expect(unknown.exitCode).toBe(2);
-  expect(unknown.stderr).toContain('found "quikstart", expected answers, quickstart, ');
+  expect(unknown.stderr).toContain('found "quikstart", expected quickstart, ');
   const option = await bench(['throughput', '--pairs', 'many']);
   expect(option.exitCode).toBe(2);
   expect(option.stderr).toContain('--pairs');

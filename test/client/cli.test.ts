@@ -55,6 +55,13 @@ test.each([
   'models list',
   'models show',
   'models rollback',
+  'schedule create',
+  'schedule list',
+  'schedule show',
+  'schedule pause',
+  'schedule unpause',
+  'schedule trigger',
+  'schedule delete',
 ])('%s has an example and --json', async (command) => {
   const { stdout, exitCode } = await temper([...command.split(' '), '--help']);
   expect(exitCode).toBe(0);

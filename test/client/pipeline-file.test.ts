@@ -89,6 +89,11 @@ const cases: [what: string, text: string, expected: string][] = [
     'p.yaml:6:1 goal: found "win", expected base or assistant.',
   ],
   [
+    'a start that is neither scratch nor a registered version',
+    `${good}startFrom: policy\n`,
+    'p.yaml:6:1 startFrom: found "policy", expected scratch, or a registered model such as policy@3 or policy@champion.',
+  ],
+  [
     'a mistyped key',
     good.replace('path:', 'paht:'),
     'p.yaml:5:9 data.sources[0].paht: found an unknown key, expected path, include, license, textField or package. Did you mean path?',

@@ -37,6 +37,8 @@ test.each<[what: string, accepted: boolean, file: unknown]>([
   ['shares and durations with their units', true, { ...minimal, budget: { time: '20m' } }],
   ['a share as text', true, { ...minimal, data: { sources, sample: '1%', heldOut: 0.02 } }],
   ['a gate', true, { ...minimal, evaluate: { gates: { valBpb: { max: 2.2 } } } }],
+  ['a model to go on from', true, { ...minimal, startFrom: 'policy@champion' }],
+  ['a model to go on from without its version', false, { ...minimal, startFrom: 'policy' }],
   ['an unknown key', false, { ...minimal, gaol: 'base' }],
   ['an unknown key inside', false, { ...minimal, data: { sources, heldout: '2%' } }],
   ['a goal that there is not', false, { ...minimal, goal: 'asistant' }],

@@ -89,8 +89,11 @@ function fakes(scores: Record<string, number>[]): { activities: Activities; call
     resolveDuplicates: unused,
     splitCorpus: unused,
     trainTokenizer: unused,
+    keepTokenizer: unused,
     encodeShards: unused,
     finishCorpus: unused,
+    findParent: unused,
+    findChampion: unused,
     planTraining: async ({ previous }) => {
       calls.push('plan');
       return previous === null

@@ -75,6 +75,10 @@ function fakes(numShards: number, found: PreprocessResult | null = null) {
       calls.push('tokenizer');
       return { tokenizer: digest('a'), vocabSize: 512 };
     },
+    keepTokenizer: async () => {
+      calls.push('kept tokenizer');
+      return { tokenizer: digest('a'), vocabSize: 512 };
+    },
     encodeShards: async (range) => {
       cover('encode', range);
       return { numTokens: 1 };
@@ -88,7 +92,10 @@ function fakes(numShards: number, found: PreprocessResult | null = null) {
 }
 
 let runs = 0;
-async function run(activities: PreprocessActivities): Promise<PreprocessResult> {
+async function run(
+  activities: PreprocessActivities,
+  given: PreprocessInput = input,
+): Promise<PreprocessResult> {
   const worker = await Worker.create({
     connection: env.nativeConnection,
     taskQueue: TaskQueue.data,
@@ -99,7 +106,7 @@ async function run(activities: PreprocessActivities): Promise<PreprocessResult> 
     env.client.workflow.execute(preprocessWorkflow, {
       workflowId: `preprocess/${(runs += 1)}`,
       taskQueue: TaskQueue.data,
-      args: [input],
+      args: [given],
     }),
   );
 }
@@ -123,6 +130,13 @@ test('every shard is cleaned once before duplicates are sought, and encoded once
     ...Array.from({ length: 3 }, () => 'encode'),
     'finish',
   ]);
+});
+
+test('the tokenizer of a model that is gone on from is kept, and none is trained', async () => {
+  const { activities, calls } = fakes(1);
+  const tokenizer = { file: { sha256: digest('9'), bytes: 5 }, vocabSize: 512 };
+  await run(activities, { ...input, tokenizer });
+  expect(calls).toEqual(['clean', 'duplicates', 'split', 'kept tokenizer', 'encode', 'finish']);
 });
 
 test('a corpus of many shards stays within one history: an activity does several', async () => {

@@ -1,0 +1,74 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { modelManifestSchema } from '../../config/manifests.ts';
+import { moveAlias, registerModel } from '../../registry/models.ts';
+import { findChampion, findParent, UnknownParent } from '../../registry/parents.ts';
+import { recordStage, stageDigest } from '../../registry/stages.ts';
+import { digestOf, modelOf, versionOf } from '../support/records.ts';
+import { startS3, type TestS3 } from '../support/s3.ts';
+
+let s3: TestS3;
+const now = new Date(0);
+const tokenizer = { sha256: digestOf('9'), bytes: 5 };
+const base = modelOf({ sha256: digestOf('c'), bytes: 7 });
+const other = modelOf({ sha256: digestOf('d'), bytes: 7 });
+
+async function register(name: string, phases: { phase: string; model: string }[], files = {}) {
+  const version = versionOf(name, digestOf(String(phases.length)));
+  version.bundle.manifest.files = files;
+  version.lineage.phases = phases.map((phase) => ({ ...phase, weights: digestOf('c') }));
+  await registerModel(s3.store, version, now);
+}
+
+beforeAll(async () => {
+  s3 = await startS3();
+  const { store } = s3;
+  await recordStage(store, 'pretrain', digestOf('1'), modelManifestSchema, other);
+  await recordStage(store, 'pretrain', digestOf('2'), modelManifestSchema, base);
+  const pretrained = { phase: 'pretrain', model: stageDigest(base) };
+  const files = { 'tokenizer.json': tokenizer };
+  await register('policy', [pretrained], files);
+  await register('policy', [pretrained, { phase: 'sft', model: digestOf('5') }], files);
+  await register('adapted', [{ phase: 'lora', model: digestOf('5') }], files);
+  await register('lost', [{ phase: 'pretrain', model: digestOf('6') }], files);
+});
+afterAll(async () => {
+  s3.store.close();
+  await s3.stop();
+});
+
+test('a version is gone on from at its pretraining, before any tuning, with its tokenizer and shape', async () => {
+  expect(await findParent(s3.store, 'policy@2')).toEqual({
+    name: 'policy',
+    version: 2,
+    pretrain: digestOf('2'),
+    shape: base.shape,
+    numTokens: base.numTokens,
+    tokenizer: { file: tokenizer, vocabSize: base.shape.vocabSize },
+    dataset: { name: 'policy', version: 1, digest: digestOf('d') },
+  });
+});
+
+test('champion is the version that the alias names, and null before there is one', async () => {
+  expect(await findChampion(s3.store, 'policy')).toBeNull();
+  await expect(findParent(s3.store, 'policy@champion')).rejects.toThrow(
+    'startFrom: policy has no champion yet, expected a version such as policy@2.',
+  );
+  await moveAlias(s3.store, 'policy', 'champion', { version: 1, by: 'me', reason: 'why', now });
+  expect(await findParent(s3.store, 'policy@champion')).toMatchObject({ version: 1 });
+  expect(await findChampion(s3.store, 'policy')).toMatchObject({ version: 1 });
+  expect(await findChampion(s3.store, 'nobody')).toBeNull();
+});
+
+test.each([
+  [
+    'polcy@1',
+    'startFrom: found no model "polcy", expected one that is registered (adapted, lost, policy).',
+  ],
+  ['policy@7', 'startFrom: found no policy@7, expected version 1, 2, or policy@champion.'],
+  ['adapted@1', 'startFrom: adapted@1 was not pretrained here'],
+  ['lost@1', 'startFrom: the pretraining of lost@1 is gone from'],
+])('%s is refused with what there is instead', async (reference, sentence) => {
+  const failure: unknown = await findParent(s3.store, reference).catch((error: unknown) => error);
+  expect(failure).toBeInstanceOf(UnknownParent);
+  expect((failure as Error).message).toContain(sentence);
+});

@@ -1,0 +1,272 @@
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { WorkflowFailedError } from '@temporalio/client';
+import { Worker, type WorkflowBundle } from '@temporalio/worker';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { ParentModel } from '../../activities/plan.ts';
+import { traceHistory } from '../../client/report/history.ts';
+import type { Trace } from '../../client/report/trace.ts';
+import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
+import type { Recipe } from '../../config/recipe.ts';
+import { planRecipe, replanRecipe, type PlanInputs } from '../../recipes/plan.ts';
+import { continuousPretrainingWorkflow } from '../../workflows/continuous.ts';
+import type { ContinuousResult } from '../../workflows/messages.ts';
+import { machine, planInputs, recipe } from '../support/recipes.ts';
+import { bundleWorkflows, startTimeSkipping } from '../support/temporal.ts';
+
+let env: TestWorkflowEnvironment;
+let workflowBundle: WorkflowBundle;
+beforeAll(async () => {
+  [env, workflowBundle] = await Promise.all([startTimeSkipping(), bundleWorkflows()]);
+}, 60_000);
+afterAll(async () => {
+  await env.teardown();
+});
+
+const digest = (letter: string) => letter.repeat(64);
+const champion: ParentModel = {
+  name: 'policy',
+  version: 3,
+  pretrain: digest('7'),
+  shape: recipe.model,
+  numTokens: 400_000,
+  tokenizer: { file: { sha256: digest('9'), bytes: 5 }, vocabSize: 512 },
+  dataset: { name: 'policy', version: 1, digest: digest('d') },
+};
+const file: PipelineFile = {
+  version: 1,
+  name: 'policy',
+  data: { sources: [{ path: './docs', license: 'internal' }] },
+  evaluate: { gates: { valBpb: { max: 2 } } },
+};
+
+interface World {
+  champion: ParentModel | null;
+  /** Digest of what is read now. */
+  dataset: string;
+  /** Bits a byte on the held-out text: of the champion, and of the challenger of each round. */
+  valBpb: { champion?: number; challengers: number[] };
+}
+
+/** Stages that succeed at once; `calls` says what was asked of them. */
+function fakes({ champion: before, dataset, valBpb }: World) {
+  const calls: string[] = [];
+  const inputs: PlanInputs = { ...planInputs, goal: 'base', parent: before };
+  const activities = {
+    recordSpecification: async () => undefined,
+    findChampion: async () => before,
+    findParent: async ({ startFrom }: { startFrom: string }) => {
+      calls.push(`start from ${startFrom}`);
+      return before;
+    },
+    ingestCorpus: async ({ name }: { name: string }) => {
+      calls.push('ingest');
+      const found = { dataset: { name, version: 2, digest: dataset }, numDocuments: 1204 };
+      return { ...found, bytes: 700_000, dropped: {}, reused: false };
+    },
+    findCorpus: async ({ tokenizer }: { tokenizer?: { file: { sha256: string } } }) => {
+      calls.push(tokenizer === undefined ? 'new tokenizer' : 'kept tokenizer');
+      const counts = { numDocuments: 1, kept: 1, dropped: {}, redacted: {}, numTokens: 1 };
+      const found = { corpus: digest('c'), reused: true, summary: counts };
+      return { corpus: digest('c'), numShards: 1, found };
+    },
+    planTraining: async ({ previous }: { previous: { recipe: Recipe; failures: [] } | null }) =>
+      previous === null
+        ? planRecipe(inputs)
+        : replanRecipe(inputs, previous.recipe, [{ metric: 'valBpb', value: 1 }]),
+    findTrainedModel: async (job: {
+      recipe: { phase: string };
+      init: { stage: string } | null;
+    }) => {
+      calls.push(`train from ${job.init?.stage[0] ?? 'scratch'}`);
+      const figures = { numSteps: 1, numTokens: 1000, finalLoss: 3, reused: true };
+      const stage = digest('e');
+      return {
+        stage,
+        model: { phase: job.recipe.phase, stage, weights: digest('f'), ...figures },
+      };
+    },
+    exportOnnx: async ({ model }: { model: { stage: string } }) => {
+      const own = model.stage === champion.pretrain ? '2' : '1';
+      return { stage: digest(own), bundle: digest('b'), onnx: digest('0'), reused: false };
+    },
+    evaluateModel: async ({ exported: stage }: { exported: string }) => {
+      const value = stage === digest('2') ? valBpb.champion : valBpb.challengers.shift();
+      const metrics = { valBpb: { value, stderr: null, count: 10 } };
+      const latency = { firstTokenMs: 1, tokensPerSecond: 100, probeDifference: 0 };
+      const evaluation = { stage: digest('3'), bundle: digest('b'), metrics, latency };
+      return { evaluation, reused: false };
+    },
+    registerModelVersion: async ({ parent }: { parent?: { version: number } }) => {
+      calls.push(`register with parent ${parent?.version ?? 'none'}`);
+      return { version: 4, reused: false, tokenizer: digest('9'), champion: null };
+    },
+    requestDeployment: async ({ request }: { request: { version: number } }) => {
+      calls.push(`deploy ${request.version}`);
+      return { generation: 1, bundle: digest('b'), url: 'http://127.0.0.1:1/', convergedMs: 5 };
+    },
+    promoteModel: async ({ version, by }: { version: number; by: string }) => {
+      calls.push(`promote ${version} by ${by}`);
+    },
+  };
+  return { activities, calls };
+}
+
+let id = 0;
+async function run(
+  activities: object,
+  overrides: Partial<PipelineFile> = {},
+  after: () => Promise<void> = async () => {},
+) {
+  const { nativeConnection: connection } = env;
+  const others = await Promise.all(
+    ['data', 'gpu'].map((taskQueue) => Worker.create({ connection, taskQueue, activities })),
+  );
+  const control = await Worker.create({
+    connection,
+    workflowBundle,
+    taskQueue: 'control',
+    activities,
+  });
+  const running = others.map((worker) => worker.run());
+  try {
+    return await control.runUntil(async () => {
+      const outcome = await env.client.workflow
+        .execute(continuousPretrainingWorkflow, {
+          workflowId: `continuous/policy-2026-11-${10 + ++id}T03:00:00Z`,
+          taskQueue: 'control',
+          args: [
+            { pipeline: pipelineSchema.parse({ ...file, ...overrides }), baseDir: '/', machine },
+          ],
+        })
+        .catch((error: unknown) => error as WorkflowFailedError);
+      await after();
+      return outcome;
+    });
+  } finally {
+    for (const worker of others) worker.shutdown();
+    await Promise.all(running);
+  }
+}
+const runOfNow = () => `policy-2026-11-${10 + id}t03-00`;
+
+test('a dataset that the champion was trained on ends at once, and says so', async () => {
+  const { activities, calls } = fakes({
+    champion,
+    dataset: digest('d'),
+    valBpb: { challengers: [] },
+  });
+  expect(await run(activities)).toEqual<ContinuousResult>({
+    outcome: 'nothing-new',
+    reason: 'nothing new since policy@3: 1,204 documents, the same digest',
+    run: null,
+    champion: { name: 'policy', version: 3 },
+  });
+  expect(calls).toEqual(['ingest']);
+});
+
+test('new documents train on from the champion, with its tokenizer, and a better challenger takes its place', async () => {
+  const { activities, calls } = fakes({
+    champion,
+    dataset: digest('a'),
+    valBpb: { champion: 1.47, challengers: [1.45] },
+  });
+  expect(await run(activities)).toEqual<ContinuousResult>({
+    outcome: 'promoted',
+    reason: 'policy@4 is champion: 1.450 bits a byte on held-out text, policy@3 1.470',
+    run: runOfNow(),
+    champion: { name: 'policy', version: 4 },
+  });
+  expect(calls).toEqual([
+    'ingest',
+    'start from policy@3',
+    'kept tokenizer',
+    'train from 7',
+    'register with parent 3',
+    `promote 4 by run ${runOfNow()}`,
+  ]);
+});
+
+test('a challenger that is worse by more than 1 % in every round is not registered, and the champion stays', async () => {
+  const { activities, calls } = fakes({
+    champion,
+    dataset: digest('a'),
+    valBpb: { champion: 1.47, challengers: [1.53, 1.52] },
+  });
+  expect(await run(activities)).toEqual<ContinuousResult>({
+    outcome: 'kept',
+    reason: 'kept champion policy@3: challenger 1.520 > 1.470 bits a byte',
+    run: runOfNow(),
+    champion: { name: 'policy', version: 3 },
+  });
+  expect(calls.filter((call) => /register|promote|deploy/.test(call))).toEqual([]);
+  expect(calls.filter((call) => call.startsWith('train'))).toHaveLength(2);
+});
+
+test('a challenger that is worse by less than 1 % is promoted', async () => {
+  const { activities } = fakes({
+    champion,
+    dataset: digest('a'),
+    valBpb: { champion: 1.47, challengers: [1.484] },
+  });
+  expect(await run(activities)).toMatchObject({ outcome: 'promoted' });
+});
+
+test('the report of a challenger is about the challenger, and names what it went on from', async () => {
+  const { activities } = fakes({
+    champion,
+    dataset: digest('a'),
+    valBpb: { champion: 1.47, challengers: [1.45] },
+  });
+  let trace: Trace | null = null;
+  await run(activities, {}, async () => {
+    trace = await traceHistory(env.client, runOfNow());
+  });
+  expect(trace).toMatchObject({
+    dataset: { digest: digest('a') },
+    parent: champion.pretrain,
+    exports: [{ phase: 'pretrain', stage: digest('1') }],
+    evaluations: [{ evaluation: { metrics: { valBpb: { value: 1.45 } } } }],
+  });
+});
+
+test('a gate of the file that is missed keeps the champion too', async () => {
+  const { activities } = fakes({
+    champion,
+    dataset: digest('a'),
+    valBpb: { champion: 2.6, challengers: [2.5, 2.4] },
+  });
+  const result = (await run(activities)) as ContinuousResult;
+  expect(result.outcome).toBe('kept');
+  expect(result.reason).toContain('kept champion policy@3: evaluation gate failed after 2 rounds');
+  expect(result.reason).toContain('valBpb 2.400 is above 2');
+});
+
+test('without a champion it starts from scratch, and the endpoint promotes what it serves', async () => {
+  const { activities, calls } = fakes({
+    champion: null,
+    dataset: digest('a'),
+    valBpb: { challengers: [1.6] },
+  });
+  expect(await run(activities, { deploy: { endpoint: 'policy' } })).toEqual<ContinuousResult>({
+    outcome: 'promoted',
+    reason: 'policy@4 is the first champion: 1.600 bits a byte on held-out text',
+    run: runOfNow(),
+    champion: { name: 'policy', version: 4 },
+  });
+  expect(calls).toEqual([
+    'ingest',
+    'new tokenizer',
+    'train from scratch',
+    'register with parent none',
+    'deploy 4',
+  ]);
+});
+
+test('without a champion to keep, a missed gate fails, so that the schedule pauses', async () => {
+  const { activities } = fakes({
+    champion: null,
+    dataset: digest('a'),
+    valBpb: { challengers: [2.5, 2.5] },
+  });
+  expect(await run(activities)).toBeInstanceOf(WorkflowFailedError);
+});

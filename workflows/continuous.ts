@@ -1,0 +1,159 @@
+/**
+ * What a schedule starts: reads the sources, ends at once when the champion knows them all, else goes on
+ * pretraining from the champion and puts the challenger in its place only if it is not worse.
+ */
+import {
+  ApplicationFailure,
+  ChildWorkflowFailure,
+  executeChild,
+  log,
+  proxyActivities,
+  setCurrentDetails,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { IngestActivities, IngestResult } from '../activities/ingest.ts';
+import type { GateFailure, ParentModel, PlanActivities } from '../activities/plan.ts';
+import type { ReleaseActivities } from '../activities/release.ts';
+import { FailureType, nonRetryableErrorTypes } from '../config/failures.ts';
+import { TaskQueue } from '../config/queues.ts';
+import {
+  runOfStart,
+  workflowId,
+  type ContinuousInput,
+  type ContinuousResult,
+  type PipelineResult,
+} from './messages.ts';
+import { pipelineWorkflow } from './pipeline.ts';
+import { datasetAttribute, modelAttribute, runAttribute } from './search-attributes.ts';
+
+const retry = { nonRetryableErrorTypes, maximumInterval: '5s' as const, maximumAttempts: 30 };
+const { ingestCorpus } = proxyActivities<IngestActivities>({
+  taskQueue: TaskQueue.data,
+  summary: 'read the sources: is there anything new?',
+  startToCloseTimeout: '2h',
+  heartbeatTimeout: '10s',
+  retry,
+});
+const control = { taskQueue: TaskQueue.control, startToCloseTimeout: '60s', retry } as const;
+const { findChampion } = proxyActivities<PlanActivities>({
+  ...control,
+  summary: 'look up the champion',
+});
+const { promoteModel } = proxyActivities<ReleaseActivities>({
+  ...control,
+  summary: 'move the alias champion',
+});
+
+export async function continuousPretrainingWorkflow(
+  input: ContinuousInput,
+): Promise<ContinuousResult> {
+  const { pipeline, baseDir } = input;
+  const { sources, sample } = pipeline.data;
+  const { workflowId: id, startTime } = workflowInfo();
+  const run = runOfStart(id, startTime);
+  const champion = await findChampion({ model: pipeline.name });
+  const ingested = await ingestCorpus({
+    run,
+    name: pipeline.name,
+    sources,
+    baseDir,
+    ...(sample < 1 && { sample }),
+  });
+  const result =
+    champion !== null && champion.dataset.digest === ingested.dataset.digest
+      ? nothingNew(champion, ingested)
+      : await challenge(input, run, champion, ingested);
+  setCurrentDetails(result.reason);
+  log.info('continuous pretraining ended', { run, outcome: result.outcome, reason: result.reason });
+  return result;
+}
+
+function nothingNew(champion: ParentModel, { numDocuments }: IngestResult): ContinuousResult {
+  const documents = numDocuments.toLocaleString('en-US');
+  return {
+    outcome: 'nothing-new',
+    reason: `nothing new since ${nameOf(champion)}: ${documents} documents, the same digest`,
+    run: null,
+    champion: versionOf(champion),
+  };
+}
+
+async function challenge(
+  { pipeline, baseDir, machine }: ContinuousInput,
+  run: string,
+  champion: ParentModel | null,
+  ingested: IngestResult,
+): Promise<ContinuousResult> {
+  const { name } = pipeline;
+  const startFrom = champion === null ? firstStart(pipeline) : nameOf(champion);
+  setCurrentDetails(`something new: run \`${run}\` starts from ${startFrom}`);
+  let made: PipelineResult;
+  try {
+    made = await executeChild(pipelineWorkflow, {
+      workflowId: workflowId.pipeline(run),
+      staticSummary: `${name}: ${ingested.dataset.name}@${ingested.dataset.version}, from ${startFrom}`,
+      typedSearchAttributes: [
+        { key: runAttribute, value: run },
+        { key: modelAttribute, value: name },
+        { key: datasetAttribute, value: name },
+      ],
+      args: [
+        {
+          run,
+          pipeline: { ...pipeline, startFrom },
+          baseDir,
+          machine,
+          ingested,
+          challenge: champion !== null,
+        },
+      ],
+    });
+  } catch (failure) {
+    const kept = champion === null ? null : whyKept(failure);
+    if (champion === null || kept === null) throw failure;
+    const reason = `kept champion ${nameOf(champion)}: ${kept}`;
+    return { outcome: 'kept', reason, run, champion: versionOf(champion) };
+  }
+  const { version } = made.model;
+  const reason = whyPromoted(made);
+  // An endpoint's own workflow has moved the alias, to what it serves.
+  if (made.endpoint === null) {
+    await promoteModel({ model: name, version, by: `run ${run}`, reason });
+  }
+  return { outcome: 'promoted', reason, run, champion: { name, version } };
+}
+
+/** Before there is a champion, what the file says; a champion of its own it cannot have meant yet. */
+function firstStart({ name, startFrom }: ContinuousInput['pipeline']): string {
+  return startFrom === `${name}@champion` ? 'scratch' : startFrom;
+}
+
+/** The figures of a challenger that missed a gate; null for a failure of another kind. */
+function whyKept(failure: unknown): string | null {
+  const cause = failure instanceof ChildWorkflowFailure ? failure.cause : undefined;
+  if (!(cause instanceof ApplicationFailure) || cause.type !== FailureType.EvaluationGateFailed) {
+    return null;
+  }
+  const [missed] = (cause.details ?? []) as [GateFailure[]?];
+  const lost = missed?.find(({ rival }) => rival !== undefined);
+  if (lost?.rival === undefined || lost.value === null) return cause.message;
+  return `challenger ${lost.value.toFixed(3)} > ${lost.rival.value.toFixed(3)} bits a byte`;
+}
+
+function whyPromoted({ model, rival, evaluations }: PipelineResult): string {
+  const base = evaluations.find(({ stage }) => stage === 'evaluate-base');
+  const value = base?.evaluation.metrics['valBpb']?.value;
+  const figure = value === undefined ? '' : `: ${value.toFixed(3)} bits a byte on held-out text`;
+  const other =
+    rival === undefined ? '' : `, ${nameOf(rival)} ${rival.valBpb?.toFixed(3) ?? 'unknown'}`;
+  const promoted = rival === undefined ? 'is the first champion' : 'is champion';
+  return `${nameOf(model)} ${promoted}${figure}${other}`;
+}
+
+function nameOf({ name, version }: { name: string; version: number }): string {
+  return `${name}@${version}`;
+}
+
+function versionOf({ name, version }: ParentModel): ContinuousResult['champion'] {
+  return { name, version };
+}
