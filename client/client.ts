@@ -16,6 +16,7 @@ import { ClientError, rootMessage } from './errors.ts';
 import { readLiveStatus, type LiveStatus } from './live-status.ts';
 import { openModels, type Models } from './models.ts';
 import { nearest } from './nearest.ts';
+import { openOrders, type Orders } from './orders.ts';
 import { readPipelineFile } from './pipeline-file.ts';
 import {
   datasetAttribute,
@@ -48,7 +49,7 @@ export interface FollowOptions {
   signal?: AbortSignal;
 }
 
-export interface TemperClient {
+export interface TemperClient extends Orders {
   address: string;
   namespace: string;
   models: Models;
@@ -81,10 +82,19 @@ export async function connectTemper(options: ConnectOptions = {}): Promise<Tempe
   };
   const reach = <T>(work: () => Promise<T>) => reachable(address, work);
 
+  const models = openModels(client, store);
+  const orders = openOrders({
+    client,
+    store,
+    models,
+    explain: (run, error) => explain(client, run, error),
+  });
+
   return {
     address,
     namespace,
-    models: guarded(openModels(client, store), reach),
+    models: guarded(models, reach),
+    approve: (reference, told) => reach(() => orders.approve(reference, told)),
 
     startPipeline: (request) => reach(() => startPipeline(client, request)),
 

@@ -61,6 +61,21 @@ export interface PipelineResult {
   endpoint: string | null;
 }
 
+/** What a person tells a run: who, and why if they say so. */
+export interface Told {
+  by: string;
+  why: string | null;
+}
+
+/** A version that a person must approve before it is served. */
+export interface Approval {
+  model: string;
+  version: number;
+  /** Since when it has waited; milliseconds since the epoch, as below. */
+  since: number;
+  approved: (Told & { at: number }) | null;
+}
+
 export interface RunStatus {
   run: string;
   state: 'running' | 'finished' | 'failed' | 'cancelled';
@@ -69,12 +84,29 @@ export interface RunStatus {
   recipe: Recipe | null;
   result: PipelineResult | null;
   failure: string | null;
+  /** Left out where nothing had to be approved. */
+  approval?: Approval;
+}
+
+/** What a run waits for that only a person can give, with the command that gives it; `stage`: that one alone waits. */
+export function describeWaiting({
+  state,
+  approval,
+}: RunStatus): { stage: StageName | null; text: string }[] {
+  if (state !== 'running') return [];
+  if (approval === undefined || approval.approved !== null) return [];
+  const { model, version } = approval;
+  const text = `waits for approval: npx temper approve ${model}@${version}`;
+  return [{ stage: 'deploy', text }];
 }
 
 export const runStatusQuery = defineQuery<RunStatus>('runStatus');
 
 /** A child workflow tells its pipeline what must stay visible: a lost worker, a resume. */
 export const runNoteSignal = defineSignal<[{ text: string }]>('runNote');
+
+/** Lets the version that waits for a person be served; refused with a sentence when nothing waits. */
+export const approveUpdate = defineUpdate<Approval, [Told]>('approve');
 
 /** Promotes and deploys a version, or rolls back to one: one path for both. */
 export const deployVersionUpdate = defineUpdate<DeployOutcome, [DeployRequest]>('deployVersion');

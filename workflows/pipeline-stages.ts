@@ -19,6 +19,7 @@ import {
   describeUnread,
 } from './describe.ts';
 import { workflowId, type PipelineInput, type PipelineResult, type StageName } from './messages.ts';
+import { untilApproved } from './orders.ts';
 import { preprocessWorkflow } from './preprocess.ts';
 import type { StageBoard } from './stage-board.ts';
 import { trainingWorkflow } from './training.ts';
@@ -203,14 +204,18 @@ export function createStages(
         const endpoint = pipeline.deploy?.endpoint ?? null;
         let summary = `${model.name}@${version} registered`;
         if (endpoint !== null) {
+          let by = `run ${run}`;
+          let reason = `run ${run} passed its gates`;
+          if (pipeline.deploy?.approval === 'required') {
+            board.say('deploy', `${model.name}@${version} stays registered, and is not served`);
+            const told = await untilApproved(board, model);
+            board.say('deploy', '');
+            by = told.by;
+            reason = `${told.why ?? 'approved'} (${reason})`;
+          }
           const { url } = await requestDeployment({
             endpoint,
-            request: {
-              model: model.name,
-              version,
-              by: `run ${run}`,
-              reason: `run ${run} passed its gates`,
-            },
+            request: { model: model.name, version, by, reason },
           });
           summary = `${model.name}@${version} live at ${url}`;
         }

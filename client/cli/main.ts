@@ -95,6 +95,17 @@ command('cancel', 'end a run; what it has stored stays')
     finish(options, async () => (await import('./status.ts')).cancelCommand(run, options)),
   );
 
+command('approve', 'let a version be served that waits for a person')
+  .argument('<reference>', 'name@version of the model, or name of the run that made it')
+  .option('--why <text>', 'reason, for the record')
+  .addHelpText(
+    'after',
+    examples('npx temper approve policy@2 --why "reviewed"', 'npx temper approve policy-7f3a'),
+  )
+  .action((reference: string, options: CommonOptions & { why?: string }) =>
+    finish(options, async () => (await import('./orders.ts')).approveCommand(reference, options)),
+  );
+
 command('report', 'everything about one run on one self-contained page')
   .argument('<run>', 'name of a run')
   .option('-o, --output <file>', 'where to write the page (default: <run>.html)')
