@@ -95,6 +95,8 @@ export async function connectTemper(options: ConnectOptions = {}): Promise<Tempe
     namespace,
     models: guarded(models, reach),
     approve: (reference, told) => reach(() => orders.approve(reference, told)),
+    pause: (run, told) => reach(() => orders.pause(run, told)),
+    unpause: (run, told) => reach(() => orders.unpause(run, told)),
 
     startPipeline: (request) => reach(() => startPipeline(client, request)),
 

@@ -9,7 +9,9 @@ import { getModel } from '../registry/models.ts';
 import type { Store } from '../registry/store.ts';
 import {
   approveUpdate,
+  pauseUpdate,
   runStatusQuery,
+  unpauseUpdate,
   workflowId,
   type Approval,
   type RunStatus,
@@ -22,6 +24,9 @@ import { modelAttribute } from '../workflows/search-attributes.ts';
 export interface Orders {
   /** Lets a version be served that waits for a person; `policy@2`, or the name of the run that made it. */
   approve(reference: string, told: Told): Promise<Approval & { run: string }>;
+  /** Its training stands still at the next step, saved; no further stage starts. Without a time limit. */
+  pause(run: string, told: Told): Promise<void>;
+  unpause(run: string, told: Told): Promise<void>;
 }
 
 export interface OrdersOptions {
@@ -87,6 +92,9 @@ export function openOrders({ client, store, models, explain }: OrdersOptions): O
   };
 
   return {
+    pause: (run, told) => tell(run, pauseUpdate, [told]),
+    unpause: (run, told) => tell(run, unpauseUpdate, [told]),
+
     async approve(reference, told) {
       if (!reference.includes('@')) return approveRun(reference, told);
       const { name, version } = parseModelReference(reference);

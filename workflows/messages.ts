@@ -86,18 +86,31 @@ export interface RunStatus {
   failure: string | null;
   /** Left out where nothing had to be approved. */
   approval?: Approval;
+  /** Left out while it is not paused. */
+  paused?: Told & { at: number };
 }
 
 /** What a run waits for that only a person can give, with the command that gives it; `stage`: that one alone waits. */
 export function describeWaiting({
+  run,
   state,
   approval,
+  paused,
 }: RunStatus): { stage: StageName | null; text: string }[] {
   if (state !== 'running') return [];
-  if (approval === undefined || approval.approved !== null) return [];
-  const { model, version } = approval;
-  const text = `waits for approval: npx temper approve ${model}@${version}`;
-  return [{ stage: 'deploy', text }];
+  const waiting: { stage: StageName | null; text: string }[] = [];
+  if (paused !== undefined) {
+    const since = new Date(paused.at).toISOString().slice(0, 16).replace('T', ' ');
+    const why = paused.why === null ? '' : ` (${paused.why})`;
+    const text = `paused by ${paused.by} since ${since} UTC${why}: npx temper unpause ${run}`;
+    waiting.push({ stage: null, text });
+  }
+  if (approval !== undefined && approval.approved === null) {
+    const { model, version } = approval;
+    const text = `waits for approval: npx temper approve ${model}@${version}`;
+    waiting.push({ stage: 'deploy', text });
+  }
+  return waiting;
 }
 
 export const runStatusQuery = defineQuery<RunStatus>('runStatus');
@@ -107,6 +120,11 @@ export const runNoteSignal = defineSignal<[{ text: string }]>('runNote');
 
 /** Lets the version that waits for a person be served; refused with a sentence when nothing waits. */
 export const approveUpdate = defineUpdate<Approval, [Told]>('approve');
+
+/** A paused run starts no stage, and its training stands still with its bits kept; refused when it is paused already. */
+export const pauseUpdate = defineUpdate<void, [Told]>('pause');
+/** Lets a paused run go on; refused when it is not paused. */
+export const unpauseUpdate = defineUpdate<void, [Told]>('unpause');
 
 /** Promotes and deploys a version, or rolls back to one: one path for both. */
 export const deployVersionUpdate = defineUpdate<DeployOutcome, [DeployRequest]>('deployVersion');

@@ -1,5 +1,11 @@
 /** What an operator sees of a run: one line a stage, and the notes that must stay visible. */
-import { log, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import {
+  condition,
+  log,
+  setCurrentDetails,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
 import { modelAttribute, runAttribute, stageAttribute } from './search-attributes.ts';
 import {
   describeWaiting,
@@ -47,6 +53,8 @@ export class StageBoard {
 
   /** Runs a stage and keeps its line. A stage that runs again, in another round, takes its line over. */
   async stage<T>(name: StageName, work: (done: Done) => Promise<Ended<T>>): Promise<T> {
+    const { status } = this;
+    if (status.paused !== undefined) await condition(() => status.paused === undefined);
     const line = this.#line(name);
     Object.assign(line, { state: 'running', startedAt: Date.now(), endedAt: null, summary: '' });
     upsertSearchAttributes([{ key: stageAttribute, value: name }]);

@@ -106,6 +106,22 @@ command('approve', 'let a version be served that waits for a person')
     finish(options, async () => (await import('./orders.ts')).approveCommand(reference, options)),
   );
 
+command('pause', 'make a run stand still: its training saves at the next step and waits')
+  .argument('<run>', 'name of a run')
+  .option('--why <text>', 'reason, for the record')
+  .addHelpText('after', examples('npx temper pause policy-7f3a --why "the machine is needed"'))
+  .action((run: string, options: CommonOptions & { why?: string }) =>
+    finish(options, async () => (await import('./orders.ts')).pauseCommand(run, options)),
+  );
+
+command('unpause', 'let a paused run go on, to the same bits')
+  .argument('<run>', 'name of a run')
+  .option('--why <text>', 'reason, for the record')
+  .addHelpText('after', examples('npx temper unpause policy-7f3a'))
+  .action((run: string, options: CommonOptions & { why?: string }) =>
+    finish(options, async () => (await import('./orders.ts')).unpauseCommand(run, options)),
+  );
+
 command('report', 'everything about one run on one self-contained page')
   .argument('<run>', 'name of a run')
   .option('-o, --output <file>', 'where to write the page (default: <run>.html)')

@@ -4,11 +4,13 @@ import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { Worker } from '@temporalio/worker';
 import { execa } from 'execa';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { createRunControlActivities } from '../../activities/run-control.ts';
 import { renderStatus } from '../../client/cli/render-status.ts';
 import { connectTemper, type TemperClient } from '../../client/client.ts';
 import type { LiveStatus } from '../../client/live-status.ts';
 import { pipelineSchema } from '../../config/pipeline.ts';
 import { registerModel } from '../../registry/models.ts';
+import { readRunControl } from '../../registry/run-control.ts';
 import { digestOf, versionOf } from '../support/records.ts';
 import { pipelineActivities, type PipelineWorld } from '../support/pipeline-activities.ts';
 import { machine } from '../support/recipes.ts';
@@ -46,7 +48,7 @@ beforeAll(async () => {
       Worker.create({
         connection,
         taskQueue,
-        activities: fakes.activities,
+        activities: { ...fakes.activities, ...createRunControlActivities(s3) },
         ...(taskQueue === 'control' && { workflowBundle }),
       }),
     ),
@@ -198,5 +200,77 @@ describe('approval', () => {
     });
     await temper.resultOf('policy-dddd');
     expect(world.deployed[0]?.reason).toMatch(/^很好 /);
+  });
+});
+
+const stageOf = (status: LiveStatus, name: string) =>
+  status.stages.find((stage) => stage.name === name)?.state;
+
+describe('a pause', () => {
+  test('lets the stage at work end, starts no other, is recorded for the watchers, and is taken back', async () => {
+    const gate = Promise.withResolvers<void>();
+    world.gates.plan = gate.promise;
+    await start('still-aaaa', {});
+    await seen('still-aaaa', (status) => stageOf(status, 'plan') === 'running');
+    await temper.pause('still-aaaa', ann);
+    await expect(temper.pause('still-aaaa', { by: 'bob', why: null })).rejects.toMatchObject({
+      kind: 'input',
+      message:
+        'run still-aaaa was paused already, by ann: reviewed. npx temper unpause still-aaaa lets it go on.',
+    });
+    await expect
+      .poll(() => readRunControl(s3.store, 'still-aaaa'))
+      .toMatchObject({ revision: 1, paused: ann, learningRates: [] });
+    gate.resolve();
+    const status = await seen('still-aaaa', (found) => stageOf(found, 'plan') === 'done');
+    const line = linesOf(status).find((text) => text.startsWith('‖'));
+    expect(line).toMatch(
+      /^‖ paused by ann since \d{4}-\d\d-\d\d \d\d:\d\d UTC \(reviewed\): npx temper unpause still-aaaa$/,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(stageOf(await temper.getStatus('still-aaaa'), 'pretrain')).toBe('waiting');
+
+    const { exitCode, stdout } = await command('unpause', 'still-aaaa');
+    expect([exitCode, stdout.split('\n')[0]]).toEqual([0, 'run still-aaaa goes on.']);
+    await temper.resultOf('still-aaaa');
+    expect((await readRunControl(s3.store, 'still-aaaa'))?.paused).toBeNull();
+    const { notes } = await temper.getStatus('still-aaaa');
+    expect(notes.map(({ text }) => text)).toEqual([
+      'paused by ann: reviewed',
+      expect.stringMatching(/^unpaused by /),
+    ]);
+    const again = await command('unpause', 'still-aaaa');
+    expect([again.exitCode, again.stderr]).toEqual([
+      2,
+      'run still-aaaa has ended (finished): nothing is left to unpause.',
+    ]);
+  });
+
+  test('a run that is not paused cannot go on, and a paused one deploys nothing even if it is approved', async () => {
+    await start('still-bbbb');
+    await seen('still-bbbb', waits);
+    await expect(temper.unpause('still-bbbb', ann)).rejects.toMatchObject({
+      kind: 'input',
+      message: 'run still-bbbb is not paused.',
+    });
+    await temper.pause('still-bbbb', ann);
+    await temper.approve('still-bbbb', ann);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(world.deployed).toEqual([]);
+    await temper.unpause('still-bbbb', ann);
+    await temper.resultOf('still-bbbb');
+    expect(world.deployed).toHaveLength(1);
+  });
+
+  test('a paused run can be cancelled', async () => {
+    const gate = Promise.withResolvers<void>();
+    world.gates.plan = gate.promise;
+    await start('still-cccc', {});
+    await seen('still-cccc', (status) => stageOf(status, 'plan') === 'running');
+    await temper.pause('still-cccc', ann);
+    gate.resolve();
+    await seen('still-cccc', (status) => stageOf(status, 'plan') === 'done');
+    await temper.cancel('still-cccc', 'no');
+    expect((await seen('still-cccc', ({ state }) => state !== 'running')).state).toBe('cancelled');
   });
 });
