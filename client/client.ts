@@ -96,6 +96,7 @@ export async function connectTemper(options: ConnectOptions = {}): Promise<Tempe
     models: guarded(models, reach),
     approve: (reference, told) => reach(() => orders.approve(reference, told)),
     pause: (run, told) => reach(() => orders.pause(run, told)),
+    setLearningRate: (run, wish) => reach(() => orders.setLearningRate(run, wish)),
     unpause: (run, told) => reach(() => orders.unpause(run, told)),
 
     startPipeline: (request) => reach(() => startPipeline(client, request)),

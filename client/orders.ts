@@ -11,9 +11,12 @@ import {
   approveUpdate,
   pauseUpdate,
   runStatusQuery,
+  setLearningRateUpdate,
   unpauseUpdate,
   workflowId,
   type Approval,
+  type RateOrder,
+  type RateWish,
   type RunStatus,
   type Told,
 } from '../workflows/messages.ts';
@@ -27,6 +30,8 @@ export interface Orders {
   /** Its training stands still at the next step, saved; no further stage starts. Without a time limit. */
   pause(run: string, told: Told): Promise<void>;
   unpause(run: string, told: Told): Promise<void>;
+  /** For the training at work, from the next step that nobody has passed. */
+  setLearningRate(run: string, wish: RateWish): Promise<RateOrder>;
 }
 
 export interface OrdersOptions {
@@ -93,6 +98,7 @@ export function openOrders({ client, store, models, explain }: OrdersOptions): O
 
   return {
     pause: (run, told) => tell(run, pauseUpdate, [told]),
+    setLearningRate: (run, wish) => tell(run, setLearningRateUpdate, [wish]),
     unpause: (run, told) => tell(run, unpauseUpdate, [told]),
 
     async approve(reference, told) {
@@ -112,6 +118,19 @@ export function openOrders({ client, store, models, explain }: OrdersOptions): O
       return approveRun(run!, told);
     },
   };
+}
+
+/** What `lr=0.5x` and `lr=3e-4` mean: a factor of the planned rate, or the peak itself. */
+export function parseRate(assignment: string): { factor: number } | { rate: number } {
+  const match = /^lr=(\d+(?:\.\d+)?(?:e[+-]?\d+)?)(x?)$/i.exec(assignment);
+  if (match === null) {
+    throw new ClientError(
+      'input',
+      `set: found ${JSON.stringify(assignment)}, expected lr=0.5x (half of the planned rate) or lr=3e-4 (the peak itself).`,
+    );
+  }
+  const value = Number(match[1]);
+  return match[2] === '' ? { rate: value } : { factor: value };
 }
 
 /** Runs at work whose version of this model waits for a person. */

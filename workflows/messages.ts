@@ -3,7 +3,7 @@ import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { DeployOutcome, DeployRequest } from '../activities/release.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
 import type { Pipeline } from '../config/pipeline.ts';
-import type { Machine, Recipe } from '../config/recipe.ts';
+import type { Machine, Phase, Recipe } from '../config/recipe.ts';
 
 export const stageNames = [
   'ingest',
@@ -76,6 +76,19 @@ export interface Approval {
   approved: (Told & { at: number }) | null;
 }
 
+/** A wish for the training at work: a factor of the rate that the recipe plans, or the peak itself. */
+export type RateWish = Told & ({ factor: number } | { rate: number });
+
+/** An order that was given; the trainer obeys it from the next step that nobody has passed. */
+export interface RateOrder {
+  order: number;
+  phase: Phase;
+  round: number;
+  /** Factor on the planned rate. */
+  scale: number;
+  by: string;
+}
+
 export interface RunStatus {
   run: string;
   state: 'running' | 'finished' | 'failed' | 'cancelled';
@@ -86,6 +99,8 @@ export interface RunStatus {
   failure: string | null;
   /** Left out where nothing had to be approved. */
   approval?: Approval;
+  /** Every change of a learning rate that was ordered; left out where none was. */
+  learningRates?: RateOrder[];
   /** Left out while it is not paused. */
   paused?: Told & { at: number };
 }
@@ -125,6 +140,9 @@ export const approveUpdate = defineUpdate<Approval, [Told]>('approve');
 export const pauseUpdate = defineUpdate<void, [Told]>('pause');
 /** Lets a paused run go on; refused when it is not paused. */
 export const unpauseUpdate = defineUpdate<void, [Told]>('unpause');
+
+/** Changes the learning rate of the training at work; refused when nothing trains. */
+export const setLearningRateUpdate = defineUpdate<RateOrder, [RateWish]>('setLearningRate');
 
 /** Promotes and deploys a version, or rolls back to one: one path for both. */
 export const deployVersionUpdate = defineUpdate<DeployOutcome, [DeployRequest]>('deployVersion');

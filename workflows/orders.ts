@@ -9,15 +9,31 @@ import {
   proxyActivities,
   setHandler,
 } from '@temporalio/workflow';
+import type { TrainedModel } from '../activities/training-job.ts';
 import type { RunControlActivities } from '../activities/run-control.ts';
 import { FailureType, nonRetryableErrorTypes } from '../config/failures.ts';
 import type { RunControl } from '../config/manifests.ts';
+import type { Phase } from '../config/recipe.ts';
 import { TaskQueue } from '../config/queues.ts';
-import { approveUpdate, pauseUpdate, unpauseUpdate, type Approval, type Told } from './messages.ts';
+import { describeScale } from './describe.ts';
+import {
+  approveUpdate,
+  pauseUpdate,
+  setLearningRateUpdate,
+  unpauseUpdate,
+  type Approval,
+  type RateOrder,
+  type RateWish,
+  type RunStatus,
+  type StageName,
+  type Told,
+} from './messages.ts';
 import type { StageBoard } from './stage-board.ts';
 
 const maxNameLength = 100;
 const maxReasonLength = 1000;
+const leastScale = 1e-4;
+const mostScale = 100;
 
 const { recordRunControl } = proxyActivities<RunControlActivities>({
   taskQueue: TaskQueue.control,
@@ -63,6 +79,27 @@ export function listenForOrders(board: StageBoard): void {
       validator(by) {
         requireTold(by);
         if (status.paused === undefined) throw refusal(`run ${run} is not paused.`);
+      },
+    },
+  );
+
+  setHandler(
+    setLearningRateUpdate,
+    (wish) => {
+      const { phase, round, scale } = requireRate(status, wish);
+      const { by, why } = wish;
+      const earlier = status.learningRates ?? [];
+      const ordered: RateOrder = { order: earlier.length + 1, phase, round, scale, by };
+      status.learningRates = [...earlier, ordered];
+      told.order({ ...ordered, why, at: new Date(Date.now()).toISOString() });
+      const factor = describeScale(scale);
+      board.note(`learning rate of ${phase} ${factor} ordered by ${describeTold({ by, why })}`);
+      return ordered;
+    },
+    {
+      validator(wish) {
+        requireTold(wish);
+        requireRate(status, wish);
       },
     },
   );
@@ -116,6 +153,10 @@ class WatchersNews {
     void this.#write();
   }
 
+  order(order: RunControl['learningRates'][number]): void {
+    this.change({ learningRates: [...this.#control.learningRates, order] });
+  }
+
   async #write(): Promise<void> {
     try {
       for (let written = 0; written < this.#control.revision;) {
@@ -129,6 +170,21 @@ class WatchersNews {
     } finally {
       this.#writing = false;
     }
+  }
+}
+
+/** Says which orders came too late for the training that they were meant for. */
+export function noteUnheeded(
+  board: StageBoard,
+  { phase, round }: { phase: Phase; round: number },
+  { learningRates = [] }: TrainedModel,
+): void {
+  const obeyed = new Set(learningRates.map(({ order }) => order));
+  for (const { order, scale, by, ...meant } of board.status.learningRates ?? []) {
+    if (meant.phase !== phase || meant.round !== round || obeyed.has(order)) continue;
+    board.note(
+      `learning rate ${describeScale(scale)} of ${by} came too late: ${phase} had ended, its rate was as planned`,
+    );
   }
 }
 
@@ -158,6 +214,34 @@ function nameOf({ model, version }: Approval): string {
 /** E.g. `ann: reviewed`. */
 export function describeTold({ by, why }: Told): string {
   return why === null ? by : `${by}: ${why}`;
+}
+
+const phaseOf: Partial<Record<StageName, Phase>> = {
+  pretrain: 'pretrain',
+  'fine-tune': 'sft',
+  align: 'dpo',
+};
+
+/** The training that a wish is for, and the factor that it means there. */
+function requireRate(
+  { run, stages, recipe }: RunStatus,
+  wish: RateWish,
+): { phase: Phase; round: number; scale: number } {
+  const stage = stages.findLast(({ state }) => state === 'running')?.name;
+  const phase = stage === undefined ? undefined : phaseOf[stage];
+  const planned = phase === undefined ? null : (recipe?.[phase] ?? null);
+  if (phase === undefined || recipe === null || planned === null) {
+    const at = stage === undefined ? 'between two stages' : `at ${stage}`;
+    throw refusal(`run ${run} trains nothing now: it is ${at}, which has no learning rate.`);
+  }
+  const scale = 'factor' in wish ? wish.factor : wish.rate / planned.learningRate;
+  if (!(scale >= leastScale && scale <= mostScale)) {
+    const found = 'factor' in wish ? `${wish.factor}x` : String(wish.rate);
+    throw refusal(
+      `lr: found ${found}, expected ${leastScale}x to ${mostScale}x of the planned ${planned.learningRate}.`,
+    );
+  }
+  return { phase, round: recipe.round, scale };
 }
 
 function requireTold({ by, why }: Told): void {

@@ -16,10 +16,11 @@ import {
   describeDataset,
   describeEvaluation,
   describeRecipe,
+  describeTraining,
   describeUnread,
 } from './describe.ts';
 import { workflowId, type PipelineInput, type PipelineResult, type StageName } from './messages.ts';
-import { untilApproved } from './orders.ts';
+import { noteUnheeded, untilApproved } from './orders.ts';
 import { preprocessWorkflow } from './preprocess.ts';
 import type { StageBoard } from './stage-board.ts';
 import { trainingWorkflow } from './training.ts';
@@ -148,6 +149,7 @@ export function createStages(
             },
           ],
         });
+        noteUnheeded(board, { phase, round: recipe.round }, model);
         const { exportOnnx } = proxyActivities<ExportActivities>({
           ...gpu,
           summary: `export ${phase} to ONNX`,
@@ -161,7 +163,7 @@ export function createStages(
             bundle: exported.bundle,
             onnx: exported.onnx,
           },
-          `${model.numSteps} steps, loss ${model.finalLoss.toFixed(2)}`,
+          describeTraining(model),
           model.reused && exported.reused,
         );
       });

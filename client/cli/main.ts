@@ -122,6 +122,21 @@ command('unpause', 'let a paused run go on, to the same bits')
     finish(options, async () => (await import('./orders.ts')).unpauseCommand(run, options)),
   );
 
+command('set', 'change a running training: its learning rate')
+  .argument('<run>', 'name of a run')
+  .argument('<assignment>', 'lr=0.5x, of the planned rate; or lr=3e-4, the peak itself')
+  .option('--why <text>', 'reason, for the record')
+  .addHelpText(
+    'after',
+    examples(
+      'npx temper set policy-7f3a lr=0.5x --why "the loss jumps"',
+      'npx temper set policy-7f3a lr=3e-4',
+    ),
+  )
+  .action((run: string, assignment: string, options: CommonOptions & { why?: string }) =>
+    finish(options, async () => (await import('./orders.ts')).setCommand(run, assignment, options)),
+  );
+
 command('report', 'everything about one run on one self-contained page')
   .argument('<run>', 'name of a run')
   .option('-o, --output <file>', 'where to write the page (default: <run>.html)')

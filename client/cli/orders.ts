@@ -1,6 +1,7 @@
-/** `temper approve`, `pause` and `unpause`: what a person tells a run while it goes. */
+/** `temper approve`, `pause`, `unpause` and `set`: what a person tells a run while it goes. */
 import os from 'node:os';
 import type { Told } from '../../workflows/messages.ts';
+import { parseRate } from '../orders.ts';
 import { clientOf, openContext, stdoutPaint } from './context.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 
@@ -43,5 +44,21 @@ export async function unpauseCommand(run: string, options: OrderOptions): Promis
   if (options.json === true) printJson({ run, paused: false, ...told });
   say(options, `run ${run} goes on.`);
   say(options, `  watch it: npx temper status ${run} --watch`);
+  return ExitCode.ok;
+}
+
+export async function setCommand(
+  run: string,
+  assignment: string,
+  options: OrderOptions,
+): Promise<number> {
+  const rate = parseRate(assignment);
+  const client = await clientOf(await openContext());
+  const ordered = await client.setLearningRate(run, { ...toldBy(options), ...rate });
+  if (options.json === true) printJson({ run, ...ordered });
+  const { phase, scale } = ordered;
+  const factor = Number(scale.toPrecision(3));
+  say(options, `run ${run}: ${phase} goes on at ${factor} times the planned rate within seconds;`);
+  say(options, `  the step from which it counts is kept: npx temper status ${run}`);
   return ExitCode.ok;
 }

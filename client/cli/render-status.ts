@@ -121,7 +121,7 @@ function trainingText(
 ): string | null {
   const { training, recipe } = status;
   if (training === null || stageOfPhase[training.phase] !== stage.name) return null;
-  const { step, numSteps, loss, tokensPerSecond, durableStep } = training;
+  const { step, numSteps, loss, tokensPerSecond, durableStep, learningRateScale } = training;
   const share = numSteps > 0 ? Math.min(1, step / numSteps) : 0;
   const filled = Math.round(share * 12);
   const planned =
@@ -133,6 +133,7 @@ function trainingText(
     [3, `${'█'.repeat(filled)}${'░'.repeat(12 - filled)}`],
     [0, `${count(step)}/${count(numSteps)}`],
     [2, loss === null ? '' : `loss ${loss.toFixed(2)}${planned}`],
+    [2.5, learningRateScale === undefined ? '' : `lr ×${Number(learningRateScale.toPrecision(3))}`],
     [5, tokensPerSecond === null ? '' : `${count(tokensPerSecond)} tok/s`],
     [4, `durable ${count(durableStep)}`],
     [1, left === null ? '' : `${clock(left)} left`],

@@ -13,8 +13,9 @@ import { registerModel } from '../../registry/models.ts';
 import { readRunControl } from '../../registry/run-control.ts';
 import { digestOf, versionOf } from '../support/records.ts';
 import { pipelineActivities, type PipelineWorld } from '../support/pipeline-activities.ts';
-import { machine } from '../support/recipes.ts';
+import { machine, recipe } from '../support/recipes.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
+import { describeTraining } from '../../workflows/describe.ts';
 import { bundleWorkflows } from '../support/temporal.ts';
 
 const projectDir = path.resolve(import.meta.dirname, '../..');
@@ -272,5 +273,77 @@ describe('a pause', () => {
     await seen('still-cccc', (status) => stageOf(status, 'plan') === 'done');
     await temper.cancel('still-cccc', 'no');
     expect((await seen('still-cccc', ({ state }) => state !== 'running')).state).toBe('cancelled');
+  });
+});
+
+describe('a learning rate', () => {
+  test('is changed for the training at work, as a factor or as a peak, and recorded with who and why', async () => {
+    const gate = Promise.withResolvers<void>();
+    world.gates.train = gate.promise;
+    await start('rate-aaaa', {});
+    await seen('rate-aaaa', (status) => stageOf(status, 'pretrain') === 'running');
+    const { exitCode, stdout } = await command('set', 'rate-aaaa', 'lr=0.5x', '--why', 'it jumps');
+    expect([exitCode, stdout.split('\n')[0]]).toEqual([
+      0,
+      'run rate-aaaa: pretrain goes on at 0.5 times the planned rate within seconds;',
+    ]);
+    const rate = recipe.pretrain.learningRate * 2;
+    expect(await temper.setLearningRate('rate-aaaa', { ...ann, rate })).toEqual({
+      order: 2,
+      phase: 'pretrain',
+      round: 0,
+      scale: 2,
+      by: 'ann',
+    });
+    await expect
+      .poll(() => readRunControl(s3.store, 'rate-aaaa'))
+      .toMatchObject({
+        revision: 2,
+        paused: null,
+        learningRates: [
+          { order: 1, phase: 'pretrain', round: 0, scale: 0.5, why: 'it jumps' },
+          { order: 2, scale: 2, by: 'ann', why: 'reviewed' },
+        ],
+      });
+    await expect(temper.setLearningRate('rate-aaaa', { ...ann, factor: 0 })).rejects.toMatchObject({
+      kind: 'input',
+      message: `lr: found 0x, expected 0.0001x to 100x of the planned ${recipe.pretrain.learningRate}.`,
+    });
+    gate.resolve();
+    await temper.resultOf('rate-aaaa');
+    const { notes } = await temper.getStatus('rate-aaaa');
+    expect(notes.at(-1)?.text).toBe(
+      'learning rate ×2 of ann came too late: pretrain had ended, its rate was as planned',
+    );
+  });
+
+  test('is refused where nothing trains, and where it is none', async () => {
+    await start('rate-bbbb');
+    await seen('rate-bbbb', waits);
+    const nothing = await command('set', 'rate-bbbb', 'lr=0.5x');
+    expect([nothing.exitCode, nothing.stderr]).toEqual([
+      2,
+      'run rate-bbbb trains nothing now: it is at deploy, which has no learning rate.',
+    ]);
+    const none = await command('set', 'rate-bbbb', 'lr=half');
+    expect([none.exitCode, none.stderr]).toEqual([
+      2,
+      'set: found "lr=half", expected lr=0.5x (half of the planned rate) or lr=3e-4 (the peak itself).',
+    ]);
+    await temper.cancel('rate-bbbb', 'done');
+  });
+
+  test('that was obeyed stands on the line of its stage', () => {
+    const model = {
+      phase: 'pretrain' as const,
+      stage: '',
+      weights: '',
+      numSteps: 2400,
+      numTokens: 1,
+      finalLoss: 3.912,
+      reused: false,
+      learningRates: [{ order: 1, step: 812, scale: 0.5 }],
+    };
+    expect(describeTraining(model)).toBe('2400 steps, loss 3.91, rate ×0.5 from step 812');
   });
 });
