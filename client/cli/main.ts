@@ -148,6 +148,26 @@ command('report', 'everything about one run on one self-contained page')
     finish(options, async () => (await import('./report.ts')).reportCommand(run, options)),
   );
 
+command('logs', 'what the parts of the stack, or those that worked on a run, have written')
+  .argument(
+    '[name]',
+    'a part (s3, temporal, control, data, gpu, serving) or a run; left out, every part',
+  )
+  .option('-f, --follow', 'stay, and print what is added; Ctrl-C ends it')
+  .option('-n, --lines <number>', 'how many of the last lines', wholeNumber, 50)
+  .addHelpText(
+    'after',
+    examples(
+      'npx temper logs',
+      'npx temper logs gpu -f',
+      'npx temper logs policy-7f3a --lines 200',
+    ),
+  )
+  .action(
+    (name: string | undefined, options: CommonOptions & { follow?: boolean; lines: number }) =>
+      finish(options, async () => (await import('./logs.ts')).logsCommand(name, options)),
+  );
+
 const datasets = program.command('datasets').description('registered datasets, and what they hold');
 command('list', 'every dataset and its newest version', datasets)
   .addHelpText('after', examples('npx temper datasets list'))
