@@ -291,5 +291,6 @@ function guarded(models: Models, reach: <T>(work: () => Promise<T>) => Promise<T
     list: () => reach(() => models.list()),
     show: (reference) => reach(() => models.show(reference)),
     rollback: (model, options) => reach(() => models.rollback(model, options)),
+    promote: (reference, options) => reach(() => models.promote(reference, options)),
   };
 }

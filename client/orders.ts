@@ -45,7 +45,9 @@ export interface OrdersOptions {
 /** For a control worker that does not answer. */
 const patienceMs = 15_000;
 
-export function openOrders({ client, store, models, explain }: OrdersOptions): Orders {
+export function openOrders(options: OrdersOptions): Orders {
+  const { client, store, models } = options;
+  const explain = (run: string, error: unknown) => options.explain(run, error);
   /** Tells a run that goes; `whenEnded` may say more of one that has ended than that. */
   const tell = async <Result, Args extends [unknown, ...unknown[]]>(
     run: string,

@@ -71,8 +71,8 @@ function shown(value: unknown): string {
 function runOf({ run, runName, workflowId }: Record<string, unknown>): string | null {
   if (typeof run === 'string') return run;
   if (typeof runName === 'string') return runName;
-  const match = /^(?:pipeline|preprocess|training)\/([^/]+)/.exec(String(workflowId ?? ''));
-  return match?.[1] ?? null;
+  if (typeof workflowId !== 'string') return null;
+  return /^(?:pipeline|preprocess|training)\/([^/]+)/.exec(workflowId)?.[1] ?? null;
 }
 
 function timeOf(raw: string): number | null {

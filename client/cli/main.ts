@@ -199,6 +199,34 @@ command('show', 'one version: lineage, digests, evaluations', models)
   .action((reference: string, options: CommonOptions) =>
     finish(options, async () => (await import('./models.ts')).showCommand(reference, options)),
   );
+command('diff', 'two versions side by side: data, recipe, evaluations, digests', models)
+  .argument('<a>', 'name@version')
+  .argument('<b>', 'name@version')
+  .option('--all', 'show what is equal too')
+  .addHelpText('after', examples('npx temper models diff policy@1 policy@2'))
+  .action((a: string, b: string, options: CommonOptions & { all?: boolean }) =>
+    finish(options, async () => (await import('./models.ts')).diffCommand(a, b, options)),
+  );
+command('promote', 'serve a version, and make it the champion', models)
+  .argument('<model>', 'name@version')
+  .option('--endpoint <name>', 'where to serve it (default: wherever the model is served)')
+  .option('--why <text>', 'reason, for the record')
+  .addHelpText('after', examples('npx temper models promote policy@2 --why "better tone"'))
+  .action((reference: string, options: CommonOptions & { endpoint?: string; why?: string }) =>
+    finish(options, async () => (await import('./models.ts')).promoteCommand(reference, options)),
+  );
+command('pull', 'write a version as a folder that transformers and onnxruntime load', models)
+  .argument('<model>', 'name (its champion), or name@version')
+  .argument('[folder]', 'folder to make (default: <name>-<version>)')
+  .addHelpText(
+    'after',
+    examples('npx temper models pull policy@2', 'npx temper models pull policy ./out'),
+  )
+  .action((reference: string, folder: string | undefined, options: CommonOptions) =>
+    finish(options, async () =>
+      (await import('./models.ts')).pullCommand(reference, folder, options),
+    ),
+  );
 command('rollback', 'serve the champion before the present one', models)
   .argument('<model>', 'name of the model')
   .option('--to <version>', 'a certain version', wholeNumber)

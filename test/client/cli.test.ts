@@ -49,10 +49,18 @@ test.each([
   'run',
   'status',
   'cancel',
+  'approve',
+  'pause',
+  'unpause',
+  'set',
+  'logs',
   'chat',
   'quickstart',
   'models list',
   'models show',
+  'models diff',
+  'models promote',
+  'models pull',
   'models rollback',
 ])('%s has an example and --json', async (command) => {
   const { stdout, exitCode } = await temper([...command.split(' '), '--help']);
