@@ -4,6 +4,7 @@
  */
 import { modelManifestSchema } from '../config/manifests.ts';
 import { acquireHost, releaseHost } from '../registry/leases.ts';
+import { readRunControl } from '../registry/run-control.ts';
 import { findStage, stageDigest } from '../registry/stages.ts';
 import { openGeneration } from '../registry/training.ts';
 import { trainerCode } from './stage-records.ts';
@@ -61,9 +62,12 @@ export function createTrainActivities(deps: Deps) {
       trial: TrainingJob['trial'];
       stage: string;
       writer: string;
-    }): Promise<{ fence: number; durableStep: number }> {
+    }): Promise<{ fence: number; durableStep: number; paused?: boolean }> {
       const head = await openGeneration(store, input.trial, input);
-      return { fence: head.fence, durableStep: head.chain.at(-1)?.step ?? 0 };
+      const wish = await readRunControl(store, input.trial.run);
+      const durableStep = head.chain.at(-1)?.step ?? 0;
+      const paused = (wish?.paused ?? null) !== null;
+      return { fence: head.fence, durableStep, ...(paused && { paused }) };
     },
 
     async prepareTrainer(generation: Generation): Promise<TrainerStart> {

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { open, readFile, rename, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import {
+  controlSchema,
   trainerEventSchema,
   trainerResultSchema,
   trainerRunSchema,
@@ -103,21 +104,22 @@ function parseEvent(line: string): TrainerEvent[] {
   }
 }
 
-/** Lets the trainer go on, and says which checkpoints it may delete. */
-export async function writeControl(
-  runDir: string,
-  { fence, acknowledged }: Pick<Control, 'fence' | 'acknowledged'>,
-): Promise<void> {
-  const control: Control = {
-    schemaVersion: 1,
-    fence,
-    paused: false,
-    stop: false,
-    saveNow: 0,
-    learningRates: [],
-    acknowledged,
-  };
+/** What a watcher tells: the rest of the contract is for other programs. */
+export type Commands = Pick<Control, 'fence' | 'acknowledged' | 'paused' | 'learningRates'>;
+
+/** Tells the trainer whether to go on, at which rates, and which checkpoints it may delete. */
+export async function writeControl(runDir: string, commands: Commands): Promise<void> {
+  const control: Control = { schemaVersion: 1, stop: false, saveNow: 0, ...commands };
   await writeWhole(path.join(runDir, 'control.json'), JSON.stringify(control));
+}
+
+/** What the trainer was told last; null when there is nothing, or nothing that this Temper can read. */
+export async function readControl(runDir: string): Promise<Control | null> {
+  try {
+    return controlSchema.parse(JSON.parse((await readIfThere(path.join(runDir, 'control.json')))!));
+  } catch {
+    return null;
+  }
 }
 
 /** Tells the trainer that somebody watches. */

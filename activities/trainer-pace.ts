@@ -42,6 +42,12 @@ export class Pace {
     }
   }
 
+  /** It stands still because it was asked to: that is no hang, nor part of how long a step takes. */
+  rest(now: number): void {
+    this.#last = now;
+    this.#stepAt = null;
+  }
+
   limitMs(): number {
     if (this.#doing === 'starting') return startLimitMs;
     if (this.#doing === 'working') return workLimitMs;

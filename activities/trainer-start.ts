@@ -17,13 +17,22 @@ import {
 import { trainerRunSchema, type TrainerRun } from '../config/trainer.ts';
 import { readBlob } from '../registry/blobs.ts';
 import { requireStage } from './stage-records.ts';
+import { readRunControl } from '../registry/run-control.ts';
 import { readHead } from '../registry/training.ts';
 import { isUnusable, uploadCheckpoint } from './checkpoint-uploads.ts';
 import type { Deps } from './deps.ts';
 import { cached, ensureFile } from './files.ts';
 import type { Generation, TrainingJob } from './training-job.ts';
 import { tellDiskFull } from './trainer-disk.ts';
-import { EventTail, readResult, readRun, writeControl, writeRun } from './trainer-files.ts';
+import { ratesOf } from './trainer-control.ts';
+import {
+  EventTail,
+  readControl,
+  readResult,
+  readRun,
+  writeControl,
+  writeRun,
+} from './trainer-files.ts';
 import { endTrainer, startTrainer, trainerIsGone } from './trainer-process.ts';
 import { throwIfEnded, withSigns } from './trainer-signs.ts';
 
@@ -101,7 +110,9 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
     const alive = !(await trainerIsGone(runDir));
     const result = await readResult(runDir);
     if (alive || result?.ok === true) {
-      await control(runDir, fence, await requireCurrent());
+      // Only who follows it may let it go on or make it pause: the pause that it obeys may serve a decision.
+      const paused = (await readControl(runDir))?.paused ?? false;
+      await control(runDir, fence, await requireCurrent(), paused);
       const note = alive
         ? `the trainer went on and was adopted at step ${lastStep}, 0 steps lost`
         : `the trainer had finished unwatched, 0 steps lost`;
@@ -116,7 +127,8 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   await keepOnly(path.join(runDir, 'checkpoints'), checkpoint?.folder);
   for (const file of ['result.json', 'events.jsonl'])
     await rm(path.join(runDir, file), { force: true });
-  await control(runDir, fence, head);
+  const wish = await readRunControl(deps.store, job.trial.run);
+  await control(runDir, fence, head, (wish?.paused ?? null) !== null);
   await requireCurrent();
   await writeRun(runDir, { ...wanted, resumeFrom: checkpoint?.folder ?? null });
   await startTrainer({
@@ -137,8 +149,14 @@ function identity(run: TrainerRun): string {
   return canonicalJson({ ...run, resumeFrom: null });
 }
 
-async function control(runDir: string, fence: number, head: Head): Promise<void> {
-  await writeControl(runDir, { fence, acknowledged: head.chain.map(({ step }) => step) });
+async function control(runDir: string, fence: number, head: Head, paused: boolean): Promise<void> {
+  const acknowledged = head.chain.map(({ step }) => step);
+  await writeControl(runDir, {
+    fence,
+    acknowledged,
+    paused,
+    learningRates: ratesOf(head.learningRates),
+  });
 }
 
 /**

@@ -10,17 +10,18 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, Context, log } from '@temporalio/activity';
 import type { BlobRef } from '../config/digest.ts';
 import { FailureType, PassingFailure } from '../config/failures.ts';
-import { modelManifestSchema, type ModelManifest } from '../config/manifests.ts';
+import { modelManifestSchema, type Head, type ModelManifest } from '../config/manifests.ts';
 import type { TrainerResult, TrainingProgress } from '../config/trainer.ts';
 import { putBlobFile, readBlob } from '../registry/blobs.ts';
-import { recordStage } from '../registry/stages.ts';
+import { recordStage, stageDigest } from '../registry/stages.ts';
 import { commitFinished } from '../registry/training.ts';
 import { CheckpointUploads } from './checkpoint-uploads.ts';
 import type { Deps } from './deps.ts';
 import { summariseModel } from './training-job.ts';
 import type { Generation, TrainedModel } from './training-job.ts';
 import { diskFull, tellDiskFull } from './trainer-disk.ts';
-import { EventTail, readResult, touchControl, writeControl } from './trainer-files.ts';
+import { ratesOf, TrainerControl } from './trainer-control.ts';
+import { EventTail, readResult, touchControl } from './trainer-files.ts';
 import { LeaseKeeper } from './trainer-lease.ts';
 import { Metrics } from './trainer-metrics.ts';
 import { Pace } from './trainer-pace.ts';
@@ -45,18 +46,22 @@ export async function watchTrainer(deps: Deps, watched: Watched): Promise<Traine
       () => context.heartbeat({ kind: 'watch' }),
       async () => {
         const head = await requireHead(deps, watched);
-        if (head.finished === null) return { head, model: null };
+        if (head.finished === null) {
+          const control = await TrainerControl.open(deps, watched, runDir, head);
+          return { head, control, model: null };
+        }
         const bytes = await readBlob(deps.store, head.finished);
         const model = modelManifestSchema.parse(JSON.parse(bytes.toString('utf8')));
-        return { head, model: await record(deps, watched, model) };
+        return { model: await record(deps, watched, model, head.learningRates) };
       },
     );
     if (finished.model !== null) return finished.model;
-    const uploads = new CheckpointUploads(deps, watched, finished.head);
+    const { head, control } = finished;
+    const uploads = new CheckpointUploads(deps, watched, head);
     const { workflowExecution, activityId } = context.info;
     const lease = new LeaseKeeper(deps, watched, workflowExecution?.workflowId ?? activityId);
     try {
-      return await watch(deps, watched, { context, runDir, uploads, lease });
+      return await watch(deps, watched, { context, runDir, uploads, lease, control });
     } finally {
       uploads.close();
       const closing = () => lease.close();
@@ -75,9 +80,16 @@ async function watch(
     runDir,
     uploads,
     lease,
-  }: { context: Context; runDir: string; uploads: CheckpointUploads; lease: LeaseKeeper },
+    control,
+  }: {
+    context: Context;
+    runDir: string;
+    uploads: CheckpointUploads;
+    lease: LeaseKeeper;
+    control: TrainerControl;
+  },
 ): Promise<TrainedModel> {
-  const { job, fence, start } = generation;
+  const { job, start } = generation;
   const { phase } = job.trial;
   const signal = context.cancellationSignal;
   const tail = new EventTail(runDir);
@@ -98,6 +110,9 @@ async function watch(
   /** Tells the server, the trainer and the other trainings that this one is watched. */
   const sign = () => {
     progress.durableStep = uploads.durableStep;
+    progress.paused = control.isPaused;
+    const scale = control.scaleAt(progress.step);
+    if (scale !== undefined) progress.learningRateScale = scale;
     context.heartbeat(progress);
     lease.renew();
     touchControl(runDir).catch((error: unknown) => log.warn('control.json not touched', { error }));
@@ -106,6 +121,7 @@ async function watch(
     for (const event of await tail.read()) {
       metrics.see(event);
       pace.see(event, Date.now());
+      control.see(event);
       if (event.event === 'step') {
         progress.step = event.step;
         progress.loss = event.loss;
@@ -144,10 +160,12 @@ async function watch(
     const gone = result === null && tick % 2 === 0 && (await isGone());
     await follow();
     uploads.throwIfFatal();
+    control.throwIfLost();
     const { acknowledged } = uploads;
+    await control.obey(acknowledged);
+    if (control.isPaused) pace.rest(Date.now());
     if (acknowledged.length > numAcknowledged) {
       numAcknowledged = acknowledged.length;
-      await writeControl(runDir, { fence, acknowledged });
       metrics.flush().catch((error: unknown) => log.warn('metrics not stored yet', { error }));
     }
     if (result !== null) {
@@ -208,6 +226,7 @@ async function watch(
     for (const name of (await readdir(folder)).toSorted()) {
       files[name] = await putBlobFile(deps.store, path.join(folder, name));
     }
+    const changes = ratesOf(control.decided);
     const model: ModelManifest = {
       schemaVersion: 1,
       phase,
@@ -218,19 +237,27 @@ async function watch(
       numTokens: result.numTokens,
       finalLoss: result.finalLoss,
       exact: true,
+      ...(changes.length > 0 && { learningRates: changes }),
     };
     await metrics.flush();
     await commitFinished(deps.store, job.trial, generation, model);
-    return await record(deps, generation, model);
+    return await record(deps, generation, model, control.decided);
   }
 }
 
-/** A second recorder adopts what the first one wrote; the run directory has served its purpose. */
+/**
+ * A second recorder adopts what the first one wrote; the run directory has served its purpose. A model whose rate
+ * was changed on the way is not what the job names, so that no other run may take it for that.
+ */
 async function record(
   deps: Deps,
-  { job, stage }: Generation,
+  { job, stage: planned }: Generation,
   model: ModelManifest,
+  decided: Head['learningRates'],
 ): Promise<TrainedModel> {
+  const learningRates = ratesOf(decided);
+  const stage =
+    learningRates.length === 0 ? planned : stageDigest({ stage: planned, learningRates });
   const recorded = await recordStage(
     deps.store,
     job.trial.phase,
@@ -240,7 +267,12 @@ async function record(
   );
   await endTrainer(runDirOf(deps, job.trial), 10_000);
   await rm(runDirOf(deps, job.trial), { recursive: true, force: true });
-  return summariseModel(stage, recorded, false);
+  return {
+    ...summariseModel(stage, recorded, false),
+    ...(decided.length > 0 && {
+      learningRates: decided.map(({ order, step, scale }) => ({ order, step, scale })),
+    }),
+  };
 }
 
 const incurable: readonly string[] = [

@@ -44,6 +44,8 @@ export interface TrainedModel {
   numTokens: number;
   finalLoss: number;
   reused: boolean;
+  /** Orders that were obeyed on the way; left out: none. */
+  learningRates?: { order: number; step: number; scale: number }[];
 }
 
 /** A host that was asked for. */

@@ -16,6 +16,7 @@ import { ClientError, rootMessage } from './errors.ts';
 import { readLiveStatus, type LiveStatus } from './live-status.ts';
 import { openModels, type Models } from './models.ts';
 import { nearest } from './nearest.ts';
+import { openOrders, type Orders } from './orders.ts';
 import { requireSmall } from './payload.ts';
 import { readPipelineFile } from './pipeline-file.ts';
 import { openSchedules, type Schedules } from './schedules.ts';
@@ -50,7 +51,7 @@ export interface FollowOptions {
   signal?: AbortSignal;
 }
 
-export interface TemperClient extends Schedules {
+export interface TemperClient extends Orders, Schedules {
   address: string;
   namespace: string;
   models: Models;
@@ -85,10 +86,22 @@ export async function connectTemper(options: ConnectOptions = {}): Promise<Tempe
   };
   const reach = <T>(work: () => Promise<T>) => reachable(address, work);
 
+  const models = openModels(client, store);
+  const orders = openOrders({
+    client,
+    store,
+    models,
+    explain: (run, error) => explain(client, run, error),
+  });
+
   return {
     address,
     namespace,
-    models: guarded(openModels(client, store), reach),
+    models: guarded(models, reach),
+    approve: (reference, told) => reach(() => orders.approve(reference, told)),
+    pause: (run, told) => reach(() => orders.pause(run, told)),
+    setLearningRate: (run, wish) => reach(() => orders.setLearningRate(run, wish)),
+    unpause: (run, told) => reach(() => orders.unpause(run, told)),
 
     ...openSchedules(client, reach),
 
@@ -277,5 +290,6 @@ function guarded(models: Models, reach: <T>(work: () => Promise<T>) => Promise<T
     list: () => reach(() => models.list()),
     show: (reference) => reach(() => models.show(reference)),
     rollback: (model, options) => reach(() => models.rollback(model, options)),
+    promote: (reference, options) => reach(() => models.promote(reference, options)),
   };
 }

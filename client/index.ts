@@ -10,6 +10,7 @@ import {
   type StartRequest as FullStartRequest,
   type TemperClient as InnerClient,
 } from './client.ts';
+import type { ScheduleDetails, ScheduleRequest as FullScheduleRequest } from './schedules.ts';
 
 /** The S3 bucket in which Temper remembers models, datasets and deployments. */
 export interface RegistryOptions {
@@ -45,10 +46,18 @@ export interface StartRequest extends Omit<FullStartRequest, 'machine'> {
   machine?: Machine | undefined;
 }
 
+/** What to start, and when. */
+export interface ScheduleRequest extends Omit<FullScheduleRequest, 'machine'> {
+  /** The machine that will train; left out: one like this. */
+  machine?: Machine | undefined;
+}
+
 /** A connection to a Temper. Everything that it does may be done again after a failure. */
-export interface TemperClient extends Omit<InnerClient, 'startPipeline'> {
+export interface TemperClient extends Omit<InnerClient, 'startPipeline' | 'createSchedule'> {
   /** Starts a run and returns at once; throws PipelineFileError with every mistake of the file. */
   startPipeline(request: StartRequest): Promise<{ run: string; workflowId: string }>;
+  /** Goes on from the champion at the times of a cron expression, whenever documents are new. */
+  createSchedule(request: ScheduleRequest): Promise<ScheduleDetails>;
 }
 
 /**
@@ -68,6 +77,8 @@ export async function connect(options: ConnectOptions = {}): Promise<TemperClien
     ...client,
     startPipeline: ({ machine = describeMachine(), ...request }) =>
       client.startPipeline({ ...request, machine }),
+    createSchedule: ({ machine = describeMachine(), ...request }) =>
+      client.createSchedule({ ...request, machine }),
     async close() {
       store?.close();
       await client.close();
@@ -119,6 +130,10 @@ export type {
   TrainingProgress,
 } from '../workflows/messages.ts';
 export type { EvaluationSummary } from '../config/manifests.ts';
+
+// What people ask of a running run, and what is started by the clock.
+export type { Orders } from './orders.ts';
+export type { Schedule, ScheduleDetails, ScheduledStart, Schedules } from './schedules.ts';
 
 // Models and deployments.
 export type { ModelDetails, Models, ModelSummary, Rollback } from './models.ts';

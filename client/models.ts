@@ -39,6 +39,11 @@ export interface Rollback {
   deployments: (DeployOutcome & { endpoint: string })[];
 }
 
+export interface Promotion extends Omit<Rollback, 'from'> {
+  /** The champion before; null when there was none. */
+  from: number | null;
+}
+
 export interface Models {
   list(): Promise<ModelSummary[]>;
   /** `policy` means its champion, `policy@2` that version. */
@@ -48,6 +53,11 @@ export interface Models {
     model: string,
     options: { to?: number | undefined; by: string; reason: string },
   ): Promise<Rollback>;
+  /** Serves a version, `policy@2`, where the model is served already, or at a named endpoint. */
+  promote(
+    reference: string,
+    options: { endpoint?: string | undefined; by: string; reason: string },
+  ): Promise<Promotion>;
 }
 
 /** Splits `name@version`. */
@@ -73,24 +83,60 @@ export function previousChampion(moves: readonly { version: number }[]): number 
   return lower.length === 0 ? null : Math.max(...lower);
 }
 
+/** One version, which the registry alone can answer: `policy` means its champion, `policy@2` that one. */
+export async function showModel(store: Store, reference: string): Promise<ModelDetails> {
+  const { name, version } = parseModelReference(reference);
+  const versions = await versionNumbersOf(store, name);
+  if (versions.length === 0) throw await unknownModel(store, name);
+  const current = await championOf(store, name);
+  const wanted = version ?? current ?? versions.at(-1)!;
+  const found = await getModel(store, name, wanted);
+  if (found === null) {
+    throw new ClientError(
+      'input',
+      `${name}: found no version ${wanted}, expected ${versions.join(', ')}.`,
+    );
+  }
+  return { version: found, champion: current, deployments: await deploymentsOfModel(store, name) };
+}
+
+async function unknownModel(store: Store, name: string): Promise<ClientError> {
+  const names = await listModels(store);
+  const near = nearest(name, names);
+  const known = names.length === 0 ? 'none yet' : names.join(', ');
+  const hint = near === null ? '' : ` Did you mean ${near}?`;
+  return new ClientError(
+    'input',
+    `model: found "${name}", expected one that is registered (${known}).${hint}`,
+  );
+}
+
+async function championOf(store: Store, name: string): Promise<number | null> {
+  return (await readAlias(store, name, 'champion'))?.version ?? null;
+}
+
+async function versionNumbersOf(store: Store, name: string): Promise<number[]> {
+  return (await listVersions(store, name)).map(({ version }) => version);
+}
+
+async function deploymentsOfModel(store: Store, name: string): Promise<Deployment[]> {
+  return (await listDeployments(store)).filter((deployment) => deployment.model === name);
+}
+
 /** The models part of the client; the registry answers, and the deployment's workflow moves. */
 export function openModels(client: Client, store: () => Store): Models {
-  const unknownModel = async (name: string) => {
-    const names = await listModels(store());
-    const near = nearest(name, names);
-    const known = names.length === 0 ? 'none yet' : names.join(', ');
-    const hint = near === null ? '' : ` Did you mean ${near}?`;
-    return new ClientError(
-      'input',
-      `model: found "${name}", expected one that is registered (${known}).${hint}`,
-    );
+  const champion = (name: string) => championOf(store(), name);
+  const versionNumbers = (name: string) => versionNumbersOf(store(), name);
+  const deploymentsOf = (name: string) => deploymentsOfModel(store(), name);
+
+  /** One endpoint after the other, each through its own workflow. */
+  const deployTo = async (endpoints: readonly { endpoint: string }[], request: DeployRequest) => {
+    const deployments: Rollback['deployments'] = [];
+    for (const { endpoint } of endpoints) {
+      deployments.push({ endpoint, ...(await deployVersion(client, endpoint, request)) });
+    }
+    return deployments;
   };
-  const champion = async (name: string) =>
-    (await readAlias(store(), name, 'champion'))?.version ?? null;
-  const versionNumbers = async (name: string) =>
-    (await listVersions(store(), name)).map(({ version }) => version);
-  const deploymentsOf = async (name: string) =>
-    (await listDeployments(store())).filter((deployment) => deployment.model === name);
 
   return {
     async list() {
@@ -105,26 +151,12 @@ export function openModels(client: Client, store: () => Store): Models {
       );
     },
 
-    async show(reference) {
-      const { name, version } = parseModelReference(reference);
-      const versions = await versionNumbers(name);
-      if (versions.length === 0) throw await unknownModel(name);
-      const current = await champion(name);
-      const wanted = version ?? current ?? versions.at(-1)!;
-      const found = await getModel(store(), name, wanted);
-      if (found === null) {
-        throw new ClientError(
-          'input',
-          `${name}: found no version ${wanted}, expected ${versions.join(', ')}.`,
-        );
-      }
-      return { version: found, champion: current, deployments: await deploymentsOf(name) };
-    },
+    show: (reference) => showModel(store(), reference),
 
     async rollback(model, { to, by, reason }) {
       const alias = await readAlias(store(), model, 'champion');
       if (alias === null) {
-        if ((await versionNumbers(model)).length === 0) throw await unknownModel(model);
+        if ((await versionNumbers(model)).length === 0) throw await unknownModel(store(), model);
         throw new ClientError(
           'input',
           `${model}: no version of it was ever served, so there is none to go back to.`,
@@ -154,12 +186,37 @@ export function openModels(client: Client, store: () => Store): Models {
       if (deployed.length === 0) {
         throw new ClientError('input', `${model} is served by no endpoint: nothing to roll back.`);
       }
-      const deployments: Rollback['deployments'] = [];
-      for (const { endpoint } of deployed) {
-        const request = { model, version: target, by, reason };
-        deployments.push({ endpoint, ...(await deployVersion(client, endpoint, request)) });
+      const request = { model, version: target, by, reason };
+      return { model, from, to: target, deployments: await deployTo(deployed, request) };
+    },
+
+    async promote(reference, { endpoint, by, reason }) {
+      const { name: model, version: to } = parseModelReference(reference);
+      if (to === null) {
+        throw new ClientError(
+          'input',
+          `model: found ${JSON.stringify(reference)}, expected the version to serve, such as ${model}@2. npx temper models list shows them.`,
+        );
       }
-      return { model, from, to: target, deployments };
+      // Says what is wrong with one that there is not.
+      await showModel(store(), reference);
+      const from = await champion(model);
+      const deployed = endpoint === undefined ? await deploymentsOf(model) : [{ endpoint }];
+      if (deployed.length === 0) {
+        throw new ClientError(
+          'input',
+          `${model} is served by no endpoint yet: name one with --endpoint, e.g. npx temper models promote ${reference} --endpoint ${model}`,
+        );
+      }
+      const there = await listDeployments(store());
+      const served = deployed.every(({ endpoint: at }) =>
+        there.some((one) => one.endpoint === at && one.model === model && one.version === to),
+      );
+      if (from === to && served) {
+        throw new ClientError('input', `${reference} is already the champion: nothing moved.`);
+      }
+      const request = { model, version: to, by, reason };
+      return { model, from, to, deployments: await deployTo(deployed, request) };
     },
   };
 }

@@ -123,6 +123,8 @@ ${
 # The endpoint that serves the model when its gates are passed. Without it, the model is registered only.
 deploy:
   endpoint: ${name}
+  # required: a version that passed its gates is registered, then waits until a person approves it. Default: none.
+  approval: none
 `;
 }
 

@@ -103,6 +103,30 @@ export const corpusManifestSchema = z.strictObject({
 });
 export type CorpusManifest = z.infer<typeof corpusManifestSchema>;
 
+/** Who gave an order, when, and why if they said so. */
+const orderFields = { by: z.string(), why: z.string().nullable(), at: isoTime };
+
+/** runs/<run>/control.json: what people ask of a run while it goes. The run writes it, the watchers of its trainers read it. */
+export const runControlSchema = z.strictObject({
+  schemaVersion,
+  revision: count.describe('a lower one never replaces a higher one'),
+  paused: z.strictObject(orderFields).nullable(),
+  learningRates: z.array(
+    z.strictObject({
+      order: count.describe('number of the order in this run'),
+      phase: z.enum(['pretrain', 'sft', 'dpo']),
+      round: count,
+      scale: z.number().positive().describe('factor on the rate that the recipe names'),
+      ...orderFields,
+    }),
+  ),
+});
+export type RunControl = z.infer<typeof runControlSchema>;
+
+/** From which step on the rate was another than the recipe's. */
+const rateChangeSchema = z.strictObject({ step: count, scale: z.number().positive() });
+export type RateChange = z.infer<typeof rateChangeSchema>;
+
 /** stages/<phase>/<digest>.json: a trained model, in transformers' layout. */
 export const modelManifestSchema = z.strictObject({
   schemaVersion,
@@ -114,6 +138,10 @@ export const modelManifestSchema = z.strictObject({
   numTokens: count,
   finalLoss: z.number(),
   exact: z.boolean().describe('false when the run had to change its world size'),
+  learningRates: z
+    .array(rateChangeSchema)
+    .optional()
+    .describe('changes of the rate that a person ordered while it trained; left out: none'),
 });
 export type ModelManifest = z.infer<typeof modelManifestSchema>;
 
@@ -270,6 +298,10 @@ export const headSchema = z.strictObject({
   chain: z
     .array(z.strictObject({ step: count, fence: count, manifest: blobRefSchema }))
     .describe('checkpoints, oldest first'),
+  learningRates: z
+    .array(z.strictObject({ order: count, ...rateChangeSchema.shape, ...orderFields }))
+    .default([])
+    .describe('orders that were obeyed, each from a step that no commit had passed'),
   finished: blobRefSchema.nullable().describe('the ModelManifest, when the phase is done'),
 });
 export type Head = z.infer<typeof headSchema>;

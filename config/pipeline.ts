@@ -167,7 +167,13 @@ export const pipelineFileSchema = z.strictObject({
     .prefault({})
     .describe('how good is good enough'),
   deploy: z
-    .strictObject({ endpoint: name.describe('name of the endpoint that serves the model') })
+    .strictObject({
+      endpoint: name.describe('name of the endpoint that serves the model'),
+      approval: z
+        .enum(['none', 'required'])
+        .default('none')
+        .describe('required: a version that passed its gates waits until a person approves it'),
+    })
     .optional()
     .describe('without it, the model is registered but not served'),
 });

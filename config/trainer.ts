@@ -173,4 +173,8 @@ export interface TrainingProgress {
   /** Step from which this generation went on; null for a fresh start. */
   resumedFrom: number | null;
   adopted: boolean;
+  /** It stands still, as a person asked. */
+  paused?: boolean;
+  /** Factor on the recipe's rate, where a person changed it. */
+  learningRateScale?: number;
 }

@@ -85,6 +85,7 @@ export async function openGeneration(
       fence: (head?.fence ?? 0) + 1,
       writer,
       chain: head?.chain ?? [],
+      learningRates: head?.learningRates ?? [],
       finished: head?.finished ?? null,
     };
   });
@@ -129,6 +130,21 @@ export async function commitCheckpoint(
     }
     const entry = { step: checkpoint.step, fence: writer.fence, manifest: ref };
     return { ...head, chain: [...head.chain, entry].toSorted((a, b) => a.step - b.step) };
+  });
+}
+
+/** Makes a change of the learning rate count, for whoever goes on from here. The same order again changes nothing. */
+export async function commitLearningRate(
+  store: Store,
+  trial: TrialPath,
+  writer: Writer,
+  decision: Head['learningRates'][number],
+): Promise<Head> {
+  return updateRecord(store, headKey(trial), headSchema, (current) => {
+    const head = requireOurs(trial, current, writer);
+    const decided = head.learningRates.some(({ order }) => order === decision.order);
+    if (decided || head.finished !== null) return head;
+    return { ...head, learningRates: [...head.learningRates, decision] };
   });
 }
 

@@ -236,7 +236,10 @@ class Session:
             'cursor': self._cursor(),
             'numTokens': self.num_tokens,
             'loss': self.loss,
-            'learningRates': self.directory.poll().learning_rates,
+            # Only what has had an effect: equal bits are equal checkpoints, whatever comes later.
+            'learningRates': [
+                (at, scale) for at, scale in self.directory.poll().learning_rates if at < self.step
+            ],
         }
         try:
             self._require_room(target)

@@ -2,6 +2,7 @@
 import path from 'node:path';
 import { createPlanActivities } from '../activities/plan.ts';
 import { createReleaseActivities } from '../activities/release.ts';
+import { createRunControlActivities } from '../activities/run-control.ts';
 import { createTrainActivities } from '../activities/train.ts';
 import { TaskQueue } from '../config/queues.ts';
 import { runWorkers } from './run-worker.ts';
@@ -13,6 +14,7 @@ await runWorkers('control', (deps) => [
     activities: {
       ...createPlanActivities(deps),
       ...createReleaseActivities(deps),
+      ...createRunControlActivities(deps),
       ...createTrainActivities(deps),
     },
     maxCachedWorkflows: 100,

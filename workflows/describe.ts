@@ -2,6 +2,7 @@
 import type { IngestResult } from '../activities/ingest.ts';
 import type { GateFailure } from '../activities/plan.ts';
 import type { PreprocessResult } from '../activities/preprocess-input.ts';
+import type { TrainedModel } from '../activities/training-job.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
 import type { Recipe } from '../config/recipe.ts';
 
@@ -43,6 +44,23 @@ function reasonsOf(dropped: Record<string, number>): string {
 export function describeRecipe({ numParameters, estimate }: Recipe): string {
   const minutes = (estimate.trainingMs / 60_000).toFixed(1);
   return `Llama ${(numParameters / 1e6).toFixed(1)}M, ${minutes} min of training, $${estimate.usd}`;
+}
+
+/** E.g. `2400 steps, loss 3.91, rate ×0.5 from step 812`. */
+export function describeTraining({
+  numSteps,
+  finalLoss,
+  learningRates = [],
+}: TrainedModel): string {
+  const rates = learningRates.map(
+    ({ step, scale }) => `, rate ${describeScale(scale)} from step ${step}`,
+  );
+  return `${numSteps} steps, loss ${finalLoss.toFixed(2)}${rates.join('')}`;
+}
+
+/** E.g. `×0.5`. */
+export function describeScale(scale: number): string {
+  return `×${Number(scale.toPrecision(3))}`;
 }
 
 /** E.g. `questions.accuracy 0.910 ± 0.010, valBpb 1.580`. */

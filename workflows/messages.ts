@@ -4,7 +4,7 @@ import type { IngestResult } from '../config/ingest.ts';
 import type { DeployOutcome, DeployRequest } from '../config/deployment.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
 import type { Pipeline } from '../config/pipeline.ts';
-import type { Machine, Recipe } from '../config/recipe.ts';
+import type { Machine, Phase, Recipe } from '../config/recipe.ts';
 
 export const stageNames = [
   'ingest',
@@ -85,6 +85,34 @@ export interface PipelineResult {
   rival?: { name: string; version: number; valBpb: number | null };
 }
 
+/** What a person tells a run: who, and why if they say so. */
+export interface Told {
+  by: string;
+  why: string | null;
+}
+
+/** A version that a person must approve before it is served. */
+export interface Approval {
+  model: string;
+  version: number;
+  /** Since when it has waited; milliseconds since the epoch, as below. */
+  since: number;
+  approved: (Told & { at: number }) | null;
+}
+
+/** A wish for the training at work: a factor of the rate that the recipe plans, or the peak itself. */
+export type RateWish = Told & ({ factor: number } | { rate: number });
+
+/** An order that was given; the trainer obeys it from the next step that nobody has passed. */
+export interface RateOrder {
+  order: number;
+  phase: Phase;
+  round: number;
+  /** Factor on the planned rate. */
+  scale: number;
+  by: string;
+}
+
 export interface RunStatus {
   run: string;
   state: 'running' | 'finished' | 'failed' | 'cancelled';
@@ -93,12 +121,52 @@ export interface RunStatus {
   recipe: Recipe | null;
   result: PipelineResult | null;
   failure: string | null;
+  /** Left out where nothing had to be approved. */
+  approval?: Approval;
+  /** Every change of a learning rate that was ordered; left out where none was. */
+  learningRates?: RateOrder[];
+  /** Left out while it is not paused. */
+  paused?: Told & { at: number };
+}
+
+/** What a run waits for that only a person can give, with the command that gives it; `stage`: that one alone waits. */
+export function describeWaiting({
+  run,
+  state,
+  approval,
+  paused,
+}: RunStatus): { stage: StageName | null; text: string }[] {
+  if (state !== 'running') return [];
+  const waiting: { stage: StageName | null; text: string }[] = [];
+  if (paused !== undefined) {
+    const since = new Date(paused.at).toISOString().slice(0, 16).replace('T', ' ');
+    const why = paused.why === null ? '' : ` (${paused.why})`;
+    const text = `paused by ${paused.by} since ${since} UTC${why}: npx temper unpause ${run}`;
+    waiting.push({ stage: null, text });
+  }
+  if (approval !== undefined && approval.approved === null) {
+    const { model, version } = approval;
+    const text = `waits for approval: npx temper approve ${model}@${version}`;
+    waiting.push({ stage: 'deploy', text });
+  }
+  return waiting;
 }
 
 export const runStatusQuery = defineQuery<RunStatus>('runStatus');
 
 /** A child workflow tells its pipeline what must stay visible: a lost worker, a resume. */
 export const runNoteSignal = defineSignal<[{ text: string }]>('runNote');
+
+/** Lets the version that waits for a person be served; refused with a sentence when nothing waits. */
+export const approveUpdate = defineUpdate<Approval, [Told]>('approve');
+
+/** A paused run starts no stage, and its training stands still with its bits kept; refused when it is paused already. */
+export const pauseUpdate = defineUpdate<void, [Told]>('pause');
+/** Lets a paused run go on; refused when it is not paused. */
+export const unpauseUpdate = defineUpdate<void, [Told]>('unpause');
+
+/** Changes the learning rate of the training at work; refused when nothing trains. */
+export const setLearningRateUpdate = defineUpdate<RateOrder, [RateWish]>('setLearningRate');
 
 /** Promotes and deploys a version, or rolls back to one: one path for both. */
 export const deployVersionUpdate = defineUpdate<DeployOutcome, [DeployRequest]>('deployVersion');

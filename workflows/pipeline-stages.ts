@@ -16,10 +16,12 @@ import {
   describeDataset,
   describeEvaluation,
   describeRecipe,
+  describeTraining,
   describeUnread,
 } from './describe.ts';
 import { failedChallenge, type Rival } from './gates.ts';
 import { workflowId, type PipelineInput, type PipelineResult, type StageName } from './messages.ts';
+import { noteUnheeded, untilApproved } from './orders.ts';
 import { preprocessWorkflow } from './preprocess.ts';
 import type { StageBoard } from './stage-board.ts';
 import { trainingWorkflow } from './training.ts';
@@ -173,6 +175,7 @@ export function createStages(
             },
           ],
         });
+        noteUnheeded(board, { phase, round: recipe.round }, model);
         const { exportOnnx } = proxyActivities<ExportActivities>({
           ...gpu,
           summary: `export ${phase} to ONNX`,
@@ -186,7 +189,7 @@ export function createStages(
             bundle: exported.bundle,
             onnx: exported.onnx,
           },
-          `${model.numSteps} steps, loss ${model.finalLoss.toFixed(2)}`,
+          describeTraining(model),
           model.reused && exported.reused,
         );
       });
@@ -240,14 +243,18 @@ export function createStages(
         const endpoint = pipeline.deploy?.endpoint ?? null;
         let summary = `${model.name}@${version} registered`;
         if (endpoint !== null) {
+          let by = `run ${run}`;
+          let reason = `run ${run} passed its gates`;
+          if (pipeline.deploy?.approval === 'required') {
+            board.say('deploy', `${model.name}@${version} stays registered, and is not served`);
+            const told = await untilApproved(board, model);
+            board.say('deploy', '');
+            by = told.by;
+            reason = `${told.why ?? 'approved'} (${reason})`;
+          }
           const { url } = await requestDeployment({
             endpoint,
-            request: {
-              model: model.name,
-              version,
-              by: `run ${run}`,
-              reason: `run ${run} passed its gates`,
-            },
+            request: { model: model.name, version, by, reason },
           });
           summary = `${model.name}@${version} live at ${url}`;
         }

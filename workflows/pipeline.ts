@@ -14,6 +14,7 @@ import {
   type PipelineInput,
   type PipelineResult,
 } from './messages.ts';
+import { listenForOrders } from './orders.ts';
 import { createStages, type Candidate, type Stages } from './pipeline-stages.ts';
 import { rootMessage } from './root-message.ts';
 import { StageBoard } from './stage-board.ts';
@@ -22,6 +23,7 @@ export async function pipelineWorkflow(input: PipelineInput): Promise<PipelineRe
   const board = new StageBoard(input.run, input.pipeline.name);
   setHandler(runStatusQuery, () => board.status);
   setHandler(runNoteSignal, ({ text }) => board.note(text));
+  listenForOrders(board);
   try {
     const result = await runPipeline(input, board, createStages(input, board));
     board.finish(result);

@@ -1,7 +1,14 @@
 /** What an operator sees of a run: one line a stage, and the notes that must stay visible. */
-import { log, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import {
+  condition,
+  log,
+  setCurrentDetails,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
 import { modelAttribute, runAttribute, stageAttribute } from './search-attributes.ts';
 import {
+  describeWaiting,
   stageNames,
   type PipelineResult,
   type RunStatus,
@@ -46,6 +53,8 @@ export class StageBoard {
 
   /** Runs a stage and keeps its line. A stage that runs again, in another round, takes its line over. */
   async stage<T>(name: StageName, work: (done: Done) => Promise<Ended<T>>): Promise<T> {
+    const { status } = this;
+    if (status.paused !== undefined) await condition(() => status.paused === undefined);
     const line = this.#line(name);
     Object.assign(line, { state: 'running', startedAt: Date.now(), endedAt: null, summary: '' });
     upsertSearchAttributes([{ key: stageAttribute, value: name }]);
@@ -94,6 +103,17 @@ export class StageBoard {
     this.#publish();
   }
 
+  /** What a stage has made so far, or what is left of it should it end here. */
+  say(name: StageName, summary: string): void {
+    this.#line(name).summary = summary;
+    this.#publish();
+  }
+
+  /** Shows what changed on the status. */
+  refresh(): void {
+    this.#publish();
+  }
+
   #line(name: StageName): StageStatus {
     return this.status.stages.find((stage) => stage.name === name)!;
   }
@@ -111,11 +131,14 @@ export class StageBoard {
     const lines = this.status.stages.map(
       ({ name, state, summary }) => `- ${marks[state]} **${name}** ${summary}`,
     );
+    const waiting = describeWaiting(this.status).map(
+      ({ stage, text }) => `- ‖ ${stage === null ? '' : `**${stage}** `}${text}`,
+    );
     const notes = this.status.notes.slice(-10).map(({ stage, text }) => `- ! ${stage}: ${text}`);
     const failure =
       this.status.failure === null ? [] : [`**${this.status.state}:** ${this.status.failure}`];
     setCurrentDetails(
-      [`### ${workflowInfo().workflowId}`, ...lines, ...notes, ...failure].join('\n'),
+      [`### ${workflowInfo().workflowId}`, ...lines, ...waiting, ...notes, ...failure].join('\n'),
     );
   }
 }

@@ -70,9 +70,13 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
       host = null;
       host = await leaseHost(input, losses.hostIsGone ? null : before);
       const writer = uuid4();
-      const { fence, durableStep } = await control.openTrainingGeneration({ trial, stage, writer });
+      const { fence, durableStep, paused } = await control.openTrainingGeneration({
+        trial,
+        stage,
+        writer,
+      });
       generation = { job, stage, fence, writer };
-      losses.requireProgress(durableStep, host);
+      losses.requireProgress(durableStep, host, paused ?? false);
       try {
         const trained = await trainGeneration(host, generation);
         outcome = 'trained';
@@ -202,8 +206,9 @@ class Losses {
   }
 
   /** A new checkpoint pays for everything that was lost before it; without one the run gives up at some time. */
-  requireProgress(durableStep: number, host: string): void {
-    if (durableStep > this.#durableStep) {
+  requireProgress(durableStep: number, host: string, paused: boolean): void {
+    // Nobody expects a checkpoint of what a person has paused, however often its worker is restarted.
+    if (durableStep > this.#durableStep || paused) {
       this.#number = this.#fruitless = 0;
       this.#diskFullAt = null;
     }

@@ -96,6 +96,48 @@ command('cancel', 'end a run; what it has stored stays')
     finish(options, async () => (await import('./status.ts')).cancelCommand(run, options)),
   );
 
+command('approve', 'let a version be served that waits for a person')
+  .argument('<reference>', 'name@version of the model, or name of the run that made it')
+  .option('--why <text>', 'reason, for the record')
+  .addHelpText(
+    'after',
+    examples('npx temper approve policy@2 --why "reviewed"', 'npx temper approve policy-7f3a'),
+  )
+  .action((reference: string, options: CommonOptions & { why?: string }) =>
+    finish(options, async () => (await import('./orders.ts')).approveCommand(reference, options)),
+  );
+
+command('pause', 'make a run stand still: its training saves at the next step and waits')
+  .argument('<run>', 'name of a run')
+  .option('--why <text>', 'reason, for the record')
+  .addHelpText('after', examples('npx temper pause policy-7f3a --why "the machine is needed"'))
+  .action((run: string, options: CommonOptions & { why?: string }) =>
+    finish(options, async () => (await import('./orders.ts')).pauseCommand(run, options)),
+  );
+
+command('unpause', 'let a paused run go on, to the same bits')
+  .argument('<run>', 'name of a run')
+  .option('--why <text>', 'reason, for the record')
+  .addHelpText('after', examples('npx temper unpause policy-7f3a'))
+  .action((run: string, options: CommonOptions & { why?: string }) =>
+    finish(options, async () => (await import('./orders.ts')).unpauseCommand(run, options)),
+  );
+
+command('set', 'change a running training: its learning rate')
+  .argument('<run>', 'name of a run')
+  .argument('<assignment>', 'lr=0.5x, of the planned rate; or lr=3e-4, the peak itself')
+  .option('--why <text>', 'reason, for the record')
+  .addHelpText(
+    'after',
+    examples(
+      'npx temper set policy-7f3a lr=0.5x --why "the loss jumps"',
+      'npx temper set policy-7f3a lr=3e-4',
+    ),
+  )
+  .action((run: string, assignment: string, options: CommonOptions & { why?: string }) =>
+    finish(options, async () => (await import('./orders.ts')).setCommand(run, assignment, options)),
+  );
+
 command('report', 'everything about one run on one self-contained page')
   .argument('<run>', 'name of a run')
   .option('-o, --output <file>', 'where to write the page (default: <run>.html)')
@@ -105,6 +147,26 @@ command('report', 'everything about one run on one self-contained page')
   )
   .action((run: string, options: CommonOptions & { output?: string }) =>
     finish(options, async () => (await import('./report.ts')).reportCommand(run, options)),
+  );
+
+command('logs', 'what the parts of the stack, or those that worked on a run, have written')
+  .argument(
+    '[name]',
+    'a part (s3, temporal, control, data, gpu, serving) or a run; left out, every part',
+  )
+  .option('-f, --follow', 'stay, and print what is added; Ctrl-C ends it')
+  .option('-n, --lines <number>', 'how many of the last lines', wholeNumber, 50)
+  .addHelpText(
+    'after',
+    examples(
+      'npx temper logs',
+      'npx temper logs gpu -f',
+      'npx temper logs policy-7f3a --lines 200',
+    ),
+  )
+  .action(
+    (name: string | undefined, options: CommonOptions & { follow?: boolean; lines: number }) =>
+      finish(options, async () => (await import('./logs.ts')).logsCommand(name, options)),
   );
 
 const datasets = program.command('datasets').description('registered datasets, and what they hold');
@@ -137,6 +199,34 @@ command('show', 'one version: lineage, digests, evaluations', models)
   )
   .action((reference: string, options: CommonOptions) =>
     finish(options, async () => (await import('./models.ts')).showCommand(reference, options)),
+  );
+command('diff', 'two versions side by side: data, recipe, evaluations, digests', models)
+  .argument('<a>', 'name@version')
+  .argument('<b>', 'name@version')
+  .option('--all', 'show what is equal too')
+  .addHelpText('after', examples('npx temper models diff policy@1 policy@2'))
+  .action((a: string, b: string, options: CommonOptions & { all?: boolean }) =>
+    finish(options, async () => (await import('./models.ts')).diffCommand(a, b, options)),
+  );
+command('promote', 'serve a version, and make it the champion', models)
+  .argument('<model>', 'name@version')
+  .option('--endpoint <name>', 'where to serve it (default: wherever the model is served)')
+  .option('--why <text>', 'reason, for the record')
+  .addHelpText('after', examples('npx temper models promote policy@2 --why "better tone"'))
+  .action((reference: string, options: CommonOptions & { endpoint?: string; why?: string }) =>
+    finish(options, async () => (await import('./models.ts')).promoteCommand(reference, options)),
+  );
+command('pull', 'write a version as a folder that transformers and onnxruntime load', models)
+  .argument('<model>', 'name (its champion), or name@version')
+  .argument('[folder]', 'folder to make (default: <name>-<version>)')
+  .addHelpText(
+    'after',
+    examples('npx temper models pull policy@2', 'npx temper models pull policy ./out'),
+  )
+  .action((reference: string, folder: string | undefined, options: CommonOptions) =>
+    finish(options, async () =>
+      (await import('./models.ts')).pullCommand(reference, folder, options),
+    ),
   );
 command('rollback', 'serve the champion before the present one', models)
   .argument('<model>', 'name of the model')

@@ -1,5 +1,9 @@
-/** `temper models list|show|rollback`. */
+/** `temper models list|show|diff|promote|rollback|pull`. */
 import os from 'node:os';
+import { diffModels, type DiffRow } from '../model-diff.ts';
+import { pullModel } from '../model-pull.ts';
+import { showModel } from '../models.ts';
+import { size } from '../report/words.ts';
 import { clientOf, openContext, stdoutPaint } from './context.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { evaluationTable } from './result.ts';
@@ -93,5 +97,86 @@ export async function rollbackCommand(model: string, options: RollbackOptions): 
       `${model}@${done.from} → ${model}@${done.to} at ${endpoint} in ${seconds} s (generation ${generation})`,
     );
   }
+  return ExitCode.ok;
+}
+
+export interface PromoteOptions extends CommonOptions {
+  endpoint?: string;
+  why?: string;
+}
+
+export async function promoteCommand(reference: string, options: PromoteOptions): Promise<number> {
+  const client = await clientOf(await openContext());
+  const by = os.userInfo().username;
+  const done = await client.models.promote(reference, {
+    endpoint: options.endpoint,
+    by,
+    reason: options.why ?? `promoted by ${by}`,
+  });
+  if (options.json === true) printJson(done);
+  const from = done.from === null ? '' : `${done.model}@${done.from} → `;
+  for (const { endpoint, convergedMs, generation } of done.deployments) {
+    const seconds = (convergedMs / 1000).toFixed(1);
+    say(options, `${from}${reference} at ${endpoint} in ${seconds} s (generation ${generation})`);
+  }
+  return ExitCode.ok;
+}
+
+const maxDigestColumns = 19;
+
+export async function diffCommand(
+  first: string,
+  second: string,
+  options: CommonOptions & { all?: boolean },
+): Promise<number> {
+  const context = await openContext();
+  const a = (await showModel(context.store, first)).version;
+  const b = (await showModel(context.store, second)).version;
+  const rows = await diffModels(context.store, a, b);
+  const names = [`${a.name}@${a.version}`, `${b.name}@${b.version}`] as const;
+  if (options.json === true) printJson({ a: names[0], b: names[1], rows });
+  const differing = rows.filter((row) => row.a !== row.b);
+  const shown = options.all === true ? rows : differing;
+  const cell = (value: DiffRow['a']) =>
+    value === null
+      ? '–'
+      : /^[0-9a-f]{64}$/.test(String(value))
+        ? shortDigest(String(value)).slice(0, maxDigestColumns)
+        : plain(String(value));
+  const lines = table(
+    ['', '', ...names],
+    shown.map((row, index) => [
+      row.part === shown[index - 1]?.part ? '' : row.part,
+      row.field,
+      cell(row.a),
+      cell(row.b),
+    ]),
+  );
+  for (const line of lines) say(options, line);
+  const equal = rows.length - differing.length;
+  const rest = options.all === true || equal === 0 ? '' : `; ${equal} are equal (--all shows them)`;
+  say(options, `${differing.length} of ${rows.length} fields differ${rest}`);
+  return ExitCode.ok;
+}
+
+export async function pullCommand(
+  reference: string,
+  folder: string | undefined,
+  options: CommonOptions,
+): Promise<number> {
+  const { store } = await openContext();
+  const { version } = await showModel(store, reference);
+  const target = folder ?? `${version.name}-${version.version}`;
+  const pulled = await pullModel(store, version, target, ({ name, bytes }) =>
+    say(options, `  ${name}  ${size(bytes)}`),
+  );
+  if (options.json === true)
+    printJson({ model: version.name, version: version.version, ...pulled });
+  say(
+    options,
+    `${stdoutPaint()('green', '✓')} ${version.name}@${version.version} lies in ${pulled.folder}`,
+  );
+  say(options, '  transformers: AutoModelForCausalLM.from_pretrained(folder)');
+  say(options, '  onnxruntime:  InferenceSession(folder + "/model.onnx")');
   return ExitCode.ok;
 }

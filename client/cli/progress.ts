@@ -1,4 +1,5 @@
 /** Shows a run while it goes: on a terminal it redraws its own lines, in a pipe it adds lines. */
+import { describeWaiting } from '../../workflows/messages.ts';
 import type { LiveStatus } from '../live-status.ts';
 import { liveLines, settledLines } from './render-status.ts';
 
@@ -56,12 +57,19 @@ export function progressView(screen: Screen): ProgressView {
       if (!screen.isTTY) {
         for (const { line } of fresh) screen.write(`${line}\n`);
         const running = status.stages.filter((stage) => stage.state === 'running');
-        const stage = running.map(({ name, startedAt }) => `${name} ${startedAt}`).join();
-        const due = stage !== lastPipeStage || now - lastPipeAt >= pipeEveryMs;
-        if (running.length === 0 || status.state !== 'running' || !due) return;
+        const waiting = describeWaiting(status);
+        const stage = [
+          ...running.map(({ name, startedAt }) => `${name} ${startedAt}`),
+          ...waiting.map(({ text }) => text),
+        ].join();
+        // Who waits for a person waits for hours: that is said once.
+        const again = waiting.length === 0 && now - lastPipeAt >= pipeEveryMs;
+        const due = stage !== lastPipeStage || again;
+        const numLines = running.length + waiting.filter((one) => one.stage === null).length;
+        if (numLines === 0 || status.state !== 'running' || !due) return;
         lastPipeStage = stage;
         lastPipeAt = now;
-        for (const line of live.slice(0, running.length)) screen.write(`${line}\n`);
+        for (const line of live.slice(0, numLines)) screen.write(`${line}\n`);
         return;
       }
       const text = live.map((line) => `${line}\n`).join('');

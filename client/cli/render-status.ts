@@ -3,7 +3,7 @@
  * what is live (the stages at work and those to come) may be drawn again. Pure.
  */
 import stringWidth from 'string-width';
-import type { StageStatus } from '../../workflows/messages.ts';
+import { describeWaiting, type StageStatus } from '../../workflows/messages.ts';
 import { stageOfPhase, type LiveStatus } from '../live-status.ts';
 import { clock, count, padEnd, painter, plain, spread, truncate, type Style } from './text.ts';
 
@@ -72,6 +72,9 @@ export function liveLines(status: LiveStatus, options: RenderOptions): string[] 
   const lines = status.stages
     .filter((stage) => stage.state === 'running')
     .map((stage) => liveStage(stage, status, options));
+  for (const { stage, text } of describeWaiting(status)) {
+    if (stage === null) lines.push(paint('yellow', truncate(`‖ ${plain(text)}`, width(options))));
+  }
   const waiting = status.stages.filter((stage) => stage.state === 'waiting');
   if (waiting.length > 0) {
     const names = waiting.map((stage) => stage.name).join(', ');
@@ -98,13 +101,14 @@ function settledStage(stage: StageStatus, options: RenderOptions): string {
 }
 
 function liveStage(stage: StageStatus, status: LiveStatus, options: RenderOptions): string {
-  const [mark, style] = marks.running;
+  const waits = describeWaiting(status).find((waiting) => waiting.stage === stage.name);
+  const [mark, style] = waits === undefined ? marks.running : (['‖', 'yellow'] as const);
   const head = `${mark} ${padEnd(stage.name, nameColumns)}`;
   const elapsed = stage.startedAt === null ? '' : clock(options.now - stage.startedAt);
   const room = width(options) - stringWidth(head) - elapsed.length - 1;
-  const training = trainingText(stage, status, options, room);
+  const special = waits?.text ?? trainingText(stage, status, options, room);
   const text =
-    training ?? [plain(stage.summary), activityText(status)].filter((t) => t !== '').join('; ');
+    special ?? [plain(stage.summary), activityText(status)].filter((t) => t !== '').join('; ');
   return painted(spread(`${head}${text}`.trimEnd(), elapsed, width(options)), style, options);
 }
 
@@ -117,7 +121,7 @@ function trainingText(
 ): string | null {
   const { training, recipe } = status;
   if (training === null || stageOfPhase[training.phase] !== stage.name) return null;
-  const { step, numSteps, loss, tokensPerSecond, durableStep } = training;
+  const { step, numSteps, loss, tokensPerSecond, durableStep, learningRateScale } = training;
   const share = numSteps > 0 ? Math.min(1, step / numSteps) : 0;
   const filled = Math.round(share * 12);
   const planned =
@@ -129,6 +133,7 @@ function trainingText(
     [3, `${'█'.repeat(filled)}${'░'.repeat(12 - filled)}`],
     [0, `${count(step)}/${count(numSteps)}`],
     [2, loss === null ? '' : `loss ${loss.toFixed(2)}${planned}`],
+    [2.5, learningRateScale === undefined ? '' : `lr ×${Number(learningRateScale.toPrecision(3))}`],
     [5, tokensPerSecond === null ? '' : `${count(tokensPerSecond)} tok/s`],
     [4, `durable ${count(durableStep)}`],
     [1, left === null ? '' : `${clock(left)} left`],

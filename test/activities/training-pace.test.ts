@@ -46,3 +46,12 @@ test('the time of an evaluation is no part of how long a step takes', () => {
 test('slow steps lengthen the limit, to twenty of the slowest', () => {
   expect(paceOf(step(1, 10), step(2, 20)).limitMs()).toBe(200_000);
 });
+
+test('a pause is no hang however long it takes, and no part of how long a step takes', () => {
+  const pace = paceOf(step(1, 1), step(2, 2), { event: 'paused', step: 2, at: 3 });
+  pace.rest(900_000_000);
+  expect(pace.isHung(900_000_000 + 60_000)).toBe(false);
+  expect(pace.isHung(900_000_000 + 60_001)).toBe(true);
+  pace.see(step(3, 900_001), 900_001_000);
+  expect(pace.limitMs()).toBe(60_000);
+});

@@ -99,7 +99,7 @@ describe('the text of the file', () => {
     );
     const { deploy, ...rest } = parse(pipelineText(choices()));
     expect(rest).toEqual(least);
-    expect(deploy).toEqual({ endpoint: 'policy' });
+    expect(deploy).toEqual({ endpoint: 'policy', approval: 'none' });
   });
 
   test('is whole with every commented value in its place', () => {

@@ -169,3 +169,16 @@ test('a pipe gets a line for each change and one in ten seconds, without colours
   ).toEqual(['0', '100', '200']);
   expect(to.written.join('')).not.toContain('\u001b');
 });
+
+test('in a pipe, what waits for a person is said once', () => {
+  const written: string[] = [];
+  const write = (text: string) => void written.push(text);
+  const view = progressView({ isTTY: false, columns: 80, colour: false, write });
+  const approval = { model: 'policy', version: 2, since: start, approved: null };
+  const status = statusAt('deploy', { approval });
+  view.update(status, start + 100_000);
+  const before = written.length;
+  expect(written.at(-1)).toMatch(/^‖ deploy .*npx temper approve policy@2/);
+  view.update(status, start + 200_000);
+  expect(written.length).toBe(before);
+});

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * The smallest program that fulfils the trainer's contract (config/trainer.ts), for tests of the side
- * that watches: its weights are a function of the step. `script.json` beside the run directories says
+ * that watches: its weights are a function of the step and of the rates that were in force. `script.json` beside the run directories says
  * what shall go wrong: {stepMs, dieAt, hangAt, failWith}.
  */
 import { createHash } from 'node:crypto';
@@ -30,8 +30,20 @@ const whole = (file, value) => {
   writeFileSync(`${file}.part`, JSON.stringify(value));
   renameSync(`${file}.part`, file);
 };
-const weights = (step) =>
-  createHash('sha256').update(`seed ${recipe.seed} step ${step}`).digest('hex').repeat(50);
+const controlFile = path.join(runDir, 'control.json');
+const control = () =>
+  existsSync(controlFile)
+    ? JSON.parse(readFileSync(controlFile, 'utf8'))
+    : { paused: false, learningRates: [] };
+/** The factor on the rate of each step done; a checkpoint takes it along. */
+let scales = [];
+const weights = (step) => {
+  const changed = scales.some((scale) => scale !== 1) ? ` scales ${scales.join()}` : '';
+  return createHash('sha256')
+    .update(`seed ${recipe.seed} step ${step}${changed}`)
+    .digest('hex')
+    .repeat(50);
+};
 
 let terminated = false;
 process.on('SIGTERM', () => (terminated = true));
@@ -45,7 +57,7 @@ function save(step) {
   const files = {
     weights: { sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.length },
   };
-  writeFileSync(path.join(`${folder}.part`, 'state.json'), JSON.stringify({ step, files }));
+  writeFileSync(path.join(`${folder}.part`, 'state.json'), JSON.stringify({ step, scales, files }));
   renameSync(`${folder}.part`, folder);
   event({ event: 'checkpoint', step, path: `checkpoints/${step}` });
 }
@@ -58,23 +70,35 @@ function end(result) {
 
 let step = 0;
 if (run.resumeFrom !== null) {
-  ({ step } = JSON.parse(readFileSync(path.join(run.resumeFrom, 'state.json'), 'utf8')));
+  ({ step, scales } = JSON.parse(readFileSync(path.join(run.resumeFrom, 'state.json'), 'utf8')));
   if (readFileSync(path.join(run.resumeFrom, 'weights'), 'utf8') !== weights(step)) process.exit(3);
 }
 event({ event: 'start', step, resumedFrom: run.resumeFrom });
+let savedAt = step;
 while (step < recipe.numSteps) {
+  if (control().paused) {
+    if (step !== savedAt) save(step);
+    savedAt = step;
+    event({ event: 'paused', step });
+    while (control().paused && !terminated) await sleep(50);
+  }
+  const due = control().learningRates.filter((change) => change.step <= step);
+  scales.push(due.toSorted((a, b) => a.step - b.step).at(-1)?.scale ?? 1);
   step += 1;
   await sleep(script.stepMs ?? 20);
   event({
     event: 'step',
     step,
     loss: 5 / step,
-    lr: 1,
+    lr: scales.at(-1),
     grad_norm: 1,
     tokens_per_second: 100,
     num_tokens: step * 10,
   });
-  if (step % recipe.saveEverySteps === 0 && step < recipe.numSteps) save(step);
+  if (step % recipe.saveEverySteps === 0 && step < recipe.numSteps) {
+    save(step);
+    savedAt = step;
+  }
   if (terminated) {
     save(step);
     end({ ok: false, type: 'Stopped', message: 'asked to stop', step });

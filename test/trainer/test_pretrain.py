@@ -281,8 +281,20 @@ def test_a_rate_command_holds_from_its_step_and_after_a_resume(make_run: MakeRun
     rates = [event['lr'] / 0.02 for event in run.events('step')]
     assert rates[2:9] == pytest.approx([1, 1, 0.5, 0.5, 0.5, 0.5, 0.25])
     resumed = _resume(make_run, run, 6)
+    resumed.control(learningRates=commands)
     resumed.finish()
     assert resumed.weights() == run.weights()
+
+
+def test_a_checkpoint_holds_the_rates_that_made_it_and_none_to_come(make_run: MakeRun) -> None:
+    run = make_run()
+    run.control(learningRates=[{'step': 4, 'scale': 0.5}, {'step': 6, 'scale': 0.25}])
+    run.finish()
+    state = json.loads((run.path / 'checkpoints' / '6' / 'state.json').read_text('utf-8'))
+    assert state['learningRates'] == [[4, 0.5]]
+    resumed = _resume(make_run, run, 6)
+    resumed.finish()
+    assert resumed.events('step')[-1]['lr'] > run.events('step')[-1]['lr']
 
 
 def test_acknowledged_checkpoints_are_deleted_but_the_newest_two_stay(make_run: MakeRun) -> None:

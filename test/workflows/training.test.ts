@@ -178,6 +178,22 @@ describe('trainingWorkflow', () => {
     expect(world.stopped).toEqual(['failed']);
   });
 
+  test('what is lost while a person has paused the run is not held against it', async () => {
+    const { activities, world } = fakes((attempt) => {
+      if (attempt === 20) return model;
+      throw new Error('the worker was restarted');
+    });
+    const { openTrainingGeneration } = activities;
+    await train({
+      ...activities,
+      openTrainingGeneration: async (input) => ({
+        ...(await openTrainingGeneration(input)),
+        paused: true,
+      }),
+    });
+    expect(world.watched).toBe(20);
+  });
+
   test('before each further generation it pauses longer, and a new checkpoint makes the pauses short again', async () => {
     const startedAt: number[] = [];
     const { activities } = fakes((attempt, state) => {

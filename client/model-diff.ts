@@ -1,0 +1,86 @@
+/** What distinguishes two model versions: how each came to be, and what it can do, side by side. */
+import { recipeSchema, type Recipe } from '../config/recipe.ts';
+import type { ModelVersion } from '../config/manifests.ts';
+import { getDataset } from '../registry/datasets.ts';
+import { getRunRecord } from '../registry/runs.ts';
+import { stageDigest } from '../registry/stages.ts';
+import type { Store } from '../registry/store.ts';
+
+export interface DiffRow {
+  part: 'made' | 'data' | 'recipe' | 'evaluation' | 'digest';
+  field: string;
+  /** null where a version has no such thing. */
+  a: string | number | null;
+  b: string | number | null;
+}
+
+type Facts = Map<string, { part: DiffRow['part']; value: string | number | null }>;
+
+/** Every field that one of them has, in the order of the parts; equal ones too. */
+export async function diffModels(
+  store: Store,
+  a: ModelVersion,
+  b: ModelVersion,
+): Promise<DiffRow[]> {
+  const [left, right] = await Promise.all([factsOf(store, a), factsOf(store, b)]);
+  return [...new Set([...left.keys(), ...right.keys()])].map((field) => ({
+    part: (left.get(field) ?? right.get(field))!.part,
+    field,
+    a: left.get(field)?.value ?? null,
+    b: right.get(field)?.value ?? null,
+  }));
+}
+
+async function factsOf(store: Store, version: ModelVersion): Promise<Facts> {
+  const { lineage, bundle, evaluations } = version;
+  const { dataset } = lineage;
+  const facts: Facts = new Map();
+  const say = (part: DiffRow['part'], field: string, value: string | number | null) =>
+    facts.set(field, { part, value });
+
+  say('made', 'made', version.createdAt);
+  say('made', 'run', lineage.run);
+  const data = await getDataset(store, dataset.name, dataset.version);
+  say('data', 'dataset', `${dataset.name}@${dataset.version}`);
+  say('data', 'documents', data?.numDocuments ?? null);
+  say('data', 'bytes of text', data?.bytes ?? null);
+  const licenses = [...new Set(data?.sources.map(({ license }) => license))].toSorted();
+  say('data', 'licences', data === null ? null : licenses.join(', '));
+  const recipe = await recipeOf(store, version);
+  if (recipe !== null) {
+    for (const [field, value] of flat(recipe)) say('recipe', field, value);
+  }
+  for (const [stage, { metrics }] of Object.entries(evaluations)) {
+    for (const [metric, { value }] of Object.entries(metrics)) {
+      say('evaluation', `${stage}: ${metric}`, Number(value.toPrecision(4)));
+    }
+  }
+  say('digest', 'dataset digest', dataset.digest);
+  say('digest', 'corpus', lineage.corpus);
+  say('digest', 'recipe', lineage.recipe);
+  for (const { phase, weights } of lineage.phases) say('digest', `${phase} weights`, weights);
+  say('digest', 'bundle', bundle.digest);
+  return facts;
+}
+
+/** A later round of the run, or a run of this name in another bucket, may have planned otherwise since. */
+async function recipeOf(store: Store, { lineage }: ModelVersion): Promise<Recipe | null> {
+  const plan = await getRunRecord(store, lineage.run, 'plan', recipeSchema).catch(() => null);
+  return plan !== null && stageDigest(plan) === lineage.recipe ? plan : null;
+}
+
+/** The choices that decide the bits: `pretrain.learningRate`, `model.numLayers` … */
+function flat(recipe: Recipe): [field: string, value: string | number][] {
+  const { model, pretrain, sft, dpo, numParameters, round } = recipe;
+  const groups = Object.entries({ model, pretrain, sft, dpo });
+  return [
+    ['parameters', numParameters],
+    ['round', round + 1],
+    ...groups.flatMap(([group, fields]) =>
+      Object.entries(fields ?? {}).map(([field, value]): [string, string | number] => [
+        `${group}.${field}`,
+        typeof value === 'number' ? value : String(value),
+      ]),
+    ),
+  ];
+}

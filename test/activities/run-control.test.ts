@@ -1,0 +1,311 @@
+/** Pauses and changes of the learning rate, from the record of a run to the scripted trainer and back, through deaths of each. */
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger } from '@temporalio/worker';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Deps } from '../../activities/deps.ts';
+import { createRunControlActivities } from '../../activities/run-control.ts';
+import { createTrainActivities } from '../../activities/train.ts';
+import { endTrainer, findTrainer, signalTrainer } from '../../activities/trainer-process.ts';
+import type { TrainerStart } from '../../activities/trainer-start.ts';
+import type { Generation, TrainedModel } from '../../activities/training-job.ts';
+import {
+  corpusManifestSchema,
+  modelManifestSchema,
+  type CorpusManifest,
+  type RunControl,
+} from '../../config/manifests.ts';
+import type { TrainingProgress } from '../../config/trainer.ts';
+import { putBlob } from '../../registry/blobs.ts';
+import { readRunControl } from '../../registry/run-control.ts';
+import { findStage, recordStage, stageDigest } from '../../registry/stages.ts';
+import type { Store } from '../../registry/store.ts';
+import { readEvents, readHead } from '../../registry/training.ts';
+import { machine, recipe } from '../support/recipes.ts';
+import { startS3 } from '../support/s3.ts';
+
+const numSteps = 60;
+const order = { by: 'ann', why: null, at: new Date(0).toISOString() };
+let s3: Awaited<ReturnType<typeof startS3>>;
+let corpus: string;
+let home: string;
+let runDir: string;
+let trial: Generation['job']['trial'];
+let deps: Deps;
+let activities: ReturnType<typeof createTrainActivities>;
+let number = 900;
+
+beforeAll(async () => {
+  s3 = await startS3();
+  const blob = await putBlob(s3.store, Buffer.from('{}'));
+  const manifest: CorpusManifest = {
+    schemaVersion: 1,
+    dataset: { name: 'test', version: 1, digest: 'd'.repeat(64) },
+    tokenizer: blob,
+    vocabSize: 512,
+    tokenBytes: 2,
+    shards: [{ tokens: blob, index: blob, numDocuments: 1, numTokens: 1 }],
+    heldOut: { documents: blob, tokens: blob, numDocuments: 1, numTokens: 1, bytes: 2 },
+    instructions: null,
+    statistics: {
+      numDocuments: 2,
+      kept: 2,
+      dropped: {},
+      redacted: {},
+      numTokens: 1,
+      bytes: 2,
+      characters: 2,
+      scripts: {},
+    },
+    droppedDocuments: blob,
+  };
+  corpus = stageDigest(manifest);
+  await recordStage(s3.store, 'preprocess', corpus, corpusManifestSchema, manifest);
+}, 60_000);
+afterAll(async () => s3.stop());
+
+beforeEach(async () => {
+  home = await mkdtemp(path.join(os.tmpdir(), 'temper-control-'));
+  trial = { run: `control-${++number}`, phase: 'pretrain', round: 0, trial: 0 };
+  runDir = path.join(home, 'runs', trial.run, 'pretrain-0-0');
+  const projectDir = path.resolve(import.meta.dirname, '../..');
+  deps = {
+    store: s3.store,
+    home,
+    python: path.join(projectDir, 'test/support/scripted-trainer.mjs'),
+    projectDir,
+    host: `h${number}`,
+    now: () => new Date(),
+  };
+  activities = createTrainActivities(deps);
+  await mkdir(path.dirname(runDir), { recursive: true });
+  await writeFile(path.join(home, 'runs', 'script.json'), JSON.stringify({ stepMs: 60 }));
+});
+afterEach(async () => {
+  await endTrainer(runDir, 0);
+  await rm(home, { recursive: true, force: true });
+});
+
+let revision = 0;
+async function ask(wish: Partial<RunControl>): Promise<void> {
+  const control = { schemaVersion: 1 as const, paused: null, learningRates: [], ...wish };
+  const { recordRunControl } = createRunControlActivities(deps);
+  await recordRunControl({ run: trial.run, control: { ...control, revision: ++revision } });
+}
+const halve = { order: 1, phase: 'pretrain' as const, round: 0, scale: 0.5, ...order };
+
+async function open(): Promise<Generation> {
+  const job = {
+    trial,
+    recipe: { ...recipe.pretrain, seed: number, numSteps, saveEverySteps: 10 },
+    shape: recipe.model,
+    machine,
+    corpus,
+    init: null,
+  };
+  const { stage } = await activities.findTrainedModel(job);
+  const writer = `writer-${Math.random()}`;
+  const { fence } = await activities.openTrainingGeneration({ trial, stage, writer });
+  return { job, stage, fence, writer };
+}
+
+interface Watch {
+  start: TrainerStart;
+  beats: TrainingProgress[];
+  result: Promise<TrainedModel>;
+  /** The worker goes; the trainer stays. */
+  leave(): Promise<void>;
+}
+
+/** One generation, as the workflow runs it. */
+async function train(store: Store = s3.store): Promise<Watch> {
+  const own = createTrainActivities({ ...deps, store });
+  const env = new MockActivityEnvironment({}, { logger: new DefaultLogger('ERROR') });
+  const beats: TrainingProgress[] = [];
+  env.on('heartbeat', (beat: TrainingProgress) => {
+    if (beat.kind === 'training') beats.push({ ...beat });
+  });
+  const generation = await open();
+  const start = (await env.run(own.prepareTrainer, generation)) as TrainerStart;
+  const result = env.run(own.watchTrainer, { ...generation, start }) as Promise<TrainedModel>;
+  result.catch(() => undefined);
+  const leave = async () => {
+    env.cancel('WORKER_SHUTDOWN');
+    await result.catch(() => undefined);
+  };
+  return { start, beats, result, leave };
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 15_000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`not within 15 s: ${condition.toString()}`);
+    await sleep(50);
+  }
+}
+const paused = ({ beats }: Watch) => beats.at(-1)?.paused === true;
+const stepOf = ({ beats }: Watch) => beats.at(-1)?.step ?? 0;
+
+/** SHA-256 of what the scripted trainer makes when the rate of each step had this factor. */
+function weightsOf(scales: number[]): string {
+  const changed = scales.some((scale) => scale !== 1) ? ` scales ${scales.join()}` : '';
+  const text = `seed ${number} step ${numSteps}${changed}`;
+  const weights = createHash('sha256').update(text).digest('hex').repeat(50);
+  return createHash('sha256').update(weights).digest('hex');
+}
+const unchanged = Array.from({ length: numSteps }, () => 1);
+const changedFrom = (step: number, scale: number) =>
+  unchanged.map((_, index) => (index >= step ? scale : 1));
+
+describe('a pause', () => {
+  test('stops the trainer at a saved step, outlives its watcher, and does not change the bits', async () => {
+    const first = await train();
+    await until(() => stepOf(first) > 5);
+    await ask({ paused: order });
+    await until(() => paused(first));
+    const step = stepOf(first);
+    await first.leave();
+
+    const second = await train();
+    expect(second.start).toMatchObject({
+      adopted: true,
+      note: `the trainer went on and was adopted at step ${step}, 0 steps lost`,
+    });
+    await until(() => paused(second));
+    await sleep(1500);
+    expect(stepOf(second)).toBe(step);
+    expect((await readHead(s3.store, trial))?.value.chain.at(-1)?.step).toBe(step);
+    expect(
+      (await activities.openTrainingGeneration({ trial, stage: (await open()).stage, writer: 'x' }))
+        .paused,
+    ).toBe(true);
+
+    const third = await train();
+    await ask({});
+    expect(await third.result).toMatchObject({ weights: weightsOf(unchanged), numSteps });
+    expect(third.beats.at(-1)?.paused).toBe(false);
+  }, 40_000);
+
+  test('is kept by a trainer that takes the place of one killed in it', async () => {
+    const first = await train();
+    await until(() => stepOf(first) > 5);
+    await ask({ paused: order });
+    await until(() => paused(first));
+    const step = stepOf(first);
+    await until(async () => (await readHead(s3.store, trial))?.value.chain.at(-1)?.step === step);
+    await signalTrainer(await findTrainer(runDir), 'SIGKILL');
+    await expect(first.result).rejects.toThrow(`died at step ${step}`);
+
+    const second = await train();
+    expect(second.start).toMatchObject({ adopted: false, resumedFrom: step });
+    await until(() => paused(second));
+    expect(stepOf(second)).toBe(step);
+    await ask({});
+    expect((await second.result).weights).toBe(weightsOf(unchanged));
+  }, 40_000);
+
+  test('that is taken back and asked for again at once is obeyed', async () => {
+    const first = await train();
+    await ask({ paused: order });
+    await until(() => paused(first));
+    const step = stepOf(first);
+    await ask({});
+    await until(() => !paused(first));
+    await ask({ paused: order });
+    await until(() => paused(first) && stepOf(first) > step);
+    await ask({});
+    expect((await first.result).weights).toBe(weightsOf(unchanged));
+  }, 40_000);
+});
+
+describe('a change of the learning rate', () => {
+  test('counts from a committed step on, and the model is not taken for one of the plain recipe', async () => {
+    const watch = await train();
+    await until(() => stepOf(watch) > 3);
+    await ask({ learningRates: [halve, { ...halve, order: 2, round: 1, scale: 3 }] });
+    const model = await watch.result;
+    const [decision, ...others] = (await readHead(s3.store, trial))!.value.learningRates;
+    expect(others).toEqual([]);
+    expect(decision).toEqual({ order: 1, step: decision!.step, scale: 0.5, ...order });
+    const { step } = decision!;
+    expect(step).toBeGreaterThan(3);
+    expect(model.learningRates).toEqual([{ order: 1, step, scale: 0.5 }]);
+    expect(model.weights).toBe(weightsOf(changedFrom(step, 0.5)));
+    expect(watch.beats.at(-1)?.learningRateScale).toBe(0.5);
+    const events = (await readEvents(s3.store, trial)) as { event: string; lr: number }[];
+    const rates = events.filter(({ event }) => event === 'step').map(({ lr }) => lr);
+    expect(rates).toEqual(changedFrom(step, 0.5));
+
+    const { job, stage } = await open();
+    expect((await activities.findTrainedModel(job)).model).toBeNull();
+    expect(model.stage).not.toBe(stage);
+    const manifest = await findStage(s3.store, 'pretrain', model.stage, modelManifestSchema);
+    expect(manifest?.learningRates).toEqual([{ step, scale: 0.5 }]);
+  }, 40_000);
+
+  test('holds from the same step for a trainer that resumes from before it', async () => {
+    const first = await train();
+    await until(() => stepOf(first) > 12);
+    await ask({ learningRates: [halve] });
+    await until(() => first.beats.at(-1)?.learningRateScale === 0.5);
+    const { step } = (await readHead(s3.store, trial))!.value.learningRates[0]!;
+    await until(() => stepOf(first) > step + 2);
+    await signalTrainer(await findTrainer(runDir), 'SIGKILL');
+    await expect(first.result).rejects.toThrow('died at step');
+    const second = await train();
+    expect(second.start.resumedFrom).toBeLessThanOrEqual(stepOf(first));
+    expect((await second.result).weights).toBe(weightsOf(changedFrom(step, 0.5)));
+  }, 40_000);
+
+  test('that its watcher did not live to commit is decided by the next one', async () => {
+    let asked = 0;
+    const store: Store = {
+      ...s3.store,
+      replace: async (key, bytes, etag) => {
+        if (!bytes.toString().includes('"scale":0.5')) return s3.store.replace(key, bytes, etag);
+        asked += 1;
+        return await new Promise<never>(() => {});
+      },
+    };
+    const first = await train(store);
+    await until(() => stepOf(first) > 5);
+    await ask({ learningRates: [halve] });
+    await until(() => asked > 0);
+    await first.leave();
+    const stopped = stepOf(first);
+
+    const second = await train();
+    const model = await second.result;
+    const step = model.learningRates![0]!.step;
+    expect(step).toBe(stopped);
+    expect(model.weights).toBe(weightsOf(changedFrom(step, 0.5)));
+  }, 40_000);
+
+  test('during a pause is decided where the trainer stands, and the last of two orders counts', async () => {
+    const watch = await train();
+    await until(() => stepOf(watch) > 5);
+    await ask({ paused: order });
+    await until(() => paused(watch));
+    const step = stepOf(watch);
+    const learningRates = [halve, { ...halve, order: 2, scale: 2 }];
+    await ask({ paused: order, learningRates });
+    await until(() => watch.beats.at(-1)?.learningRateScale === 2);
+    expect(paused(watch)).toBe(true);
+    await ask({ learningRates });
+    const model = await watch.result;
+    expect(model.learningRates?.map(({ step: at }) => at)).toEqual([step, step]);
+    expect(model.weights).toBe(weightsOf(changedFrom(step, 2)));
+  }, 40_000);
+});
+
+test('an order that comes late does not take back a newer one', async () => {
+  await ask({ paused: order });
+  const { recordRunControl } = createRunControlActivities(deps);
+  const old = { schemaVersion: 1 as const, revision: 0, paused: null, learningRates: [] };
+  await recordRunControl({ run: trial.run, control: old });
+  expect((await readRunControl(s3.store, trial.run))?.paused).toEqual(order);
+});
