@@ -209,6 +209,8 @@ describe('a pause', () => {
   }, 40_000);
 
   test('that is taken back and asked for again at once is obeyed', async () => {
+    // Orders are looked for every two seconds: the steps must outlast three looks.
+    await writeFile(path.join(home, 'runs', 'script.json'), JSON.stringify({ stepMs: 200 }));
     const first = await train();
     await ask({ paused: order });
     await until(() => paused(first));
