@@ -5,7 +5,13 @@ import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.t
 import { pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
 import type { Machine, Recipe } from '../config/recipe.ts';
 import { planRecipe, replanRecipe } from '../recipes/plan.ts';
-import { findChampion, findParent, UnknownParent, type ParentModel } from '../registry/parents.ts';
+import {
+  findChampion,
+  findParent,
+  findSuccessor,
+  UnknownParent,
+  type ParentModel,
+} from '../registry/parents.ts';
 import { putRunRecord } from '../registry/runs.ts';
 import type { Deps } from './deps.ts';
 import { requireStage } from './stage-records.ts';
@@ -62,6 +68,15 @@ export function createPlanActivities(deps: Deps) {
     /** The champion of a model; null as long as there is none. */
     async findChampion({ model }: { model: string }): Promise<ParentModel | null> {
       return await refusingUnknown(() => findChampion(store, model));
+    },
+
+    /** The version that went on from this one over the same documents; null when none has. */
+    async findSuccessor(wanted: {
+      name: string;
+      version: number;
+      dataset: string;
+    }): Promise<number | null> {
+      return await findSuccessor(store, wanted);
     },
 
     async planTraining(input: PlanInput): Promise<Recipe> {

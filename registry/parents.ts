@@ -3,8 +3,9 @@
  * tuning, with the shape and the tokenizer that belong to them.
  */
 import type { BlobRef } from '../config/digest.ts';
-import { modelManifestSchema, type ModelVersion } from '../config/manifests.ts';
+import { modelManifestSchema, type ModelManifest, type ModelVersion } from '../config/manifests.ts';
 import type { ModelShape } from '../config/recipe.ts';
+import { InvalidRecord } from './errors.ts';
 import { readRecord } from './json.ts';
 import { getModel, listModels, listVersions, readAlias } from './models.ts';
 import { stageDigest } from './stages.ts';
@@ -61,6 +62,20 @@ export async function findChampion(store: Store, name: string): Promise<ParentMo
   return champion === null ? null : await findParent(store, `${name}@${champion}`);
 }
 
+/** The version that went on from another one over the same documents; null when none has. */
+export async function findSuccessor(
+  store: Store,
+  { name, version, dataset }: { name: string; version: number; dataset: string },
+): Promise<number | null> {
+  const successor = (await listVersions(store, name)).findLast(
+    ({ lineage }) =>
+      lineage.parent?.name === name &&
+      lineage.parent.version === version &&
+      lineage.dataset.digest === dataset,
+  );
+  return successor?.version ?? null;
+}
+
 async function championOf(store: Store, name: string): Promise<number | null> {
   return (await readAlias(store, name, 'champion'))?.version ?? null;
 }
@@ -76,8 +91,8 @@ async function parentOf(store: Store, version: ModelVersion): Promise<ParentMode
   }
   // The lineage names the manifest; a training job names the stage that recorded it.
   for await (const { key } of store.list('stages/pretrain/')) {
-    const manifest = (await readRecord(store, key, modelManifestSchema))?.value;
-    if (manifest === undefined || stageDigest(manifest) !== base.model) continue;
+    const manifest = await readManifest(store, key);
+    if (manifest === null || stageDigest(manifest) !== base.model) continue;
     const { shape, numTokens } = manifest;
     return {
       name,
@@ -92,4 +107,14 @@ async function parentOf(store: Store, version: ModelVersion): Promise<ParentMode
   throw new UnknownParent(
     `startFrom: the pretraining of ${name}@${number} is gone from ${store.place}. Restore the bucket, or name another version.`,
   );
+}
+
+/** Null for a record that cannot be read: that of another model must not keep this one from being found. */
+async function readManifest(store: Store, key: string): Promise<ModelManifest | null> {
+  try {
+    return (await readRecord(store, key, modelManifestSchema))?.value ?? null;
+  } catch (error) {
+    if (error instanceof InvalidRecord) return null;
+    throw error;
+  }
 }

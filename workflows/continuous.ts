@@ -35,7 +35,7 @@ const { ingestCorpus } = proxyActivities<IngestActivities>({
   retry,
 });
 const control = { taskQueue: TaskQueue.control, startToCloseTimeout: '60s', retry } as const;
-const { findChampion } = proxyActivities<PlanActivities>({
+const { findChampion, findSuccessor } = proxyActivities<PlanActivities>({
   ...control,
   summary: 'look up the champion',
 });
@@ -59,13 +59,29 @@ export async function continuousPretrainingWorkflow(
     baseDir,
     ...(sample < 1 && { sample }),
   });
-  const result =
-    champion !== null && champion.dataset.digest === ingested.dataset.digest
-      ? nothingNew(champion, ingested)
-      : await challenge(input, run, champion, ingested);
+  const result = await decide(input, run, champion, ingested);
   setCurrentDetails(result.reason);
   log.info('continuous pretraining ended', { run, outcome: result.outcome, reason: result.reason });
   return result;
+}
+
+async function decide(
+  input: ContinuousInput,
+  run: string,
+  champion: ParentModel | null,
+  ingested: IngestResult,
+): Promise<ContinuousResult> {
+  if (champion === null) return await challenge(input, run, champion, ingested);
+  const { name, version } = champion;
+  const dataset = ingested.dataset.digest;
+  if (champion.dataset.digest === dataset) return nothingNew(champion, ingested);
+  // Somebody put the champion back: the same challenge would give the same version again, every night.
+  const successor = await findSuccessor({ name, version, dataset });
+  if (successor === null) return await challenge(input, run, champion, ingested);
+  const reason =
+    `kept champion ${nameOf(champion)}: ${name}@${successor} was made from it of the same documents, ` +
+    `and does not serve. Promote it (npx temper models promote ${name}@${successor}), or add documents.`;
+  return { outcome: 'kept', reason, run: null, champion: versionOf(champion) };
 }
 
 function nothingNew(champion: ParentModel, { numDocuments }: IngestResult): ContinuousResult {

@@ -5,6 +5,7 @@
 import {
   ApplicationFailure,
   condition,
+  isCancellation,
   log,
   proxyActivities,
   setHandler,
@@ -25,9 +26,9 @@ import {
   type RateOrder,
   type RateWish,
   type RunStatus,
-  type StageName,
   type Told,
 } from './messages.ts';
+import { rootMessage } from './root-message.ts';
 import type { StageBoard } from './stage-board.ts';
 
 const maxNameLength = 100;
@@ -47,7 +48,7 @@ const { recordRunControl } = proxyActivities<RunControlActivities>({
 export function listenForOrders(board: StageBoard): void {
   const { status } = board;
   const { run } = status;
-  const told = new WatchersNews(run);
+  const told = new WatchersNews(run, (text) => board.note(text));
 
   setHandler(
     pauseUpdate,
@@ -86,7 +87,7 @@ export function listenForOrders(board: StageBoard): void {
   setHandler(
     setLearningRateUpdate,
     (wish) => {
-      const { phase, round, scale } = requireRate(status, wish);
+      const { phase, round, scale } = requireRate(board, wish);
       const { by, why } = wish;
       const earlier = status.learningRates ?? [];
       const ordered: RateOrder = { order: earlier.length + 1, phase, round, scale, by };
@@ -99,7 +100,7 @@ export function listenForOrders(board: StageBoard): void {
     {
       validator(wish) {
         requireTold(wish);
-        requireRate(status, wish);
+        requireRate(board, wish);
       },
     },
   );
@@ -139,11 +140,13 @@ export function listenForOrders(board: StageBoard): void {
 /** Brings the newest orders to the watchers' record, one write at a time: what is in between is superseded. */
 class WatchersNews {
   readonly #run: string;
+  readonly #tell: (text: string) => void;
   #control: RunControl = { schemaVersion: 1, revision: 0, paused: null, learningRates: [] };
   #writing = false;
 
-  constructor(run: string) {
+  constructor(run: string, tell: (text: string) => void) {
     this.#run = run;
+    this.#tell = tell;
   }
 
   change(part: Partial<RunControl>): void {
@@ -165,8 +168,10 @@ class WatchersNews {
         written = control.revision;
       }
     } catch (failure) {
-      // It was cancelled, and with it the run.
       log.warn('orders not recorded', { run: this.#run, reason: String(failure) });
+      if (!isCancellation(failure)) {
+        this.#tell(`what was asked of the run did not reach its trainer: ${rootMessage(failure)}`);
+      }
     } finally {
       this.#writing = false;
     }
@@ -216,21 +221,14 @@ export function describeTold({ by, why }: Told): string {
   return why === null ? by : `${by}: ${why}`;
 }
 
-const phaseOf: Partial<Record<StageName, Phase>> = {
-  pretrain: 'pretrain',
-  'fine-tune': 'sft',
-  align: 'dpo',
-};
-
 /** The training that a wish is for, and the factor that it means there. */
 function requireRate(
-  { run, stages, recipe }: RunStatus,
+  { status: { run, stages, recipe }, training: phase }: StageBoard,
   wish: RateWish,
 ): { phase: Phase; round: number; scale: number } {
   const stage = stages.findLast(({ state }) => state === 'running')?.name;
-  const phase = stage === undefined ? undefined : phaseOf[stage];
-  const planned = phase === undefined ? null : (recipe?.[phase] ?? null);
-  if (phase === undefined || recipe === null || planned === null) {
+  const planned = phase === null ? null : (recipe?.[phase] ?? null);
+  if (phase === null || recipe === null || planned === null) {
     const at = stage === undefined ? 'between two stages' : `at ${stage}`;
     throw refusal(`run ${run} trains nothing now: it is ${at}, which has no learning rate.`);
   }

@@ -159,6 +159,7 @@ export function createStages(
         const { phase, numSteps, threads } = phaseRecipe;
         const last = before.at(-1) ?? null;
         const first = parent && { phase: 'pretrain' as const, stage: parent.pretrain };
+        board.training = phase;
         const model = await executeChild(trainingWorkflow, {
           workflowId: workflowId.training(run, phase, recipe.round),
           staticSummary: `${phase}: ${numSteps} steps, round ${recipe.round + 1}`,
@@ -174,6 +175,8 @@ export function createStages(
               init: last === null ? first : { phase: last.phase, stage: last.stage },
             },
           ],
+        }).finally(() => {
+          board.training = null;
         });
         noteUnheeded(board, { phase, round: recipe.round }, model);
         const { exportOnnx } = proxyActivities<ExportActivities>({

@@ -6,6 +6,7 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { Phase } from '../config/recipe.ts';
 import { modelAttribute, runAttribute, stageAttribute } from './search-attributes.ts';
 import {
   describeWaiting,
@@ -28,6 +29,8 @@ const maxNotes = 200;
 
 export class StageBoard {
   readonly status: RunStatus;
+  /** The phase whose training may still be told something: not before it begins, nor while its result is exported. */
+  training: Phase | null = null;
 
   constructor(run: string, model: string) {
     this.status = {

@@ -101,18 +101,29 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
 
 type Outcome = 'trained' | 'failed' | 'cancelled';
 
+/** A lease that is under way when the run is cancelled is waited for: one that nobody knows of would keep the host from others. */
+const leasing = {
+  ...untilAnswered,
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+} as const;
+
 /** Leases a host: the one whose trainer may still run, if nobody else has it, else whichever is free. */
 async function leaseHost(input: TrainingInput, preferred: string | null): Promise<string> {
   const { phase, unwatchedExitS } = input.recipe;
   const ask = { holder: workflowInfo().workflowId, unwatchedExitS };
   if (preferred !== null) {
-    const { busy } = await control.leaseHost({ ...ask, host: preferred });
+    const sameHost = proxyActivities<TrainActivities>({
+      taskQueue: TaskQueue.control,
+      summary: `lease host ${preferred} again`,
+      ...leasing,
+    });
+    const { busy } = await sameHost.leaseHost({ ...ask, host: preferred });
     if (busy === null) return preferred;
   }
   const anyHost = proxyActivities<TrainActivities>({
     taskQueue: TaskQueue.gpu,
     summary: `lease a host for ${phase}`,
-    ...untilAnswered,
+    ...leasing,
   });
   for (let pauseS = 1; ; pauseS = Math.min(60, 2 * pauseS)) {
     const { host, busy } = await anyHost.leaseHost({ ...ask, host: null });

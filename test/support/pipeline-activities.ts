@@ -102,4 +102,4 @@ export function pipelineActivities(): { activities: Omit<Fakes, Unused>; world: 
   return { activities, world };
 }
 type Unused =
-  'findParent' | 'findChampion' | 'declareVersion' | 'promoteModel' | 'awaitConvergence';
+  'findParent' | 'findChampion' | 'findSuccessor' | 'declareVersion' | 'promoteModel' | 'awaitConvergence';

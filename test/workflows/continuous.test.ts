@@ -45,15 +45,18 @@ interface World {
   dataset: string;
   /** Bits a byte on the held-out text: of the champion, and of the challenger of each round. */
   valBpb: { champion?: number; challengers: number[] };
+  /** A version that was made from the champion of the same documents. */
+  successor?: number;
 }
 
 /** Stages that succeed at once; `calls` says what was asked of them. */
-function fakes({ champion: before, dataset, valBpb }: World) {
+function fakes({ champion: before, dataset, valBpb, successor = undefined }: World) {
   const calls: string[] = [];
   const inputs: PlanInputs = { ...planInputs, goal: 'base', parent: before };
   const activities = {
     recordSpecification: async () => undefined,
     findChampion: async () => before,
+    findSuccessor: async () => successor ?? null,
     findParent: async ({ startFrom }: { startFrom: string }) => {
       calls.push(`start from ${startFrom}`);
       return before;
@@ -158,6 +161,22 @@ test('a dataset that the champion was trained on ends at once, and says so', asy
   expect(await run(activities)).toEqual<ContinuousResult>({
     outcome: 'nothing-new',
     reason: 'nothing new since policy@3: 1,204 documents, the same digest',
+    run: null,
+    champion: { name: 'policy', version: 3 },
+  });
+  expect(calls).toEqual(['ingest']);
+});
+
+test('a version that was made of the same documents and taken back is not made champion again', async () => {
+  const { activities, calls } = fakes({
+    champion,
+    dataset: digest('a'),
+    valBpb: { challengers: [] },
+    successor: 4,
+  });
+  expect(await run(activities)).toMatchObject({
+    outcome: 'kept',
+    reason: expect.stringContaining('npx temper models promote policy@4') as string,
     run: null,
     champion: { name: 'policy', version: 3 },
   });

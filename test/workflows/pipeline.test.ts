@@ -94,6 +94,7 @@ function fakes(scores: Record<string, number>[]): { activities: Activities; call
     finishCorpus: unused,
     findParent: unused,
     findChampion: unused,
+    findSuccessor: unused,
     planTraining: async ({ previous }) => {
       calls.push('plan');
       return previous === null

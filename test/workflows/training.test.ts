@@ -384,6 +384,21 @@ describe('trainingWorkflow', () => {
     expect(order).toEqual(['stop', 'release']);
   });
 
+  test('a lease that is under way at a cancellation is waited for, and given back', async () => {
+    const { activities, world } = fakes(() => model);
+    const failure = await train({
+      ...activities,
+      async leaseHost(wish) {
+        await env.client.workflow.getHandle(`training/test-${id}`).cancel();
+        await sleep(500);
+        return await activities.leaseHost(wish);
+      },
+    }).catch((error: unknown) => error);
+    expect((failure as WorkflowFailedError).cause).toBeInstanceOf(CancelledFailure);
+    expect(world.started).toBe(0);
+    expect(world.released).toHaveLength(1);
+  });
+
   test('a host on which the trainer could not be stopped is not given back', async () => {
     const { activities, world } = fakes(() => {
       throw ApplicationFailure.nonRetryable('loss is NaN', FailureType.TrainingDiverged);
