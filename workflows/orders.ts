@@ -25,7 +25,6 @@ import {
   type Approval,
   type RateOrder,
   type RateWish,
-  type RunStatus,
   type Told,
 } from './messages.ts';
 import { rootMessage } from './root-message.ts';

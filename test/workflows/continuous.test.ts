@@ -50,7 +50,7 @@ interface World {
 }
 
 /** Stages that succeed at once; `calls` says what was asked of them. */
-function fakes({ champion: before, dataset, valBpb, successor = undefined }: World) {
+function fakes({ champion: before, dataset, valBpb, successor }: World) {
   const calls: string[] = [];
   const inputs: PlanInputs = { ...planInputs, goal: 'base', parent: before };
   const activities = {
