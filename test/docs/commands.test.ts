@@ -97,6 +97,7 @@ async function otherFault([program, ...args]: string[], text: string): Promise<s
     const [name, rest] = args[0] === 'run' ? [args[1]!, args.slice(2)] : [args[0]!, []];
     const script = scripts[name];
     if (script === undefined) return `package.json has no script ${name}`;
+    if (name === 'bench' && rest.length > 0) return missing([`bench/${rest[1]!}.ts`]);
     const own = /bin\/temper (.+)$/.exec(script);
     if (rest.length === 0 && own === null) return null;
     return own === null ? `${name} takes no words` : await parse([own[1]!, ...rest.slice(1)]);
