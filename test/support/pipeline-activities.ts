@@ -102,4 +102,9 @@ export function pipelineActivities(): { activities: Omit<Fakes, Unused>; world: 
   return { activities, world };
 }
 type Unused =
-  'findParent' | 'findChampion' | 'findSuccessor' | 'declareVersion' | 'promoteModel' | 'awaitConvergence';
+  | 'findParent'
+  | 'findChampion'
+  | 'findSuccessor'
+  | 'declareVersion'
+  | 'promoteModel'
+  | 'awaitConvergence';
