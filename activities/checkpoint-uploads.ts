@@ -2,7 +2,7 @@
  * Uploads checkpoints one at a time while training goes on. When S3 is slow or away, only the newest
  * waits: older ones are superseded, never lost work.
  */
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, log } from '@temporalio/activity';
@@ -10,7 +10,7 @@ import { z } from 'zod';
 import { blobRefSchema, type BlobRef } from '../config/digest.ts';
 import { FailureType } from '../config/failures.ts';
 import type { CheckpointManifest, Head } from '../config/manifests.ts';
-import { putBlobFile } from '../registry/blobs.ts';
+import { putBlobFolder } from '../registry/blobs.ts';
 import { checkpointState, commitCheckpoint } from '../registry/training.ts';
 import type { Deps } from './deps.ts';
 import type { Generation } from './training-job.ts';
@@ -41,10 +41,7 @@ export async function uploadCheckpoint(
   { step, folder }: LocalCheckpoint,
 ): Promise<Head> {
   const listed = await readState(step, folder);
-  const files: Record<string, BlobRef> = {};
-  for (const name of (await readdir(folder)).toSorted()) {
-    files[name] = await putBlobFile(deps.store, path.join(folder, name));
-  }
+  const files = await putBlobFolder(deps.store, folder);
   const expected = [stateFile, ...Object.keys(listed)];
   const damaged = [...new Set([...expected, ...Object.keys(files)])].filter(
     (name) => name !== stateFile && files[name]?.sha256 !== listed[name]?.sha256,

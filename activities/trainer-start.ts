@@ -22,6 +22,7 @@ import { readHead } from '../registry/training.ts';
 import { isUnusable, uploadCheckpoint } from './checkpoint-uploads.ts';
 import type { Deps } from './deps.ts';
 import { cached, ensureFile } from './files.ts';
+import { withSigns } from './heartbeats.ts';
 import type { Generation, TrainingJob } from './training-job.ts';
 import { tellDiskFull } from './trainer-disk.ts';
 import { ratesOf } from './trainer-control.ts';
@@ -34,7 +35,7 @@ import {
   writeRun,
 } from './trainer-files.ts';
 import { endTrainer, startTrainer, trainerIsGone } from './trainer-process.ts';
-import { throwIfEnded, withSigns } from './trainer-signs.ts';
+import { throwIfEnded } from './trainer-signs.ts';
 
 export interface TrainerStart {
   adopted: boolean;

@@ -4,19 +4,19 @@
  * the store. It stops the trainer only when a person cancelled, when it hangs, or when the host belongs to
  * another training; in every other case it lets go, and the next generation adopts.
  */
-import { readdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, Context, log } from '@temporalio/activity';
-import type { BlobRef } from '../config/digest.ts';
 import { FailureType, PassingFailure } from '../config/failures.ts';
 import { modelManifestSchema, type Head, type ModelManifest } from '../config/manifests.ts';
 import type { TrainerResult, TrainingProgress } from '../config/trainer.ts';
-import { putBlobFile, readBlob } from '../registry/blobs.ts';
+import { putBlobFolder, readBlob } from '../registry/blobs.ts';
 import { recordStage, stageDigest } from '../registry/stages.ts';
 import { commitFinished } from '../registry/training.ts';
 import { CheckpointUploads } from './checkpoint-uploads.ts';
 import type { Deps } from './deps.ts';
+import { withSigns } from './heartbeats.ts';
 import { summariseModel } from './training-job.ts';
 import type { Generation, TrainedModel } from './training-job.ts';
 import { diskFull, tellDiskFull } from './trainer-disk.ts';
@@ -26,7 +26,7 @@ import { LeaseKeeper } from './trainer-lease.ts';
 import { Metrics } from './trainer-metrics.ts';
 import { Pace } from './trainer-pace.ts';
 import { createSight, endTrainer } from './trainer-process.ts';
-import { isCancelled, throwIfEnded, withSigns } from './trainer-signs.ts';
+import { isCancelled, throwIfEnded } from './trainer-signs.ts';
 import { requireHead, runDirOf, type TrainerStart } from './trainer-start.ts';
 
 const tickMs = 500;
@@ -221,11 +221,7 @@ async function watch(
 
   async function finish(result: Extract<TrainerResult, { ok: true }>): Promise<TrainedModel> {
     await keepAll();
-    const folder = path.resolve(runDir, result.model);
-    const files: Record<string, BlobRef> = {};
-    for (const name of (await readdir(folder)).toSorted()) {
-      files[name] = await putBlobFile(deps.store, path.join(folder, name));
-    }
+    const files = await putBlobFolder(deps.store, path.resolve(runDir, result.model));
     const changes = ratesOf(control.decided);
     const model: ModelManifest = {
       schemaVersion: 1,
