@@ -226,7 +226,7 @@ class Session:
         self._save()
         told = None
         while (control := self.directory.poll()).paused:
-            # A pause that was taken back and asked for again is another one, which it stands in too.
+            # One that was taken back and asked for again is another, in which it stands too.
             if control.pause != told:
                 told = control.pause
                 self.directory.event('paused', self.step, pause=told)
