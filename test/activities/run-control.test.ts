@@ -386,6 +386,25 @@ describe('a pause that is asked for again', () => {
   }, 20_000);
 });
 
+test('a trainer that was resumed from before the newest checkpoint is halted for an order only when it is there again', async () => {
+  const generation = await open();
+  const entry = { step: 20, fence: 1, manifest: { sha256: 'a'.repeat(64), bytes: 1 } };
+  const head = { ...(await readHead(s3.store, trial))!.value, chain: [entry] };
+  await mkdir(runDir, { recursive: true });
+  await ask({ learningRates: [halve] });
+  const control = await TrainerControl.open(deps, generation, runDir, head);
+  const isHalted = async () => {
+    await control.obey([]);
+    return (await readControl(runDir))!.paused;
+  };
+  control.see({ event: 'start', step: 10, resumedFrom: 'checkpoints/10', at: 1 });
+  expect(await isHalted()).toBe(false);
+  control.see({ event: 'save_started', step: 19, at: 2 });
+  expect(await isHalted()).toBe(false);
+  control.see({ event: 'save_started', step: 20, at: 3 });
+  expect(await isHalted()).toBe(true);
+});
+
 describe('what a lost host computed at a rate that was changed meanwhile', () => {
   /** The first host goes on unwatched; on the second the rate is halved, at the step that is returned. */
   async function changeElsewhere(stepMs: number): Promise<{ lost: Host; step: number }> {
