@@ -325,6 +325,15 @@ test('the report of a challenger is about the challenger, and names what it went
     dataset: digest('a'),
     valBpb: { champion: 1.47, anchor: 1.46, challengers: [1.45] },
   });
+  const { findTrainedModel } = activities;
+  activities.findTrainedModel = async (job) => {
+    const found = await findTrainedModel(job);
+    const learningRates = [
+      { order: 2, step: 900, scale: 0.25 },
+      { order: 1, step: 40, scale: 0.5 },
+    ];
+    return { ...found, model: { ...found.model, learningRates } };
+  };
   let trace: Trace | null = null;
   await run(activities, {}, async () => {
     trace = await traceHistory(env.client, runOfNow());
@@ -332,6 +341,14 @@ test('the report of a challenger is about the challenger, and names what it went
   expect(trace).toMatchObject({
     dataset: { digest: digest('a') },
     parent: { name: 'policy', version: 3, pretrain: champion.pretrain },
+    models: [
+      {
+        learningRates: [
+          { step: 40, scale: 0.5 },
+          { step: 900, scale: 0.25 },
+        ],
+      },
+    ],
     exports: [{ phase: 'pretrain', stage: digest('1') }],
     evaluations: [{ evaluation: { metrics: { valBpb: { value: 1.45 } } } }],
   });
