@@ -67,7 +67,11 @@ export async function deploymentWorkflow(input: DeploymentInput): Promise<never>
   });
 
   async function deploy(request: DeployRequest): Promise<DeployOutcome> {
-    const outcome = await serve(request).catch((failure: unknown) => takeBack(request, failure));
+    const outcome = await serve(request).catch((failure: unknown) => {
+      // A version that came too late was not declared: what was served is served still.
+      if (championMoved(failure) !== null) throw failure;
+      return takeBack(request, failure);
+    });
     await promoteModel(request).catch((failure: unknown) =>
       takeBack(request, failure, serving ?? championSince(request, failure)),
     );

@@ -148,6 +148,18 @@ describe('deploymentWorkflow', () => {
     expect(champions).toEqual([1, 2, 3, 3]);
   });
 
+  test('a version that came too late to be declared changes nothing that is served', async () => {
+    const { activities, declared, champions } = fakes();
+    const { declareVersion } = activities;
+    activities.declareVersion = async (request) => {
+      if (request.expectedChampion === undefined) return await declareVersion(request);
+      throw ApplicationFailure.nonRetryable('is late', FailureType.ChampionMoved, 1);
+    };
+    const [, late] = await deploy(activities, [1, { version: 2, expectedChampion: 7 }]);
+    expect(rootOf(late)).toMatchObject({ message: 'is late', type: FailureType.ChampionMoved });
+    expect([declared, champions]).toEqual([[1], [1]]);
+  });
+
   test('what was promoted under a condition is served again without it', async () => {
     const { activities, declared } = fakes([3]);
     const conditions: (number | null | undefined)[] = [];
