@@ -19,8 +19,8 @@ import {
 import type { Phase, Recipe } from '../config/recipe.ts';
 import { TaskQueue } from '../config/queues.ts';
 import { declareDeployment, livingReports, readNodeReports } from '../registry/deployments.ts';
-import { StoreRefused, StoreUnreachable } from '../registry/errors.ts';
-import { getModel, moveAlias, readAlias, registerModel } from '../registry/models.ts';
+import { AliasMoved, StoreRefused, StoreUnreachable } from '../registry/errors.ts';
+import { getModel, moveAlias, readAlias, registerModel, requireAlias } from '../registry/models.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Deps } from './deps.ts';
 import { requireStage } from './stage-records.ts';
@@ -38,6 +38,8 @@ export interface RegisterInput {
   evaluations: Record<string, string>;
   /** Whose pretraining was continued; left out, it began from random weights. */
   parent?: { name: string; version: number } | null;
+  /** The best of its line, where it is not this model itself. */
+  anchor?: { name: string; version: number };
 }
 
 /** What the nodes are at, as heartbeats tell it. */
@@ -67,6 +69,7 @@ export function createReleaseActivities(deps: Deps & { client: Client }) {
           phase,
           model: stageDigest(model),
           weights: model.files['model.safetensors']!.sha256,
+          stage,
         });
       }
       const evaluations: Record<string, Evaluation> = {};
@@ -87,6 +90,7 @@ export function createReleaseActivities(deps: Deps & { client: Client }) {
             phases,
             exact,
             ...(input.parent && { parent: input.parent }),
+            ...(input.anchor && { anchor: input.anchor }),
           },
           evaluations,
         },
@@ -144,6 +148,12 @@ export function createReleaseActivities(deps: Deps & { client: Client }) {
           FailureType.InvalidConfig,
         );
       }
+      const champion = await readAlias(store, input.model, 'champion');
+      const { version: wanted, expectedChampion: expected } = input;
+      // Before anything is served: what must not be champion needs no node.
+      await refusingMoved(async () =>
+        requireAlias(input.model, 'champion', champion, { version: wanted, expected }),
+      );
       return await declareDeployment(store, {
         endpoint: input.endpoint,
         model: input.model,
@@ -154,9 +164,11 @@ export function createReleaseActivities(deps: Deps & { client: Client }) {
       });
     },
 
-    /** Makes a version the champion; only what is served may be it. */
-    async promoteModel({ model, version, by, reason }: DeployRequest): Promise<void> {
-      await moveAlias(store, model, 'champion', { version, by, reason, now: deps.now() });
+    /** Makes a version the champion; where an endpoint serves the model, only what is served may be it. */
+    async promoteModel(request: DeployRequest): Promise<void> {
+      const { model, version, by, reason, expectedChampion: expected } = request;
+      const move = { version, by, reason, now: deps.now(), expected };
+      await refusingMoved(() => moveAlias(store, model, 'champion', move));
     },
 
     /**
@@ -216,11 +228,23 @@ export type ReleaseActivities = ReturnType<typeof createReleaseActivities>;
 function finalFailure(error: WorkflowUpdateFailedError): ApplicationFailure {
   let root: Error = error;
   while (root.cause instanceof Error) root = root.cause;
-  const type = root instanceof ApplicationFailure ? root.type : null;
+  const { type = null, details = null } = root instanceof ApplicationFailure ? root : {};
   return ApplicationFailure.nonRetryable(
     root.message,
     type != null && nonRetryableErrorTypes.includes(type) ? type : FailureType.ModelNotServable,
+    ...(details ?? []),
   );
+}
+
+/** No retry moves the champion back; the failure says which version it is now. */
+async function refusingMoved<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof AliasMoved)) throw error;
+    const { message, version } = error;
+    throw ApplicationFailure.nonRetryable(message, FailureType.ChampionMoved, version);
+  }
 }
 
 async function keepingAlive<T>(progress: () => unknown, work: () => Promise<T>): Promise<T> {

@@ -5,9 +5,13 @@ import { getDataset } from '../registry/datasets.ts';
 import { getRunRecord } from '../registry/runs.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
+import { findTrained } from '../registry/trained.ts';
+import { rateWords } from './report/words.ts';
+
+const parts = ['made', 'data', 'recipe', 'evaluation', 'digest'] as const;
 
 export interface DiffRow {
-  part: 'made' | 'data' | 'recipe' | 'evaluation' | 'digest';
+  part: (typeof parts)[number];
   field: string;
   /** null where a version has no such thing. */
   a: string | number | null;
@@ -23,12 +27,14 @@ export async function diffModels(
   b: ModelVersion,
 ): Promise<DiffRow[]> {
   const [left, right] = await Promise.all([factsOf(store, a), factsOf(store, b)]);
-  return [...new Set([...left.keys(), ...right.keys()])].map((field) => ({
-    part: (left.get(field) ?? right.get(field))!.part,
-    field,
-    a: left.get(field)?.value ?? null,
-    b: right.get(field)?.value ?? null,
-  }));
+  return [...new Set([...left.keys(), ...right.keys()])]
+    .map((field) => ({
+      part: (left.get(field) ?? right.get(field))!.part,
+      field,
+      a: left.get(field)?.value ?? null,
+      b: right.get(field)?.value ?? null,
+    }))
+    .toSorted((one, other) => parts.indexOf(one.part) - parts.indexOf(other.part));
 }
 
 async function factsOf(store: Store, version: ModelVersion): Promise<Facts> {
@@ -40,6 +46,8 @@ async function factsOf(store: Store, version: ModelVersion): Promise<Facts> {
 
   say('made', 'made', version.createdAt);
   say('made', 'run', lineage.run);
+  const { parent } = lineage;
+  if (parent !== undefined) say('made', 'goes on from', `${parent.name}@${parent.version}`);
   const data = await getDataset(store, dataset.name, dataset.version);
   say('data', 'dataset', `${dataset.name}@${dataset.version}`);
   say('data', 'documents', data?.numDocuments ?? null);
@@ -49,6 +57,11 @@ async function factsOf(store: Store, version: ModelVersion): Promise<Facts> {
   const recipe = await recipeOf(store, version);
   if (recipe !== null) {
     for (const [field, value] of flat(recipe)) say('recipe', field, value);
+  }
+  for (const phase of lineage.phases) {
+    const changes = (await findTrained(store, phase))?.manifest.learningRates ?? [];
+    if (changes.length === 0) continue;
+    say('recipe', `${phase.phase}: rate as ordered`, changes.map(rateWords).join(', '));
   }
   for (const [stage, { metrics }] of Object.entries(evaluations)) {
     for (const [metric, { value }] of Object.entries(metrics)) {

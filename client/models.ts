@@ -7,7 +7,7 @@ import {
 import type { Deployment, ModelVersion } from '../config/manifests.ts';
 import { TaskQueue } from '../config/queues.ts';
 import { listDeployments } from '../registry/deployments.ts';
-import { getModel, listModels, listVersions, readAlias } from '../registry/models.ts';
+import { getModel, listModels, listVersions, moveAlias, readAlias } from '../registry/models.ts';
 import type { Store } from '../registry/store.ts';
 import {
   deployVersionUpdate,
@@ -36,6 +36,7 @@ export interface Rollback {
   model: string;
   from: number;
   to: number;
+  /** Empty where no endpoint serves the model: then the alias champion moved, and nothing else. */
   deployments: (DeployOutcome & { endpoint: string })[];
 }
 
@@ -48,12 +49,12 @@ export interface Models {
   list(): Promise<ModelSummary[]>;
   /** `policy` means its champion, `policy@2` that version. */
   show(reference: string): Promise<ModelDetails>;
-  /** Back to `to`, or to the champion before the present one, on every endpoint that serves the model. */
+  /** Back to `to`, or to the champion before the present one, on every endpoint that serves the model, if any. */
   rollback(
     model: string,
     options: { to?: number | undefined; by: string; reason: string },
   ): Promise<Rollback>;
-  /** Serves a version, `policy@2`, where the model is served already, or at a named endpoint. */
+  /** Makes a version, `policy@2`, the champion, and serves it where the model is served, or at a named endpoint. */
   promote(
     reference: string,
     options: { endpoint?: string | undefined; by: string; reason: string },
@@ -123,14 +124,19 @@ async function deploymentsOfModel(store: Store, name: string): Promise<Deploymen
   return (await listDeployments(store)).filter((deployment) => deployment.model === name);
 }
 
-/** The models part of the client; the registry answers, and the deployment's workflow moves. */
+/** The models part of the client; the registry answers, and the deployment's workflow moves what is served. */
 export function openModels(client: Client, store: () => Store): Models {
   const champion = (name: string) => championOf(store(), name);
   const versionNumbers = (name: string) => versionNumbersOf(store(), name);
   const deploymentsOf = (name: string) => deploymentsOfModel(store(), name);
 
-  /** One endpoint after the other, each through its own workflow. */
-  const deployTo = async (endpoints: readonly { endpoint: string }[], request: DeployRequest) => {
+  /** One endpoint after the other, each through its own workflow; without any, the alias alone is left to move. */
+  const moveTo = async (endpoints: readonly { endpoint: string }[], request: DeployRequest) => {
+    if (endpoints.length === 0) {
+      const { model, version, by, reason } = request;
+      const move = { version, by, reason, now: new Date() };
+      await moveAlias(store(), model, 'champion', move);
+    }
     const deployments: Rollback['deployments'] = [];
     for (const { endpoint } of endpoints) {
       deployments.push({ endpoint, ...(await deployVersion(client, endpoint, request)) });
@@ -159,7 +165,7 @@ export function openModels(client: Client, store: () => Store): Models {
         if ((await versionNumbers(model)).length === 0) throw await unknownModel(store(), model);
         throw new ClientError(
           'input',
-          `${model}: no version of it was ever served, so there is none to go back to.`,
+          `${model}: no version of it was ever champion, so there is none to go back to.`,
         );
       }
       const from = alias.version;
@@ -167,7 +173,7 @@ export function openModels(client: Client, store: () => Store): Models {
       if (target === null) {
         throw new ClientError(
           'input',
-          `${model}@${from} is the first version that was deployed: there is none to go back to. ` +
+          `${model}@${from} is its first champion: there is none to go back to. ` +
             `Name one with --to; npx temper models show ${model} lists them.`,
         );
       }
@@ -183,11 +189,8 @@ export function openModels(client: Client, store: () => Store): Models {
           `${model}: found no version ${target}, expected ${versions.join(', ')}.`,
         );
       }
-      if (deployed.length === 0) {
-        throw new ClientError('input', `${model} is served by no endpoint: nothing to roll back.`);
-      }
       const request = { model, version: target, by, reason };
-      return { model, from, to: target, deployments: await deployTo(deployed, request) };
+      return { model, from, to: target, deployments: await moveTo(deployed, request) };
     },
 
     async promote(reference, { endpoint, by, reason }) {
@@ -195,19 +198,13 @@ export function openModels(client: Client, store: () => Store): Models {
       if (to === null) {
         throw new ClientError(
           'input',
-          `model: found ${JSON.stringify(reference)}, expected the version to serve, such as ${model}@2. npx temper models list shows them.`,
+          `model: found ${JSON.stringify(reference)}, expected the version to promote, such as ${model}@2. npx temper models list shows them.`,
         );
       }
       // Says what is wrong with one that there is not.
       await showModel(store(), reference);
       const from = await champion(model);
       const deployed = endpoint === undefined ? await deploymentsOf(model) : [{ endpoint }];
-      if (deployed.length === 0) {
-        throw new ClientError(
-          'input',
-          `${model} is served by no endpoint yet: name one with --endpoint, e.g. npx temper models promote ${reference} --endpoint ${model}`,
-        );
-      }
       const there = await listDeployments(store());
       const served = deployed.every(({ endpoint: at }) =>
         there.some((one) => one.endpoint === at && one.model === model && one.version === to),
@@ -216,7 +213,7 @@ export function openModels(client: Client, store: () => Store): Models {
         throw new ClientError('input', `${reference} is already the champion: nothing moved.`);
       }
       const request = { model, version: to, by, reason };
-      return { model, from, to, deployments: await deployTo(deployed, request) };
+      return { model, from, to, deployments: await moveTo(deployed, request) };
     },
   };
 }

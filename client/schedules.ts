@@ -162,6 +162,7 @@ async function createSchedule(
       `schedule: found ${JSON.stringify(name)}, expected 3 to 40 lowercase letters, digits or hyphens, starting with a letter. Nothing was started.`,
     );
   }
+  await refuseSecond(client, pipeline.name, name);
   const input: ContinuousInput = { pipeline, baseDir, machine };
   requireSmall(pipeline.name, input);
   const scheduleId = workflowId.continuous(name);
@@ -194,6 +195,20 @@ async function createSchedule(
       'input',
       `schedule: "${name}" exists. Look at it: npx temper schedule show ${name}. Delete it first, or choose another name with --name. Nothing was changed.`,
       error,
+    );
+  }
+}
+
+/** Two schedules of one model would both go on from its champion, and only one of them could be promoted. */
+async function refuseSecond(client: Client, model: string, name: string): Promise<void> {
+  for await (const { scheduleId, memo } of client.schedule.list()) {
+    const first = scheduleId.slice(prefix.length);
+    // That the name itself is taken, Temporal says at once.
+    if (!scheduleId.startsWith(prefix) || first === name || memo?.['model'] !== model) continue;
+    throw new ClientError(
+      'input',
+      `schedule: model ${model} has one already, "${first}", expected one a model. Look at it: npx temper schedule show ${first}. ` +
+        `To replace it: npx temper schedule delete ${first}. Nothing was changed.`,
     );
   }
 }

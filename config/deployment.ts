@@ -5,6 +5,11 @@ export interface DeployRequest {
   version: number;
   by: string;
   reason: string;
+  /**
+   * The champion that this version is to follow: it is deployed only while that one still is champion; null: while
+   * there is none. Left out, it follows whichever there is: what a person asks for.
+   */
+  expectedChampion?: number | null;
 }
 
 export interface DeployOutcome {

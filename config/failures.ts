@@ -12,6 +12,7 @@ export const FailureType = {
   OutOfMemory: 'OutOfMemory',
   EvaluationGateFailed: 'EvaluationGateFailed',
   ModelNotServable: 'ModelNotServable',
+  ChampionMoved: 'ChampionMoved',
   BudgetExhausted: 'BudgetExhausted',
   Fenced: 'Fenced',
   NameTaken: 'NameTaken',

@@ -227,13 +227,26 @@ export const modelVersionSchema = z.strictObject({
     corpus: sha256Schema.describe('digest of the corpus manifest'),
     recipe: sha256Schema.describe('digest of the recipe'),
     phases: z.array(
-      z.strictObject({ phase: z.string(), model: sha256Schema, weights: sha256Schema }),
+      z.strictObject({
+        phase: z.string(),
+        model: sha256Schema,
+        weights: sha256Schema,
+        stage: sha256Schema
+          .optional()
+          .describe('of the record stages/<phase>/<stage>.json; left out in older versions'),
+      }),
     ),
     exact: z.boolean(),
     parent: z
       .strictObject({ name: z.string(), version: count })
       .optional()
       .describe('whose pretraining was continued; left out, it began from random weights'),
+    anchor: z
+      .strictObject({ name: z.string(), version: count })
+      .optional()
+      .describe(
+        'the best of its line on the held-out text, where it is not this version: what its challengers must equal',
+      ),
   }),
   evaluations: z.record(z.string(), evaluationSchema).describe('by phase'),
   createdAt: isoTime,

@@ -14,6 +14,17 @@ export class FencedError extends Error {
   override readonly name = FailureType.Fenced;
 }
 
+/** An alias does not point any more to where a conditional move expected it. */
+export class AliasMoved extends Error {
+  override readonly name = FailureType.ChampionMoved;
+  /** Where it points now; null when it points nowhere. */
+  readonly version: number | null;
+  constructor(message: string, version: number | null) {
+    super(message);
+    this.version = version;
+  }
+}
+
 /** A name is taken by something else: nothing under it may be touched. */
 export class NameTaken extends Error {
   override readonly name = FailureType.NameTaken;

@@ -6,6 +6,7 @@ import {
   type Alias,
   type ModelVersion,
 } from '../config/manifests.ts';
+import { AliasMoved } from './errors.ts';
 import { readRecord, updateRecord } from './json.ts';
 import { keyPart } from './keys.ts';
 import type { Store } from './store.ts';
@@ -21,7 +22,9 @@ function aliasKey(name: string, alias: string): string {
 
 /** What makes two versions the same: what is served, and how it came to be. */
 function identity({ bundle, lineage }: Pick<ModelVersion, 'bundle' | 'lineage'>): string {
-  const { phases, dataset } = lineage;
+  const { dataset } = lineage;
+  // The digest of a phase's stage names the same model again, and older versions lack it.
+  const phases = lineage.phases.map(({ phase, model, weights }) => ({ phase, model, weights }));
   return canonicalJson({ bundle: bundle.digest, phases, dataset: dataset.digest });
 }
 
@@ -76,6 +79,27 @@ export interface AliasMove {
   by: string;
   reason: string;
   now: Date;
+  /** Where it must point still; null: nowhere yet. Left out, wherever it points. */
+  expected?: number | null | undefined;
+}
+
+/** Throws AliasMoved unless the alias points to what is expected, or to the wanted version already. */
+export function requireAlias(
+  name: string,
+  alias: string,
+  current: Alias | null,
+  { version, expected }: Pick<AliasMove, 'version' | 'expected'>,
+): void {
+  const at = current?.version ?? null;
+  if (expected === undefined || at === expected || at === version) return;
+  const was = expected === null ? `there was no ${alias}` : `${name}@${expected} was ${alias}`;
+  const last = current?.moves.at(-1);
+  const is = at === null ? 'there is none' : `${name}@${at} is (${last?.by}: ${last?.reason})`;
+  throw new AliasMoved(
+    `${name}@${version} stays registered and is not promoted: when its run began ${was}, now ${is}. ` +
+      `To promote it all the same: npx temper models promote ${name}@${version}`,
+    at,
+  );
 }
 
 /** Points an alias at a version that exists. Where it points already, nothing is written. */
@@ -83,7 +107,7 @@ export async function moveAlias(
   store: Store,
   name: string,
   alias: string,
-  { version, by, reason, now }: AliasMove,
+  { version, by, reason, now, expected }: AliasMove,
 ): Promise<Alias> {
   if ((await getModel(store, name, version)) === null) {
     const known = (await listVersions(store, name)).map((found) => found.version).join(', ');
@@ -96,6 +120,7 @@ export async function moveAlias(
     // Our reply was lost, and somebody moved on since: ours stays in the past, where it belongs.
     const made = place !== null && canonicalJson(moves[place] ?? null) === canonicalJson(move);
     if (current !== null && (current.version === version || made)) return current;
+    requireAlias(name, alias, current, { version, expected });
     place = moves.length;
     return { schemaVersion: 1, version, moves: [...moves, move] };
   });

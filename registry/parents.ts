@@ -3,13 +3,11 @@
  * tuning, with the shape and the tokenizer that belong to them.
  */
 import type { BlobRef } from '../config/digest.ts';
-import { modelManifestSchema, type ModelManifest, type ModelVersion } from '../config/manifests.ts';
+import type { ModelVersion } from '../config/manifests.ts';
 import type { ModelShape } from '../config/recipe.ts';
-import { InvalidRecord } from './errors.ts';
-import { readRecord } from './json.ts';
 import { getModel, listModels, listVersions, readAlias } from './models.ts';
-import { stageDigest } from './stages.ts';
 import type { Store } from './store.ts';
+import { findTrained } from './trained.ts';
 
 export interface ParentModel {
   name: string;
@@ -21,6 +19,8 @@ export interface ParentModel {
   numTokens: number;
   tokenizer: { file: BlobRef; vocabSize: number };
   dataset: ModelVersion['lineage']['dataset'];
+  /** The best of its line, where it is not this version itself, with the stage record of its pretraining. */
+  anchor?: { name: string; version: number; pretrain: string };
 }
 
 /** Why a version cannot be gone on from: a matter of what was asked for, not of the store. */
@@ -82,39 +82,48 @@ async function championOf(store: Store, name: string): Promise<number | null> {
 
 async function parentOf(store: Store, version: ModelVersion): Promise<ParentModel> {
   const { name, version: number, lineage, bundle } = version;
-  const base = lineage.phases.find(({ phase }) => phase === 'pretrain');
   const file = bundle.manifest.files['tokenizer.json'];
-  if (base === undefined || file === undefined) {
+  const base = await pretrainingOf(store, version);
+  if (base === null || file === undefined) {
     throw new UnknownParent(
       `startFrom: ${name}@${number} was not pretrained here, so there is no base to go on from. Name another version.`,
     );
   }
-  // The lineage names the manifest; a training job names the stage that recorded it.
-  for await (const { key } of store.list('stages/pretrain/')) {
-    const manifest = await readManifest(store, key);
-    if (manifest === null || stageDigest(manifest) !== base.model) continue;
-    const { shape, numTokens } = manifest;
-    return {
-      name,
-      version: number,
-      pretrain: key.slice('stages/pretrain/'.length, -'.json'.length),
-      shape,
-      numTokens,
-      tokenizer: { file, vocabSize: shape.vocabSize },
-      dataset: lineage.dataset,
-    };
-  }
-  throw new UnknownParent(
-    `startFrom: the pretraining of ${name}@${number} is gone from ${store.place}. Restore the bucket, or name another version.`,
-  );
+  const { shape, numTokens } = base.manifest;
+  const anchor = lineage.anchor && (await anchorOf(store, lineage.anchor));
+  return {
+    name,
+    version: number,
+    pretrain: base.stage,
+    shape,
+    numTokens,
+    tokenizer: { file, vocabSize: shape.vocabSize },
+    dataset: lineage.dataset,
+    ...(anchor && { anchor }),
+  };
 }
 
-/** Null for a record that cannot be read: that of another model must not keep this one from being found. */
-async function readManifest(store: Store, key: string): Promise<ModelManifest | null> {
-  try {
-    return (await readRecord(store, key, modelManifestSchema))?.value ?? null;
-  } catch (error) {
-    if (error instanceof InvalidRecord) return null;
-    throw error;
+async function anchorOf(
+  store: Store,
+  { name, version }: { name: string; version: number },
+): Promise<NonNullable<ParentModel['anchor']>> {
+  const found = await getModel(store, name, version);
+  const base = found && (await pretrainingOf(store, found));
+  if (base === null) {
+    throw new UnknownParent(
+      `startFrom: ${name}@${version}, the best of its line, is gone from ${store.place}. Restore the bucket, or name another version.`,
+    );
   }
+  return { name, version, pretrain: base.stage };
+}
+
+/** The record of a version's pretraining; null where it was not pretrained here. */
+async function pretrainingOf(store: Store, { name, version, lineage }: ModelVersion) {
+  const base = lineage.phases.find(({ phase }) => phase === 'pretrain');
+  if (base === undefined) return null;
+  const found = await findTrained(store, base);
+  if (found !== null) return found;
+  throw new UnknownParent(
+    `startFrom: the pretraining of ${name}@${version} is gone from ${store.place}. Restore the bucket, or name another version.`,
+  );
 }

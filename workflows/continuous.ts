@@ -3,6 +3,7 @@
  * pretraining from the champion and puts the challenger in its place only if it is not worse.
  */
 import {
+  ActivityFailure,
   ApplicationFailure,
   ChildWorkflowFailure,
   executeChild,
@@ -14,8 +15,8 @@ import {
 import type { IngestActivities, IngestResult } from '../activities/ingest.ts';
 import type { GateFailure, ParentModel, PlanActivities } from '../activities/plan.ts';
 import type { ReleaseActivities } from '../activities/release.ts';
-import { FailureType, nonRetryableErrorTypes } from '../config/failures.ts';
-import { TaskQueue } from '../config/queues.ts';
+import { FailureType } from '../config/failures.ts';
+import { control, ingesting } from './activity-options.ts';
 import {
   runOfStart,
   workflowId,
@@ -26,15 +27,10 @@ import {
 import { pipelineWorkflow } from './pipeline.ts';
 import { datasetAttribute, modelAttribute, runAttribute } from './search-attributes.ts';
 
-const retry = { nonRetryableErrorTypes, maximumInterval: '5s' as const, maximumAttempts: 30 };
 const { ingestCorpus } = proxyActivities<IngestActivities>({
-  taskQueue: TaskQueue.data,
+  ...ingesting,
   summary: 'read the sources: is there anything new?',
-  startToCloseTimeout: '2h',
-  heartbeatTimeout: '10s',
-  retry,
 });
-const control = { taskQueue: TaskQueue.control, startToCloseTimeout: '60s', retry } as const;
 const { findChampion, findSuccessor } = proxyActivities<PlanActivities>({
   ...control,
   summary: 'look up the champion',
@@ -103,9 +99,8 @@ async function challenge(
   const { name } = pipeline;
   const startFrom = champion === null ? firstStart(pipeline) : nameOf(champion);
   setCurrentDetails(`something new: run \`${run}\` starts from ${startFrom}`);
-  let made: PipelineResult;
   try {
-    made = await executeChild(pipelineWorkflow, {
+    const made = await executeChild(pipelineWorkflow, {
       workflowId: workflowId.pipeline(run),
       staticSummary: `${name}: ${ingested.dataset.name}@${ingested.dataset.version}, from ${startFrom}`,
       typedSearchAttributes: [
@@ -121,22 +116,24 @@ async function challenge(
           machine,
           ingested,
           challenge: champion !== null,
+          follows: champion?.version ?? null,
         },
       ],
     });
+    const { version } = made.model;
+    const reason = whyPromoted(made);
+    // An endpoint's own workflow has moved the alias, to what it serves.
+    if (made.endpoint === null) {
+      const expectedChampion = champion?.version ?? null;
+      await promoteModel({ model: name, version, by: `run ${run}`, reason, expectedChampion });
+    }
+    return { outcome: 'promoted', reason, run, champion: { name, version } };
   } catch (failure) {
-    const kept = champion === null ? null : whyKept(failure);
-    if (champion === null || kept === null) throw failure;
-    const reason = `kept champion ${nameOf(champion)}: ${kept}`;
-    return { outcome: 'kept', reason, run, champion: versionOf(champion) };
+    const kept = whyKept(failure, champion && versionOf(champion), name);
+    if (kept === null) throw failure;
+    const reason = `kept champion ${nameOf(kept.champion)}: ${kept.why}`;
+    return { outcome: 'kept', reason, run, champion: kept.champion };
   }
-  const { version } = made.model;
-  const reason = whyPromoted(made);
-  // An endpoint's own workflow has moved the alias, to what it serves.
-  if (made.endpoint === null) {
-    await promoteModel({ model: name, version, by: `run ${run}`, reason });
-  }
-  return { outcome: 'promoted', reason, run, champion: { name, version } };
 }
 
 /** Before there is a champion, what the file says; a champion of its own it cannot have meant yet. */
@@ -144,16 +141,34 @@ function firstStart({ name, startFrom }: ContinuousInput['pipeline']): string {
   return startFrom === `${name}@champion` ? 'scratch' : startFrom;
 }
 
-/** The figures of a challenger that missed a gate; null for a failure of another kind. */
-function whyKept(failure: unknown): string | null {
-  const cause = failure instanceof ChildWorkflowFailure ? failure.cause : undefined;
-  if (!(cause instanceof ApplicationFailure) || cause.type !== FailureType.EvaluationGateFailed) {
-    return null;
+/** Why the champion stays, and which one that is by now; null for a failure of another kind. */
+function whyKept(
+  failure: unknown,
+  champion: ContinuousResult['champion'] | null,
+  name: string,
+): { why: string; champion: ContinuousResult['champion'] } | null {
+  const root = rootOf(failure);
+  if (root?.type === FailureType.ChampionMoved) {
+    const [version] = (root.details ?? []) as [number | null];
+    return version === null ? null : { why: root.message, champion: { name, version } };
   }
-  const [missed] = (cause.details ?? []) as [GateFailure[]?];
+  if (root?.type !== FailureType.EvaluationGateFailed || champion === null) return null;
+  const [missed] = (root.details ?? []) as [GateFailure[]?];
   const lost = missed?.find(({ rival }) => rival !== undefined);
-  if (lost?.rival === undefined || lost.value === null) return cause.message;
-  return `challenger ${lost.value.toFixed(3)} > ${lost.rival.value.toFixed(3)} bits a byte`;
+  if (lost?.rival === undefined || lost.value === null) return { why: root.message, champion };
+  const { rival } = lost;
+  const whose =
+    nameOf(rival) === nameOf(champion) ? '' : ` of ${nameOf(rival)}, the best of its line`;
+  const figures = `${lost.value.toFixed(3)} > ${rival.value.toFixed(3)} bits a byte`;
+  return { why: `challenger ${figures}${whose}`, champion };
+}
+
+/** What an activity or the pipeline itself threw. */
+function rootOf(failure: unknown): ApplicationFailure | null {
+  if (failure instanceof ChildWorkflowFailure || failure instanceof ActivityFailure) {
+    return rootOf(failure.cause);
+  }
+  return failure instanceof ApplicationFailure ? failure : null;
 }
 
 function whyPromoted({ model, rival, evaluations }: PipelineResult): string {

@@ -67,19 +67,33 @@ export async function deploymentWorkflow(input: DeploymentInput): Promise<never>
   });
 
   async function deploy(request: DeployRequest): Promise<DeployOutcome> {
-    const outcome = await serve(request).catch((failure: unknown) => takeBack(request, failure));
-    await promoteModel(request);
-    serving = request;
+    const outcome = await serve(request).catch((failure: unknown) => {
+      // A version that came too late was not declared: what was served is served still.
+      if (championMoved(failure) !== null) throw failure;
+      return takeBack(request, failure);
+    });
+    await promoteModel(request).catch((failure: unknown) =>
+      takeBack(request, failure, serving ?? championSince(request, failure)),
+    );
+    const { model, version, by, reason } = request;
+    serving = { model, version, by, reason };
     return outcome;
   }
 
   /** The alias never moved to what was refused, so it names already what is served again. */
-  async function takeBack({ model, version }: DeployRequest, failure: unknown): Promise<never> {
-    if (serving === undefined) throw failure;
+  async function takeBack(
+    { model, version }: DeployRequest,
+    failure: unknown,
+    before = serving,
+  ): Promise<never> {
+    if (before === undefined) throw failure;
     const why = describeFailure(failure);
-    await serve({ ...serving, by: 'temper', reason: `${model}@${version} was taken back: ${why}` });
+    await serve({ ...before, by: 'temper', reason: `${model}@${version} was taken back: ${why}` });
+    serving = before;
+    // Nothing is wrong with the version: its own sentence says what is.
+    if (championMoved(failure) !== null) throw failure;
     throw ApplicationFailure.nonRetryable(
-      `rolled back to ${serving.model}@${serving.version}: ${why}`,
+      `rolled back to ${before.model}@${before.version}: ${why}`,
       FailureType.ModelNotServable,
     );
   }
@@ -91,6 +105,19 @@ export async function deploymentWorkflow(input: DeploymentInput): Promise<never>
     const { generation, bundle } = deployment;
     return { generation, bundle, url, convergedMs: Date.now() - startedAt };
   }
+}
+
+/** The failure that the champion is another one than the request expects; null for any other. */
+function championMoved(failure: unknown): ApplicationFailure | null {
+  const root = failure instanceof ActivityFailure ? failure.cause : failure;
+  const moved = root instanceof ApplicationFailure && root.type === FailureType.ChampionMoved;
+  return moved ? root : null;
+}
+
+/** What an endpoint that served nothing before serves instead of a version that came too late. */
+function championSince({ model }: DeployRequest, failure: unknown): DeployRequest | undefined {
+  const version: unknown = championMoved(failure)?.details?.[0];
+  return typeof version === 'number' ? { model, version, by: '', reason: '' } : undefined;
 }
 
 function describeFailure(failure: unknown): string {

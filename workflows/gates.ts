@@ -19,7 +19,7 @@ export function failedGates(
   });
 }
 
-/** How much worse than the champion, as a share, a challenger may be: less than held-out text can tell apart. */
+/** How much worse than the best rival, as a share, a challenger may be: less than held-out text can tell apart. */
 const challengeTolerance = 0.01;
 
 export interface Rival {
@@ -29,15 +29,30 @@ export interface Rival {
   valBpb: number | null;
 }
 
-/** Whether a challenger is worse than its rival on the same held-out text. */
+type Measured = Rival & { valBpb: number };
+
+/** The rival with the fewest bits a byte; null when there is none. */
+export function bestRival(rivals: readonly Rival[]): Measured | null {
+  const measured = rivals.filter((rival): rival is Measured => rival.valBpb !== null);
+  return measured.reduce<Measured | null>(
+    (best, rival) => (best === null || rival.valBpb < best.valBpb ? rival : best),
+    null,
+  );
+}
+
+/** Whether a challenger is worse than the best of its rivals on the same held-out text. */
 export function failedChallenge(
-  { name, version, valBpb }: Rival,
+  rivals: readonly Rival[],
   evaluation: Pick<EvaluationSummary, 'metrics'>,
 ): GateFailure[] {
+  if (rivals.length === 0) return [];
   const value = evaluation.metrics['valBpb']?.value ?? null;
-  if (value === null || valBpb === null) return [{ metric: 'valBpb', value: null }];
-  const max = Number((valBpb * (1 + challengeTolerance)).toFixed(4));
+  const best = bestRival(rivals);
+  const unmeasured = rivals.some(({ valBpb }) => valBpb === null);
+  if (value === null || best === null || unmeasured) return [{ metric: 'valBpb', value: null }];
+  const max = Number((best.valBpb * (1 + challengeTolerance)).toFixed(4));
   if (value <= max) return [];
+  const { name, version, valBpb } = best;
   return [{ metric: 'valBpb', value, max, rival: { name, version, value: valBpb } }];
 }
 

@@ -48,6 +48,8 @@ export interface PipelineInput {
   ingested?: IngestResult;
   /** The model must not be worse on the held-out text than the one that it starts from. */
   challenge?: boolean;
+  /** Version that must be champion still when the model is deployed; null: none may be. Left out, see `startFrom`. */
+  follows?: number | null;
 }
 
 /** Left to a schedule: goes on from the champion when there is something new. */

@@ -7,10 +7,9 @@ import type { GateFailure, ParentModel, PlanActivities } from '../activities/pla
 import type { PreprocessResult } from '../activities/preprocess-input.ts';
 import type { ReleaseActivities } from '../activities/release.ts';
 import type { TrainedModel } from '../activities/training-job.ts';
-import { nonRetryableErrorTypes } from '../config/failures.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
 import type { PhaseRecipe, Recipe } from '../config/recipe.ts';
-import { TaskQueue } from '../config/queues.ts';
+import { control, gpu, ingesting } from './activity-options.ts';
 import {
   describeCorpus,
   describeDataset,
@@ -19,25 +18,12 @@ import {
   describeTraining,
   describeUnread,
 } from './describe.ts';
-import { failedChallenge, type Rival } from './gates.ts';
+import { bestRival, failedChallenge, type Rival } from './gates.ts';
 import { workflowId, type PipelineInput, type PipelineResult, type StageName } from './messages.ts';
 import { noteUnheeded, untilApproved } from './orders.ts';
 import { preprocessWorkflow } from './preprocess.ts';
 import type { StageBoard } from './stage-board.ts';
 import { trainingWorkflow } from './training.ts';
-
-const retry = {
-  nonRetryableErrorTypes,
-  maximumInterval: '5s' as const,
-  maximumAttempts: 30,
-};
-const control = { taskQueue: TaskQueue.control, startToCloseTimeout: '60s', retry } as const;
-const gpu = {
-  taskQueue: TaskQueue.gpu,
-  startToCloseTimeout: '2h',
-  heartbeatTimeout: '20s',
-  retry,
-} as const;
 
 const { recordSpecification } = proxyActivities<PlanActivities>({
   ...control,
@@ -62,11 +48,8 @@ const { requestDeployment } = proxyActivities<ReleaseActivities>({
   heartbeatTimeout: '10s',
 });
 const { ingestCorpus } = proxyActivities<IngestActivities>({
-  taskQueue: TaskQueue.data,
+  ...ingesting,
   summary: 'read the sources into a dataset version',
-  startToCloseTimeout: '2h',
-  heartbeatTimeout: '10s',
-  retry,
 });
 
 /** A model with all that it came from, exported: what is evaluated and may be served. */
@@ -81,7 +64,7 @@ export interface Candidate {
 export type Stages = ReturnType<typeof createStages>;
 
 export function createStages(
-  { run, pipeline, machine, baseDir, ingested, challenge = false }: PipelineInput,
+  { run, pipeline, machine, baseDir, ingested, challenge = false, follows }: PipelineInput,
   board: StageBoard,
 ) {
   const { sources, sample, ...data } = pipeline.data;
@@ -89,6 +72,8 @@ export function createStages(
   let parent: ParentModel | null = null;
   /** The parent as the one to equal, once it is measured. */
   let rival: Rival | null = null;
+  /** The best of the parent's line, measured too where it is not the parent itself. */
+  let anchor: Rival | null = null;
   return {
     async specify(): Promise<void> {
       await recordSpecification({ run, pipeline, machine });
@@ -213,7 +198,10 @@ export function createStages(
         let summary = describeEvaluation(evaluation);
         if (challenge && heldOut && parent !== null) {
           rival ??= await measureRival(parent, corpus);
-          summary += `; ${rival.name}@${rival.version} ${rival.valBpb?.toFixed(3) ?? 'unknown'}`;
+          if (parent.anchor !== undefined) anchor ??= await measureRival(parent.anchor, corpus);
+          for (const { name, version, valBpb } of rivals()) {
+            summary += `; ${name}@${version} ${valBpb?.toFixed(3) ?? 'unknown'}`;
+          }
         }
         return done(evaluation, summary, reused);
       });
@@ -221,7 +209,7 @@ export function createStages(
 
     /** How a challenger falls short of the model that it would replace; nothing when it challenges none. */
     failedChallenge(evaluation: EvaluationSummary): GateFailure[] {
-      return rival === null ? [] : failedChallenge(rival, evaluation);
+      return failedChallenge(rivals(), evaluation);
     },
 
     /** Registers the version and, when the pipeline names an endpoint, waits until it is served. */
@@ -242,6 +230,7 @@ export function createStages(
             evaluations.map(({ stage, evaluation }) => [stage, evaluation.stage]),
           ),
           ...(parent && { parent: { name: parent.name, version: parent.version } }),
+          ...anchorOf(evaluations),
         });
         const model = { name: pipeline.name, version, reused };
         const endpoint = pipeline.deploy?.endpoint ?? null;
@@ -258,7 +247,7 @@ export function createStages(
           }
           const { url } = await requestDeployment({
             endpoint,
-            request: { model: model.name, version, by, reason },
+            request: { model: model.name, version, by, reason, ...expectation() },
           });
           summary = `${model.name}@${version} live at ${url}`;
         }
@@ -270,9 +259,32 @@ export function createStages(
     },
   };
 
-  /** The parent's base model on this corpus' held-out text, through the same server: both count alike. */
+  /** Whom the model must equal; nobody when it challenges none. */
+  function rivals(): Rival[] {
+    return [rival, anchor].filter((one) => one !== null);
+  }
+
+  /** The best rival stays the one to equal until a model is at least as good: what is let through does not add up. */
+  function anchorOf(evaluations: PipelineResult['evaluations']): {
+    anchor?: { name: string; version: number };
+  } {
+    const base = evaluations.find(({ stage }) => stage === 'evaluate-base')?.evaluation;
+    const value = base?.metrics['valBpb']?.value;
+    const best = bestRival(rivals());
+    if (value === undefined || best === null || value <= best.valBpb) return {};
+    return { anchor: { name: best.name, version: best.version } };
+  }
+
+  /** A model that set out from its own champion follows that one, and no other that was promoted meanwhile. */
+  function expectation(): { expectedChampion?: number | null } {
+    if (follows !== undefined) return { expectedChampion: follows };
+    const own = pipeline.startFrom === `${pipeline.name}@champion`;
+    return own && parent !== null ? { expectedChampion: parent.version } : {};
+  }
+
+  /** A rival's base model on this corpus' held-out text, through the same server: both count alike. */
   async function measureRival(
-    { name, version, pretrain }: ParentModel,
+    { name, version, pretrain }: Pick<ParentModel, 'name' | 'version' | 'pretrain'>,
     corpus: string,
   ): Promise<Rival> {
     const who = `${name}@${version}`;

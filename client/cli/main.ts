@@ -208,7 +208,7 @@ command('diff', 'two versions side by side: data, recipe, evaluations, digests',
   .action((a: string, b: string, options: CommonOptions & { all?: boolean }) =>
     finish(options, async () => (await import('./models.ts')).diffCommand(a, b, options)),
   );
-command('promote', 'serve a version, and make it the champion', models)
+command('promote', 'make a version the champion, and serve it', models)
   .argument('<model>', 'name@version')
   .option('--endpoint <name>', 'where to serve it (default: wherever the model is served)')
   .option('--why <text>', 'reason, for the record')
@@ -228,7 +228,7 @@ command('pull', 'write a version as a folder that transformers and onnxruntime l
       (await import('./models.ts')).pullCommand(reference, folder, options),
     ),
   );
-command('rollback', 'serve the champion before the present one', models)
+command('rollback', 'make the champion before champion again, and serve it', models)
   .argument('<model>', 'name of the model')
   .option('--to <version>', 'a certain version', wholeNumber)
   .option('--why <text>', 'reason, for the record')

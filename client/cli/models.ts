@@ -2,7 +2,7 @@
 import os from 'node:os';
 import { diffModels, type DiffRow } from '../model-diff.ts';
 import { pullModel } from '../model-pull.ts';
-import { showModel } from '../models.ts';
+import { showModel, type Promotion } from '../models.ts';
 import { size } from '../report/words.ts';
 import { clientOf, openContext, stdoutPaint } from './context.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
@@ -46,6 +46,9 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
     ...(lineage.parent === undefined
       ? []
       : [['goes on from', `${lineage.parent.name}@${lineage.parent.version}`]]),
+    ...(lineage.anchor === undefined
+      ? []
+      : [['best of its line', `${lineage.anchor.name}@${lineage.anchor.version}`]]),
     ['corpus', shortDigest(lineage.corpus)],
     ['recipe', shortDigest(lineage.recipe)],
     ...lineage.phases.map(({ phase, weights }) => [phase, `weights ${shortDigest(weights)}`]),
@@ -90,13 +93,7 @@ export async function rollbackCommand(model: string, options: RollbackOptions): 
     reason: options.why ?? `rolled back by ${by}`,
   });
   if (options.json === true) printJson(done);
-  for (const { endpoint, convergedMs, generation } of done.deployments) {
-    const seconds = (convergedMs / 1000).toFixed(1);
-    say(
-      options,
-      `${model}@${done.from} → ${model}@${done.to} at ${endpoint} in ${seconds} s (generation ${generation})`,
-    );
-  }
+  for (const line of movedLines(done)) say(options, line);
   return ExitCode.ok;
 }
 
@@ -114,12 +111,23 @@ export async function promoteCommand(reference: string, options: PromoteOptions)
     reason: options.why ?? `promoted by ${by}`,
   });
   if (options.json === true) printJson(done);
-  const from = done.from === null ? '' : `${done.model}@${done.from} → `;
-  for (const { endpoint, convergedMs, generation } of done.deployments) {
-    const seconds = (convergedMs / 1000).toFixed(1);
-    say(options, `${from}${reference} at ${endpoint} in ${seconds} s (generation ${generation})`);
-  }
+  for (const line of movedLines(done)) say(options, line);
   return ExitCode.ok;
+}
+
+/** Where another version is served now; or that the champion is another one, and that nobody serves it. */
+export function movedLines({ model, from, to, deployments }: Promotion): string[] {
+  const move = `${from === null ? '' : `${model}@${from} → `}${model}@${to}`;
+  if (deployments.length === 0) {
+    return [
+      `${move}: the champion, and no endpoint serves ${model}.`,
+      `  serve it: npx temper models promote ${model}@${to} --endpoint ${model}`,
+    ];
+  }
+  return deployments.map(({ endpoint, convergedMs, generation }) => {
+    const seconds = (convergedMs / 1000).toFixed(1);
+    return `${move} at ${endpoint} in ${seconds} s (generation ${generation})`;
+  });
 }
 
 const maxDigestColumns = 19;

@@ -66,6 +66,7 @@ export async function gatherReport(request: GatherRequest): Promise<RunReport> {
       exact: version?.lineage.exact ?? null,
     },
     endpoint: trace.endpoint,
+    parent: trace.parent && { name: trace.parent.name, version: trace.parent.version },
     missing: [...trace.missing, ...missingParts(trace, read, phases)],
     plan: recipe && {
       recipe,
@@ -84,8 +85,11 @@ export async function gatherReport(request: GatherRequest): Promise<RunReport> {
     notes: trace.notes.map(({ at, stage, text }) => ({ at: isoOf(at), stage, text })),
     repeat: {
       code,
-      pipeline: trace.pipeline && pipelineText(trace.pipeline),
+      pipeline: trace.pipeline && pipelineText(pinned(trace.pipeline, trace)),
       commands: lineage.commands,
+      orders: phases.flatMap(({ phase, learningRates }) =>
+        learningRates.map((change) => ({ phase, ...change })),
+      ),
       compare: lineage.compare,
     },
   } satisfies Record<keyof RunReport, unknown>);
@@ -96,6 +100,13 @@ export function pipelineText(pipeline: Pipeline): string {
   const { time } = pipeline.budget;
   const budget = { ...pipeline.budget, time: time % 1000 === 0 ? `${time / 1000}s` : `${time}ms` };
   return stringify({ ...pipeline, budget }, { lineWidth: 0 });
+}
+
+/** The champion of today is not the one that this run went on from. */
+function pinned(pipeline: Pipeline, { parent }: Trace): Pipeline {
+  return parent === null
+    ? pipeline
+    : { ...pipeline, startFrom: `${parent.name}@${parent.version}` };
 }
 
 async function unknownRun({ temporal, store, run }: GatherRequest): Promise<ClientError> {
@@ -147,6 +158,7 @@ async function phaseReports(
       plannedLoss: phase === 'pretrain' && planned ? recipe!.estimate.finalLoss : null,
       finalLoss: model?.finalLoss ?? null,
       numTokens: model?.numTokens ?? null,
+      learningRates: model?.learningRates ?? [],
       weights: model?.weights ?? null,
       ...(curve ?? {
         points: [],

@@ -5,7 +5,7 @@
 import type { Client } from '@temporalio/client';
 import { defaultPayloadConverter, WorkflowNotFoundError } from '@temporalio/common';
 import { z } from 'zod';
-import { evaluationSchema } from '../../config/manifests.ts';
+import { evaluationSchema, type RateChange } from '../../config/manifests.ts';
 import { pipelineSchema } from '../../config/pipeline.ts';
 import { machineSchema, recipeSchema } from '../../config/recipe.ts';
 import { workflowId, type StageName } from '../../workflows/messages.ts';
@@ -32,7 +32,6 @@ const inputSchema = z.looseObject({
 const trainingSchema = z.looseObject({
   round: z.number(),
   recipe: z.looseObject({ phase: z.string() }),
-  init: z.looseObject({ stage: z.string() }).nullish(),
 });
 const modelSchema = z.looseObject({
   phase: z.string(),
@@ -42,6 +41,13 @@ const modelSchema = z.looseObject({
   numTokens: z.number(),
   finalLoss: z.number(),
   reused: z.boolean(),
+  learningRates: z.array(z.looseObject({ step: z.number(), scale: z.number() })).default([]),
+});
+const parentSchema = z.looseObject({
+  name: z.string(),
+  version: z.number(),
+  pretrain: z.string(),
+  anchor: z.looseObject({ pretrain: z.string() }).optional(),
 });
 const exportInputSchema = z.looseObject({
   model: z.looseObject({ phase: z.string(), stage: z.string().optional() }),
@@ -95,6 +101,8 @@ export async function traceHistory(client: Client, run: string): Promise<Trace |
     model: status.result?.model ?? null,
     endpoint: status.result?.endpoint ?? null,
     missing,
+    rivals: [],
+    rivalExports: [],
     recipes: [],
     failedGates: [],
     trials: [],
@@ -112,6 +120,14 @@ function readCall(trace: Trace, { name, input, result }: Call): void {
     case 'ingestCorpus': {
       const found = z.looseObject({ dataset: datasetSchema }).safeParse(result);
       if (found.success) trace.dataset = found.data.dataset;
+      return;
+    }
+    case 'findParent': {
+      const found = parentSchema.safeParse(result);
+      if (!found.success) return;
+      const { name: model, version, pretrain, anchor } = found.data;
+      trace.parent = { name: model, version, pretrain };
+      trace.rivals = [pretrain, ...(anchor === undefined ? [] : [anchor.pretrain])];
       return;
     }
     case 'preprocessWorkflow': {
@@ -132,11 +148,12 @@ function readCall(trace: Trace, { name, input, result }: Call): void {
     case 'trainingWorkflow': {
       const asked = trainingSchema.safeParse(input);
       if (!asked.success) return;
-      const { round, init } = asked.data;
-      if (asked.data.recipe.phase === 'pretrain') trace.parent = init?.stage ?? null;
+      const { round } = asked.data;
       trace.trials.push({ phase: asked.data.recipe.phase, round });
       const found = modelSchema.safeParse(result);
-      if (found.success) trace.models.push({ ...found.data, round });
+      if (!found.success) return;
+      const learningRates = inOrder(found.data.learningRates);
+      trace.models.push({ ...found.data, round, learningRates });
       return;
     }
     case 'exportOnnx': {
@@ -144,9 +161,9 @@ function readCall(trace: Trace, { name, input, result }: Call): void {
       const found = exportSchema.safeParse(result);
       if (asked.success && found.success) {
         const { stage, bundle, onnx } = found.data;
-        // The champion, measured beside its challenger, is no part of this model.
-        if (trace.parent !== null && asked.data.model.stage === trace.parent) {
-          trace.rivalExport = stage;
+        // Those that it must equal, measured beside it, are no part of this model.
+        if (trace.rivals.includes(asked.data.model.stage ?? '')) {
+          trace.rivalExports.push(stage);
           return;
         }
         trace.exports.push({ phase: asked.data.model.phase, stage, bundle, onnx });
@@ -158,7 +175,7 @@ function readCall(trace: Trace, { name, input, result }: Call): void {
       const found = z.looseObject({ evaluation: summarySchema }).safeParse(result);
       if (!asked.success || !found.success) return;
       const { exported } = asked.data;
-      if (exported === trace.rivalExport) return;
+      if (trace.rivalExports.includes(exported)) return;
       const phase = trace.exports.findLast(({ stage }) => stage === exported)?.phase ?? 'pretrain';
       const stage = evaluationAfter[phase]!;
       const { stage: record = null, bundle, metrics, latency, samples } = found.data.evaluation;
@@ -180,6 +197,12 @@ function readCall(trace: Trace, { name, input, result }: Call): void {
       if (asked.success && result !== undefined) trace.endpoint = asked.data.endpoint;
     }
   }
+}
+
+/** By step; of two orders that were obeyed at one step, the later counts. */
+function inOrder(changes: readonly RateChange[]): RateChange[] {
+  const byStep = new Map(changes.map(({ step, scale }) => [step, scale]));
+  return [...byStep].map(([step, scale]) => ({ step, scale })).toSorted((a, b) => a.step - b.step);
 }
 
 function describeFailure({ metric, value, min, max }: z.infer<typeof failureSchema>): string {

@@ -91,7 +91,7 @@ function digestsOf(
         inputs.push(
           ['recipe', recipeDigest],
           ['weights before', weightsOf(before[phase]!)],
-          ['pretraining before', phase === 'pretrain' ? trace.parent : null],
+          [parentWords(trace), phase === 'pretrain' ? trace.parent?.pretrain : null],
           ['job, code included', model?.stage],
         );
       }
@@ -137,16 +137,22 @@ function compareOf({ trace, manifest, version }: LineageRequest): Digests {
   ]);
 }
 
+/** E.g. `pretraining of policy@3`. */
+function parentWords({ parent }: Trace): string {
+  return `pretraining of ${parent?.name}@${parent?.version}`;
+}
+
 /** Commands that a reader can type, from an empty folder to the same digests. */
 function commandsOf({ run, trace, code }: LineageRequest): string[] {
   const again = `${run.slice(0, 54)}-again`;
-  const { dataset, model } = trace;
+  const { dataset, model, parent } = trace;
   const reference = model === null ? null : `${model.name}@${model.version}`;
   return [
     ...(code === null ? [] : [`git checkout ${code.commit}`]),
     'bash bin/setup',
     'npx temper doctor',
     'npx temper up',
+    ...(parent === null ? [] : [`npx temper models show ${parent.name}@${parent.version}`]),
     'npx temper plan pipeline.yaml',
     `npx temper run pipeline.yaml --name ${again}`,
     ...(dataset === null ? [] : [`npx temper datasets show ${dataset.name}@${dataset.version}`]),

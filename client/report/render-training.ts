@@ -3,7 +3,7 @@ import { describeCurve, lossChart } from './charts.ts';
 import { foreign, html, type Html } from './html.ts';
 import { digest, table } from './render-parts.ts';
 import type { PhaseReport, RunReport } from './run-report.ts';
-import { count, duration, large } from './words.ts';
+import { count, duration, large, rateWords } from './words.ts';
 
 const titles: Record<string, string> = {
   pretrain: 'Pretraining',
@@ -25,6 +25,9 @@ function renderPhase(phase: PhaseReport, run: string): Html {
     numSteps === null ? null : `${count(done)} of ${count(numSteps)} steps`,
     numTokens === null ? null : `${large(numTokens)} tokens`,
     trainingMs === null ? null : duration(trainingMs),
+    phase.learningRates.length === 0
+      ? null
+      : `learning rate, as ordered, ${phase.learningRates.map(rateWords).join(', ')}`,
     phase.round > 0 ? `round ${phase.round + 1}` : null,
   ].filter((fact) => fact !== null);
   return html`<h3>${titles[phase.phase] ?? phase.phase}</h3>

@@ -8,7 +8,17 @@ import { renderTraining } from './render-training.ts';
 import { digest, table } from './render-parts.ts';
 import type { RunReport, StageReport } from './run-report.ts';
 import { style } from './style.ts';
-import { count, duration, large, metricValue, percent, plural, size, when } from './words.ts';
+import {
+  count,
+  duration,
+  large,
+  metricValue,
+  percent,
+  plural,
+  rateWords,
+  size,
+  when,
+} from './words.ts';
 
 const policy = `default-src 'none'; style-src 'unsafe-inline'`;
 
@@ -66,11 +76,12 @@ const stateBadges: Record<RunReport['state'], string> = {
 };
 
 function renderHeader(report: RunReport): Html {
-  const { run, state, startedAt, endedAt, madeAt, machine, model, goal, endpoint } = report;
+  const { run, state, startedAt, endedAt, madeAt, machine, model, goal, endpoint, parent } = report;
   const spent = startedAt === null ? null : Date.parse(endedAt ?? madeAt) - Date.parse(startedAt);
   const about: Part[] = [];
   if (goal !== null) about.push(goal === 'assistant' ? 'an assistant' : 'a base model');
   if (report.plan !== null) about.push(`${large(report.plan.recipe.numParameters)} parameters`);
+  if (parent !== null) about.push(`from ${parent.name}@${parent.version}`);
   if (spent !== null) {
     const verb = state === 'running' ? 'running for' : state === 'finished' ? 'made in' : 'after';
     about.push(`${verb} ${duration(spent)}`);
@@ -354,15 +365,28 @@ function list(digests: StageReport['inputs']): Part {
   );
 }
 
-function renderRepeat({ repeat, machine, model }: RunReport): Html | null {
+function renderRepeat({ repeat, machine, model, parent }: RunReport): Html | null {
   if (repeat.pipeline === null) return null;
-  const { code, pipeline, commands, compare } = repeat;
+  const { code, pipeline, commands, compare, orders } = repeat;
   return html`<p>
       Put the file below beside the same documents and run the commands. On the same kind of
       machine${machine !== null && ` (${machine.device}, ${machine.instructionSet})`} every digest
       comes out the
-      same${model?.exact === false && ', except that this run had to change its number of ranks on the way and is not exact'}.
+      same${orders.length > 0 && ', once it is given the same orders'}${model?.exact === false && ', except that this run had to change its number of ranks on the way and is not exact'}.
     </p>
+    ${parent !== null && html`<p>It goes on from ${parent.name}@${parent.version}, which the registry of the repeat must hold: the file names that version, whichever is champion by then.</p>`}
+    ${
+      orders.length > 0 &&
+      html`<p>This run had orders, which neither the file nor the commands repeat:</p>
+        <ul>
+          ${orders.map((order) => html`<li>learning rate of ${order.phase} ${rateWords(order)}</li>`)}
+        </ul>
+        <p>
+          A repeat needs each of them at the same step. Without that the dataset, the tokenizer and
+          the recipe come out the same, and the weights from ${orders[0]!.phase} on, the ONNX and
+          the bundle do not.
+        </p>`
+    }
     <pre>${commands.join('\n')}</pre>
     <p class="hint">
       ${

@@ -36,6 +36,8 @@ export const markSchema = z.strictObject({
 });
 export type Mark = z.infer<typeof markSchema>;
 
+const rateChangeSchema = z.strictObject({ step: count, scale: z.number().positive() });
+
 export const phaseReportSchema = z.strictObject({
   phase: z.string(),
   stage: stageName,
@@ -53,6 +55,9 @@ export const phaseReportSchema = z.strictObject({
   plannedLoss: z.number().nullable(),
   finalLoss: z.number().nullable(),
   numTokens: count.nullable(),
+  learningRates: z
+    .array(rateChangeSchema)
+    .describe('changes of the rate that a person ordered while it trained'),
   trainingMs: z.number().nullable().describe('from the first event to the last, losses included'),
   weights: sha256Schema.nullable(),
 });
@@ -161,6 +166,10 @@ export const runReportSchema = z.strictObject({
     })
     .nullable(),
   endpoint: z.string().nullable(),
+  parent: z
+    .strictObject({ name: z.string(), version: count })
+    .nullable()
+    .describe('whose pretraining was continued; null: it began from random weights'),
   missing: z.array(z.string()).describe('what is not there, and why: a sentence each'),
   plan: z
     .strictObject({
@@ -183,7 +192,12 @@ export const runReportSchema = z.strictObject({
       .describe('of the checkout that made this report'),
     pipeline: z.string().nullable().describe('the pipeline file with every default resolved'),
     commands: z.array(z.string()),
-    compare: z.array(namedDigest).describe('what a repeat on the same kind of machine must show'),
+    orders: z
+      .array(rateChangeSchema.extend({ phase: z.string() }))
+      .describe('without them, at these steps, a repeat has other weights'),
+    compare: z
+      .array(namedDigest)
+      .describe('what a repeat with the same orders must show, on the same kind of machine'),
   }),
 });
 export type RunReport = z.infer<typeof runReportSchema>;

@@ -4,7 +4,7 @@ import { corpusManifestSchema, modelManifestSchema } from '../../config/manifest
 import { pipelineSchema } from '../../config/pipeline.ts';
 import { machineSchema, recipeSchema } from '../../config/recipe.ts';
 import { readBlob } from '../../registry/blobs.ts';
-import { listVersions } from '../../registry/models.ts';
+import { getModel, listVersions } from '../../registry/models.ts';
 import { readRecord } from '../../registry/json.ts';
 import { getRunRecord } from '../../registry/runs.ts';
 import { stageDigest } from '../../registry/stages.ts';
@@ -53,7 +53,7 @@ export async function traceStored(store: Store, run: string): Promise<Trace | nu
   for (const trial of trace.trials) {
     const manifest = await finishedModel(store, run, trial);
     if (manifest === null) continue;
-    const { numSteps, numTokens, finalLoss } = manifest;
+    const { numSteps, numTokens, finalLoss, learningRates = [] } = manifest;
     const weights = manifest.files['model.safetensors']?.sha256 ?? null;
     const { phase, round } = trial;
     trace.models.push({
@@ -65,9 +65,13 @@ export async function traceStored(store: Store, run: string): Promise<Trace | nu
       numTokens,
       finalLoss,
       reused: false,
+      learningRates,
     });
   }
-  if (pipeline !== null) await addVersion(store, run, pipeline.name, trace);
+  if (pipeline !== null) {
+    await addVersion(store, run, pipeline.name, trace);
+    await addParent(store, pipeline.startFrom, trace);
+  }
   return trace;
 }
 
@@ -102,6 +106,7 @@ async function addVersion(store: Store, run: string, name: string, trace: Trace)
     }
     trace.model = { name, version: version.version, reused: own === undefined };
     trace.dataset = lineage.dataset;
+    if (lineage.parent !== undefined) trace.parent = { ...lineage.parent, pretrain: null };
     const onnx = bundle.manifest.files['model.onnx']?.sha256 ?? null;
     const phase = lineage.phases.at(-1)?.phase ?? 'pretrain';
     trace.exports.push({ phase, stage: null, bundle: bundle.digest, onnx });
@@ -112,6 +117,23 @@ async function addVersion(store: Store, run: string, name: string, trace: Trace)
     }));
   }
   await addCorpus(store, name, version?.lineage.corpus ?? null, trace);
+}
+
+/** The version that was gone on from: of a model that is not registered, as far as its file names it. */
+async function addParent(store: Store, startFrom: string, trace: Trace): Promise<void> {
+  const [, name, version] = /^(.+)@(\d+)$/.exec(startFrom) ?? [];
+  if (name !== undefined) trace.parent ??= { name, version: Number(version), pretrain: null };
+  if (trace.parent === null) {
+    if (startFrom !== 'scratch') {
+      trace.missing.push(
+        `Which version ${startFrom} was is not stored before the model is registered.`,
+      );
+    }
+    return;
+  }
+  const parent = await getModel(store, trace.parent.name, trace.parent.version);
+  const base = parent?.lineage.phases.find(({ phase }) => phase === 'pretrain');
+  trace.parent.pretrain = base?.stage ?? null;
 }
 
 /** The corpus by the digest of its manifest; without one, the newest of the dataset's name. */

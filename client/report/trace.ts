@@ -1,5 +1,5 @@
 /** What is known of a run before the facts are joined: from Temporal's history, or from S3 alone. */
-import type { BundleManifest, Evaluation } from '../../config/manifests.ts';
+import type { BundleManifest, Evaluation, RateChange } from '../../config/manifests.ts';
 import type { Pipeline } from '../../config/pipeline.ts';
 import type { Machine, Recipe } from '../../config/recipe.ts';
 import type {
@@ -20,6 +20,8 @@ export interface TracedModel {
   numTokens: number;
   finalLoss: number;
   reused: boolean;
+  /** Changes of the rate that a person ordered, in order of their steps. */
+  learningRates: RateChange[];
 }
 
 export interface TracedExport {
@@ -46,10 +48,12 @@ export interface Trace {
   /** Digest of the stage record of the corpus. */
   corpus: string | null;
   corpusInferred: boolean;
-  /** Digest of the stage record of the pretraining that was gone on from. */
-  parent: string | null;
-  /** Of the export of that model, where it was measured as the one to equal. */
-  rivalExport: string | null;
+  /** The version that was gone on from; `pretrain`: digest of the stage record of its pretraining, where it is known. */
+  parent: { name: string; version: number; pretrain: string | null } | null;
+  /** Digests of the stage records of the models that were measured as those to equal. */
+  rivals: string[];
+  /** Of the exports of those models. */
+  rivalExports: string[];
   /** By round. */
   recipes: Recipe[];
   /** Gates that the model of a round did not pass, in words. */
@@ -85,7 +89,8 @@ export const nothingTraced: Trace = {
   corpus: null,
   corpusInferred: false,
   parent: null,
-  rivalExport: null,
+  rivals: [],
+  rivalExports: [],
   recipes: [],
   failedGates: [],
   trials: [],

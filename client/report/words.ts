@@ -51,6 +51,11 @@ export function plural(amount: number, one: string, many = `${one}s`): string {
   return `${count(amount)} ${amount === 1 ? one : many}`;
 }
 
+/** ×0.5 from step 812. */
+export function rateWords({ step, scale }: { step: number; scale: number }): string {
+  return `×${Number(scale.toPrecision(3))} from step ${count(step)}`;
+}
+
 /** duplicate_exact is "duplicate exact". */
 export function words(name: string): string {
   return name.replaceAll('_', ' ');

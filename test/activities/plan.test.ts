@@ -2,9 +2,10 @@ import { ApplicationFailure } from '@temporalio/common';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createPlanActivities } from '../../activities/plan.ts';
 import { FailureType } from '../../config/failures.ts';
-import { corpusManifestSchema, type CorpusManifest } from '../../config/manifests.ts';
+import { corpusManifestSchema } from '../../config/manifests.ts';
 import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
 import { recordStage } from '../../registry/stages.ts';
+import { corpusOf } from '../support/records.ts';
 import { machine } from '../support/recipes.ts';
 import { startFixture, type Fixture } from './corpus-fixtures.ts';
 
@@ -34,28 +35,9 @@ async function plan(
 ) {
   const corpus = String((corpora += 1)).repeat(64);
   const lines = { train: blob, preferences: blob, questions: blob, preferencesHeldOut: blob };
-  const manifest: CorpusManifest = {
-    schemaVersion: 1,
-    dataset: { name: 'test', version: 1, digest: blob.sha256 },
-    tokenizer: blob,
-    vocabSize: 512,
-    tokenBytes: 2,
-    shards: [],
-    heldOut: { documents: blob, tokens: blob, numDocuments: 1, numTokens: 100, bytes: 300 },
-    instructions:
-      made === null ? null : { ...lines, ...made, numQuestions: 1, numPreferencesHeldOut: 1 },
-    statistics: {
-      numDocuments: 10,
-      kept: 10,
-      dropped: {},
-      redacted: {},
-      numTokens: 200_000,
-      bytes: 700_000,
-      characters: 700_000,
-      scripts: {},
-    },
-    droppedDocuments: blob,
-  };
+  const instructions =
+    made === null ? null : { ...lines, ...made, numQuestions: 1, numPreferencesHeldOut: 1 };
+  const manifest = { ...corpusOf('test'), instructions };
   const { store } = fixture.deps;
   await recordStage(store, 'preprocess', corpus, corpusManifestSchema, manifest);
   const pipeline = pipelineSchema.parse({ ...file, ...overrides });

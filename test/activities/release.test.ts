@@ -5,12 +5,20 @@ import { DefaultLogger } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createReleaseActivities, type ConvergeProgress } from '../../activities/release.ts';
 import { FailureType } from '../../config/failures.ts';
-import type { Deployment, NodeReport } from '../../config/manifests.ts';
-import { reportEveryMs, reportNode } from '../../registry/deployments.ts';
+import {
+  bundleManifestSchema,
+  corpusManifestSchema,
+  modelManifestSchema,
+  type Deployment,
+  type NodeReport,
+} from '../../config/manifests.ts';
+import { readDeployment, reportEveryMs, reportNode } from '../../registry/deployments.ts';
 import { StoreUnreachable } from '../../registry/errors.ts';
-import { readAlias, registerModel } from '../../registry/models.ts';
+import { getModel, readAlias, registerModel } from '../../registry/models.ts';
+import { recordStage } from '../../registry/stages.ts';
 import type { Store } from '../../registry/store.ts';
-import { digestOf, versionOf } from '../support/records.ts';
+import { corpusOf, digestOf, modelOf, versionOf } from '../support/records.ts';
+import { recipe } from '../support/recipes.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
 
 let s3: TestS3;
@@ -153,6 +161,55 @@ test('a store that is away is waited for', async () => {
   await told;
   away = false;
   expect(await outcome).toEqual({ url: 'http://n1/' });
+});
+
+test('a version that challenged another champion than the present one is neither declared nor promoted', async () => {
+  for (const letter of ['1', '2', '3']) {
+    await registerModel(s3.store, versionOf('rivals', digestOf(letter)), now);
+  }
+  const activities = release();
+  const by = { model: 'rivals', by: 'ann', reason: 'why' };
+  await activities.promoteModel({ ...by, version: 2 });
+  const late = { ...by, version: 3, expectedChampion: 1 };
+  const refusal = {
+    message: expect.stringContaining('rivals@3 stays registered and is not promoted') as string,
+    type: FailureType.ChampionMoved,
+    nonRetryable: true,
+    details: [2],
+  };
+  const declare = activities.declareVersion({ ...late, endpoint: 'rivals' });
+  await expect(declare).rejects.toMatchObject(refusal);
+  expect(await readDeployment(s3.store, 'rivals')).toBeNull();
+  await expect(activities.promoteModel(late)).rejects.toMatchObject(refusal);
+  await activities.promoteModel({ ...late, expectedChampion: 2 });
+  expect((await readAlias(s3.store, 'rivals', 'champion'))?.version).toBe(3);
+});
+
+test('a registered version names the stage of each phase, its parent and the best of its line', async () => {
+  const { store } = s3;
+  const weights = { sha256: digestOf('c'), bytes: 7 };
+  const empty = { schemaVersion: 1 as const, files: {}, weights: weights.sha256 };
+  await recordStage(store, 'pretrain', digestOf('7'), modelManifestSchema, modelOf(weights));
+  await recordStage(store, 'export', digestOf('8'), bundleManifestSchema, empty);
+  await recordStage(store, 'preprocess', digestOf('9'), corpusManifestSchema, corpusOf('named'));
+  const parent = { name: 'named', version: 5 };
+  const anchor = { name: 'named', version: 4 };
+  await release().registerModelVersion({
+    run: 'named-1',
+    name: 'named',
+    corpus: digestOf('9'),
+    recipe,
+    exported: digestOf('8'),
+    phases: [{ phase: 'pretrain', stage: digestOf('7') }],
+    evaluations: {},
+    parent,
+    anchor,
+  });
+  expect((await getModel(store, 'named', 1))?.lineage).toMatchObject({
+    phases: [{ phase: 'pretrain', stage: digestOf('7'), weights: weights.sha256 }],
+    parent,
+    anchor,
+  });
 });
 
 test('a declaration alone makes no champion', async () => {

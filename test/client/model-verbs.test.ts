@@ -7,16 +7,17 @@ import { promisify } from 'node:util';
 import type { Client } from '@temporalio/client';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { movedLines } from '../../client/cli/models.ts';
 import { diffModels } from '../../client/model-diff.ts';
 import { openModels } from '../../client/models.ts';
-import type { ModelVersion } from '../../config/manifests.ts';
+import { modelManifestSchema, type ModelVersion } from '../../config/manifests.ts';
 import { blobKey, putBlobFile } from '../../registry/blobs.ts';
-import { declareDeployment } from '../../registry/deployments.ts';
-import { moveAlias, registerModel } from '../../registry/models.ts';
+import { registerModel } from '../../registry/models.ts';
 import { putRunRecord } from '../../registry/runs.ts';
-import { stageDigest } from '../../registry/stages.ts';
+import { recordStage, stageDigest } from '../../registry/stages.ts';
 import { python, testBundles, uploadBundle } from '../support/bundles.ts';
-import { digestOf, versionOf } from '../support/records.ts';
+import { fakeEndpoints } from '../support/fake-endpoints.ts';
+import { digestOf, modelOf, versionOf } from '../support/records.ts';
 import { recipe } from '../support/recipes.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
 
@@ -65,6 +66,15 @@ describe('diff', () => {
       const bundle = digestOf(name.slice(-1));
       const version = versionOf('diff', bundle, bundle);
       const lineage = { ...version.lineage, run: name, recipe: stageDigest(plan) };
+      if (name === 'diff-2') {
+        // A person changed its rate, and it went on from another version.
+        const weights = { sha256: bundle, bytes: 7 };
+        const model = { ...modelOf(weights), learningRates: [{ step: 812, scale: 0.5 }] };
+        await recordStage(s3.store, 'pretrain', bundle, modelManifestSchema, model);
+        const phase = { phase: 'pretrain', model: stageDigest(model), weights: bundle };
+        lineage.phases = [{ ...phase, stage: bundle }];
+        lineage.parent = { name: 'diff', version: 1 };
+      }
       const evaluations = evaluated(value, bundle);
       await registerModel(s3.store, { ...version, lineage, evaluations }, now);
     }
@@ -82,12 +92,14 @@ describe('diff', () => {
       String(recipe.pretrain.learningRate),
       '0.001',
     ]);
+    expect(lines).toContainEqual(['goes on from', '–', 'diff@1']);
+    expect(lines).toContainEqual(['pretrain: rate as ordered', '–', '×0.5 from step 812']);
     expect(lines).toContainEqual(['evaluation', 'evaluate-base: valBpb', '1.5', '1.25']);
     expect(stdout).toContain(`bundle`);
     expect(stdout).toContain('sha256:111111111111');
     expect(stdout).not.toContain('model.numLayers');
     expect(lines.at(-1)![0]).toMatch(
-      /^6 of \d+ fields differ; \d+ are equal \(--all shows them\)$/,
+      /^8 of \d+ fields differ; \d+ are equal \(--all shows them\)$/,
     );
     expect((await temper('diff', 'diff@1', 'diff@2', '--all')).stdout).toContain('model.numLayers');
   });
@@ -110,32 +122,7 @@ describe('diff', () => {
 });
 
 describe('promote', () => {
-  const asked: string[] = [];
-  const client = {
-    workflow: {
-      async executeUpdateWithStart(_: unknown, { args, startWorkflowOperation }: Asked) {
-        const [{ model, version, by, reason }] = args;
-        const { endpoint } = startWorkflowOperation.options.args[0];
-        asked.push(`${endpoint}: ${version} by ${by}: ${reason}`);
-        await declare(endpoint, model, version);
-        await moveAlias(s3.store, model, 'champion', { version, by, reason, now });
-        return { generation: 1, bundle: '', url: '', convergedMs: 5 };
-      },
-    },
-  } as unknown as Client;
-  interface Asked {
-    args: [{ model: string; version: number; by: string; reason: string }];
-    startWorkflowOperation: { options: { args: [{ endpoint: string }] } };
-  }
-  const declare = (endpoint: string, model: string, version: number) =>
-    declareDeployment(s3.store, {
-      endpoint,
-      model,
-      version,
-      bundle: digestOf('a'),
-      declaredAt: now.toISOString(),
-      reason: 'test',
-    });
+  const { client, asked } = fakeEndpoints(() => s3.store);
   const wish = { by: 'ann', reason: 'better tone' };
   beforeAll(async () => {
     for (const letter of ['1', '2']) {
@@ -143,15 +130,11 @@ describe('promote', () => {
     }
   });
 
-  test('needs a version, and an endpoint where there is none yet', async () => {
+  test('needs a version that there is', async () => {
     const { promote } = openModels(client, () => s3.store);
     await expect(promote('tone', wish)).rejects.toMatchObject({
       kind: 'input',
-      message: expect.stringContaining('expected the version to serve, such as tone@2'),
-    });
-    await expect(promote('tone@1', wish)).rejects.toMatchObject({
-      kind: 'input',
-      message: expect.stringContaining('--endpoint tone'),
+      message: expect.stringContaining('expected the version to promote, such as tone@2'),
     });
     await expect(promote('tome@1', wish)).rejects.toThrow('Did you mean tone?');
     await expect(promote('tone@9', wish)).rejects.toThrow('found no version 9, expected 1, 2');
@@ -168,6 +151,18 @@ describe('promote', () => {
     expect(await promote('tone@2', wish)).toMatchObject({ from: 1, to: 2 });
     expect(asked).toEqual(['desk: 1 by ann: better tone', 'desk: 2 by ann: better tone']);
     await expect(promote('tone@2', wish)).rejects.toThrow('already the champion: nothing moved');
+  });
+
+  test('what moved is told with where it is served, or that it is served nowhere', () => {
+    const moved = { model: 'tone', from: 2, to: 1, deployments: [] };
+    expect(movedLines(moved)).toEqual([
+      'tone@2 → tone@1: the champion, and no endpoint serves tone.',
+      '  serve it: npx temper models promote tone@1 --endpoint tone',
+    ]);
+    const served = { endpoint: 'desk', generation: 3, bundle: '', url: '', convergedMs: 1234 };
+    expect(movedLines({ ...moved, from: null, deployments: [served] })).toEqual([
+      'tone@1 at desk in 1.2 s (generation 3)',
+    ]);
   });
 });
 

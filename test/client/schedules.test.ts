@@ -104,6 +104,7 @@ test('a schedule holds the resolved pipeline, skips overlaps, makes up for one p
 test('days that both fields name must fit both, as the words say', async () => {
   const { next, when } = await temper.createSchedule({
     ...daily,
+    pipeline: { ...pipeline, pipeline: { ...pipeline.pipeline, name: 'weekly' } },
     cron: '0 3 13 * 5',
     timezone: 'UTC',
     name: 'fridays',
@@ -113,6 +114,18 @@ test('days that both fields name must fit both, as the words say', async () => {
     expect([new Date(time).getUTCDay(), new Date(time).getUTCDate()]).toEqual([5, 13]);
   }
   await temper.deleteSchedule('fridays');
+});
+
+test('a second schedule of one model is refused, and the first is named', async () => {
+  const listed = async () => (await temper.listSchedules()).map(({ name }) => name);
+  await expect.poll(listed).toContain('policy');
+  await expect(temper.createSchedule({ ...daily, name: 'nightly' })).rejects.toMatchObject({
+    kind: 'input',
+    message:
+      'schedule: model policy has one already, "policy", expected one a model. Look at it: npx temper schedule show policy. ' +
+      'To replace it: npx temper schedule delete policy. Nothing was changed.',
+  });
+  await expect(temper.showSchedule('nightly')).rejects.toThrow('found no "nightly"');
 });
 
 test('a start with nothing new ends at once, under a name that says when', async () => {

@@ -3,6 +3,7 @@ import { modelManifestSchema } from '../../config/manifests.ts';
 import { moveAlias, registerModel } from '../../registry/models.ts';
 import { findChampion, findParent, UnknownParent } from '../../registry/parents.ts';
 import { recordStage, stageDigest } from '../../registry/stages.ts';
+import type { Store } from '../../registry/store.ts';
 import { digestOf, modelOf, versionOf } from '../support/records.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
 
@@ -48,6 +49,47 @@ test('a version is gone on from at its pretraining, before any tuning, with its 
   });
 });
 
+test('a version that names the stage of its pretraining is found without a look at any other', async () => {
+  const { store } = s3;
+  const version = versionOf('direct', digestOf('1'));
+  version.bundle.manifest.files = { 'tokenizer.json': tokenizer };
+  const phase = { phase: 'pretrain', model: stageDigest(base), weights: digestOf('c') };
+  version.lineage.phases = [{ ...phase, stage: digestOf('2') }];
+  await registerModel(store, version, now);
+  const listed: string[] = [];
+  const watched: Store = {
+    ...store,
+    list(prefix) {
+      listed.push(prefix);
+      return store.list(prefix);
+    },
+  };
+  expect(await findParent(watched, 'direct@1')).toMatchObject({ pretrain: digestOf('2') });
+  expect(listed.filter((prefix) => prefix.startsWith('stages/'))).toEqual([]);
+  await findParent(watched, 'policy@1');
+  expect(listed).toContain('stages/pretrain/');
+});
+
+test('the best of its line comes with a version that is not it, and is missed when it is gone', async () => {
+  const { store } = s3;
+  const follow = async (version: number) => {
+    const next = versionOf('line', digestOf('3'), digestOf(String(version)));
+    next.bundle.manifest.files = { 'tokenizer.json': tokenizer };
+    next.lineage.phases = [
+      { phase: 'pretrain', model: stageDigest(other), weights: digestOf(String(version)) },
+    ];
+    next.lineage.anchor = { name: 'policy', version };
+    return (await registerModel(store, next, now)).version.version;
+  };
+  expect(await findParent(store, `line@${await follow(1)}`)).toMatchObject({
+    pretrain: digestOf('1'),
+    anchor: { name: 'policy', version: 1, pretrain: digestOf('2') },
+  });
+  await expect(findParent(store, `line@${await follow(9)}`)).rejects.toThrow(
+    'startFrom: policy@9, the best of its line, is gone from',
+  );
+});
+
 test('champion is the version that the alias names, and null before there is one', async () => {
   expect(await findChampion(s3.store, 'policy')).toBeNull();
   await expect(findParent(s3.store, 'policy@champion')).rejects.toThrow(
@@ -62,7 +104,7 @@ test('champion is the version that the alias names, and null before there is one
 test.each([
   [
     'polcy@1',
-    'startFrom: found no model "polcy", expected one that is registered (adapted, lost, policy).',
+    'startFrom: found no model "polcy", expected one that is registered (adapted, direct, line, lost, policy).',
   ],
   ['policy@7', 'startFrom: found no policy@7, expected version 1, 2, or policy@champion.'],
   ['adapted@1', 'startFrom: adapted@1 was not pretrained here'],

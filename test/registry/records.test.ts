@@ -13,6 +13,7 @@ import {
   readNodeReports,
   reportNode,
 } from '../../registry/deployments.ts';
+import { AliasMoved } from '../../registry/errors.ts';
 import { readRecord, updateRecord } from '../../registry/json.ts';
 import {
   getModel,
@@ -135,6 +136,10 @@ test('a model is reused when bundle, phases and dataset are the same, else numbe
   expect(first.reused).toBe(false);
   const again = await registerModel(store, versionOf('m', digestOf('1')), at(60));
   expect(again).toEqual({ version: first.version, reused: true });
+  // A version of before lineages named the stage of each phase keeps its number, too.
+  const named = versionOf('m', digestOf('1'));
+  named.lineage.phases = named.lineage.phases.map((phase) => ({ ...phase, stage: digestOf('7') }));
+  expect(await registerModel(store, named, at(60))).toMatchObject({ reused: true });
   // The same bundle by another way is another version.
   const other = await registerModel(store, versionOf('m', digestOf('1'), digestOf('9')), at(60));
   expect(other).toMatchObject({ version: { version: 2 }, reused: false });
@@ -163,6 +168,47 @@ test('an alias moves only to versions that exist, and keeps its past', async () 
   expect(back.moves.map(({ version }) => version)).toEqual([1, 2, 1]);
   expect(await readAlias(store, 'aliased', 'champion')).toEqual(back);
   await expect(move(7, 5)).rejects.toThrow('aliased@7 does not exist: expected one of 1, 2.');
+});
+
+test('a conditional move is made only from where it is expected, and made again is no second one', async () => {
+  for (const letter of ['1', '2', '3']) {
+    await registerModel(store, versionOf('guarded', digestOf(letter)), at(0));
+  }
+  const move = async (version: number, expected?: number | null) =>
+    moveAlias(store, 'guarded', 'champion', {
+      version,
+      by: 'ann',
+      reason: 'better tone',
+      now: at(version),
+      expected,
+    });
+  await move(1, null);
+  await move(2, 1);
+  // Its answer was lost: asked again, it is as it should be.
+  expect((await move(2, 1)).moves).toHaveLength(2);
+  const late: unknown = await move(3, 1).catch((error: unknown) => error);
+  expect(late).toBeInstanceOf(AliasMoved);
+  expect(late).toMatchObject({
+    version: 2,
+    message:
+      'guarded@3 stays registered and is not promoted: when its run began guarded@1 was champion, ' +
+      'now guarded@2 is (ann: better tone). To promote it all the same: npx temper models promote guarded@3',
+  });
+  await expect(move(3, null)).rejects.toThrow('when its run began there was no champion, now');
+  expect((await readAlias(store, 'guarded', 'champion'))?.version).toBe(2);
+  expect((await move(3)).version).toBe(3);
+});
+
+test('of two challengers of one champion that end at once, one is promoted', async () => {
+  for (const letter of ['1', '2', '3']) {
+    await registerModel(store, versionOf('raced', digestOf(letter)), at(0));
+  }
+  const move = async (version: number, expected: number | null) =>
+    moveAlias(store, 'raced', 'champion', { version, by: 'a', reason: 'b', now: at(1), expected });
+  await move(1, null);
+  const ends = await Promise.allSettled([move(2, 1), move(3, 1)]);
+  expect(ends.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+  expect((await readAlias(store, 'raced', 'champion'))?.moves).toHaveLength(2);
 });
 
 test('a rollback at the very time of the move is still a move', async () => {

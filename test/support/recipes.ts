@@ -1,6 +1,7 @@
 /** A tiny recipe and training job that tests share. */
 import { planRecipe, type PlanInputs } from '../../recipes/plan.ts';
 import type { Machine, Recipe } from '../../config/recipe.ts';
+import type { ParentModel } from '../../registry/parents.ts';
 import type { TrainingInput } from '../../workflows/training.ts';
 
 export const machine: Machine = {
@@ -33,3 +34,16 @@ export const trainingInput: TrainingInput = {
   corpus: 'c'.repeat(64),
   init: null,
 };
+
+/** A version that a recipe like that made, to go on from. */
+export function parentOf(name: string, version: number): ParentModel {
+  return {
+    name,
+    version,
+    pretrain: '7'.repeat(64),
+    shape: recipe.model,
+    numTokens: 400_000,
+    tokenizer: { file: { sha256: '9'.repeat(64), bytes: 5 }, vocabSize: 512 },
+    dataset: { name, version: 1, digest: 'd'.repeat(64) },
+  };
+}

@@ -2,6 +2,7 @@
 import type { BlobRef } from '../../config/digest.ts';
 import type {
   CheckpointManifest,
+  CorpusManifest,
   DatasetManifest,
   ModelManifest,
   ModelVersion,
@@ -54,6 +55,32 @@ export function datasetOf(name: string, digest: string): Omit<DatasetManifest, '
     bytes: 0,
     dropped: {},
     droppedDocuments: null,
+  };
+}
+
+/** A corpus of ten documents, none of which are stored. */
+export function corpusOf(name: string): CorpusManifest {
+  const blob = { sha256: digestOf('a'), bytes: 1 };
+  return {
+    schemaVersion: 1,
+    dataset: { name, version: 1, digest: blob.sha256 },
+    tokenizer: blob,
+    vocabSize: 512,
+    tokenBytes: 2,
+    shards: [],
+    heldOut: { documents: blob, tokens: blob, numDocuments: 1, numTokens: 100, bytes: 300 },
+    instructions: null,
+    statistics: {
+      numDocuments: 10,
+      kept: 10,
+      dropped: {},
+      redacted: {},
+      numTokens: 200_000,
+      bytes: 700_000,
+      characters: 700_000,
+      scripts: {},
+    },
+    droppedDocuments: blob,
   };
 }
 

@@ -2,15 +2,18 @@ import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { WorkflowFailedError } from '@temporalio/client';
 import { Worker, type WorkflowBundle } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ApplicationFailure } from '@temporalio/activity';
 import type { ParentModel } from '../../activities/plan.ts';
+import type { DeployRequest, RegisterInput } from '../../activities/release.ts';
 import { traceHistory } from '../../client/report/history.ts';
 import type { Trace } from '../../client/report/trace.ts';
+import { FailureType } from '../../config/failures.ts';
 import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
 import type { Recipe } from '../../config/recipe.ts';
 import { planRecipe, replanRecipe, type PlanInputs } from '../../recipes/plan.ts';
 import { continuousPretrainingWorkflow } from '../../workflows/continuous.ts';
 import type { ContinuousResult } from '../../workflows/messages.ts';
-import { machine, planInputs, recipe } from '../support/recipes.ts';
+import { machine, parentOf, planInputs } from '../support/recipes.ts';
 import { bundleWorkflows, startTimeSkipping } from '../support/temporal.ts';
 
 let env: TestWorkflowEnvironment;
@@ -23,15 +26,9 @@ afterAll(async () => {
 });
 
 const digest = (letter: string) => letter.repeat(64);
-const champion: ParentModel = {
-  name: 'policy',
-  version: 3,
-  pretrain: digest('7'),
-  shape: recipe.model,
-  numTokens: 400_000,
-  tokenizer: { file: { sha256: digest('9'), bytes: 5 }, vocabSize: 512 },
-  dataset: { name: 'policy', version: 1, digest: digest('d') },
-};
+const champion = parentOf('policy', 3);
+/** A version of its line that the champion was let through beside, being a little worse. */
+const best = { name: 'policy', version: 2, pretrain: digest('8') };
 const file: PipelineFile = {
   version: 1,
   name: 'policy',
@@ -44,14 +41,23 @@ interface World {
   /** Digest of what is read now. */
   dataset: string;
   /** Bits a byte on the held-out text: of the champion, and of the challenger of each round. */
-  valBpb: { champion?: number; challengers: number[] };
+  valBpb: { champion?: number; anchor?: number; challengers: number[] };
+  /** The champion of the registry by the time that the challenger is promoted. */
+  moved?: number;
   /** A version that was made from the champion of the same documents. */
   successor?: number;
 }
 
 /** Stages that succeed at once; `calls` says what was asked of them. */
-function fakes({ champion: before, dataset, valBpb, successor }: World) {
+function fakes({ champion: before, dataset, valBpb, successor, moved }: World) {
   const calls: string[] = [];
+  const promote = ({ version, expectedChampion }: DeployRequest) => {
+    const now = moved ?? before?.version ?? null;
+    if (expectedChampion === undefined) throw new TypeError('expected a condition');
+    if (expectedChampion === now) return;
+    const message = `policy@${version} is late`;
+    throw ApplicationFailure.nonRetryable(message, FailureType.ChampionMoved, now);
+  };
   const inputs: PlanInputs = { ...planInputs, goal: 'base', parent: before };
   const activities = {
     recordSpecification: async () => undefined,
@@ -89,26 +95,30 @@ function fakes({ champion: before, dataset, valBpb, successor }: World) {
       };
     },
     exportOnnx: async ({ model }: { model: { stage: string } }) => {
-      const own = model.stage === champion.pretrain ? '2' : '1';
+      const own = { [champion.pretrain]: '2', [best.pretrain]: '4' }[model.stage] ?? '1';
       return { stage: digest(own), bundle: digest('b'), onnx: digest('0'), reused: false };
     },
     evaluateModel: async ({ exported: stage }: { exported: string }) => {
-      const value = stage === digest('2') ? valBpb.champion : valBpb.challengers.shift();
+      const rivals = { [digest('2')]: valBpb.champion, [digest('4')]: valBpb.anchor };
+      const value = stage in rivals ? rivals[stage] : valBpb.challengers.shift();
       const metrics = { valBpb: { value, stderr: null, count: 10 } };
       const latency = { firstTokenMs: 1, tokensPerSecond: 100, probeDifference: 0 };
       const evaluation = { stage: digest('3'), bundle: digest('b'), metrics, latency };
       return { evaluation, reused: false };
     },
-    registerModelVersion: async ({ parent }: { parent?: { version: number } }) => {
-      calls.push(`register with parent ${parent?.version ?? 'none'}`);
+    registerModelVersion: async ({ parent, anchor }: Pick<RegisterInput, 'parent' | 'anchor'>) => {
+      const best = anchor === undefined ? '' : `, best ${anchor.version}`;
+      calls.push(`register with parent ${parent?.version ?? 'none'}${best}`);
       return { version: 4, reused: false, tokenizer: digest('9'), champion: null };
     },
-    requestDeployment: async ({ request }: { request: { version: number } }) => {
+    requestDeployment: async ({ request }: { request: DeployRequest }) => {
+      promote(request);
       calls.push(`deploy ${request.version}`);
       return { generation: 1, bundle: digest('b'), url: 'http://127.0.0.1:1/', convergedMs: 5 };
     },
-    promoteModel: async ({ version, by }: { version: number; by: string }) => {
-      calls.push(`promote ${version} by ${by}`);
+    promoteModel: async (request: DeployRequest) => {
+      promote(request);
+      calls.push(`promote ${request.version} by ${request.by}`);
     },
   };
   return { activities, calls };
@@ -230,19 +240,115 @@ test('a challenger that is worse by less than 1 % is promoted', async () => {
   expect(await run(activities)).toMatchObject({ outcome: 'promoted' });
 });
 
-test('the report of a challenger is about the challenger, and names what it went on from', async () => {
-  const { activities } = fakes({
+test('what is let through while worse keeps the best of its line as the one to equal', async () => {
+  const { activities, calls } = fakes({
     champion,
     dataset: digest('a'),
-    valBpb: { champion: 1.47, challengers: [1.45] },
+    valBpb: { champion: 1.47, challengers: [1.484] },
   });
+  await run(activities);
+  expect(calls).toContain('register with parent 3, best 3');
+});
+
+test('night after night, the 1 % is that of the best of the line and does not add up', async () => {
+  const { activities, calls } = fakes({
+    champion: { ...champion, anchor: best },
+    dataset: digest('a'),
+    // Within 1 % of the champion, and not within 1 % of what the champion itself was let through beside.
+    valBpb: { champion: 1.484, anchor: 1.47, challengers: [1.49, 1.4849] },
+  });
+  expect(await run(activities)).toEqual<ContinuousResult>({
+    outcome: 'kept',
+    reason:
+      'kept champion policy@3: challenger 1.485 > 1.470 bits a byte of policy@2, the best of its line',
+    run: runOfNow(),
+    champion: { name: 'policy', version: 3 },
+  });
+  expect(calls.filter((call) => /register|promote|deploy/.test(call))).toEqual([]);
+});
+
+test('the best of the line stays the one to equal until a model is as good', async () => {
+  for (const [valBpb, registered] of [
+    [1.484, 'register with parent 3, best 2'],
+    [1.47, 'register with parent 3'],
+  ] as const) {
+    const { activities, calls } = fakes({
+      champion: { ...champion, anchor: best },
+      dataset: digest('a'),
+      valBpb: { champion: 1.48, anchor: 1.47, challengers: [valBpb] },
+    });
+    expect(await run(activities)).toMatchObject({ outcome: 'promoted' });
+    expect(calls).toContain(registered);
+  }
+});
+
+test.each([
+  ['by its endpoint', { deploy: { endpoint: 'policy' } }],
+  ['by nobody', {}],
+])(
+  'a champion that a person chose while the challenger trained stays, served %s',
+  async (_, served) => {
+    const { activities, calls } = fakes({
+      champion,
+      dataset: digest('a'),
+      valBpb: { champion: 1.47, challengers: [1.4] },
+      moved: 2,
+    });
+    expect(await run(activities, served)).toEqual<ContinuousResult>({
+      outcome: 'kept',
+      reason: 'kept champion policy@2: policy@4 is late',
+      run: runOfNow(),
+      champion: { name: 'policy', version: 2 },
+    });
+    expect(calls.at(-1)).toBe('register with parent 3');
+  },
+);
+
+test('a first champion takes nobody’s place: one that came meanwhile stays', async () => {
+  const { activities, calls } = fakes({
+    champion: null,
+    dataset: digest('a'),
+    valBpb: { challengers: [1.6] },
+    moved: 1,
+  });
+  expect(await run(activities)).toMatchObject({
+    outcome: 'kept',
+    reason: 'kept champion policy@1: policy@4 is late',
+    champion: { name: 'policy', version: 1 },
+  });
+  expect(calls.at(-1)).toBe('register with parent none');
+});
+
+test('the report of a challenger is about the challenger, and names what it went on from', async () => {
+  const { activities } = fakes({
+    champion: { ...champion, anchor: best },
+    dataset: digest('a'),
+    valBpb: { champion: 1.47, anchor: 1.46, challengers: [1.45] },
+  });
+  const { findTrainedModel } = activities;
+  activities.findTrainedModel = async (job) => {
+    const found = await findTrainedModel(job);
+    const learningRates = [
+      { order: 2, step: 900, scale: 0.25 },
+      { order: 1, step: 40, scale: 0.5 },
+    ];
+    return { ...found, model: { ...found.model, learningRates } };
+  };
   let trace: Trace | null = null;
   await run(activities, {}, async () => {
     trace = await traceHistory(env.client, runOfNow());
   });
   expect(trace).toMatchObject({
     dataset: { digest: digest('a') },
-    parent: champion.pretrain,
+    parent: { name: 'policy', version: 3, pretrain: champion.pretrain },
+    models: [
+      {
+        learningRates: [
+          { step: 40, scale: 0.5 },
+          { step: 900, scale: 0.25 },
+        ],
+      },
+    ],
     exports: [{ phase: 'pretrain', stage: digest('1') }],
     evaluations: [{ evaluation: { metrics: { valBpb: { value: 1.45 } } } }],
   });

@@ -61,7 +61,11 @@ function fakes(unservable: number[] = []) {
       }
       return { url: 'http://127.0.0.1:1/' };
     },
-    promoteModel: async ({ version }) => {
+    promoteModel: async ({ version, expectedChampion }) => {
+      const champion = champions.at(-1) ?? null;
+      if (expectedChampion !== undefined && expectedChampion !== champion) {
+        throw ApplicationFailure.nonRetryable('is late', FailureType.ChampionMoved, champion);
+      }
       champions.push(version);
     },
   };
@@ -71,7 +75,7 @@ function fakes(unservable: number[] = []) {
 let id = 0;
 async function deploy(
   activities: ReturnType<typeof fakes>['activities'],
-  versions: number[],
+  wishes: (number | Pick<DeployRequest, 'version' | 'expectedChampion'>)[],
 ): Promise<(DeployOutcome | Error)[]> {
   const worker = await Worker.create({
     connection: env.nativeConnection,
@@ -82,14 +86,15 @@ async function deploy(
   const endpoint = `endpoint-${++id}`;
   return await worker.runUntil(async () => {
     const outcomes = [];
-    for (const version of versions) {
+    for (const wish of wishes) {
       const startWorkflowOperation = new WithStartWorkflowOperation(deploymentWorkflow, {
         workflowId: `deployment/${endpoint}`,
         taskQueue: 'control',
         args: [{ endpoint }],
         workflowIdConflictPolicy: 'USE_EXISTING',
       });
-      const request: DeployRequest = { model: 'm', version, by: 'test', reason: 'because' };
+      const wanted = typeof wish === 'number' ? { version: wish } : wish;
+      const request: DeployRequest = { model: 'm', by: 'test', reason: 'because', ...wanted };
       const outcome = env.client.workflow.executeUpdateWithStart(deployVersionUpdate, {
         args: [request],
         startWorkflowOperation,
@@ -99,6 +104,12 @@ async function deploy(
     await env.client.workflow.getHandle(`deployment/${endpoint}`).terminate();
     return outcomes;
   });
+}
+
+function rootOf(outcome: DeployOutcome | Error | undefined): unknown {
+  let root: unknown = outcome;
+  while (root instanceof Error && root.cause instanceof Error) root = root.cause;
+  return root;
 }
 
 describe('deploymentWorkflow', () => {
@@ -127,6 +138,50 @@ describe('deploymentWorkflow', () => {
     expect(previousChampion(champions.map((version) => ({ version })))).toBe(1);
   });
 
+  test('a version whose champion moved while it was rolled out is taken back, and its own sentence told', async () => {
+    const { activities, declared, champions } = fakes();
+    const outcomes = await deploy(activities, [1, { version: 2, expectedChampion: 1 }, 3]);
+    expect(outcomes).toMatchObject([{ generation: 1 }, { generation: 2 }, { generation: 3 }]);
+    const late = await deploy(activities, [3, { version: 4, expectedChampion: 2 }]);
+    expect(rootOf(late[1])).toMatchObject({ message: 'is late', type: FailureType.ChampionMoved });
+    expect(declared).toEqual([1, 2, 3, 3, 4, 3]);
+    expect(champions).toEqual([1, 2, 3, 3]);
+  });
+
+  test('a version that came too late to be declared changes nothing that is served', async () => {
+    const { activities, declared, champions } = fakes();
+    const { declareVersion } = activities;
+    activities.declareVersion = async (request) => {
+      if (request.expectedChampion === undefined) return await declareVersion(request);
+      throw ApplicationFailure.nonRetryable('is late', FailureType.ChampionMoved, 1);
+    };
+    const [, late] = await deploy(activities, [1, { version: 2, expectedChampion: 7 }]);
+    expect(rootOf(late)).toMatchObject({ message: 'is late', type: FailureType.ChampionMoved });
+    expect([declared, champions]).toEqual([[1], [1]]);
+  });
+
+  test('what was promoted under a condition is served again without it', async () => {
+    const { activities, declared } = fakes([3]);
+    const conditions: (number | null | undefined)[] = [];
+    const { declareVersion } = activities;
+    activities.declareVersion = async (request) => {
+      conditions.push(request.expectedChampion);
+      return await declareVersion(request);
+    };
+    await deploy(activities, [{ version: 2, expectedChampion: null }, 3]);
+    expect(declared).toEqual([2, 3, 2]);
+    expect(conditions).toEqual([null, undefined, undefined]);
+  });
+
+  test('an endpoint that served nothing before serves the champion instead of a version that came too late', async () => {
+    const { activities, declared, champions } = fakes();
+    champions.push(7);
+    const [only] = await deploy(activities, [{ version: 2, expectedChampion: 1 }]);
+    expect(rootOf(only)).toMatchObject({ type: FailureType.ChampionMoved });
+    expect(declared).toEqual([2, 7]);
+    expect(champions).toEqual([7]);
+  });
+
   test('a first version that cannot be served fails with the reason of the node, and is no champion', async () => {
     const { activities, champions } = fakes([1]);
     const [only] = await deploy(activities, [1]);
@@ -150,8 +205,11 @@ describe('deploymentWorkflow', () => {
     expect(champions).toEqual([1]);
   });
 
-  test('a run that asked for it hears the reason of the node at once, and asks no more', async () => {
-    const { activities } = fakes([1]);
+  /** What a run hears that asks an endpoint through its activity. */
+  async function heard(
+    activities: ReturnType<typeof fakes>['activities'],
+    wanted: Pick<DeployRequest, 'version' | 'expectedChampion'>,
+  ): Promise<unknown> {
     const worker = await Worker.create({
       connection: env.nativeConnection,
       workflowBundle,
@@ -162,21 +220,32 @@ describe('deploymentWorkflow', () => {
       client: Client;
     });
     const endpoint = `endpoint-${++id}`;
-    const asked = worker.runUntil(
-      new MockActivityEnvironment({}, { logger: new DefaultLogger('ERROR') }).run(
-        requestDeployment,
-        {
-          endpoint,
-          request: { model: 'm', version: 1, by: 'test', reason: 'because' },
-        },
-      ) as Promise<DeployOutcome>,
+    const request: DeployRequest = { model: 'm', by: 'test', reason: 'because', ...wanted };
+    const activity = new MockActivityEnvironment({}, { logger: new DefaultLogger('ERROR') });
+    const outcome: unknown = await worker.runUntil(
+      activity.run(requestDeployment, { endpoint, request }).catch((error: unknown) => error),
     );
-    await expect(asked).rejects.toMatchObject({
+    await env.client.workflow.getHandle(`deployment/${endpoint}`).terminate();
+    return outcome;
+  }
+
+  test('a run that asked for it hears the reason of the node at once, and asks no more', async () => {
+    expect(await heard(fakes([1]).activities, { version: 1 })).toMatchObject({
       name: 'ApplicationFailure',
       message: 'the probe differs by 0.5',
       type: FailureType.ModelNotServable,
       nonRetryable: true,
     });
-    await env.client.workflow.getHandle(`deployment/${endpoint}`).terminate();
+  });
+
+  test('a run whose champion moved hears it with the champion of now', async () => {
+    const { activities, champions } = fakes();
+    champions.push(7);
+    expect(await heard(activities, { version: 8, expectedChampion: 6 })).toMatchObject({
+      message: 'is late',
+      type: FailureType.ChampionMoved,
+      nonRetryable: true,
+      details: [7],
+    });
   });
 });

@@ -8,7 +8,7 @@ import type { ExportActivities } from '../../activities/export.ts';
 import type { IngestActivities } from '../../activities/ingest.ts';
 import type { PlanActivities } from '../../activities/plan.ts';
 import type { PreprocessActivities } from '../../activities/preprocess.ts';
-import type { ReleaseActivities } from '../../activities/release.ts';
+import type { DeployRequest, ReleaseActivities } from '../../activities/release.ts';
 import type { TrainActivities } from '../../activities/train.ts';
 import { FailureType } from '../../config/failures.ts';
 import type { EvaluationSummary } from '../../config/manifests.ts';
@@ -16,7 +16,7 @@ import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
 import { replanRecipe } from '../../recipes/plan.ts';
 import { runStatusQuery } from '../../workflows/messages.ts';
 import { pipelineWorkflow } from '../../workflows/pipeline.ts';
-import { machine, planInputs, recipe } from '../support/recipes.ts';
+import { machine, parentOf, planInputs, recipe } from '../support/recipes.ts';
 import { bundleWorkflows, startTimeSkipping } from '../support/temporal.ts';
 
 let env: TestWorkflowEnvironment;
@@ -284,6 +284,48 @@ describe('pipelineWorkflow', () => {
     expect(
       status.stages.filter(({ state }) => state === 'skipped').map(({ name }) => name),
     ).toEqual(['fine-tune', 'evaluate-tuned', 'align', 'evaluate']);
+  });
+
+  test.each([
+    ['its own champion follows that one and no other', 'test@champion', 'test', 5],
+    ['a version by its number follows whichever is champion', 'test@5', 'test', undefined],
+    ['the champion of another model does so too', 'other@champion', 'other', undefined],
+  ])('a model that set out from %s', async (_, startFrom, name, expected) => {
+    const { activities } = fakes([...good]);
+    const asked: DeployRequest[] = [];
+    const parent = parentOf(name, 5);
+    await run(
+      {
+        ...activities,
+        findParent: async () => parent,
+        requestDeployment: async (input) => {
+          asked.push(input.request);
+          return await activities.requestDeployment(input);
+        },
+      },
+      { startFrom },
+    );
+    expect(asked.map(({ expectedChampion }) => expectedChampion)).toEqual([expected]);
+  });
+
+  test('a run whose champion moved fails with the sentence that says what is registered', async () => {
+    const { activities, calls } = fakes([...good]);
+    const { status } = await run(
+      {
+        ...activities,
+        findParent: async () => parentOf('test', 5),
+        requestDeployment: async () => {
+          const sentence = 'test@3 stays registered and is not promoted';
+          throw ApplicationFailure.nonRetryable(sentence, FailureType.ChampionMoved, 6);
+        },
+      },
+      { startFrom: 'test@champion' },
+    );
+    expect(status).toMatchObject({
+      state: 'failed',
+      failure: 'test@3 stays registered and is not promoted',
+    });
+    expect(calls.at(-1)).toBe('register');
   });
 
   test('a model is not released under a gate that nothing has evaluated', async () => {

@@ -14,6 +14,7 @@ import {
   corpusManifestSchema,
   type CorpusManifest,
   type Evaluation,
+  type ModelManifest,
 } from '../../../config/manifests.ts';
 import { pipelineSchema } from '../../../config/pipeline.ts';
 import { putBlob, putJsonLines } from '../../../registry/blobs.ts';
@@ -156,7 +157,11 @@ const step = (number: number, at: number) => ({
 });
 
 /** Two generations: the second resumes from step 2 and computes step 3 again. */
-async function train(run: string, finish: boolean): Promise<void> {
+async function train(
+  run: string,
+  finish: boolean,
+  learningRates?: ModelManifest['learningRates'],
+): Promise<void> {
   const { store } = s3;
   const trial = { run, phase: 'pretrain', round: 0, trial: 0 };
   const file = await putBlob(store, Buffer.from(`weights of ${run}`));
@@ -175,7 +180,8 @@ async function train(run: string, finish: boolean): Promise<void> {
     step(4, 1012),
     { event: 'eval', step: 4, val_loss: 3, val_bpb: 1.9, at: 1013 },
   ]);
-  if (finish) await commitFinished(store, trial, second, modelOf(file, 4.6));
+  const model = { ...modelOf(file, 4.6), ...(learningRates && { learningRates }) };
+  if (finish) await commitFinished(store, trial, second, model);
 }
 
 const gather = (run: string, temporal: Client | null = null) =>
@@ -222,6 +228,46 @@ describe('from S3 alone', () => {
     expect(report.data?.corpus?.kept).toBe(3);
     expect(report.missing).toContain('No model version: nothing of it is stored.');
     expect(renderReport(report)).toContain('Temporal knows no run of this name');
+  });
+
+  test('a run that had orders and went on from a champion names both, and a repeat is pinned to that version', async () => {
+    const { store } = s3;
+    const from = { ...pipeline, name: 'tuned', startFrom: 'base@champion' };
+    await putRunRecord(store, 'tuned-1', 'spec', { pipeline: from, machine });
+    await putRunRecord(store, 'tuned-1', 'plan', recipe);
+    await train('tuned-1', true, [{ step: 3, scale: 0.5 }]);
+    const base = versionOf('base', digestOf('1'));
+    base.lineage.phases = base.lineage.phases.map((phase) => ({ ...phase, stage: digestOf('6') }));
+    await registerModel(store, base, now);
+    const early = await gather('tuned-1');
+    expect(early.parent).toBeNull();
+    expect(early.missing).toContain(
+      'Which version base@champion was is not stored before the model is registered.',
+    );
+    const version = versionOf('tuned', digestOf('2'));
+    const parent = { name: 'base', version: 1 };
+    await registerModel(store, { ...version, lineage: { ...version.lineage, parent } }, now);
+
+    const report = await gather('tuned-1');
+    expect(report.parent).toEqual(parent);
+    expect(report.phases[0]?.learningRates).toEqual([{ step: 3, scale: 0.5 }]);
+    expect(report.repeat.orders).toEqual([{ phase: 'pretrain', step: 3, scale: 0.5 }]);
+    expect(report.repeat.pipeline).toContain('startFrom: base@1\n');
+    expect(report.repeat.commands).toContain('npx temper models show base@1');
+    expect(report.stages.find(({ name }) => name === 'pretrain')?.inputs).toContainEqual({
+      what: 'pretraining of base@1',
+      digest: digestOf('6'),
+    });
+    const page = renderReport(report);
+    expect(page).toContain('×0.5 from step 3');
+    expect(page).toContain('from base@1');
+  });
+
+  test('a run without orders and parent has none of them', async () => {
+    const report = await gather('policy-done');
+    expect([report.parent, report.repeat.orders]).toEqual([null, []]);
+    expect(report.phases[0]?.learningRates).toEqual([]);
+    expect(report.repeat.pipeline).toContain('startFrom: scratch\n');
   });
 
   test('a run that took everything over names the run that trained it', async () => {

@@ -4,6 +4,7 @@ import { groupMarks, ranges, smooth, ticks } from '../../../client/report/charts
 import { langOf } from '../../../client/report/html.ts';
 import { renderReport } from '../../../client/report/render.ts';
 import { duration, size } from '../../../client/report/words.ts';
+import type { RunReport } from '../../../client/report/run-report.ts';
 import { sampleReport } from './sample-report.ts';
 
 /** Elements that end by themselves. */
@@ -96,6 +97,24 @@ test('every chart has a title and words, and its numbers stand in a table', () =
 test('a gate that failed says by how much', () => {
   const { text } = read(renderReport(sampleReport()));
   expect(text).toMatch(/questions\.accuracy≥ 60\.0 %40\.0 %−20\.0 %failed/);
+});
+
+test('what a repeat needs beside the commands is named: orders with their steps, and the parent', () => {
+  const again = (report: RunReport) => {
+    const { text } = read(renderReport(report));
+    return text.slice(text.lastIndexOf('Make it again')).replaceAll(/\s+/g, ' ');
+  };
+  const plain = again(sampleReport());
+  expect(plain).toContain('every digest comes out the same.');
+  expect(plain).not.toMatch(/orders|goes on from/);
+  const { repeat } = sampleReport();
+  const orders = [{ phase: 'sft', step: 812, scale: 0.5 }];
+  const parent = { name: 'policy', version: 1 };
+  const told = again(sampleReport({ parent, repeat: { ...repeat, orders } }));
+  expect(told).toContain('every digest comes out the same, once it is given the same orders.');
+  expect(told).toContain('It goes on from policy@1, which the registry of the repeat must hold');
+  expect(told).toContain('learning rate of sft ×0.5 from step 812');
+  expect(told).toContain('and the weights from sft on, the ONNX and the bundle do not');
 });
 
 test('a run that failed at once has a page that says why and what is not there', () => {

@@ -34,6 +34,7 @@ export function sampleReport(change: Partial<RunReport> = {}): RunReport {
       exact: true,
     },
     endpoint: 'policy',
+    parent: null,
     missing: [],
     plan: {
       recipe,
@@ -73,6 +74,7 @@ export function sampleReport(change: Partial<RunReport> = {}): RunReport {
         plannedLoss: 3.2,
         finalLoss: 3.04,
         numTokens: 400_000,
+        learningRates: [],
         trainingMs: 60_000,
         weights: digestOf('a'),
       },
@@ -120,6 +122,7 @@ export function sampleReport(change: Partial<RunReport> = {}): RunReport {
       code: null,
       pipeline: 'name: policy\n',
       commands: ['npx temper run pipeline.yaml'],
+      orders: [],
       compare: [{ what: 'bundle', digest: digestOf('b') }],
     },
     ...change,
