@@ -18,8 +18,10 @@ import type { Deps } from './deps.ts';
 import type { Generation } from './training-job.ts';
 
 const ratesDiffer = 'RatesDiffer';
-/** No patience cures these: somebody newer trains, this machine computed other bits for a committed step, or the
- * trainer has gone on at another rate than was decided. */
+/**
+ * No patience cures these: somebody newer trains, this machine computed other bits for a committed step, or the
+ * trainer has gone on at another rate than was decided.
+ */
 const fatal: readonly string[] = [FailureType.Fenced, 'CheckpointMismatch', ratesDiffer];
 
 export interface LocalCheckpoint {
