@@ -414,7 +414,7 @@ describe('what a lost host computed at a rate that was changed meanwhile', () =>
     await until(() => stepOf(first) > 3);
     await first.leave();
     use(await addHost());
-    await script({ stepMs: 60 });
+    await script({ stepMs: 200 });
     const second = await train();
     await ask({ learningRates: [halve] });
     await until(() => second.beats.at(-1)?.learningRateScale === 0.5);
@@ -430,7 +430,7 @@ describe('what a lost host computed at a rate that was changed meanwhile', () =>
     );
 
   test('is not adopted: the living trainer is ended, with what was lost and why, and the model is that of the change', async () => {
-    const { step } = await changeElsewhere(150);
+    const { step } = await changeElsewhere(300);
     await until(async () => (await stepsOf()).at(-1)! > step);
     const before = await findTrainer(runDir);
     expect(before).toHaveLength(1);
@@ -447,7 +447,7 @@ describe('what a lost host computed at a rate that was changed meanwhile', () =>
   }, 60_000);
 
   test('is not adopted as a result, nor are the checkpoints before it', async () => {
-    const { step } = await changeElsewhere(15);
+    const { step } = await changeElsewhere(60);
     await until(() => existsSync(path.join(runDir, 'result.json')));
     const third = await train();
     expect(third.start.adopted).toBe(false);
