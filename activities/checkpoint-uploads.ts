@@ -2,21 +2,27 @@
  * Uploads checkpoints one at a time while training goes on. When S3 is slow or away, only the newest
  * waits: older ones are superseded, never lost work.
  */
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, log } from '@temporalio/activity';
 import { z } from 'zod';
 import { blobRefSchema, type BlobRef } from '../config/digest.ts';
 import { FailureType } from '../config/failures.ts';
-import type { CheckpointManifest, Head } from '../config/manifests.ts';
-import { putBlobFile } from '../registry/blobs.ts';
+import type { CheckpointManifest, Head, RateChange } from '../config/manifests.ts';
+import { ratesUsedSchema } from '../config/trainer.ts';
+import { putBlobFolder } from '../registry/blobs.ts';
+import type { RatesDiffer } from '../registry/errors.ts';
 import { checkpointState, commitCheckpoint } from '../registry/training.ts';
 import type { Deps } from './deps.ts';
 import type { Generation } from './training-job.ts';
 
-/** No patience cures these: somebody newer trains, or this machine computed other bits for a committed step. */
-const fatal: readonly string[] = [FailureType.Fenced, 'CheckpointMismatch'];
+const ratesDiffer = 'RatesDiffer';
+/**
+ * No patience cures these: somebody newer trains, this machine computed other bits for a committed step, or the
+ * trainer has gone on at another rate than was decided.
+ */
+const fatal: readonly string[] = [FailureType.Fenced, 'CheckpointMismatch', ratesDiffer];
 
 export interface LocalCheckpoint {
   step: number;
@@ -30,6 +36,7 @@ export class DamagedCheckpoint extends Error {
 
 const stateSchema = z.looseObject({
   step: z.number(),
+  learningRates: ratesUsedSchema.default([]),
   files: z.record(z.string(), blobRefSchema),
 });
 const stateFile = 'state.json';
@@ -40,11 +47,8 @@ export async function uploadCheckpoint(
   { job, fence, writer }: Generation,
   { step, folder }: LocalCheckpoint,
 ): Promise<Head> {
-  const listed = await readState(step, folder);
-  const files: Record<string, BlobRef> = {};
-  for (const name of (await readdir(folder)).toSorted()) {
-    files[name] = await putBlobFile(deps.store, path.join(folder, name));
-  }
+  const { files: listed, rates } = await readState(step, folder);
+  const files = await putBlobFolder(deps.store, folder);
   const expected = [stateFile, ...Object.keys(listed)];
   const damaged = [...new Set([...expected, ...Object.keys(files)])].filter(
     (name) => name !== stateFile && files[name]?.sha256 !== listed[name]?.sha256,
@@ -54,14 +58,22 @@ export async function uploadCheckpoint(
   }
   const state = checkpointState(files);
   const manifest: CheckpointManifest = { schemaVersion: 1, step, fence, files, state };
-  return await commitCheckpoint(deps.store, job.trial, { fence, writer }, manifest);
+  return await commitCheckpoint(deps.store, job.trial, { fence, writer }, manifest, rates);
 }
 
-async function readState(step: number, folder: string): Promise<Record<string, BlobRef>> {
+/** As the registry compares them. */
+export function ratesUsed(used: z.infer<typeof ratesUsedSchema>): RateChange[] {
+  return used.map(([step, scale]) => ({ step, scale }));
+}
+
+async function readState(
+  step: number,
+  folder: string,
+): Promise<{ files: Record<string, BlobRef>; rates: RateChange[] }> {
   const text = await readFile(path.join(folder, stateFile), 'utf8');
   try {
     const state = stateSchema.parse(JSON.parse(text));
-    if (state.step === step) return state.files;
+    if (state.step === step) return { files: state.files, rates: ratesUsed(state.learningRates) };
     throw new Error(`it is of step ${state.step}`);
   } catch (error) {
     throw new DamagedCheckpoint(`${folder}/${stateFile}: ${(error as Error).message}`, {
@@ -115,8 +127,14 @@ export class CheckpointUploads {
     this.#closing.abort();
   }
 
+  /** Why the trainer must end and another go on from what counts; null while its checkpoints may count. */
+  get refused(): Error | null {
+    return isRatesDiffer(this.#fatal) ? this.#fatal : null;
+  }
+
   throwIfFatal(): void {
     if (this.#fatal === null) return;
+    if (isRatesDiffer(this.#fatal)) throw this.#fatal;
     const type =
       this.#fatal.name === FailureType.Fenced
         ? FailureType.Fenced
@@ -148,6 +166,11 @@ export class CheckpointUploads {
     }
     this.#running = null;
   }
+}
+
+/** Computed at other rates than were decided. */
+export function isRatesDiffer(error: unknown): error is RatesDiffer {
+  return error instanceof Error && error.name === ratesDiffer;
 }
 
 /** Damaged, or superseded and deleted by the trainer while we waited for S3. */

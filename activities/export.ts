@@ -1,8 +1,6 @@
 /** Turns a trained model into a bundle: the ONNX file that is evaluated and served, and all that goes with it. */
-import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { ApplicationFailure } from '@temporalio/activity';
-import type { BlobRef } from '../config/digest.ts';
 import { FailureType } from '../config/failures.ts';
 import {
   bundleManifestSchema,
@@ -12,7 +10,7 @@ import {
 } from '../config/manifests.ts';
 import type { Phase } from '../config/recipe.ts';
 import { exportRunSchema } from '../config/trainer.ts';
-import { putBlobFile } from '../registry/blobs.ts';
+import { putBlobFolder } from '../registry/blobs.ts';
 import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
 import { requireStage, trainerCode } from './stage-records.ts';
 import type { Deps } from './deps.ts';
@@ -65,10 +63,7 @@ export function createExportActivities(deps: Deps) {
             threads: input.threads,
           });
           await runTrainerModule(deps, 'export', config, folder, say);
-          const files: Record<string, BlobRef> = {};
-          for (const name of (await readdir(output)).toSorted()) {
-            files[name] = await putBlobFile(store, path.join(output, name));
-          }
+          const files = await putBlobFolder(store, output);
           return { schemaVersion: 1, files, weights: model.files['model.safetensors']!.sha256 };
         }),
       );

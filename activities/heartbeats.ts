@@ -1,7 +1,7 @@
 /** Heartbeats by the clock, so that only the death of a worker is taken for one; each part of the work bounds its own time. */
 import { Context } from '@temporalio/activity';
 
-const everyMs = 2000;
+const everyMs = 1000;
 
 /** What an activity tells while it works; clients read it from the pending activity. */
 export interface Details {
@@ -9,6 +9,20 @@ export interface Details {
   line?: string;
 }
 export type Say = (details: Details) => void;
+
+/** Gives a sign every second for as long as the work goes on; the work bounds its own time. */
+export async function withSigns<Result>(
+  sign: () => void,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  sign();
+  const timer = setInterval(sign, everyMs);
+  try {
+    return await work();
+  } finally {
+    clearInterval(timer);
+  }
+}
 
 /**
  * Runs the work of an activity and heartbeats what it said last. Where the attempt was cancelled, or is lost
@@ -20,16 +34,16 @@ export async function withHeartbeats<Result>(
 ): Promise<Result> {
   const context = Context.current();
   let details = start;
-  context.heartbeat(details);
-  const timer = setInterval(() => context.heartbeat(details), everyMs);
+  const say: Say = (said) => {
+    details = said;
+  };
   try {
-    return await work((said) => {
-      details = said;
-    });
+    return await withSigns(
+      () => context.heartbeat(details),
+      () => work(say),
+    );
   } catch (error) {
     if (context.cancellationSignal.aborted) await context.cancelled;
     throw error;
-  } finally {
-    clearInterval(timer);
   }
 }

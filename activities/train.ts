@@ -62,9 +62,10 @@ export function createTrainActivities(deps: Deps) {
       trial: TrainingJob['trial'];
       stage: string;
       writer: string;
+      execution?: string;
     }): Promise<{ fence: number; durableStep: number; paused?: boolean }> {
       const head = await openGeneration(store, input.trial, input);
-      const wish = await readRunControl(store, input.trial.run);
+      const wish = await readRunControl(store, input.trial.run, input.execution);
       const durableStep = head.chain.at(-1)?.step ?? 0;
       const paused = (wish?.paused ?? null) !== null;
       return { fence: head.fence, durableStep, ...(paused && { paused }) };

@@ -4,10 +4,10 @@
  * would compute other bits: the trainer is made to stand still, the step is committed in the head, then it goes on.
  */
 import { log } from '@temporalio/activity';
-import type { Head, RateChange, RunControl } from '../config/manifests.ts';
+import type { Head, RunControl } from '../config/manifests.ts';
 import type { TrainerEvent } from '../config/trainer.ts';
 import { readRunControl } from '../registry/run-control.ts';
-import { commitLearningRate } from '../registry/training.ts';
+import { commitLearningRate, isSameOrder, ratesOf } from '../registry/training.ts';
 import type { Deps } from './deps.ts';
 import { readControl, writeControl } from './trainer-files.ts';
 import type { Generation } from './training-job.ts';
@@ -16,21 +16,19 @@ const everyMs = 2000;
 /** They end a pause for certain; saving goes on during one. */
 const moving: readonly string[] = ['start', 'step', 'eval', 'working'];
 
-/** As a trainer reads them: one factor a step, the last that was decided. */
-export function ratesOf(decided: Head['learningRates']): RateChange[] {
-  const byStep = new Map(decided.map(({ step, scale }) => [step, scale]));
-  return [...byStep].map(([step, scale]) => ({ step, scale })).toSorted((a, b) => a.step - b.step);
-}
-
 export class TrainerControl {
   readonly #deps: Deps;
   readonly #generation: Generation;
   readonly #runDir: string;
   #wish: RunControl | null;
   #decided: Head['learningRates'];
-  #told: { paused: boolean; text: string };
-  /** Step at which it said that it stands still; null since it moved again. */
-  #stoppedAt: number | null = null;
+  /** `pause` is the number of the last pause that was asked of it, so that none is taken for an earlier one. */
+  #told: { paused: boolean; pause: number; text: string };
+  /** Where, and in which pause, it said that it stands still; null since it moved again. */
+  #stopped: { step: number; pause?: number | undefined } | null = null;
+  #step = 0;
+  /** One that was resumed from before the newest checkpoint catches up first: its rates up to there are decided. */
+  readonly #durableStep: number;
   #lookedAt = performance.now();
   #looking = false;
   #deciding = false;
@@ -40,14 +38,15 @@ export class TrainerControl {
     deps: Deps,
     generation: Generation,
     runDir: string,
-    known: { head: Head; wish: RunControl | null; paused: boolean },
+    known: { head: Head; wish: RunControl | null; paused: boolean; pause: number },
   ) {
     this.#deps = deps;
     this.#generation = generation;
     this.#runDir = runDir;
     this.#wish = known.wish;
     this.#decided = known.head.learningRates;
-    this.#told = { paused: known.paused, text: '' };
+    this.#durableStep = known.head.chain.at(-1)?.step ?? 0;
+    this.#told = { paused: known.paused, pause: known.pause, text: '' };
   }
 
   /** Waits for the store once, before there is a trainer to follow. */
@@ -57,24 +56,24 @@ export class TrainerControl {
     runDir: string,
     head: Head,
   ): Promise<TrainerControl> {
-    const wish = await readRunControl(deps.store, generation.job.trial.run);
-    const paused = (await readControl(runDir))?.paused ?? false;
-    return new TrainerControl(deps, generation, runDir, { head, wish, paused });
+    const { job, execution } = generation;
+    const wish = await readRunControl(deps.store, job.trial.run, execution);
+    const told = await readControl(runDir);
+    const { paused, pause } = { paused: told?.paused ?? false, pause: told?.pause ?? 0 };
+    return new TrainerControl(deps, generation, runDir, { head, wish, paused, pause });
   }
 
   see(event: TrainerEvent): void {
-    if (event.event === 'paused') this.#stoppedAt = event.step;
-    else if (moving.includes(event.event)) this.#stoppedAt = null;
+    if (event.event !== 'working') this.#step = event.step;
+    if (event.event === 'paused') this.#stopped = { step: event.step, pause: event.pause };
+    else if (moving.includes(event.event)) this.#stopped = null;
   }
 
   /** It stands still, and will until it is told otherwise. */
   get isPaused(): boolean {
-    return this.#told.paused && this.#stoppedAt !== null;
-  }
-
-  /** What was decided until now. */
-  get decided(): Head['learningRates'] {
-    return this.#decided;
+    const { paused, pause } = this.#told;
+    // One that echoes no number is taken at its word.
+    return paused && this.#stopped !== null && (this.#stopped.pause ?? pause) === pause;
   }
 
   /** The factor that is in force at a step; undefined where nobody has changed the rate. */
@@ -91,24 +90,30 @@ export class TrainerControl {
   async obey(acknowledged: number[]): Promise<void> {
     this.#look();
     const pending = this.#pending();
-    if (pending.length > 0 && this.isPaused) this.#decide(pending[0]!, this.#stoppedAt!);
+    if (pending.length > 0 && this.isPaused) this.#decide(pending[0]!, this.#stopped!.step);
     const wanted = (this.#wish?.paused ?? null) !== null || pending.length > 0;
-    // Until one that was let go has moved, nobody can tell whether it has noticed.
-    const paused = wanted && (this.#told.paused || this.#stoppedAt === null);
+    // Until one that was let go and echoes no number has moved, nobody can tell whether it has noticed.
+    const known = this.#stopped === null || this.#stopped.pause !== undefined;
+    const paused = wanted && (this.#told.paused || known);
+    const pause = paused && !this.#told.paused ? this.#told.pause + 1 : this.#told.pause;
     const { fence } = this.#generation;
-    const commands = { fence, acknowledged, paused, learningRates: ratesOf(this.#decided) };
+    const commands = { fence, acknowledged, paused, pause, learningRates: ratesOf(this.#decided) };
     const text = JSON.stringify(commands);
     if (text === this.#told.text) return;
     await writeControl(this.#runDir, commands);
-    this.#told = { paused, text };
+    this.#told = { paused, pause, text };
   }
 
-  /** Orders for this training that were not obeyed yet. */
+  /** Orders for this training that were not obeyed yet, and may be now. */
   #pending(): RunControl['learningRates'] {
-    const { phase, round } = this.#generation.job.trial;
-    const done = new Set(this.#decided.map(({ order }) => order));
+    if (this.#step < this.#durableStep) return [];
+    const { job, execution } = this.#generation;
+    const { phase, round } = job.trial;
     return (this.#wish?.learningRates ?? []).filter(
-      (wish) => wish.phase === phase && wish.round === round && !done.has(wish.order),
+      (wish) =>
+        wish.phase === phase &&
+        wish.round === round &&
+        !this.#decided.some((decided) => isSameOrder(decided, { order: wish.order, execution })),
     );
   }
 
@@ -117,7 +122,8 @@ export class TrainerControl {
     if (this.#looking || now - this.#lookedAt < everyMs) return;
     this.#lookedAt = now;
     this.#looking = true;
-    readRunControl(this.#deps.store, this.#generation.job.trial.run)
+    const { job, execution } = this.#generation;
+    readRunControl(this.#deps.store, job.trial.run, execution)
       .then((wish) => {
         this.#wish = wish;
       })
@@ -131,8 +137,8 @@ export class TrainerControl {
     if (this.#deciding) return;
     this.#deciding = true;
     const { order, scale, by, why, at } = wish;
-    const { job, fence, writer } = this.#generation;
-    const decision = { order, step, scale, by, why, at };
+    const { job, fence, writer, execution } = this.#generation;
+    const decision = { order, ...(execution && { execution }), step, scale, by, why, at };
     commitLearningRate(this.#deps.store, job.trial, { fence, writer }, decision)
       .then((head) => {
         this.#decided = head.learningRates;

@@ -105,7 +105,10 @@ function parseEvent(line: string): TrainerEvent[] {
 }
 
 /** What a watcher tells: the rest of the contract is for other programs. */
-export type Commands = Pick<Control, 'fence' | 'acknowledged' | 'paused' | 'learningRates'>;
+export type Commands = Pick<
+  Control,
+  'fence' | 'acknowledged' | 'paused' | 'pause' | 'learningRates'
+>;
 
 /** Tells the trainer whether to go on, at which rates, and which checkpoints it may delete. */
 export async function writeControl(runDir: string, commands: Commands): Promise<void> {

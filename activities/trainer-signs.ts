@@ -1,21 +1,5 @@
-/** Signs of life while a training activity waits for the store or for a process, and how an attempt ends that was told to. */
+/** How an attempt at training ends that was told to. */
 import type { Context } from '@temporalio/activity';
-
-const everyMs = 1000;
-
-/** Gives a sign every second for as long as the work goes on; the work bounds its own time. */
-export async function withSigns<Result>(
-  sign: () => void,
-  work: () => Promise<Result>,
-): Promise<Result> {
-  sign();
-  const timer = setInterval(sign, everyMs);
-  try {
-    return await work();
-  } finally {
-    clearInterval(timer);
-  }
-}
 
 /** Whether a person cancelled: the other reasons (a lost heartbeat, a worker that shuts down) mean that somebody goes on. */
 export function isCancelled({ cancellationSignal }: Context): boolean {

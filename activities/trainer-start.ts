@@ -18,13 +18,13 @@ import { trainerRunSchema, type TrainerRun } from '../config/trainer.ts';
 import { readBlob } from '../registry/blobs.ts';
 import { requireStage } from './stage-records.ts';
 import { readRunControl } from '../registry/run-control.ts';
-import { readHead } from '../registry/training.ts';
-import { isUnusable, uploadCheckpoint } from './checkpoint-uploads.ts';
+import { ratesFault, ratesOf, readHead } from '../registry/training.ts';
+import { isRatesDiffer, isUnusable, ratesUsed, uploadCheckpoint } from './checkpoint-uploads.ts';
 import type { Deps } from './deps.ts';
 import { cached, ensureFile } from './files.ts';
+import { withSigns } from './heartbeats.ts';
 import type { Generation, TrainingJob } from './training-job.ts';
 import { tellDiskFull } from './trainer-disk.ts';
-import { ratesOf } from './trainer-control.ts';
 import {
   EventTail,
   readControl,
@@ -34,7 +34,7 @@ import {
   writeRun,
 } from './trainer-files.ts';
 import { endTrainer, startTrainer, trainerIsGone } from './trainer-process.ts';
-import { throwIfEnded, withSigns } from './trainer-signs.ts';
+import { throwIfEnded } from './trainer-signs.ts';
 
 export interface TrainerStart {
   adopted: boolean;
@@ -105,20 +105,33 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   const there = await readRun(runDir);
   const same = there !== null && identity(there) === identity(wanted);
   const lastStep = await lastStepSeen(runDir);
+  const told = await readControl(runDir);
+  /** What of this host's work does not count, and why. */
+  const discarded = new Set<string>();
 
   if (same) {
     const alive = !(await trainerIsGone(runDir));
     const result = await readResult(runDir);
     if (alive || result?.ok === true) {
-      // Only who follows it may let it go on or make it pause: the pause that it obeys may serve a decision.
-      const paused = (await readControl(runDir))?.paused ?? false;
-      await control(runDir, fence, await requireCurrent(), paused);
-      const note = alive
-        ? `the trainer went on and was adopted at step ${lastStep}, 0 steps lost`
-        : `the trainer had finished unwatched, 0 steps lost`;
-      return { adopted: true, resumedFrom: null, note: fence > 1 ? note : null };
+      head = await requireCurrent();
+      const fault =
+        result?.ok === true
+          ? ratesFault(head, result.step, ratesUsed(result.learningRates ?? []))
+          : ratesFault(head, lastStep, told?.learningRates ?? []);
+      if (fault === null) {
+        // Only who follows it may let it go on or make it pause: the pause that it obeys may serve a decision.
+        const { paused, pause } = { paused: told?.paused ?? false, pause: told?.pause ?? 0 };
+        await control(runDir, fence, head, { paused, pause });
+        const note = alive
+          ? `the trainer went on and was adopted at step ${lastStep}, 0 steps lost`
+          : `the trainer had finished unwatched, 0 steps lost`;
+        return { adopted: true, resumedFrom: null, note: fence > 1 ? note : null };
+      }
+      log.warn('the trainer of this host is ended', { reason: fault.message });
+      discarded.add(fault.message);
+      await endTrainer(runDir, 0);
     }
-    head = await takeOverCheckpoint(deps, generation, runDir, head);
+    head = await takeOverCheckpoint(deps, generation, runDir, head, discarded);
   }
   // Whatever else runs in this folder is not what this job needs.
   await requireCurrent();
@@ -127,8 +140,9 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   await keepOnly(path.join(runDir, 'checkpoints'), checkpoint?.folder);
   for (const file of ['result.json', 'events.jsonl'])
     await rm(path.join(runDir, file), { force: true });
-  const wish = await readRunControl(deps.store, job.trial.run);
-  await control(runDir, fence, head, (wish?.paused ?? null) !== null);
+  const wish = await readRunControl(deps.store, job.trial.run, generation.execution);
+  const paused = (wish?.paused ?? null) !== null;
+  await control(runDir, fence, head, { paused, pause: (told?.pause ?? 0) + 1 });
   await requireCurrent();
   await writeRun(runDir, { ...wanted, resumeFrom: checkpoint?.folder ?? null });
   await startTrainer({
@@ -137,10 +151,12 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
     runDir,
   });
   const resumedFrom = checkpoint?.step ?? null;
+  const lost = Math.max(0, lastStep - (resumedFrom ?? 0));
+  const why = discarded.size === 0 ? '' : ` (${[...discarded].join('; ')})`;
   const note =
     fence === 1
       ? null
-      : `resumed from step ${resumedFrom ?? 0}, ${Math.max(0, lastStep - (resumedFrom ?? 0))} steps lost${checkpoint?.skipped ?? ''}`;
+      : `resumed from step ${resumedFrom ?? 0}, ${lost} steps lost${checkpoint?.skipped ?? ''}${why}`;
   return { adopted: false, resumedFrom, note };
 }
 
@@ -149,25 +165,33 @@ function identity(run: TrainerRun): string {
   return canonicalJson({ ...run, resumeFrom: null });
 }
 
-async function control(runDir: string, fence: number, head: Head, paused: boolean): Promise<void> {
+async function control(
+  runDir: string,
+  fence: number,
+  head: Head,
+  { paused, pause }: { paused: boolean; pause: number },
+): Promise<void> {
   const acknowledged = head.chain.map(({ step }) => step);
   await writeControl(runDir, {
     fence,
     acknowledged,
     paused,
+    pause,
     learningRates: ratesOf(head.learningRates),
   });
 }
 
 /**
  * A trainer that nobody watched has saved before it left: its newest whole checkpoint counts from here on. Only
- * what it wrote itself is taken, by the digests in its state.json.
+ * what it wrote itself is taken, by the digests in its state.json, and only what it computed at the rates that were
+ * decided.
  */
 async function takeOverCheckpoint(
   deps: Deps,
   generation: Generation,
   runDir: string,
   head: Head,
+  discarded: Set<string>,
 ): Promise<Head> {
   const folder = path.join(runDir, 'checkpoints');
   const steps = (await readdir(folder)).filter((name) => /^\d+$/.test(name)).map(Number);
@@ -180,7 +204,8 @@ async function takeOverCheckpoint(
         folder: path.join(folder, String(step)),
       });
     } catch (error) {
-      if (!isUnusable(error)) throw error;
+      if (isRatesDiffer(error)) discarded.add(error.message);
+      else if (!isUnusable(error)) throw error;
       log.warn('local checkpoint left out', { step, error });
     }
   }
@@ -190,7 +215,7 @@ async function takeOverCheckpoint(
 async function lastStepSeen(runDir: string): Promise<number> {
   let step = 0;
   for (const event of await new EventTail(runDir).read())
-    if (event.event === 'step') step = event.step;
+    if (event.event === 'start' || event.event === 'step') step = event.step;
   return step;
 }
 

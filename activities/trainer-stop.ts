@@ -4,9 +4,9 @@ import path from 'node:path';
 import { Context, log } from '@temporalio/activity';
 import { openGeneration } from '../registry/training.ts';
 import type { Deps } from './deps.ts';
+import { withSigns } from './heartbeats.ts';
 import type { TrainingJob } from './training-job.ts';
 import { endTrainer } from './trainer-process.ts';
-import { withSigns } from './trainer-signs.ts';
 import { inRunDir, runDirOf } from './trainer-start.ts';
 
 const graceMs = 10_000;

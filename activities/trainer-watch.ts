@@ -4,29 +4,29 @@
  * the store. It stops the trainer only when a person cancelled, when it hangs, or when the host belongs to
  * another training; in every other case it lets go, and the next generation adopts.
  */
-import { readdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, Context, log } from '@temporalio/activity';
-import type { BlobRef } from '../config/digest.ts';
 import { FailureType, PassingFailure } from '../config/failures.ts';
 import { modelManifestSchema, type Head, type ModelManifest } from '../config/manifests.ts';
 import type { TrainerResult, TrainingProgress } from '../config/trainer.ts';
-import { putBlobFile, readBlob } from '../registry/blobs.ts';
+import { putBlobFolder, readBlob } from '../registry/blobs.ts';
 import { recordStage, stageDigest } from '../registry/stages.ts';
-import { commitFinished } from '../registry/training.ts';
-import { CheckpointUploads } from './checkpoint-uploads.ts';
+import { commitFinished, ratesOf } from '../registry/training.ts';
+import { CheckpointUploads, ratesUsed } from './checkpoint-uploads.ts';
 import type { Deps } from './deps.ts';
+import { withSigns } from './heartbeats.ts';
 import { summariseModel } from './training-job.ts';
 import type { Generation, TrainedModel } from './training-job.ts';
 import { diskFull, tellDiskFull } from './trainer-disk.ts';
-import { ratesOf, TrainerControl } from './trainer-control.ts';
+import { TrainerControl } from './trainer-control.ts';
 import { EventTail, readResult, touchControl } from './trainer-files.ts';
 import { LeaseKeeper } from './trainer-lease.ts';
 import { Metrics } from './trainer-metrics.ts';
 import { Pace } from './trainer-pace.ts';
 import { createSight, endTrainer } from './trainer-process.ts';
-import { isCancelled, throwIfEnded, withSigns } from './trainer-signs.ts';
+import { isCancelled, throwIfEnded } from './trainer-signs.ts';
 import { requireHead, runDirOf, type TrainerStart } from './trainer-start.ts';
 
 const tickMs = 500;
@@ -159,6 +159,7 @@ async function watch(
     const result = await readResult(runDir);
     const gone = result === null && tick % 2 === 0 && (await isGone());
     await follow();
+    if (uploads.refused !== null) return await withSigns(sign, discard);
     uploads.throwIfFatal();
     control.throwIfLost();
     const { acknowledged } = uploads;
@@ -181,6 +182,13 @@ async function watch(
   async function mourn(): Promise<never> {
     await keepAll();
     throw new Error(`the trainer of ${phase} died at step ${progress.step}`);
+  }
+
+  /** What it computes at another rate than was decided never counts, so it need not save. */
+  async function discard(): Promise<never> {
+    await requireHead(deps, generation);
+    await endTrainer(runDir, 0);
+    throw uploads.refused!;
   }
 
   async function endHung(): Promise<never> {
@@ -221,12 +229,9 @@ async function watch(
 
   async function finish(result: Extract<TrainerResult, { ok: true }>): Promise<TrainedModel> {
     await keepAll();
-    const folder = path.resolve(runDir, result.model);
-    const files: Record<string, BlobRef> = {};
-    for (const name of (await readdir(folder)).toSorted()) {
-      files[name] = await putBlobFile(deps.store, path.join(folder, name));
-    }
-    const changes = ratesOf(control.decided);
+    const files = await putBlobFolder(deps.store, path.resolve(runDir, result.model));
+    const { learningRates: decided } = await requireHead(deps, generation);
+    const changes = ratesOf(decided);
     const model: ModelManifest = {
       schemaVersion: 1,
       phase,
@@ -240,8 +245,9 @@ async function watch(
       ...(changes.length > 0 && { learningRates: changes }),
     };
     await metrics.flush();
-    await commitFinished(deps.store, job.trial, generation, model);
-    return await record(deps, generation, model, control.decided);
+    const used = ratesUsed(result.learningRates ?? []);
+    await commitFinished(deps.store, job.trial, generation, model, used);
+    return await record(deps, generation, model, decided);
   }
 }
 
@@ -251,7 +257,7 @@ async function watch(
  */
 async function record(
   deps: Deps,
-  { job, stage: planned }: Generation,
+  { job, stage: planned, execution }: Generation,
   model: ModelManifest,
   decided: Head['learningRates'],
 ): Promise<TrainedModel> {
@@ -270,7 +276,11 @@ async function record(
   return {
     ...summariseModel(stage, recorded, false),
     ...(decided.length > 0 && {
-      learningRates: decided.map(({ order, step, scale }) => ({ order, step, scale })),
+      learningRates: decided.map(({ order, step, scale, execution: whose }) => ({
+        order: whose === execution ? order : null,
+        step,
+        scale,
+      })),
     }),
   };
 }

@@ -32,6 +32,8 @@ export interface Generation {
   stage: string;
   fence: number;
   writer: string;
+  /** Id of the run's execution, whose orders this generation obeys; left out by older versions: whoever asked last. */
+  execution?: string;
 }
 
 export interface TrainedModel {
@@ -45,7 +47,12 @@ export interface TrainedModel {
   finalLoss: number;
   reused: boolean;
   /** Orders that were obeyed on the way; left out: none. */
-  learningRates?: { order: number; step: number; scale: number }[];
+  learningRates?: {
+    /** Null: ordered in an earlier execution of the run, whose checkpoints this one went on from. */
+    order: number | null;
+    step: number;
+    scale: number;
+  }[];
 }
 
 /** A host that was asked for. */

@@ -109,7 +109,13 @@ const orderFields = { by: z.string(), why: z.string().nullable(), at: isoTime };
 /** runs/<run>/control.json: what people ask of a run while it goes. The run writes it, the watchers of its trainers read it. */
 export const runControlSchema = z.strictObject({
   schemaVersion,
-  revision: count.describe('a lower one never replaces a higher one'),
+  execution: z
+    .strictObject({ id: z.string(), startedAt: isoTime })
+    .optional()
+    .describe(
+      'of the run’s workflow: what was asked of one says nothing to another; left out by older versions',
+    ),
+  revision: count.describe('a lower one never replaces a higher one of the same execution'),
   paused: z.strictObject(orderFields).nullable(),
   learningRates: z.array(
     z.strictObject({
@@ -312,7 +318,14 @@ export const headSchema = z.strictObject({
     .array(z.strictObject({ step: count, fence: count, manifest: blobRefSchema }))
     .describe('checkpoints, oldest first'),
   learningRates: z
-    .array(z.strictObject({ order: count, ...rateChangeSchema.shape, ...orderFields }))
+    .array(
+      z.strictObject({
+        order: count,
+        execution: z.string().optional().describe('whose order it was; left out by older versions'),
+        ...rateChangeSchema.shape,
+        ...orderFields,
+      }),
+    )
     .default([])
     .describe('orders that were obeyed, each from a step that no commit had passed'),
   finished: blobRefSchema.nullable().describe('the ModelManifest, when the phase is done'),

@@ -14,6 +14,13 @@ import { modelShapeSchema, phaseRecipeSchema } from './recipe.ts';
 
 const count = z.number().int().nonnegative();
 
+/** In state.json and result.json: what the trainer itself says of the rates that it computed with. */
+export const ratesUsedSchema = z
+  .array(z.tuple([count, z.number().positive()]))
+  .describe(
+    '[step, factor]: from which step on which factor was in force; left out: as planned throughout',
+  );
+
 export const trainerRunSchema = z.strictObject({
   schemaVersion: z.literal(1),
   runDir: z.string(),
@@ -43,6 +50,7 @@ export const controlSchema = z.strictObject({
   schemaVersion: z.literal(1),
   fence: count.describe('a command with a lower fence than the highest seen is ignored'),
   paused: z.boolean(),
+  pause: count.optional().describe('number of the pause, for the trainer to echo'),
   stop: z.boolean().describe('save, then exit with result type Stopped'),
   saveNow: count.describe('save at the next step when this number is higher than the last seen'),
   learningRates: z
@@ -86,7 +94,12 @@ export const trainerEventSchema = z.discriminatedUnion('event', [
   z.object({ event: z.literal('save_started'), step: count, at: z.number() }),
   z.object({ event: z.literal('checkpoint'), step: count, path: z.string(), at: z.number() }),
   z.object({ event: z.literal('save_failed'), step: count, message: z.string(), at: z.number() }),
-  z.object({ event: z.literal('paused'), step: count, at: z.number() }),
+  z.object({
+    event: z.literal('paused'),
+    step: count,
+    pause: count.optional().describe('the number that control.json gave'),
+    at: z.number(),
+  }),
   z.object({ event: z.literal('end'), step: count, at: z.number() }),
 ]);
 export type TrainerEvent = z.infer<typeof trainerEventSchema>;
@@ -98,6 +111,7 @@ export const trainerResultSchema = z.union([
     numTokens: count,
     finalLoss: z.number(),
     valBpb: z.number().nullable(),
+    learningRates: ratesUsedSchema.optional(),
     model: z.string().describe('folder of the trained model'),
   }),
   z.strictObject({

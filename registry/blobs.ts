@@ -1,6 +1,8 @@
 /** Immutable bytes, named by their SHA-256: written once, verified whenever they are read. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
@@ -47,6 +49,18 @@ export async function putBlobFile(store: Store, file: string): Promise<BlobRef> 
   if (!(await hasBlob(store, ref)))
     await store.putFileIfAbsent(blobKey(ref.sha256), file, ref.sha256);
   return ref;
+}
+
+/** Every file of a folder, which holds no other folder, by its name; in the order of the names. */
+export async function putBlobFolder(
+  store: Store,
+  folder: string,
+): Promise<Record<string, BlobRef>> {
+  const files: Record<string, BlobRef> = {};
+  for (const name of (await readdir(folder)).toSorted()) {
+    files[name] = await putBlobFile(store, path.join(folder, name));
+  }
+  return files;
 }
 
 /** Whether a blob is there; one of another length is damage. */

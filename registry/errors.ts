@@ -35,6 +35,11 @@ export class CheckpointMismatch extends Error {
   override readonly name = 'CheckpointMismatch';
 }
 
+/** Computed at other rates than the head has decided: it may not count, what is computed anew may. */
+export class RatesDiffer extends Error {
+  override readonly name = 'RatesDiffer';
+}
+
 /** A record in the store does not fit its schema. */
 export class InvalidRecord extends Error {
   override readonly name = 'InvalidRecord';

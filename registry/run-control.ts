@@ -8,9 +8,17 @@ function controlKey(run: string): string {
   return `runs/${keyPart('run', run)}/control.json`;
 }
 
-/** Null when nobody has asked anything of the run. */
-export async function readRunControl(store: Store, run: string): Promise<RunControl | null> {
-  return (await readRecord(store, controlKey(run), runControlSchema))?.value ?? null;
+/**
+ * What was asked of this execution of the run; null when nothing was. A name may be used again: what was asked under
+ * it before says nothing now. Without an execution it is whatever was asked last.
+ */
+export async function readRunControl(
+  store: Store,
+  run: string,
+  execution?: string,
+): Promise<RunControl | null> {
+  const control = (await readRecord(store, controlKey(run), runControlSchema))?.value ?? null;
+  return execution === undefined || control?.execution?.id === execution ? control : null;
 }
 
 /** Writes it, unless a newer one is there: a late attempt must not bring back what was taken back. */
@@ -20,6 +28,13 @@ export async function putRunControl(
   control: RunControl,
 ): Promise<RunControl> {
   return updateRecord(store, controlKey(run), runControlSchema, (current) =>
-    current !== null && current.revision >= control.revision ? current : control,
+    current === null || isNewer(control, current) ? control : current,
   );
+}
+
+function isNewer(control: RunControl, current: RunControl): boolean {
+  const [ours, theirs] = [control.execution, current.execution];
+  // One that names no execution comes from an older version, of the same run or of one that is gone.
+  if (ours === undefined || ours.id === theirs?.id) return control.revision > current.revision;
+  return theirs === undefined || ours.startedAt > theirs.startedAt;
 }

@@ -11,9 +11,16 @@ import {
   type CheckpointManifest,
   type Head,
   type ModelManifest,
+  type RateChange,
 } from '../config/manifests.ts';
 import { decodeJsonLines, encodeJsonLines, hasBlob, putBlob, readBlob } from './blobs.ts';
-import { ArtifactMismatch, CheckpointMismatch, FencedError, NameTaken } from './errors.ts';
+import {
+  ArtifactMismatch,
+  CheckpointMismatch,
+  FencedError,
+  NameTaken,
+  RatesDiffer,
+} from './errors.ts';
 import { decodeRecord, encodeRecord, readRecord, updateRecord, type ReadRecord } from './json.ts';
 import { keyPart, padded } from './keys.ts';
 import type { Store } from './store.ts';
@@ -100,12 +107,54 @@ function requireOurs(trial: TrialPath, head: Head | null, { fence, writer }: Wri
   );
 }
 
-/** Makes a checkpoint count. A step that is in the chain with the same state is a success; with another, an error. */
+/** As a trainer reads them: one factor a step, the last that was decided. */
+export function ratesOf(decided: readonly RateChange[]): RateChange[] {
+  const byStep = new Map(decided.map(({ step, scale }) => [step, scale]));
+  return [...byStep].map(([step, scale]) => ({ step, scale })).toSorted((a, b) => a.step - b.step);
+}
+
+/** The changes that had an effect on the steps before this one. */
+function effectsBefore(step: number, changes: readonly RateChange[]): RateChange[] {
+  const due = ratesOf(changes).filter((change) => change.step < step);
+  return due.filter(({ scale }, index) => scale !== (due[index - 1]?.scale ?? 1));
+}
+
+function describeRates(changes: RateChange[]): string {
+  const told = changes.map(({ step, scale }) => `×${scale} from step ${step} on`);
+  return told.length === 0 ? 'the planned rate throughout' : told.join(', ');
+}
+
+/**
+ * Why what was computed up to a step at these rates does not count; null when they are those that the head has
+ * decided. A host that was lost may have gone on without hearing of a change.
+ */
+export function ratesFault(
+  { learningRates }: Pick<Head, 'learningRates'>,
+  step: number,
+  used: readonly RateChange[],
+): RatesDiffer | null {
+  const [found, decided] = [effectsBefore(step, used), effectsBefore(step, learningRates)];
+  if (canonicalJson(found) === canonicalJson(decided)) return null;
+  return new RatesDiffer(
+    `step ${step} is discarded: it was computed with ${describeRates(found)}, decided was ${describeRates(decided)}`,
+  );
+}
+
+function requireRates(head: Head, step: number, used: readonly RateChange[]): void {
+  const fault = ratesFault(head, step, used);
+  if (fault !== null) throw fault;
+}
+
+/**
+ * Makes a checkpoint count that was computed at these rates. A step that is in the chain with the same state is a
+ * success; with another, an error.
+ */
 export async function commitCheckpoint(
   store: Store,
   trial: TrialPath,
   writer: Writer,
   manifest: CheckpointManifest,
+  used: readonly RateChange[] = [],
 ): Promise<Head> {
   const checkpoint = checkpointManifestSchema.parse(manifest);
   requireOurs(trial, (await readHead(store, trial))?.value ?? null, writer);
@@ -117,6 +166,7 @@ export async function commitCheckpoint(
   await store.putIfAbsent(`${folderOf(trial)}/checkpoints/${name}`, bytes);
   return updateRecord(store, headKey(trial), headSchema, async (current) => {
     const head = requireOurs(trial, current, writer);
+    requireRates(head, checkpoint.step, used);
     const committed = head.chain.find((entry) => entry.step === checkpoint.step);
     if (committed !== undefined) {
       await requireSame(store, trial, committed, checkpoint);
@@ -133,7 +183,10 @@ export async function commitCheckpoint(
   });
 }
 
-/** Makes a change of the learning rate count, for whoever goes on from here. The same order again changes nothing. */
+/**
+ * Makes a change of the learning rate count, for whoever goes on from here: at no step that a checkpoint has passed.
+ * The same order again changes nothing.
+ */
 export async function commitLearningRate(
   store: Store,
   trial: TrialPath,
@@ -142,18 +195,34 @@ export async function commitLearningRate(
 ): Promise<Head> {
   return updateRecord(store, headKey(trial), headSchema, (current) => {
     const head = requireOurs(trial, current, writer);
-    const decided = head.learningRates.some(({ order }) => order === decision.order);
+    const decided = head.learningRates.some((earlier) => isSameOrder(earlier, decision));
     if (decided || head.finished !== null) return head;
+    const last = head.chain.at(-1)?.step ?? 0;
+    if (decision.step < last) {
+      throw new Error(
+        `${headKey(trial)}: found a change of the rate at step ${decision.step}, expected none before step ${last}, ` +
+          'whose checkpoint counts. Decide it where the trainer stands then.',
+      );
+    }
     return { ...head, learningRates: [...head.learningRates, decision] };
   });
 }
 
-/** Makes the trained model count, and ends the trial. */
+/** Orders are numbered anew in each execution of a run. */
+export function isSameOrder(
+  a: Pick<Head['learningRates'][number], 'order' | 'execution'>,
+  b: Pick<Head['learningRates'][number], 'order' | 'execution'>,
+): boolean {
+  return a.order === b.order && a.execution === b.execution;
+}
+
+/** Makes the model count that was trained at these rates, and ends the trial. */
 export async function commitFinished(
   store: Store,
   trial: TrialPath,
   writer: Writer,
   model: ModelManifest,
+  used: readonly RateChange[] = [],
 ): Promise<Head> {
   const value = modelManifestSchema.parse(model);
   requireOurs(trial, (await readHead(store, trial))?.value ?? null, writer);
@@ -161,6 +230,7 @@ export async function commitFinished(
   const ref = await putBlob(store, encodeRecord(value));
   return updateRecord(store, headKey(trial), headSchema, (current) => {
     const head = requireOurs(trial, current, writer);
+    requireRates(head, value.numSteps, used);
     if (head.finished !== null && head.finished.sha256 !== ref.sha256) {
       throw new CheckpointMismatch(
         `${headKey(trial)}: finished with model ${head.finished.sha256}, now with ${ref.sha256}. ` +

@@ -25,6 +25,7 @@ class Control:
 
     fence: int = 0
     paused: bool = False
+    pause: int = 0
     stop: bool = False
     save_now: int = 0
     learning_rates: list[tuple[int, float]] = field(default_factory=list)
@@ -43,6 +44,7 @@ def parse_control(text: str) -> Control | None:
         return Control(
             fence=int(value['fence']),
             paused=bool(value['paused']),
+            pause=int(value.get('pause', 0)),
             stop=bool(value['stop']),
             save_now=int(value['saveNow']),
             learning_rates=[(int(c['step']), float(c['scale'])) for c in value['learningRates']],

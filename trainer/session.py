@@ -80,6 +80,8 @@ class Session:
         self._sync = _alone
         self._terminated = False
         self._paused = False
+        # From which step on another factor on the rate was in force than before.
+        self._rates: list[tuple[int, float]] = []
         self._clock = time.monotonic()
         signal.signal(signal.SIGTERM, self._terminate)
 
@@ -103,6 +105,7 @@ class Session:
                 f'expected {self.run.recipe.phase!r}'
             )
         self._saved_at = self.step
+        self._rates = rates
         self.directory.adopt_learning_rates(rates)
         return state
 
@@ -163,7 +166,15 @@ class Session:
         except Left:
             self._sync(_LEAVE)
             raise
-        return self._sync(self.directory.poll().learning_rate_scale(self.step))
+        scale = self.directory.poll().learning_rate_scale(self.step)
+        rates = self._rates_used()
+        before = rates[-1][1] if rates else 1.0
+        self._rates = rates if scale == before else [*rates, (self.step, scale)]
+        return self._sync(scale)
+
+    def _rates_used(self) -> list[tuple[int, float]]:
+        """What had an effect until now: equal bits are equal checkpoints, whatever comes later."""
+        return [(at, scale) for at, scale in self._rates if at < self.step]
 
     def stepped(self, *, loss: float, lr: float, grad_norm: float, num_tokens: int) -> None:
         """Reports one optimizer step; refuses to go on from numbers that are none."""
@@ -213,8 +224,12 @@ class Session:
             return
         self._paused = True
         self._save()
-        self.directory.event('paused', self.step)
-        while self.directory.poll().paused:
+        told = None
+        while (control := self.directory.poll()).paused:
+            # One that was taken back and asked for again is another, in which it stands too.
+            if control.pause != told:
+                told = control.pause
+                self.directory.event('paused', self.step, pause=told)
             time.sleep(_PAUSE_POLL_S)
             self._obey()
         self._paused = False
@@ -236,10 +251,7 @@ class Session:
             'cursor': self._cursor(),
             'numTokens': self.num_tokens,
             'loss': self.loss,
-            # Only what has had an effect: equal bits are equal checkpoints, whatever comes later.
-            'learningRates': [
-                (at, scale) for at, scale in self.directory.poll().learning_rates if at < self.step
-            ],
+            'learningRates': self._rates_used(),
         }
         try:
             self._require_room(target)
@@ -295,6 +307,7 @@ class Session:
                 'numTokens': self.num_tokens,
                 'finalLoss': self.loss,
                 'valBpb': val_bpb,
+                'learningRates': self._rates_used(),
                 'model': str(model),
             }
         )

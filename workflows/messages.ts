@@ -158,6 +158,8 @@ export const runStatusQuery = defineQuery<RunStatus>('runStatus');
 
 /** A child workflow tells its pipeline what must stay visible: a lost worker, a resume. */
 export const runNoteSignal = defineSignal<[{ text: string }]>('runNote');
+/** A training that waits before it tries again waits no longer: the run was unpaused. */
+export const unpausedSignal = defineSignal('unpaused');
 
 /** Lets the version that waits for a person be served; refused with a sentence when nothing waits. */
 export const approveUpdate = defineUpdate<Approval, [Told]>('approve');

@@ -5,10 +5,13 @@
 import {
   ApplicationFailure,
   condition,
+  getExternalWorkflowHandle,
   isCancellation,
   log,
+  patched,
   proxyActivities,
   setHandler,
+  workflowInfo,
 } from '@temporalio/workflow';
 import type { TrainedModel } from '../activities/training-job.ts';
 import type { RunControlActivities } from '../activities/run-control.ts';
@@ -21,7 +24,9 @@ import {
   approveUpdate,
   pauseUpdate,
   setLearningRateUpdate,
+  unpausedSignal,
   unpauseUpdate,
+  workflowId,
   type Approval,
   type RateOrder,
   type RateWish,
@@ -47,7 +52,7 @@ const { recordRunControl } = proxyActivities<RunControlActivities>({
 export function listenForOrders(board: StageBoard): void {
   const { status } = board;
   const { run } = status;
-  const told = new WatchersNews(run, (text) => board.note(text));
+  const told = new WatchersNews(board);
 
   setHandler(
     pauseUpdate,
@@ -136,16 +141,37 @@ export function listenForOrders(board: StageBoard): void {
   );
 }
 
+/** A training that could not start during the pause waits long before it tries again. */
+async function wakeTraining({ status: { run, recipe }, training }: StageBoard): Promise<void> {
+  if (training === null || recipe === null) return;
+  const id = workflowId.training(run, training, recipe.round);
+  try {
+    await getExternalWorkflowHandle(id).signal(unpausedSignal);
+  } catch (failure) {
+    // It has just ended.
+    log.warn('training not woken', { run, reason: String(failure) });
+  }
+}
+
 /** Brings the newest orders to the watchers' record, one write at a time: what is in between is superseded. */
 class WatchersNews {
+  readonly #board: StageBoard;
   readonly #run: string;
-  readonly #tell: (text: string) => void;
-  #control: RunControl = { schemaVersion: 1, revision: 0, paused: null, learningRates: [] };
+  #control: RunControl;
   #writing = false;
+  #pauseRecorded = false;
 
-  constructor(run: string, tell: (text: string) => void) {
-    this.#run = run;
-    this.#tell = tell;
+  constructor(board: StageBoard) {
+    this.#board = board;
+    this.#run = board.status.run;
+    const { firstExecutionRunId: id, startTime } = workflowInfo();
+    this.#control = {
+      schemaVersion: 1,
+      execution: { id, startedAt: startTime.toISOString() },
+      revision: 0,
+      paused: null,
+      learningRates: [],
+    };
   }
 
   change(part: Partial<RunControl>): void {
@@ -165,11 +191,16 @@ class WatchersNews {
         const control = this.#control;
         await recordRunControl({ run: this.#run, control });
         written = control.revision;
+        const goesOn = this.#pauseRecorded && control.paused === null;
+        this.#pauseRecorded = control.paused !== null;
+        if (goesOn && patched('unpause-wakes-training')) await wakeTraining(this.#board);
       }
     } catch (failure) {
       log.warn('orders not recorded', { run: this.#run, reason: String(failure) });
       if (!isCancellation(failure)) {
-        this.#tell(`what was asked of the run did not reach its trainer: ${rootMessage(failure)}`);
+        this.#board.note(
+          `what was asked of the run did not reach its trainer: ${rootMessage(failure)}`,
+        );
       }
     } finally {
       this.#writing = false;

@@ -1,5 +1,5 @@
 /** The stages of a run: each calls its activities or its child workflow, and keeps its line on the board. */
-import { executeChild, proxyActivities } from '@temporalio/workflow';
+import { executeChild, proxyActivities, workflowInfo } from '@temporalio/workflow';
 import type { EvaluateActivities } from '../activities/evaluate.ts';
 import type { ExportActivities } from '../activities/export.ts';
 import type { IngestActivities, IngestResult } from '../activities/ingest.ts';
@@ -153,6 +153,7 @@ export function createStages(
               run,
               round: recipe.round,
               trial: 0,
+              execution: workflowInfo().firstExecutionRunId,
               recipe: phaseRecipe,
               shape: recipe.model,
               machine,

@@ -8,12 +8,14 @@ import {
   ActivityFailure,
   ApplicationFailure,
   CancellationScope,
+  condition,
   continueAsNew,
   getExternalWorkflowHandle,
   isCancellation,
   log,
   proxyActivities,
   setCurrentDetails,
+  setHandler,
   sleep,
   TimeoutFailure,
   uuid4,
@@ -23,18 +25,24 @@ import type { TrainActivities } from '../activities/train.ts';
 import type { Generation, TrainedModel, TrainingJob } from '../activities/training-job.ts';
 import { FailureType, nonRetryableErrorTypes, PassingFailure } from '../config/failures.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
-import { runNoteSignal } from './messages.ts';
+import { runNoteSignal, unpausedSignal } from './messages.ts';
 
 export type TrainingInput = Omit<TrainingJob, 'trial'> & {
   run: string;
   round: number;
   trial: number;
+  /** Id of the run's execution, whose orders are obeyed. */
+  execution?: string;
 };
 
 /** Generations that may end without a new checkpoint before the run asks for help. */
 const maxFruitlessGenerations = 8;
 /** Seconds before the next generation: a fault that passes must not use up all of them at once. */
 const pausesS = [1, 2, 5, 10, 20, 40, 60];
+/** As `pausesS`, in a run that a person has paused: nothing is lost by waiting until it goes on. */
+const pausedPausesS = [...pausesS, 300, 900, 3600];
+/** A trainer that stood in a pause for so long was able to start. */
+const ableMs = 60_000;
 /** How long a run waits for room on a disk. */
 const diskPatienceMs = 3_600_000;
 
@@ -53,9 +61,14 @@ const control = proxyActivities<TrainActivities>({
 });
 
 export async function trainingWorkflow(input: TrainingInput): Promise<TrainedModel> {
-  const { run, round, ...rest } = input;
+  const { run, round, execution, ...rest } = input;
   const trial = { run, phase: input.recipe.phase, round, trial: input.trial };
   const job: TrainingJob = { ...rest, trial };
+  const whose = execution === undefined ? {} : { execution };
+  let unpaused = false;
+  setHandler(unpausedSignal, () => {
+    unpaused = true;
+  });
   const { stage, model } = await control.findTrainedModel(job);
   if (model !== null) return model;
 
@@ -70,12 +83,14 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
       host = null;
       host = await leaseHost(input, losses.hostIsGone ? null : before);
       const writer = uuid4();
+      unpaused = false;
       const { fence, durableStep, paused } = await control.openTrainingGeneration({
         trial,
         stage,
         writer,
+        ...whose,
       });
-      generation = { job, stage, fence, writer };
+      generation = { job, stage, fence, writer, ...whose };
       losses.requireProgress(durableStep, host, paused ?? false);
       try {
         const trained = await trainGeneration(host, generation);
@@ -87,7 +102,7 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
         log.warn('generation lost', { run, phase: trial.phase, fence, reason: losses.reason });
         if (told !== null) await note(told);
       }
-      await sleep(`${losses.pauseS}s`);
+      await condition(() => unpaused, `${losses.pauseS}s`);
     }
   } catch (failure) {
     if (isCancellation(failure)) outcome = 'cancelled';
@@ -188,6 +203,8 @@ class Losses {
   #number = 0;
   #fruitless = 0;
   #diskFullAt: number | null = null;
+  #paused = false;
+  #openedAt = 0;
 
   constructor(phase: string) {
     this.#phase = phase;
@@ -202,12 +219,15 @@ class Losses {
   }
 
   get pauseS(): number {
-    return pausesS[Math.min(this.#number, pausesS.length) - 1] ?? 0;
+    const pauses = this.#paused ? pausedPausesS : pausesS;
+    return pauses[Math.min(this.#number, pauses.length) - 1] ?? 0;
   }
 
   /** Counts a loss; returns what an operator should read of it, null when that was said before. */
   add(loss: Loss, fence: number): string | null {
     this.#last = loss;
+    const lastedMs = Date.now() - this.#openedAt;
+    if (this.#paused && loss.kind === 'generation' && lastedMs >= ableMs) this.#number = 0;
     this.#number += 1;
     if (loss.kind === 'generation') this.#fruitless += 1;
     const wasFull = this.#diskFullAt !== null;
@@ -218,12 +238,16 @@ class Losses {
 
   /** A new checkpoint pays for everything that was lost before it; without one the run gives up at some time. */
   requireProgress(durableStep: number, host: string, paused: boolean): void {
+    const advanced = durableStep > this.#durableStep;
     // Nobody expects a checkpoint of what a person has paused, however often its worker is restarted.
-    if (durableStep > this.#durableStep || paused) {
-      this.#number = this.#fruitless = 0;
+    if (advanced || paused) {
+      this.#fruitless = 0;
       this.#diskFullAt = null;
     }
+    if (advanced || paused !== this.#paused) this.#number = 0;
     this.#durableStep = durableStep;
+    this.#paused = paused;
+    this.#openedAt = Date.now();
     if (this.#diskFullAt !== null && Date.now() - this.#diskFullAt >= diskPatienceMs) {
       throw ApplicationFailure.nonRetryable(
         `${this.reason}, then ${this.#adviceToStartAnew()}. There was no room for an hour.`,

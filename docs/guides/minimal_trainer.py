@@ -47,7 +47,8 @@ def fill_checkpoint(into: Path) -> None:
     for file in sorted(into.iterdir()):
         bytes_ = file.read_bytes()
         files[file.name] = {'sha256': hashlib.sha256(bytes_).hexdigest(), 'bytes': len(bytes_)}
-    (into / 'state.json').write_text(json.dumps({'step': step, 'files': files}))
+    state = {'step': step, 'learningRates': [], 'files': files}
+    (into / 'state.json').write_text(json.dumps(state))
 
 
 def save() -> None:
@@ -111,4 +112,5 @@ while step < recipe['numSteps']:
     if why and step < recipe['numSteps']:
         end(ok=False, type=why, message=f'left at step {step}')
 write_whole(folder / 'model', model.save_pretrained)
-end(ok=True, numTokens=step * size * length, finalLoss=loss, valBpb=None, model='model')
+told = {'numTokens': step * size * length, 'finalLoss': loss, 'valBpb': None, 'learningRates': []}
+end(ok=True, model='model', **told)

@@ -1,5 +1,6 @@
 /** Pauses and changes of the learning rate, from the record of a run to the scripted trainer and back, through deaths of each. */
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -10,6 +11,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { Deps } from '../../activities/deps.ts';
 import { createRunControlActivities } from '../../activities/run-control.ts';
 import { createTrainActivities } from '../../activities/train.ts';
+import { TrainerControl } from '../../activities/trainer-control.ts';
+import { EventTail, readControl, writeControl } from '../../activities/trainer-files.ts';
 import { endTrainer, findTrainer, signalTrainer } from '../../activities/trainer-process.ts';
 import type { TrainerStart } from '../../activities/trainer-start.ts';
 import type { Generation, TrainedModel } from '../../activities/training-job.ts';
@@ -20,11 +23,11 @@ import {
   type RunControl,
 } from '../../config/manifests.ts';
 import type { TrainingProgress } from '../../config/trainer.ts';
-import { putBlob } from '../../registry/blobs.ts';
+import { putBlob, readBlob } from '../../registry/blobs.ts';
 import { readRunControl } from '../../registry/run-control.ts';
 import { findStage, recordStage, stageDigest } from '../../registry/stages.ts';
 import type { Store } from '../../registry/store.ts';
-import { readEvents, readHead } from '../../registry/training.ts';
+import { readCheckpoint, readEvents, readHead } from '../../registry/training.ts';
 import { machine, recipe } from '../support/recipes.ts';
 import { startS3 } from '../support/s3.ts';
 
@@ -68,26 +71,51 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(async () => s3.stop());
 
-beforeEach(async () => {
-  home = await mkdtemp(path.join(os.tmpdir(), 'temper-control-'));
-  trial = { run: `control-${++number}`, phase: 'pretrain', round: 0, trial: 0 };
-  runDir = path.join(home, 'runs', trial.run, 'pretrain-0-0');
+interface Host {
+  home: string;
+  runDir: string;
+  deps: Deps;
+}
+const hosts: Host[] = [];
+
+/** A host of its own disk. */
+async function addHost(): Promise<Host> {
+  const folder = await mkdtemp(path.join(os.tmpdir(), 'temper-control-'));
   const projectDir = path.resolve(import.meta.dirname, '../..');
-  deps = {
-    store: s3.store,
-    home,
-    python: path.join(projectDir, 'test/support/scripted-trainer.mjs'),
-    projectDir,
-    host: `h${number}`,
-    now: () => new Date(),
+  const host = {
+    home: folder,
+    runDir: path.join(folder, 'runs', trial.run, 'pretrain-0-0'),
+    deps: {
+      store: s3.store,
+      home: folder,
+      python: path.join(projectDir, 'test/support/scripted-trainer.mjs'),
+      projectDir,
+      host: `h${number}-${hosts.length}`,
+      now: () => new Date(),
+    },
   };
+  hosts.push(host);
+  await mkdir(path.dirname(host.runDir), { recursive: true });
+  return host;
+}
+/** Everything from here on happens on this host. */
+function use(host: Host): void {
+  ({ home, runDir, deps } = host);
   activities = createTrainActivities(deps);
-  await mkdir(path.dirname(runDir), { recursive: true });
-  await writeFile(path.join(home, 'runs', 'script.json'), JSON.stringify({ stepMs: 60 }));
+}
+const script = async (what: object) =>
+  await writeFile(path.join(home, 'runs', 'script.json'), JSON.stringify(what));
+
+beforeEach(async () => {
+  trial = { run: `control-${++number}`, phase: 'pretrain', round: 0, trial: 0 };
+  use(await addHost());
+  await script({ stepMs: 60 });
 });
 afterEach(async () => {
-  await endTrainer(runDir, 0);
-  await rm(home, { recursive: true, force: true });
+  for (const host of hosts.splice(0)) {
+    await endTrainer(host.runDir, 0);
+    await rm(host.home, { recursive: true, force: true });
+  }
 });
 
 let revision = 0;
@@ -98,7 +126,7 @@ async function ask(wish: Partial<RunControl>): Promise<void> {
 }
 const halve = { order: 1, phase: 'pretrain' as const, round: 0, scale: 0.5, ...order };
 
-async function open(): Promise<Generation> {
+async function open(execution?: string): Promise<Generation> {
   const job = {
     trial,
     recipe: { ...recipe.pretrain, seed: number, numSteps, saveEverySteps: 10 },
@@ -110,7 +138,7 @@ async function open(): Promise<Generation> {
   const { stage } = await activities.findTrainedModel(job);
   const writer = `writer-${Math.random()}`;
   const { fence } = await activities.openTrainingGeneration({ trial, stage, writer });
-  return { job, stage, fence, writer };
+  return { job, stage, fence, writer, ...(execution && { execution }) };
 }
 
 interface Watch {
@@ -122,14 +150,14 @@ interface Watch {
 }
 
 /** One generation, as the workflow runs it. */
-async function train(store: Store = s3.store): Promise<Watch> {
+async function train(store: Store = s3.store, execution?: string): Promise<Watch> {
   const own = createTrainActivities({ ...deps, store });
   const env = new MockActivityEnvironment({}, { logger: new DefaultLogger('ERROR') });
   const beats: TrainingProgress[] = [];
   env.on('heartbeat', (beat: TrainingProgress) => {
     if (beat.kind === 'training') beats.push({ ...beat });
   });
-  const generation = await open();
+  const generation = await open(execution);
   const start = (await env.run(own.prepareTrainer, generation)) as TrainerStart;
   const result = env.run(own.watchTrainer, { ...generation, start }) as Promise<TrainedModel>;
   result.catch(() => undefined);
@@ -208,20 +236,27 @@ describe('a pause', () => {
     expect((await second.result).weights).toBe(weightsOf(unchanged));
   }, 40_000);
 
-  test('that is taken back and asked for again at once is obeyed', async () => {
-    // Orders are looked for every two seconds: the steps must outlast three looks.
-    await writeFile(path.join(home, 'runs', 'script.json'), JSON.stringify({ stepMs: 200 }));
-    const first = await train();
-    await ask({ paused: order });
-    await until(() => paused(first));
-    const step = stepOf(first);
-    await ask({});
-    await until(() => !paused(first));
-    await ask({ paused: order });
-    await until(() => paused(first) && stepOf(first) > step);
-    await ask({});
-    expect((await first.result).weights).toBe(weightsOf(unchanged));
-  }, 40_000);
+  test.each([
+    ['echoes its number', false],
+    ['says nothing of it', true],
+  ])(
+    'that is taken back and asked for again at once is obeyed by a trainer that %s',
+    async (_, mute) => {
+      // Orders are looked for every two seconds: the steps must outlast three looks.
+      await script({ stepMs: 120, mute });
+      const first = await train();
+      await ask({ paused: order });
+      await until(() => paused(first));
+      const step = stepOf(first);
+      await ask({});
+      await until(() => !paused(first));
+      await ask({ paused: order });
+      await until(() => paused(first) && stepOf(first) > step);
+      await ask({});
+      expect((await first.result).weights).toBe(weightsOf(unchanged));
+    },
+    40_000,
+  );
 });
 
 describe('a change of the learning rate', () => {
@@ -302,6 +337,210 @@ describe('a change of the learning rate', () => {
     expect(model.learningRates?.map(({ step: at }) => at)).toEqual([step, step]);
     expect(model.weights).toBe(weightsOf(changedFrom(step, 2)));
   }, 40_000);
+});
+
+describe('a pause that is asked for again', () => {
+  test('does not stand until the trainer says its own number, and nothing is decided before', async () => {
+    const generation = await open();
+    const head = (await readHead(s3.store, trial))!.value;
+    await mkdir(runDir, { recursive: true });
+    await writeControl(runDir, { fence: 1, acknowledged: [], paused: false, learningRates: [] });
+    const control = await TrainerControl.open(deps, generation, runDir, head);
+    const told = async () => (await readControl(runDir))!;
+    /** Asks, and obeys until the trainer is told so. */
+    const tell = async (wish: Partial<RunControl>, isPaused: boolean) => {
+      await ask(wish);
+      await until(async () => {
+        await control.obey([]);
+        return (await told()).paused === isPaused;
+      });
+    };
+    await tell({ paused: order }, true);
+    const { pause: first } = await told();
+    await tell({}, false);
+    await tell({ learningRates: [halve] }, true);
+    const { pause: second } = await told();
+    expect(second).toBeGreaterThan(first!);
+
+    // It had heard of the first pause, and goes on before it hears of the second.
+    control.see({ event: 'paused', step: 5, pause: first, at: 1 });
+    expect(control.isPaused).toBe(false);
+    await control.obey([]);
+    control.see({
+      event: 'step',
+      step: 6,
+      loss: 1,
+      lr: 1,
+      grad_norm: 1,
+      tokens_per_second: 1,
+      num_tokens: 1,
+      at: 2,
+    });
+    control.see({ event: 'paused', step: 6, pause: second, at: 3 });
+    expect(control.isPaused).toBe(true);
+    await until(async () => {
+      await control.obey([]);
+      return !(await told()).paused;
+    });
+    expect((await told()).learningRates).toEqual([{ step: 6, scale: 0.5 }]);
+  }, 20_000);
+});
+
+test('a trainer that was resumed from before the newest checkpoint is halted for an order only when it is there again', async () => {
+  const generation = await open();
+  const entry = { step: 20, fence: 1, manifest: { sha256: 'a'.repeat(64), bytes: 1 } };
+  const head = { ...(await readHead(s3.store, trial))!.value, chain: [entry] };
+  await mkdir(runDir, { recursive: true });
+  await ask({ learningRates: [halve] });
+  const control = await TrainerControl.open(deps, generation, runDir, head);
+  const isHalted = async () => {
+    await control.obey([]);
+    return (await readControl(runDir))!.paused;
+  };
+  control.see({ event: 'start', step: 10, resumedFrom: 'checkpoints/10', at: 1 });
+  expect(await isHalted()).toBe(false);
+  control.see({ event: 'save_started', step: 19, at: 2 });
+  expect(await isHalted()).toBe(false);
+  control.see({ event: 'save_started', step: 20, at: 3 });
+  expect(await isHalted()).toBe(true);
+});
+
+describe('what a lost host computed at a rate that was changed meanwhile', () => {
+  /** The first host goes on unwatched; on the second the rate is halved, at the step that is returned. */
+  async function changeElsewhere(stepMs: number): Promise<{ lost: Host; step: number }> {
+    const lost = hosts[0]!;
+    await script({ stepMs });
+    const first = await train();
+    await until(() => stepOf(first) > 3);
+    await first.leave();
+    use(await addHost());
+    await script({ stepMs: 200 });
+    const second = await train();
+    await ask({ learningRates: [halve] });
+    await until(() => second.beats.at(-1)?.learningRateScale === 0.5);
+    await second.leave();
+    await endTrainer(runDir, 0);
+    use(lost);
+    await script({ stepMs: 10 });
+    return { lost, step: (await readHead(s3.store, trial))!.value.learningRates[0]!.step };
+  }
+  const stepsOf = async () =>
+    (await new EventTail(runDir).read()).flatMap((event) =>
+      event.event === 'step' ? [event.step] : [],
+    );
+
+  test('is not adopted: the living trainer is ended, with what was lost and why, and the model is that of the change', async () => {
+    const { step } = await changeElsewhere(300);
+    await until(async () => (await stepsOf()).at(-1)! > step);
+    const before = await findTrainer(runDir);
+    expect(before).toHaveLength(1);
+    const third = await train();
+    expect(third.start.adopted).toBe(false);
+    expect(third.start.resumedFrom).toBeLessThanOrEqual(step);
+    expect(third.start.note).toMatch(
+      new RegExp(
+        `^resumed from step \\d+, \\d+ steps lost \\(step \\d+ is discarded: it was computed with the planned rate throughout, decided was ×0.5 from step ${step} on`,
+      ),
+    );
+    expect(await findTrainer(runDir)).not.toEqual(before);
+    expect((await third.result).weights).toBe(weightsOf(changedFrom(step, 0.5)));
+  }, 60_000);
+
+  test('is not adopted as a result, nor are the checkpoints before it', async () => {
+    const { step } = await changeElsewhere(60);
+    await until(() => existsSync(path.join(runDir, 'result.json')));
+    const third = await train();
+    expect(third.start.adopted).toBe(false);
+    expect(third.start.resumedFrom).toBeLessThanOrEqual(step);
+    expect(third.start.note).toContain(`step ${numSteps} is discarded: `);
+    expect(third.start.note).toContain('step 50 is discarded: ');
+    expect((await third.result).weights).toBe(weightsOf(changedFrom(step, 0.5)));
+    const { chain } = (await readHead(s3.store, trial))!.value;
+    for (const entry of chain) {
+      const { files } = await readCheckpoint(s3.store, entry);
+      const state = JSON.parse(String(await readBlob(s3.store, files['state.json']!))) as object;
+      expect(state).toMatchObject({ learningRates: entry.step > step ? [[step, 0.5]] : [] });
+    }
+  }, 60_000);
+});
+
+test('a trainer that computes on at the old rate is ended at its next checkpoint, which does not count', async () => {
+  await script({ stepMs: 60, deaf: true });
+  const first = await train();
+  await until(() => stepOf(first) > 3);
+  await ask({ learningRates: [halve] });
+  await expect(first.result).rejects.toThrow(
+    /^step \d+ is discarded: it was computed with the planned/,
+  );
+  expect(await findTrainer(runDir)).toEqual([]);
+  const { learningRates, chain } = (await readHead(s3.store, trial))!.value;
+  const { step } = learningRates[0]!;
+  expect(chain.at(-1)?.step).toBeLessThanOrEqual(step);
+  await script({ stepMs: 10 });
+  const second = await train();
+  expect(second.start.resumedFrom).toBe(step);
+  expect((await second.result).weights).toBe(weightsOf(changedFrom(step, 0.5)));
+}, 40_000);
+
+describe('an execution of a run whose name was used before', () => {
+  const at = (second: number) => new Date(second * 1000).toISOString();
+  const earlier = { id: 'earlier', startedAt: at(1) };
+  const later = { id: 'later', startedAt: at(2) };
+
+  test('starts neither paused nor at an old rate, and its first orders count', async () => {
+    await script({ stepMs: 40 });
+    await ask({ execution: earlier, learningRates: [halve] });
+    const first = await train(s3.store, earlier.id);
+    await until(() => first.beats.at(-1)?.learningRateScale === 0.5);
+    await ask({ execution: earlier, paused: order, learningRates: [halve] });
+    await until(() => paused(first));
+    await signalTrainer(await findTrainer(runDir), 'SIGKILL');
+    await expect(first.result).rejects.toThrow('died at step');
+
+    await script({ stepMs: 200 });
+    const second = await train(s3.store, later.id);
+    await until(() => stepOf(second) > stepOf(first));
+    revision = 0;
+    await ask({ execution: later, learningRates: [{ ...halve, scale: 2 }] });
+    const model = await second.result;
+    const [before, own] = model.learningRates!;
+    expect([before?.order, own?.order]).toEqual([null, 1]);
+    const scales = changedFrom(before!.step, 0.5).map((scale, index) =>
+      index >= own!.step ? 2 : scale,
+    );
+    expect(model.weights).toBe(weightsOf(scales));
+  }, 40_000);
+
+  test('is not told by a late attempt of the earlier one, and says nothing to that one', async () => {
+    const stage = (await open()).stage;
+    const isPaused = async (execution?: string) =>
+      (
+        await activities.openTrainingGeneration({
+          trial,
+          stage,
+          writer: `w${Math.random()}`,
+          ...(execution && { execution }),
+        })
+      ).paused;
+    await ask({ execution: earlier, paused: order });
+    expect(await isPaused(earlier.id)).toBe(true);
+    expect(await isPaused(later.id)).toBeUndefined();
+    expect(await isPaused()).toBe(true);
+    revision = 0;
+    await ask({ execution: later });
+    revision = 100;
+    await ask({ execution: earlier, paused: order });
+    expect(await isPaused()).toBeUndefined();
+  });
+
+  test('of a version that named no execution leaves a record that one of today begins anew', async () => {
+    revision = 7;
+    await ask({ paused: order });
+    expect(await readRunControl(s3.store, trial.run, later.id)).toBeNull();
+    revision = 0;
+    await ask({ execution: later });
+    expect(await readRunControl(s3.store, trial.run, later.id)).toMatchObject({ revision: 1 });
+  });
 });
 
 test('an order that comes late does not take back a newer one', async () => {

@@ -247,6 +247,32 @@ describe('a pause', () => {
     ]);
   });
 
+  test('that is over wakes the training at work, which obeys this execution of the run alone', async () => {
+    const gate = Promise.withResolvers<void>();
+    world.gates.train = gate.promise;
+    await start('still-wake', {});
+    await seen('still-wake', (status) => stageOf(status, 'pretrain') === 'running');
+    const training = server.client.workflow.getHandle('training/still-wake/pretrain/0');
+    const eventsOf = async () => (await training.fetchHistory()).events ?? [];
+    const signals = async () =>
+      (await eventsOf()).flatMap(
+        ({ workflowExecutionSignaledEventAttributes: signal }) => signal?.signalName ?? [],
+      );
+    await temper.pause('still-wake', ann);
+    await expect.poll(() => readRunControl(s3.store, 'still-wake')).toMatchObject({ paused: ann });
+    expect(await signals()).toEqual([]);
+    await temper.unpause('still-wake', ann);
+    await expect.poll(signals).toEqual(['unpaused']);
+
+    const { runId } = await server.client.workflow.getHandle('pipeline/still-wake').describe();
+    expect(await readRunControl(s3.store, 'still-wake', runId)).toMatchObject({ revision: 2 });
+    const [started] = await eventsOf();
+    const [input] = started?.workflowExecutionStartedEventAttributes?.input?.payloads ?? [];
+    expect(JSON.parse(Buffer.from(input!.data!).toString())).toMatchObject({ execution: runId });
+    gate.resolve();
+    await temper.resultOf('still-wake');
+  });
+
   test('a run that is not paused cannot go on, and a paused one deploys nothing even if it is approved', async () => {
     await start('still-bbbb');
     await seen('still-bbbb', waits);

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -13,6 +13,7 @@ import {
   downloadBlob,
   putBlob,
   putBlobFile,
+  putBlobFolder,
   putJsonLines,
   readBlob,
   readJsonLines,
@@ -221,3 +222,16 @@ test(
     }
   },
 );
+
+test('a folder becomes one blob a file, by name and in the order of the names', async () => {
+  const folder = path.join(dir, 'whole');
+  await mkdir(folder);
+  for (const name of ['b', 'a', 'B']) await writeFile(path.join(folder, name), `file ${name}`);
+  const files = await putBlobFolder(store, folder);
+  expect(Object.keys(files)).toEqual(['B', 'a', 'b']);
+  for (const [name, ref] of Object.entries(files)) {
+    expect(String(await readBlob(store, ref))).toBe(`file ${name}`);
+  }
+  await mkdir(path.join(folder, 'inner'));
+  await expect(putBlobFolder(store, folder)).rejects.toMatchObject({ code: 'EISDIR' });
+});

@@ -6,6 +6,7 @@ import type { Store } from '../../registry/store.ts';
 import {
   commitCheckpoint,
   commitFinished,
+  commitLearningRate,
   openGeneration,
   putEvents,
   readCheckpoint,
@@ -276,4 +277,60 @@ test('an event that two generations stored comes back once', async () => {
   await putEvents(store, trial, 3, 0, [step(2, 8), checkpoint]);
   const events = await readEvents(store, trial);
   expect(events).toEqual([step(1, 1), step(2, 2), step(3, 3), checkpoint]);
+});
+
+const asked = { by: 'ann', why: null, at: new Date(0).toISOString() };
+
+test('a checkpoint and a model count only when they were computed at the rates that were decided', async () => {
+  const trial = trialOf('rates');
+  const writer = { fence: 1, writer: 'a' };
+  await openGeneration(store, trial, { stage, writer: 'a' });
+  await commitLearningRate(store, trial, writer, { order: 1, step: 10, scale: 0.5, ...asked });
+  const halved = [{ step: 10, scale: 0.5 }];
+  const commit = (step: number, used?: typeof halved) =>
+    commitCheckpoint(store, trial, writer, checkpointOf(step, 1, file), used);
+  // The rate of the step that follows is no part of it.
+  await commit(10);
+  const refusal = { name: 'RatesDiffer' };
+  await expect(commit(11)).rejects.toMatchObject({
+    name: 'RatesDiffer',
+    message:
+      'step 11 is discarded: it was computed with the planned rate throughout, decided was ×0.5 from step 10 on',
+  });
+  await expect(commit(11, [{ step: 9, scale: 0.5 }])).rejects.toMatchObject(refusal);
+  await expect(commit(11, [{ step: 10, scale: 0.25 }])).rejects.toMatchObject(refusal);
+  const finished = { ...modelOf(file), numSteps: 20 };
+  await expect(commitFinished(store, trial, writer, finished)).rejects.toMatchObject(refusal);
+  const before = (await readHead(store, trial))!.value;
+  expect(before).toMatchObject({ chain: [{ step: 10 }], finished: null });
+
+  // What changed nothing is no difference.
+  await commit(11, [{ step: 0, scale: 1 }, ...halved, { step: 10.5, scale: 0.5 }]);
+  const head = await commitFinished(store, trial, writer, finished, halved);
+  expect(head.chain).toHaveLength(2);
+  expect(head.finished).not.toBeNull();
+});
+
+test('a change of the rate is refused at a step that a checkpoint has passed', async () => {
+  const trial = trialOf('passed');
+  const writer = { fence: 1, writer: 'a' };
+  await openGeneration(store, trial, { stage, writer: 'a' });
+  await commitCheckpoint(store, trial, writer, checkpointOf(20, 1, file));
+  const change = (order: number, step: number, execution?: string) =>
+    commitLearningRate(store, trial, writer, {
+      order,
+      ...(execution && { execution }),
+      step,
+      scale: 0.5,
+      ...asked,
+    });
+  await expect(change(1, 19)).rejects.toThrow(/change of the rate at step 19.*none before step 20/);
+  expect((await readHead(store, trial))!.value.learningRates).toEqual([]);
+  await change(1, 20);
+  // Said again, as after a lost reply, it is what it was.
+  expect((await change(1, 25)).learningRates).toMatchObject([{ order: 1, step: 20 }]);
+  expect((await change(1, 25, 'another')).learningRates).toMatchObject([
+    { order: 1, step: 20 },
+    { order: 1, step: 25, execution: 'another' },
+  ]);
 });

@@ -1,12 +1,12 @@
 /** Tiny servable bundles, made once a machine by `make_bundle.py` and kept in the temporary folder. */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { bundleManifestSchema, type BundleManifest } from '../../config/manifests.ts';
-import { putBlobFile } from '../../registry/blobs.ts';
+import { putBlobFolder } from '../../registry/blobs.ts';
 import type { Store } from '../../registry/store.ts';
 
 const run = promisify(execFile);
@@ -69,9 +69,6 @@ export async function uploadBundle(
   folder: string,
   weights: string,
 ): Promise<BundleManifest> {
-  const files: BundleManifest['files'] = {};
-  for (const name of (await readdir(folder)).toSorted()) {
-    files[name] = await putBlobFile(store, path.join(folder, name));
-  }
+  const files = await putBlobFolder(store, folder);
   return bundleManifestSchema.parse({ schemaVersion: 1, files, weights });
 }

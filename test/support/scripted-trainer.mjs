@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 /**
  * The smallest program that fulfils the trainer's contract (config/trainer.ts), for tests of the side
- * that watches: its weights are a function of the step and of the rates that were in force. `script.json` beside the run directories says
- * what shall go wrong: {stepMs, dieAt, hangAt, failWith}.
+ * that watches: its weights are a function of the step and of the rates that were in force. `script.json` beside the
+ * run directories says what shall go wrong: {stepMs, dieAt, hangAt, failWith}, `deaf` to changes of the rate, `mute`
+ * about the number of a pause.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -37,6 +38,8 @@ const control = () =>
     : { paused: false, learningRates: [] };
 /** The factor on the rate of each step done; a checkpoint takes it along. */
 let scales = [];
+const learningRates = () =>
+  scales.flatMap((scale, at) => (scale === (scales[at - 1] ?? 1) ? [] : [[at, scale]]));
 const weights = (step) => {
   const changed = scales.some((scale) => scale !== 1) ? ` scales ${scales.join()}` : '';
   return createHash('sha256')
@@ -57,7 +60,8 @@ function save(step) {
   const files = {
     weights: { sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.length },
   };
-  writeFileSync(path.join(`${folder}.part`, 'state.json'), JSON.stringify({ step, scales, files }));
+  const state = { step, scales, learningRates: learningRates(), files };
+  writeFileSync(path.join(`${folder}.part`, 'state.json'), JSON.stringify(state));
   renameSync(`${folder}.part`, folder);
   event({ event: 'checkpoint', step, path: `checkpoints/${step}` });
 }
@@ -79,10 +83,16 @@ while (step < recipe.numSteps) {
   if (control().paused) {
     if (step !== savedAt) save(step);
     savedAt = step;
-    event({ event: 'paused', step });
-    while (control().paused && !terminated) await sleep(50);
+    let told;
+    for (let asked = control(); asked.paused && !terminated; asked = control()) {
+      const pause = script.mute ? undefined : (asked.pause ?? 0);
+      if (told !== (pause ?? 'mute')) event({ event: 'paused', step, pause });
+      told = pause ?? 'mute';
+      await sleep(50);
+    }
   }
-  const due = control().learningRates.filter((change) => change.step <= step);
+  const told = script.deaf ? [] : control().learningRates;
+  const due = told.filter((change) => change.step <= step);
   scales.push(due.toSorted((a, b) => a.step - b.step).at(-1)?.scale ?? 1);
   step += 1;
   await sleep(script.stepMs ?? 20);
@@ -111,4 +121,12 @@ while (step < recipe.numSteps) {
 mkdirSync(path.join(runDir, 'model'), { recursive: true });
 writeFileSync(path.join(runDir, 'model', 'model.safetensors'), weights(step));
 writeFileSync(path.join(runDir, 'model', 'config.json'), '{}');
-end({ ok: true, step, numTokens: step * 10, finalLoss: 5 / step, valBpb: 1, model: 'model' });
+end({
+  ok: true,
+  step,
+  numTokens: step * 10,
+  finalLoss: 5 / step,
+  valBpb: 1,
+  learningRates: learningRates(),
+  model: 'model',
+});

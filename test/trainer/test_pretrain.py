@@ -259,6 +259,25 @@ def test_a_pause_saves_waits_and_goes_on_to_the_same_bits(make_run: MakeRun, fin
     run.control()
     process.join(60)
     assert run.weights() == finished.weights()
+    result = json.loads((run.path / 'result.json').read_text())
+    assert result['learningRates'] == []
+
+
+def test_a_pause_is_said_with_its_number_and_said_again_for_the_next_one(make_run: MakeRun) -> None:
+    run = make_run(numSteps=40)
+    run.control()
+    process = run.start(slow_steps)
+    run.wait_for(lambda: len(run.events('step')) >= 2)
+    run.control(paused=True, pause=3)
+    run.wait_for(lambda: len(run.events('paused')) == 1)
+    # It may never see that the first one was taken back.
+    run.control(paused=True, pause=4)
+    run.wait_for(lambda: len(run.events('paused')) == 2)
+    run.control(pause=4)
+    process.join(60)
+    first, second = run.events('paused')
+    assert (first['pause'], second['pause']) == (3, 4)
+    assert first['step'] == second['step']
 
 
 def test_save_now_saves_once(make_run: MakeRun) -> None:
@@ -295,6 +314,27 @@ def test_a_checkpoint_holds_the_rates_that_made_it_and_none_to_come(make_run: Ma
     resumed = _resume(make_run, run, 6)
     resumed.finish()
     assert resumed.events('step')[-1]['lr'] > run.events('step')[-1]['lr']
+
+
+def test_a_rate_command_that_comes_late_is_told_with_the_step_from_which_it_held(
+    make_run: MakeRun,
+) -> None:
+    run = make_run(numSteps=40, saveEverySteps=10)
+    run.control()
+    process = run.start(slow_steps)
+    run.wait_for(lambda: len(run.events('step')) >= 6)
+    run.control(learningRates=[{'step': 2, 'scale': 0.5}])
+    process.join(60)
+    halved = [event['step'] for event in run.events('step') if event['lr'] < 0.015]
+    began = halved[1] - 1 if halved[0] == 1 else halved[0] - 1
+    result = json.loads((run.path / 'result.json').read_text())
+    assert began > 2
+    assert result['learningRates'] == [[began, 0.5]]
+    state = json.loads((run.path / 'checkpoints' / '40' / 'state.json').read_text('utf-8'))
+    assert state['learningRates'] == [[began, 0.5]]
+    resumed = _resume(make_run, run, 40, numSteps=40)
+    resumed.control(learningRates=[{'step': 2, 'scale': 0.5}])
+    assert resumed.finish()['learningRates'] == [[began, 0.5]]
 
 
 def test_acknowledged_checkpoints_are_deleted_but_the_newest_two_stay(make_run: MakeRun) -> None:

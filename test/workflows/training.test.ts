@@ -1,13 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
-import { WorkflowFailedError } from '@temporalio/client';
+import { WorkflowFailedError, type WorkflowHandle } from '@temporalio/client';
 import { Worker, type WorkflowBundle } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { TrainActivities } from '../../activities/train.ts';
 import type { TrainedModel } from '../../activities/training-job.ts';
 import { FailureType, PassingFailure } from '../../config/failures.ts';
 import { InvalidRecord, NameTaken } from '../../registry/errors.ts';
+import { unpausedSignal } from '../../workflows/messages.ts';
 import { trainingWorkflow, type TrainingInput } from '../../workflows/training.ts';
 import { bundleWorkflows, startTimeSkipping } from '../support/temporal.ts';
 import { trainingInput } from '../support/recipes.ts';
@@ -80,6 +81,7 @@ let id = 0;
 async function train(
   activities: TrainActivities,
   input: TrainingInput = trainingInput,
+  meanwhile: (handle: WorkflowHandle<typeof trainingWorkflow>) => Promise<void> = async () => {},
 ): Promise<TrainedModel> {
   const { nativeConnection: connection } = env;
   const workers = await Promise.all([
@@ -95,13 +97,15 @@ async function train(
   const [control, ...others] = workers;
   const running = others.map((worker) => worker.run());
   try {
-    return await control!.runUntil(
-      env.client.workflow.execute(trainingWorkflow, {
+    return await control!.runUntil(async () => {
+      const handle = await env.client.workflow.start(trainingWorkflow, {
         workflowId: `training/test-${++id}`,
         taskQueue: 'control',
         args: [input],
-      }),
-    );
+      });
+      await meanwhile(handle);
+      return await handle.result();
+    });
   } finally {
     for (const worker of others) worker.shutdown();
     await Promise.all(running);
@@ -192,6 +196,86 @@ describe('trainingWorkflow', () => {
       }),
     });
     expect(world.watched).toBe(20);
+  });
+
+  /** A trainer that cannot start, in a run that is paused while `pause.isOn`. */
+  function unable() {
+    const { activities, world } = fakes(() => model);
+    const triedAt: number[] = [];
+    const pause = { isOn: true };
+    const tries: TrainActivities = {
+      ...activities,
+      openTrainingGeneration: async (input) => ({
+        ...(await activities.openTrainingGeneration(input)),
+        ...(pause.isOn && { paused: true }),
+      }),
+      async prepareTrainer(generation) {
+        triedAt.push(await env.currentTimeMs());
+        if (triedAt.length > 12) return await activities.prepareTrainer(generation);
+        throw new Error('no such program');
+      },
+    };
+    const waitsS = () =>
+      triedAt.slice(1).map((time, index) => Math.floor((time - triedAt[index]!) / 1000));
+    /** Until it waits for an hour; the clock runs ahead no more. */
+    const longWait = async () => {
+      await env.sleep('1400s');
+      await expect.poll(() => waitsS()).toEqual([1, 2, 5, 10, 20, 40, 60, 300, 900]);
+      await sleep(300);
+    };
+    return { activities: tries, world, pause, waitsS, longWait };
+  }
+
+  test('a trainer that cannot start in a pause is tried ever more rarely, and an unpause ends the wait', async () => {
+    const { activities, world, pause, waitsS, longWait } = unable();
+    const trained = await train(activities, trainingInput, async (handle) => {
+      await longWait();
+      pause.isOn = false;
+      await handle.signal(unpausedSignal);
+      await expect.poll(() => waitsS().length, { timeout: 5000 }).toBe(10);
+    });
+    expect(trained).toEqual(model);
+    // What was lost in the pause makes no later wait longer.
+    expect(waitsS().slice(10)).toEqual([1, 2]);
+    expect(world).toMatchObject({ watched: 1, stopped: [] });
+  });
+
+  test('a trainer that stood in a pause for a while is soon followed by another', async () => {
+    const { activities } = fakes(() => model);
+    const endedAt: number[] = [];
+    const waitsS: number[] = [];
+    await train({
+      ...activities,
+      openTrainingGeneration: async (input) => ({
+        ...(await activities.openTrainingGeneration(input)),
+        paused: true,
+      }),
+      async watchTrainer(generation) {
+        const now = await env.currentTimeMs();
+        if (endedAt.length > 0) waitsS.push(Math.floor((now - endedAt.at(-1)!) / 1000));
+        if (endedAt.length === 5) return await activities.watchTrainer(generation);
+        // Its heartbeats must keep up with the clock.
+        for (let part = 0; endedAt.length === 3 && part < 7; part += 1) {
+          Context.current().heartbeat();
+          await sleep(300);
+          await env.sleep('10s');
+        }
+        endedAt.push(await env.currentTimeMs());
+        throw new Error('the worker was restarted');
+      },
+    });
+    expect(waitsS).toEqual([1, 2, 5, 1, 2]);
+  });
+
+  test('a cancellation ends the wait of a trainer that could not start in a pause', async () => {
+    const { activities, world, waitsS, longWait } = unable();
+    const failure = await train(activities, trainingInput, async (handle) => {
+      await longWait();
+      await handle.cancel();
+      await expect.poll(() => world.released.length, { timeout: 5000 }).toBe(1);
+    }).catch((error: unknown) => error);
+    expect((failure as WorkflowFailedError).cause).toBeInstanceOf(CancelledFailure);
+    expect(waitsS()).toHaveLength(9);
   });
 
   test('before each further generation it pauses longer, and a new checkpoint makes the pauses short again', async () => {
