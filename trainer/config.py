@@ -153,6 +153,18 @@ class PhaseRecipe:
 
 
 @dataclass(kw_only=True, slots=True)
+class Lora:
+    """Low-rank adapters around a frozen base; what they add is scaled by alpha / rank."""
+
+    rank: int
+    alpha: float
+
+    def __post_init__(self) -> None:
+        _check(self.rank > 0, f'recipe.lora.rank: found {self.rank}, expected more than 0')
+        _check(self.alpha > 0, f'recipe.lora.alpha: found {self.alpha}, expected more than 0')
+
+
+@dataclass(kw_only=True, slots=True)
 class PretrainRecipe(PhaseRecipe):
     """Pretraining: two rates when Muon moves the matrices."""
 
@@ -160,11 +172,16 @@ class PretrainRecipe(PhaseRecipe):
     optimizer: Literal['adamw', 'muon']
     adamLearningRate: float
     evalEverySteps: int
+    lora: Lora | None = None
 
     def __post_init__(self) -> None:
         PhaseRecipe.__post_init__(self)
         _check(self.adamLearningRate > 0, 'recipe.adamLearningRate: expected more than 0')
         _check(self.evalEverySteps > 0, 'recipe.evalEverySteps: expected more than 0')
+        _check(
+            self.lora is None or self.optimizer == 'adamw',
+            f'recipe.optimizer: found {self.optimizer!r}, expected adamw for adapters',
+        )
 
 
 @dataclass(kw_only=True, slots=True)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from trainer.chat import TEMPLATE_FILE, end_tokens, load_tokenizer
+from trainer.chat import TEMPLATE_FILE, TEMPLATE_NAME, end_tokens, load_tokenizer
 from trainer.checkpoint import write_folder
 from trainer.short_lived import run_module, say
 from trainer.special_tokens import END_OF_TEXT
@@ -66,10 +66,13 @@ def _fill(run: ExportRun, folder: Path, probe: dict[str, Any]) -> None:
     config = json.loads((Path(run.model) / 'config.json').read_text('utf-8'))
     tokenizer = load_tokenizer(run.tokenizer, config['max_position_embeddings'])
     shutil.copyfile(run.tokenizer, folder / 'tokenizer.json')
-    shutil.copyfile(TEMPLATE_FILE, folder / 'chat_template.jinja')
+    # A base that was made elsewhere was taught to chat in its own words.
+    own = Path(run.model) / TEMPLATE_NAME
+    shutil.copyfile(own if own.is_file() else TEMPLATE_FILE, folder / TEMPLATE_NAME)
     shutil.copyfile(Path(run.model) / 'config.json', folder / 'config.json')
     _write(folder / 'tokenizer_config.json', _tokenizer_config(config))
-    _write(folder / 'serving.json', _serving_config(config, run.chat))
+    ends = end_tokens(tokenizer, config['eos_token_id'], run.chat)
+    _write(folder / 'serving.json', _serving_config(config, run.chat, ends))
     _write(folder / 'probe.json', probe)
     # Beside the output and of a fixed name: the next export clears what a killed one left.
     work = Path(run.output).with_name(f'.{Path(run.output).name}.scratch')
@@ -127,14 +130,14 @@ def _tokenizer_config(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _serving_config(config: dict[str, Any], chat: bool) -> dict[str, Any]:
+def _serving_config(config: dict[str, Any], chat: bool, ends: list[str]) -> dict[str, Any]:
     heads = config['num_attention_heads']
     context_length = config['max_position_embeddings']
     return {
         'schemaVersion': 1,
         'contextLength': context_length,
         'bosToken': END_OF_TEXT,
-        'eosTokens': end_tokens(chat),
+        'eosTokens': ends,
         'chat': chat,
         'maxNewTokens': min(_MAX_NEW_TOKENS, context_length // 2),
         'numLayers': config['num_hidden_layers'],

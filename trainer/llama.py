@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
 _LOSS_CHUNK = 512
+# Of the models that we make; one that was made elsewhere brings its own.
 _RMS_EPS = 1e-6
 
 
@@ -70,32 +71,39 @@ class _LinearCrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         total = torch.zeros((), dtype=torch.float32)
         hidden_gradient = torch.empty_like(hidden) if keep_gradient else None
-        weight_gradient = torch.zeros(weight.shape) if keep_gradient else None
+        # A frozen head has none, and its product is as much work as all of the rest here.
+        moves = keep_gradient and ctx.needs_input_grad[1]
+        weight_gradient = torch.zeros(weight.shape) if moves else None
         for at in range(0, hidden.shape[0], _LOSS_CHUNK):
             rows = slice(at, at + _LOSS_CHUNK)
             part, target = hidden[rows], targets[rows, None]
             logits = (part @ weight.T).float()
             log_sum = logits.logsumexp(-1, keepdim=True)
             total += (log_sum - logits.gather(1, target)).sum()
-            if hidden_gradient is not None and weight_gradient is not None:
+            if hidden_gradient is not None:
                 gradient = logits.sub_(log_sum).exp_()
                 gradient.scatter_add_(1, target, torch.full_like(target, -1, dtype=torch.float32))
                 gradient = gradient.to(hidden.dtype)
                 hidden_gradient[rows] = gradient @ weight
-                weight_gradient += gradient.T @ part
-        if hidden_gradient is not None and weight_gradient is not None:
+                if weight_gradient is not None:
+                    weight_gradient += gradient.T @ part
+        if hidden_gradient is not None:
             ctx.save_for_backward(hidden_gradient, weight_gradient)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         (scale,) = outputs
         hidden_gradient, weight_gradient = ctx.saved_tensors
-        return hidden_gradient * scale, weight_gradient * scale, None, None
+        head = None if weight_gradient is None else weight_gradient * scale
+        return hidden_gradient * scale, head, None, None
 
 
 class LeanLlama(nn.Module):
-    """Computes the loss of token windows from a transformers model's own parameters."""
+    """Computes the loss of token windows from a transformers model's own parameters.
+
+    Where PEFT has put LoRA adapters around its projections, they count.
+    """
 
     def __init__(self, model: 'LlamaForCausalLM', context_length: int, dtype: torch.dtype) -> None:
         super().__init__()
@@ -104,6 +112,7 @@ class LeanLlama(nn.Module):
         self._dtype = dtype
         self._heads, self._kv_heads = config.num_attention_heads, config.num_key_value_heads
         self._head_dim = config.head_dim
+        self._eps = config.rms_norm_eps
         theta = config.rope_parameters['rope_theta']
         powers = torch.arange(0, self._head_dim, 2, dtype=torch.float32) / self._head_dim
         angles = torch.arange(context_length, dtype=torch.float32)[:, None] / theta**powers
@@ -132,29 +141,40 @@ class LeanLlama(nn.Module):
         return nats.sum(1)
 
     def _norm(self, hidden: Tensor, weight: Tensor) -> Tensor:
-        return F.rms_norm(hidden, (hidden.shape[-1],), weight, _RMS_EPS).to(self._dtype)
+        return F.rms_norm(hidden, (hidden.shape[-1],), weight, self._eps).to(self._dtype)
 
-    def _linear(self, hidden: Tensor, *weights: Tensor) -> Tensor:
+    def _linear(self, hidden: Tensor, *projections: nn.Module) -> Tensor:
+        weights = [getattr(each, 'base_layer', each).weight for each in projections]
         weight = torch.cat(weights) if len(weights) > 1 else weights[0]
-        return F.linear(hidden, weight.to(self._dtype))
+        mixed = F.linear(hidden, weight.to(self._dtype))
+        if all(isinstance(each, nn.Linear) for each in projections):
+            return mixed
+        return mixed + torch.cat([self._adapted(hidden, each) for each in projections], -1)
+
+    def _adapted(self, hidden: Tensor, projection: Any) -> Tensor:
+        (name,) = projection.lora_A
+        down = projection.lora_A[name].weight.to(self._dtype)
+        up = projection.lora_B[name].weight.to(self._dtype)
+        return F.linear(F.linear(hidden, down), up * projection.scaling[name])
 
     def _hidden(self, inputs: Tensor) -> Tensor:
         body = self._model.model
-        hidden = F.embedding(inputs, body.embed_tokens.weight)
+        # The sum along the layers stays in float32, whatever the weights are kept in.
+        hidden = F.embedding(inputs, body.embed_tokens.weight).float()
         for layer in body.layers:
             normed = self._norm(hidden, layer.input_layernorm.weight)
             hidden = hidden + self._attention(normed, layer.self_attn)
             normed = self._norm(hidden, layer.post_attention_layernorm.weight)
             mlp = layer.mlp
-            gate, up = self._linear(normed, mlp.gate_proj.weight, mlp.up_proj.weight).chunk(2, -1)
-            hidden = hidden + self._linear(F.silu(gate) * up, mlp.down_proj.weight)
+            gate, up = self._linear(normed, mlp.gate_proj, mlp.up_proj).chunk(2, -1)
+            hidden = hidden + self._linear(F.silu(gate) * up, mlp.down_proj)
         return self._norm(hidden, body.norm.weight)
 
     def _attention(self, normed: Tensor, attention: Any) -> Tensor:
         rows, length, _ = normed.shape
         heads, kv_heads, width = self._heads, self._kv_heads, self._head_dim
-        weights = (attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight)
-        mixed = self._linear(normed, *weights).view(rows, length, heads + 2 * kv_heads, width)
+        projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+        mixed = self._linear(normed, *projections).view(rows, length, heads + 2 * kv_heads, width)
         turned, value = mixed.split((heads + kv_heads, kv_heads), 2)
         cos, sin = self._cos[:length], self._sin[:length]
         turned = turned * cos + turned.roll(width // 2, -1) * sin
@@ -165,6 +185,4 @@ class LeanLlama(nn.Module):
             value = value.repeat_interleave(heads // kv_heads, 1)
         scores = (query @ key.transpose(-1, -2)) * width**-0.5 + self._mask[:length, :length]
         mixed = scores.softmax(-1) @ value
-        return self._linear(
-            mixed.transpose(1, 2).reshape(rows, length, -1), attention.o_proj.weight
-        )
+        return self._linear(mixed.transpose(1, 2).reshape(rows, length, -1), attention.o_proj)

@@ -86,8 +86,8 @@ class PhaseOptimizer:
 
 
 def checkpoint_bytes(model: nn.Module) -> int:
-    """About what a checkpoint takes: the weights and two moments of each, in float32."""
-    return 3 * 4 * sum(parameter.numel() for parameter in model.parameters())
+    """About what a checkpoint takes: what is trained and two moments of each, in float32."""
+    return 3 * 4 * sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def state_tensors(

@@ -3,13 +3,17 @@ with the arguments of trainer/launch.py. Everything that decides the bits stands
 """
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from trainer.adapter import add_adapters, load_base, save_merged, trained_parameters
+from trainer.chat import end_of_text_id
 from trainer.checkpoint import CheckpointIncompatible
 from trainer.config import PretrainRecipe, TokenData
 from trainer.data import Order, TokenStream, held_out_windows
@@ -19,8 +23,10 @@ from trainer.llama import LeanLlama, build_model
 from trainer.optimizer import PhaseOptimizer, checkpoint_bytes, rate_factor
 from trainer.session import Session, run_phase
 
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
+
 _WEIGHTS, _OPTIMIZER, _RNG = 'model.safetensors', 'optimizer.safetensors', 'rng.safetensors'
-_END_OF_TEXT_ID = 0
 # The evaluation on the way watches; the stage that follows measures the whole.
 _MAX_EVALUATED_TOKENS = 1 << 18
 
@@ -41,17 +47,17 @@ class Pretraining:
         )
         state = session.resume()
         self.cursor = 0
-        self.model = build_model(run.model, run.recipe.seed, _END_OF_TEXT_ID)
+        dtype = torch.bfloat16 if run.recipe.precision == 'bf16' else torch.float32
+        self.end_of_text = end_of_text_id(run.tokenizer)
+        self.model = self._first_model(dtype)
+        self.parameters = trained_parameters(self.model)
         self.optimizer = PhaseOptimizer(self.model, run.recipe)
-        if run.init is not None:
-            self._load_weights(Path(run.init) / _WEIGHTS)
         if state is not None:
             folder = Path(run.resumeFrom or '')
             self.cursor = int(state['cursor'])
-            self._load_weights(folder / _WEIGHTS)
+            _load_weights(self.parameters, folder / _WEIGHTS)
             self.optimizer.load(load_file(folder / _OPTIMIZER))
             restore_rng(load_file(folder / _RNG))
-        dtype = torch.bfloat16 if run.recipe.precision == 'bf16' else torch.float32
         self.lean = LeanLlama(self.model, run.recipe.contextLength, dtype)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.forward: nn.Module = (
@@ -59,22 +65,23 @@ class Pretraining:
         )
         self.val_bpb: float | None = None
 
-    def _load_weights(self, path: Path) -> None:
-        tensors = load_file(path)
-        for name, parameter in self.model.named_parameters():
-            found = tensors.get(name)
-            if found is None or found.shape != parameter.shape:
-                shape = None if found is None else tuple(found.shape)
-                raise CheckpointIncompatible(
-                    f'{path}: {name} has shape {shape}, expected {tuple(parameter.shape)}'
-                )
-            # Copied: a mapped tensor may lie unaligned in memory, and kernels then round otherwise.
-            parameter.data.copy_(found)
+    def _first_model(self, dtype: torch.dtype) -> 'LlamaForCausalLM':
+        """Random weights, those of a model to go on from, or a frozen base with adapters."""
+        run, recipe = self.run, self.recipe
+        if recipe.lora is not None:
+            if run.init is None:
+                raise ValueError('recipe.lora: adapters need a base, found init null')
+            model = load_base(run.init, dtype)
+            add_adapters(model, recipe.lora, recipe.seed)
+            return model
+        model = build_model(run.model, recipe.seed, self.end_of_text)
+        if run.init is not None:
+            _load_weights(dict(model.named_parameters()), Path(run.init) / _WEIGHTS)
+        return model
 
     def fill_checkpoint(self, folder: Path) -> None:
         """Writes the tensors that a resume needs."""
-        weights = {name: p.detach() for name, p in self.model.named_parameters()}
-        save_file(weights, folder / _WEIGHTS)
+        save_file({name: p.detach() for name, p in self.parameters.items()}, folder / _WEIGHTS)
         save_file(self.optimizer.tensors(), folder / _OPTIMIZER)
         save_file(rng_tensors(), folder / _RNG)
 
@@ -94,7 +101,7 @@ class Pretraining:
         inputs, targets = self._batch()
         loss = self.forward(inputs, targets) / targets.numel()
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradClip)
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.gradClip)
         rate = self.optimizer.step(scale * rate_factor(self.recipe, self.session.step))
         self.optimizer.zero_grad()
         mean = loss.detach()
@@ -119,7 +126,7 @@ class Pretraining:
             held_out,
             self.data.tokenBytes,
             length,
-            _END_OF_TEXT_ID,
+            self.end_of_text,
             self.recipe.batchSize,
             _MAX_EVALUATED_TOKENS,
         )
@@ -133,8 +140,24 @@ class Pretraining:
         self.session.event('eval', val_loss=nats / scored, val_bpb=self.val_bpb)
 
     def save_model(self, folder: Path) -> None:
-        """Writes the trained model in transformers' layout."""
-        self.model.save_pretrained(folder)
+        """Writes the trained model in transformers' layout, adapters merged."""
+        if self.recipe.lora is None:
+            self.model.save_pretrained(folder)
+        else:
+            save_merged(self.model, str(self.run.init), folder)
+
+
+def _load_weights(parameters: Mapping[str, nn.Parameter], path: Path) -> None:
+    tensors = load_file(path)
+    for name, parameter in parameters.items():
+        found = tensors.get(name)
+        if found is None or found.shape != parameter.shape:
+            shape = None if found is None else tuple(found.shape)
+            raise CheckpointIncompatible(
+                f'{path}: {name} has shape {shape}, expected {tuple(parameter.shape)}'
+            )
+        # Copied: a mapped tensor may lie unaligned in memory, and kernels then round otherwise.
+        parameter.data.copy_(found)
 
 
 def pretrain(session: Session) -> None:
