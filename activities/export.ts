@@ -59,7 +59,8 @@ export function createExportActivities(deps: Deps) {
             model: path.join(folder, 'model'),
             tokenizer: await cached(deps, corpus.tokenizer),
             output,
-            chat: input.model.phase !== 'pretrain',
+            // A base that was made elsewhere brings its own way to chat.
+            chat: input.model.phase !== 'pretrain' || 'chat_template.jinja' in model.files,
             threads: input.threads,
           });
           await runTrainerModule(deps, 'export', config, folder, say);

@@ -1,5 +1,6 @@
 /** Freezes the recipe of a run from the statistics of its corpus, before anything is spent on training. */
 import { ApplicationFailure } from '@temporalio/activity';
+import { maxTokensPerCharacter } from '../config/base-models.ts';
 import { FailureType } from '../config/failures.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
 import { pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
@@ -13,6 +14,7 @@ import {
   type ParentModel,
 } from '../registry/parents.ts';
 import { putRunRecord } from '../registry/runs.ts';
+import type { BaseModel } from './base-model.ts';
 import type { Deps } from './deps.ts';
 import { requireStage } from './stage-records.ts';
 
@@ -35,6 +37,8 @@ export interface PlanInput {
   previous: { recipe: Recipe; failures: GateFailure[] } | null;
   /** Whose pretraining goes on; left out, training starts from random weights. */
   parent?: ParentModel | null;
+  /** The model from elsewhere that is adapted. */
+  base?: BaseModel;
 }
 export type { ParentModel };
 
@@ -80,10 +84,11 @@ export function createPlanActivities(deps: Deps) {
     },
 
     async planTraining(input: PlanInput): Promise<Recipe> {
-      const { run, pipeline, corpus, machine, previous, parent } = input;
+      const { run, pipeline, corpus, machine, previous, parent, base } = input;
       const manifest = await requireStage(store, 'preprocess', corpus, corpusManifestSchema);
       const { statistics, instructions, vocabSize } = manifest;
       refuseUnmeasurable(pipeline, instructions);
+      if (base !== undefined) refuseForeign(base, statistics);
       const inputs = {
         statistics: { numTokens: statistics.numTokens, bytes: statistics.bytes },
         goal: pipeline.goal,
@@ -94,6 +99,7 @@ export function createPlanActivities(deps: Deps) {
         numChats: instructions?.numTrain ?? 0,
         numPreferences: instructions?.numPreferences ?? 0,
         parent,
+        base,
       };
       const recipe =
         previous === null
@@ -116,6 +122,22 @@ async function refusingUnknown<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
+/** Throws where a base's tokenizer cuts the language of the corpus into bytes. */
+function refuseForeign(base: BaseModel, statistics: CorpusManifest['statistics']): void {
+  const { numTokens, characters, scripts } = statistics;
+  const spent = numTokens / Math.max(1, characters);
+  if (spent <= maxTokensPerCharacter) return;
+  const [script = 'unknown', count = 0] =
+    Object.entries(scripts).toSorted(([, a], [, b]) => b - a)[0] ?? [];
+  const all = Object.values(scripts).reduce((sum, each) => sum + each, 0);
+  const share = Math.round((100 * count) / Math.max(1, all));
+  throw ApplicationFailure.nonRetryable(
+    `${base.title} spends ${spent.toFixed(1)} tokens a character on your corpus (${share} % of the documents ${script}); ` +
+      `the limit is ${maxTokensPerCharacter}. Set startFrom: scratch, or give a base model that knows the language.`,
+    FailureType.InvalidConfig,
+  );
+}
+
 /** Throws where the goal cannot be reached, or a gate not be measured, with the questions of this corpus. */
 function refuseUnmeasurable(
   { goal, questions, evaluate }: Pipeline,
@@ -124,11 +146,11 @@ function refuseUnmeasurable(
   const refuse = (sentence: string): never => {
     throw ApplicationFailure.nonRetryable(sentence, FailureType.InvalidConfig);
   };
-  if (goal === 'base') {
+  if (goal !== 'assistant') {
     const gates = Object.keys(evaluate.gates).filter((metric) => metric !== 'valBpb');
     if (gates.length > 0) {
       refuse(
-        `evaluate.gates: found a gate on ${gates.join(', ')} with goal base, which makes a model that answers nothing. ` +
+        `evaluate.gates: found a gate on ${gates.join(', ')} with goal ${goal}, which learns no answers. ` +
           'Set goal: assistant, or remove the gate.',
       );
     }

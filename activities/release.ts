@@ -15,6 +15,7 @@ import {
   modelManifestSchema,
   type Deployment,
   type Evaluation,
+  type ModelVersion,
 } from '../config/manifests.ts';
 import type { Phase, Recipe } from '../config/recipe.ts';
 import { TaskQueue } from '../config/queues.ts';
@@ -38,6 +39,8 @@ export interface RegisterInput {
   evaluations: Record<string, string>;
   /** Whose pretraining was continued; left out, it began from random weights. */
   parent?: { name: string; version: number } | null;
+  /** The model from elsewhere that was adapted. */
+  base?: ModelVersion['lineage']['base'];
   /** The best of its line, where it is not this model itself. */
   anchor?: { name: string; version: number };
 }
@@ -90,6 +93,7 @@ export function createReleaseActivities(deps: Deps & { client: Client }) {
             phases,
             exact,
             ...(input.parent && { parent: input.parent }),
+            ...(input.base && { base: input.base }),
             ...(input.anchor && { anchor: input.anchor }),
           },
           evaluations,

@@ -10,6 +10,7 @@ import { FailureType } from '../config/failures.ts';
 import {
   checkpointManifestSchema,
   corpusManifestSchema,
+  importedModelSchema,
   modelManifestSchema,
   type CheckpointManifest,
   type Head,
@@ -226,7 +227,11 @@ async function trainerRun(deps: Deps, job: TrainingJob, runDir: string): Promise
   const fetch = (ref: BlobRef) => cached(deps, ref);
   let init: string | null = null;
   if (job.init !== null) {
-    const model = await requireStage(store, job.init.phase, job.init.stage, modelManifestSchema);
+    const { phase, stage } = job.init;
+    const model =
+      phase === 'import'
+        ? await requireStage(store, phase, stage, importedModelSchema)
+        : await requireStage(store, phase, stage, modelManifestSchema);
     // Its digest in the name: a trainer that started from another model is not the one that is needed.
     init = path.join(runDir, `init-${job.init.stage.slice(0, 16)}`);
     for (const [name, ref] of Object.entries(model.files))

@@ -242,6 +242,7 @@ async function watch(
       numTokens: result.numTokens,
       finalLoss: result.finalLoss,
       exact: true,
+      ...adaptedOf(result),
       ...(changes.length > 0 && { learningRates: changes }),
     };
     await metrics.flush();
@@ -249,6 +250,14 @@ async function watch(
     await commitFinished(deps.store, job.trial, generation, model, used);
     return await record(deps, generation, model, decided);
   }
+}
+
+/** How the base did on the held-out text and how the adapted model does; nothing where none was adapted. */
+function adaptedOf({
+  valBpb,
+  valBpbBefore,
+}: Extract<TrainerResult, { ok: true }>): Pick<ModelManifest, 'adapted'> {
+  return valBpb === null || valBpbBefore === undefined ? {} : { adapted: { valBpbBefore, valBpb } };
 }
 
 /**

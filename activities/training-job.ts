@@ -21,7 +21,9 @@ export const trainingJobSchema = z.strictObject({
   /** Digest of the stage record of the corpus. */
   corpus: z.string(),
   /** The model to start from; null starts from random weights. */
-  init: z.strictObject({ phase: z.enum(['pretrain', 'sft', 'dpo']), stage: z.string() }).nullable(),
+  init: z
+    .strictObject({ phase: z.enum(['import', 'pretrain', 'sft', 'dpo']), stage: z.string() })
+    .nullable(),
 });
 export type TrainingJob = z.infer<typeof trainingJobSchema>;
 
@@ -46,6 +48,8 @@ export interface TrainedModel {
   numTokens: number;
   finalLoss: number;
   reused: boolean;
+  /** Bits a byte of held-out text, where a base was adapted. */
+  adapted?: { valBpbBefore: number; valBpb: number };
   /** Orders that were obeyed on the way; left out: none. */
   learningRates?: {
     /** Null: ordered in an earlier execution of the run, whose checkpoints this one went on from. */
@@ -63,7 +67,7 @@ export interface LeasedHost {
 }
 
 export function summariseModel(stage: string, model: ModelManifest, reused: boolean): TrainedModel {
-  const { phase, numSteps, numTokens, finalLoss } = model;
+  const { phase, numSteps, numTokens, finalLoss, adapted } = model;
   const weights = model.files['model.safetensors'];
   if (weights === undefined) {
     throw ApplicationFailure.nonRetryable(
@@ -71,7 +75,16 @@ export function summariseModel(stage: string, model: ModelManifest, reused: bool
       FailureType.ArtifactMismatch,
     );
   }
-  return { phase, stage, weights: weights.sha256, numSteps, numTokens, finalLoss, reused };
+  return {
+    phase,
+    stage,
+    weights: weights.sha256,
+    numSteps,
+    numTokens,
+    finalLoss,
+    reused,
+    ...(adapted && { adapted }),
+  };
 }
 
 /** A lease outlives an unwatched trainer, so that nobody is given a host on which one still runs. */

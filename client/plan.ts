@@ -2,11 +2,13 @@
  * The plan before the spend: the recipe that a run would freeze, from the statistics of the corpus
  * when it was preprocessed before, else from an estimate by the sizes of its files.
  */
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { z } from 'zod';
+import { knownBases } from '../config/base-models.ts';
 import { corpusManifestSchema } from '../config/manifests.ts';
-import type { Pipeline, Source } from '../config/pipeline.ts';
-import type { Machine, Recipe } from '../config/recipe.ts';
+import { isBase, type Pipeline, type Source } from '../config/pipeline.ts';
+import type { Machine, ModelShape, Recipe } from '../config/recipe.ts';
 import { planRecipe } from '../recipes/plan.ts';
 import { chooseVocabSize } from '../recipes/vocabulary.ts';
 import { readRecord } from '../registry/json.ts';
@@ -50,7 +52,9 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
       : await knownCorpus(request.store, pipeline.name);
   const estimated = known ?? (await estimateCorpus(request));
   const parent = await parentFor(request);
-  const corpus = parent === null ? estimated : inVocabularyOf(parent, estimated);
+  const base = await baseFor(request);
+  const vocabSize = base?.shape.vocabSize ?? parent?.tokenizer.vocabSize;
+  const corpus = vocabSize === undefined ? estimated : inVocabularyOf(vocabSize, estimated);
   const recipe = planRecipe({
     statistics: { numTokens: corpus.numTokens, bytes: corpus.bytes },
     goal: pipeline.goal,
@@ -61,6 +65,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     numChats: corpus.numChats,
     numPreferences: corpus.numPreferences,
     parent,
+    ...(base && { base }),
   });
   return { corpus, recipe };
 }
@@ -71,7 +76,7 @@ export async function parentFor({
   store,
 }: Pick<PlanRequest, 'pipeline' | 'store'>): Promise<ParentModel | null> {
   const { startFrom } = pipeline;
-  if (startFrom === 'scratch') return null;
+  if (startFrom === 'scratch' || isBase(startFrom)) return null;
   if (store === null) {
     throw new ClientError(
       'unreachable',
@@ -86,9 +91,65 @@ export async function parentFor({
   }
 }
 
+/** The model from elsewhere that a pipeline adapts, as far as it can be known before it is imported. */
+async function baseFor({
+  pipeline: { startFrom },
+  baseDir,
+}: PlanRequest): Promise<{ title: string; shape: ModelShape } | null> {
+  if (!isBase(startFrom)) return null;
+  const known = knownBases[startFrom];
+  if (known !== undefined) return known;
+  const file = path.resolve(baseDir, startFrom, 'config.json');
+  const text = await readFile(file, 'utf8').catch(() => null);
+  const config = text === null ? null : llamaConfigSchema.safeParse(parseJson(text));
+  if (config?.success !== true) {
+    throw new ClientError(
+      'input',
+      `startFrom: the size of ${startFrom} cannot be read before a run imports it; expected a folder with the config.json of a Llama, ` +
+        `or ${Object.keys(knownBases).join(', ')}. npx temper run imports it, and plans then. Nothing was started.`,
+    );
+  }
+  return { title: path.basename(startFrom), shape: config.data };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+const size = z.number().int().positive();
+/** What of a transformers configuration makes the shape. */
+const llamaConfigSchema = z
+  .object({
+    model_type: z.literal('llama'),
+    vocab_size: size,
+    hidden_size: size,
+    intermediate_size: size,
+    num_hidden_layers: size,
+    num_attention_heads: size,
+    num_key_value_heads: size,
+    max_position_embeddings: size,
+    rope_theta: z.number().positive().default(10_000),
+    tie_word_embeddings: z.boolean().default(false),
+  })
+  .transform((config): ModelShape => ({
+    family: 'llama',
+    vocabSize: config.vocab_size,
+    hiddenSize: config.hidden_size,
+    intermediateSize: config.intermediate_size,
+    numLayers: config.num_hidden_layers,
+    numHeads: config.num_attention_heads,
+    numKvHeads: config.num_key_value_heads,
+    contextLength: config.max_position_embeddings,
+    ropeTheta: config.rope_theta,
+    tieEmbeddings: config.tie_word_embeddings,
+  }));
+
 /** The same text in the tokens of another vocabulary. */
-function inVocabularyOf({ tokenizer }: ParentModel, corpus: CorpusFigures): CorpusFigures {
-  const { vocabSize } = tokenizer;
+function inVocabularyOf(vocabSize: number, corpus: CorpusFigures): CorpusFigures {
   const ratio = Math.log2(corpus.vocabSize) / Math.log2(vocabSize);
   return { ...corpus, vocabSize, numTokens: Math.round(corpus.numTokens * ratio) };
 }

@@ -144,12 +144,33 @@ export const modelManifestSchema = z.strictObject({
   numTokens: count,
   finalLoss: z.number(),
   exact: z.boolean().describe('false when the run had to change its world size'),
+  adapted: z
+    .strictObject({ valBpbBefore: z.number(), valBpb: z.number() })
+    .optional()
+    .describe('bits a byte of held-out text: of the base, and with what the adapters add'),
   learningRates: z
     .array(rateChangeSchema)
     .optional()
     .describe('changes of the rate that a person ordered while it trained; left out: none'),
 });
 export type ModelManifest = z.infer<typeof modelManifestSchema>;
+
+/** stages/import/<digest>.json: a model that was made elsewhere, in the layout of those that are made here. */
+export const importedModelSchema = z.strictObject({
+  schemaVersion,
+  source: z.strictObject({
+    name: z.string().describe('as a pipeline file names it'),
+    title: z.string(),
+    license: z.string().nullable().describe('null: not known here'),
+    files: z.record(z.string(), sha256Schema).describe('what was imported'),
+  }),
+  files: z
+    .record(z.string(), blobRefSchema)
+    .describe('model.safetensors, config.json, tokenizer.json, chat_template.jinja'),
+  shape: modelShapeSchema,
+  chat: z.boolean().describe('it brings a chat template'),
+});
+export type ImportedModel = z.infer<typeof importedModelSchema>;
 
 /** What is evaluated and what is served: one bundle under one digest. */
 export const bundleManifestSchema = z.strictObject({
@@ -240,7 +261,16 @@ export const modelVersionSchema = z.strictObject({
     parent: z
       .strictObject({ name: z.string(), version: count })
       .optional()
-      .describe('whose pretraining was continued; left out, it began from random weights'),
+      .describe('whose pretraining was continued; left out, it began elsewhere'),
+    base: z
+      .strictObject({
+        name: z.string(),
+        title: z.string(),
+        license: z.string().nullable(),
+        weights: sha256Schema.describe('of its model.safetensors, as imported'),
+      })
+      .optional()
+      .describe('the model from elsewhere that was adapted'),
     anchor: z
       .strictObject({ name: z.string(), version: count })
       .optional()

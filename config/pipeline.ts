@@ -3,6 +3,7 @@
  * is stored in a run's history is the whole configuration.
  */
 import { z } from 'zod';
+import { knownBases } from './base-models.ts';
 
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
@@ -32,6 +33,8 @@ const name = z
     /^[a-z][a-z0-9-]{1,38}[a-z0-9]$/,
     'expected 3 to 40 lowercase letters, digits or hyphens, starting with a letter',
   );
+
+const registered = /^[a-z][a-z0-9-]{1,38}[a-z0-9]@(champion|[1-9]\d{0,8})$/;
 
 const documents = {
   include: z.string().default('**/*').describe('glob of the files to read, relative to the source'),
@@ -110,19 +113,19 @@ export const pipelineFileSchema = z.strictObject({
     .describe('the documents, and what to do with them'),
   startFrom: z
     .string()
-    .regex(
-      /^(scratch|[a-z][a-z0-9-]{1,38}[a-z0-9]@(champion|[1-9]\d{0,8}))$/,
-      'expected scratch, or a registered model such as policy@3 or policy@champion',
+    .refine(
+      (start) => start === 'scratch' || registered.test(start) || isBase(start),
+      `expected scratch, a registered model such as policy@3 or policy@champion, a base model (${Object.keys(knownBases).join(', ')}), or the path of one: ./model.gguf or ./folder`,
     )
     .default('scratch')
     .describe(
-      'what the weights start from; scratch: random ones; policy@3 or policy@champion: go on pretraining that model, with its tokenizer and its size',
+      'what the weights start from; scratch: random ones; policy@3 or policy@champion: go on pretraining that model, with its tokenizer and its size; smollm2, ./model.gguf or ./folder: adapt that base model',
     ),
   goal: z
-    .enum(['base', 'assistant'])
+    .enum(['base', 'adapt', 'assistant'])
     .optional()
     .describe(
-      'base: pretrain only; assistant: then SFT and DPO; left out, assistant where there are questions',
+      'base: pretrain only; adapt: teach a model that exists the documents, by LoRA; assistant: then SFT and DPO; left out, adapt for a base model, else assistant where there are questions',
     ),
   questions: z
     .array(questionsSchema)
@@ -179,9 +182,31 @@ export const pipelineFileSchema = z.strictObject({
 });
 
 /** A pipeline with every default resolved; what is resolved already parses to itself. */
-export const pipelineSchema = pipelineFileSchema.transform(({ goal, ...rest }) => ({
-  ...rest,
-  goal: goal ?? (rest.questions.length > 0 ? ('assistant' as const) : ('base' as const)),
-}));
+export const pipelineSchema = pipelineFileSchema
+  .transform(({ goal, ...rest }) => ({ ...rest, goal: goal ?? defaultGoal(rest) }))
+  .superRefine(({ startFrom, goal, questions }, context) => {
+    const refuse = (field: string, message: string) =>
+      context.addIssue({ code: 'custom', path: [field], message });
+    if (goal === 'adapt' && startFrom === 'scratch') {
+      refuse('goal', 'expected base or assistant: adapt needs a model, such as startFrom: smollm2');
+    }
+    if (goal !== 'adapt' && isBase(startFrom)) {
+      refuse('goal', `expected adapt, which is what ${startFrom} can be made into`);
+    }
+    if (goal === 'adapt' && questions.length > 0) {
+      refuse('questions', 'expected none with goal adapt, which trains on the documents alone');
+    }
+  });
+
+function defaultGoal(file: { startFrom: string; questions: unknown[] }) {
+  if (isBase(file.startFrom)) return 'adapt' as const;
+  return file.questions.length > 0 ? ('assistant' as const) : ('base' as const);
+}
+
+/** Whether a `startFrom` means a model that was made elsewhere: a known one, or the path of one. */
+export function isBase(startFrom: string): boolean {
+  return startFrom in knownBases || /^\.{0,2}\//.test(startFrom);
+}
+
 export type Pipeline = z.infer<typeof pipelineSchema>;
 export type PipelineFile = z.input<typeof pipelineSchema>;

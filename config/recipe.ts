@@ -43,6 +43,17 @@ const phaseFields = {
   ),
 };
 
+export const loraSchema = z.strictObject({
+  rank: positive,
+  alpha: z.number().positive().describe('what the adapters add is scaled by alpha / rank'),
+  mergeShare: z
+    .number()
+    .positive()
+    .max(1)
+    .describe('of what the adapters learnt, how much is added to the base'),
+});
+export type Lora = z.infer<typeof loraSchema>;
+
 export const pretrainRecipeSchema = z.strictObject({
   phase: z.literal('pretrain'),
   ...phaseFields,
@@ -52,6 +63,9 @@ export const pretrainRecipeSchema = z.strictObject({
     .positive()
     .describe('peak for what AdamW moves; equals learningRate for adamw'),
   evalEverySteps: positive,
+  lora: loraSchema
+    .optional()
+    .describe('adapters around a frozen base; left out, all weights are trained'),
 });
 export const sftRecipeSchema = z.strictObject({ phase: z.literal('sft'), ...phaseFields });
 export const dpoRecipeSchema = z.strictObject({

@@ -111,6 +111,10 @@ export const trainerResultSchema = z.union([
     numTokens: count,
     finalLoss: z.number(),
     valBpb: z.number().nullable(),
+    valBpbBefore: z
+      .number()
+      .optional()
+      .describe('of the base that was adapted, on the same held-out text'),
     learningRates: ratesUsedSchema.optional(),
     model: z.string().describe('folder of the trained model'),
   }),
@@ -134,6 +138,16 @@ export const trainerResultSchema = z.union([
   }),
 ]);
 export type TrainerResult = z.infer<typeof trainerResultSchema>;
+
+/** `python -m trainer.import_base --config FILE`: a GGUF file or transformers folder to a folder of our layout. */
+export const importRunSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  source: z.string().describe('.gguf file, or folder in transformers layout'),
+  output: z.string().describe('folder to make'),
+});
+
+/** What the import says of the model. */
+export const importOutcomeSchema = z.looseObject({ shape: modelShapeSchema, chat: z.boolean() });
 
 /** `python -m trainer.tokenizer --config FILE`: byte-level BPE, deterministic. */
 export const tokenizerRunSchema = z.strictObject({

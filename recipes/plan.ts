@@ -5,12 +5,14 @@
 import type {
   DpoRecipe,
   Machine,
+  ModelShape,
   PretrainRecipe,
   Reason,
   Recipe,
   SftRecipe,
 } from '../config/recipe.ts';
 import type { GateMetric } from '../config/pipeline.ts';
+import { planAdaptation } from './adaptation.ts';
 import {
   continuationReasons,
   rewarmedRate,
@@ -23,7 +25,7 @@ import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
 
 export interface PlanInputs {
   statistics: { numTokens: number; bytes: number };
-  goal: 'base' | 'assistant';
+  goal: 'base' | 'adapt' | 'assistant';
   /** Training time of all phases. */
   budgetMs: number;
   machine: Machine;
@@ -33,6 +35,8 @@ export interface PlanInputs {
   numPreferences: number;
   /** Whose pretraining goes on; without it, training starts from random weights. */
   parent?: PlannedParent | null | undefined;
+  /** A model from elsewhere that is adapted, in words and its shape. */
+  base?: { title: string; shape: ModelShape } | undefined;
 }
 
 /** How a model of an earlier round missed its gates. */
@@ -66,12 +70,14 @@ const dpoBatch = 32;
 const dpoEpochs = 0.2;
 
 export function planRecipe(inputs: PlanInputs): Recipe {
-  return plan(inputs, firstTurn);
+  return adapting(inputs, 0) ?? plan(inputs, firstTurn);
 }
 
 /** Another recipe for the next round: the phase that missed its gate trains half as long again, at a lower rate. */
 export function replanRecipe(inputs: PlanInputs, previous: Recipe, missed: MissedGate[]): Recipe {
   const round = previous.round + 1;
+  const adapted = adapting(inputs, round);
+  if (adapted !== null) return adapted;
   const more = { time: 1.5 ** round, rate: 0.7 ** round };
   const base = missed.some(({ metric }) => metric === 'valBpb');
   const recipe = plan(inputs, {
@@ -81,6 +87,14 @@ export function replanRecipe(inputs: PlanInputs, previous: Recipe, missed: Misse
   });
   // What passed its gates stays as it was, so that its model is reused.
   return base ? recipe : { ...recipe, model: previous.model, pretrain: previous.pretrain };
+}
+
+function adapting({ goal, base, parent, ...inputs }: PlanInputs, round: number): Recipe | null {
+  if (goal !== 'adapt') return null;
+  const origin = base?.title ?? `${parent?.name}@${parent?.version}`;
+  const shape = base?.shape ?? parent?.shape;
+  if (shape === undefined) throw new Error('goal adapt: found no model to adapt');
+  return planAdaptation({ ...inputs, origin, shape, round });
 }
 
 function plan(inputs: PlanInputs, turn: Turn): Recipe {

@@ -53,6 +53,17 @@ def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
+def share_adapters(model: nn.Module, lora: Lora, share: float) -> None:
+    """Lets so much of what the adapters learnt count: 1 as trained, 0 the base alone.
+
+    Between a model and its fine-tuned self, much of the gain is kept and little of the rest is
+    lost: Wortsman et al. 2022.
+    """
+    for module in model.modules():
+        for adapter in getattr(module, 'lora_A', ()):
+            module.scaling[adapter] = lora.alpha / lora.rank * share
+
+
 @torch.no_grad()
 def save_merged(model: 'LlamaForCausalLM', base: str, folder: Path) -> None:
     """Writes the base with the adapters added to its weights, in float32."""

@@ -154,14 +154,22 @@ class PhaseRecipe:
 
 @dataclass(kw_only=True, slots=True)
 class Lora:
-    """Low-rank adapters around a frozen base; what they add is scaled by alpha / rank."""
+    """Low-rank adapters around a frozen base; what they add is scaled by alpha / rank.
+
+    Of what they learnt, `mergeShare` is added to the base in the end.
+    """
 
     rank: int
     alpha: float
+    mergeShare: float
 
     def __post_init__(self) -> None:
         _check(self.rank > 0, f'recipe.lora.rank: found {self.rank}, expected more than 0')
         _check(self.alpha > 0, f'recipe.lora.alpha: found {self.alpha}, expected more than 0')
+        _check(
+            0 < self.mergeShare <= 1,
+            f'recipe.lora.mergeShare: found {self.mergeShare}, expected above 0 and at most 1',
+        )
 
 
 @dataclass(kw_only=True, slots=True)

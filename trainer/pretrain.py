@@ -12,7 +12,13 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from trainer.adapter import add_adapters, load_base, save_merged, trained_parameters
+from trainer.adapter import (
+    add_adapters,
+    load_base,
+    save_merged,
+    share_adapters,
+    trained_parameters,
+)
 from trainer.chat import end_of_text_id
 from trainer.checkpoint import CheckpointIncompatible
 from trainer.config import PretrainRecipe, TokenData
@@ -64,6 +70,7 @@ class Pretraining:
             nn.parallel.DistributedDataParallel(self.lean) if dist.is_initialized() else self.lean
         )
         self.val_bpb: float | None = None
+        self.val_bpb_before: float | None = None
 
     def _first_model(self, dtype: torch.dtype) -> 'LlamaForCausalLM':
         """Random weights, those of a model to go on from, or a frozen base with adapters."""
@@ -139,6 +146,16 @@ class Pretraining:
         self.val_bpb = nats / math.log(2) / scored_bytes
         self.session.event('eval', val_loss=nats / scored, val_bpb=self.val_bpb)
 
+    def measure_merge(self) -> None:
+        """Scores the base alone, then with the share of the adapters that will be merged."""
+        lora = self.recipe.lora
+        assert lora is not None
+        share_adapters(self.model, lora, 0)
+        self.evaluate()
+        self.val_bpb_before = self.val_bpb
+        share_adapters(self.model, lora, lora.mergeShare)
+        self.evaluate()
+
     def save_model(self, folder: Path) -> None:
         """Writes the trained model in transformers' layout, adapters merged."""
         if self.recipe.lora is None:
@@ -173,12 +190,16 @@ def pretrain(session: Session) -> None:
         # Saves what is due, before the evaluation: its time must not be added to what is lost.
         scale = session.turn()
         last = session.step >= recipe.numSteps
-        if last or (session.step > 0 and session.step % recipe.evalEverySteps == 0):
-            training.evaluate()
         if last:
             break
+        if session.step > 0 and session.step % recipe.evalEverySteps == 0:
+            training.evaluate()
         training.step(scale)
-    session.finish(training.save_model, training.val_bpb)
+    if recipe.lora is None:
+        training.evaluate()
+    else:
+        training.measure_merge()
+    session.finish(training.save_model, training.val_bpb, training.val_bpb_before)
 
 
 if __name__ == '__main__':

@@ -290,7 +290,12 @@ class Session:
         self.directory.event(event, self.step, **facts)
         self._clock = time.monotonic()
 
-    def finish(self, save_model: Callable[[Path], None], val_bpb: float | None) -> None:
+    def finish(
+        self,
+        save_model: Callable[[Path], None],
+        val_bpb: float | None,
+        val_bpb_before: float | None = None,
+    ) -> None:
         """Writes the model and the result, the latter last."""
         model = self.directory.path / 'model'
         try:
@@ -307,6 +312,7 @@ class Session:
                 'numTokens': self.num_tokens,
                 'finalLoss': self.loss,
                 'valBpb': val_bpb,
+                **({} if val_bpb_before is None else {'valBpbBefore': val_bpb_before}),
                 'learningRates': self._rates_used(),
                 'model': str(model),
             }
@@ -348,7 +354,12 @@ class Follower(Session):
     def event(self, event: str, **facts: object) -> None:
         pass
 
-    def finish(self, save_model: Callable[[Path], None], val_bpb: float | None) -> None:
+    def finish(
+        self,
+        save_model: Callable[[Path], None],
+        val_bpb: float | None,
+        val_bpb_before: float | None = None,
+    ) -> None:
         pass
 
 

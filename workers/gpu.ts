@@ -1,7 +1,8 @@
 /**
- * Trains, exports and evaluates: `node workers/gpu.ts`, with the environment of `npx temper up`. What
+ * Imports, trains, exports and evaluates: `node workers/gpu.ts`, with the environment of `npx temper up`. What
  * is tied to this host's files comes by the host's own queue.
  */
+import { createBaseModelActivities } from '../activities/base-model.ts';
 import { createEvaluateActivities } from '../activities/evaluate.ts';
 import { createExportActivities } from '../activities/export.ts';
 import { createTrainActivities } from '../activities/train.ts';
@@ -12,6 +13,7 @@ await runWorkers('gpu', (deps) => [
   {
     taskQueue: TaskQueue.gpu,
     activities: {
+      ...createBaseModelActivities(deps),
       ...createExportActivities(deps),
       ...createEvaluateActivities(deps),
       ...createTrainActivities(deps),

@@ -50,12 +50,17 @@ export function describeRecipe({ numParameters, estimate }: Recipe): string {
 export function describeTraining({
   numSteps,
   finalLoss,
+  adapted,
   learningRates = [],
 }: TrainedModel): string {
   const rates = learningRates.map(
     ({ step, scale }) => `, rate ${describeScale(scale)} from step ${step}`,
   );
-  return `${numSteps} steps, loss ${finalLoss.toFixed(2)}${rates.join('')}`;
+  const gain =
+    adapted === undefined
+      ? ''
+      : `, held-out text ${adapted.valBpbBefore.toFixed(3)} → ${adapted.valBpb.toFixed(3)} bits a byte`;
+  return `${numSteps} steps, loss ${finalLoss.toFixed(2)}${gain}${rates.join('')}`;
 }
 
 /** E.g. `×0.5`. */

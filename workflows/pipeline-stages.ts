@@ -1,5 +1,6 @@
 /** The stages of a run: each calls its activities or its child workflow, and keeps its line on the board. */
 import { executeChild, proxyActivities, workflowInfo } from '@temporalio/workflow';
+import type { BaseModel, BaseModelActivities } from '../activities/base-model.ts';
 import type { EvaluateActivities } from '../activities/evaluate.ts';
 import type { ExportActivities } from '../activities/export.ts';
 import type { IngestActivities, IngestResult } from '../activities/ingest.ts';
@@ -32,6 +33,10 @@ const { recordSpecification } = proxyActivities<PlanActivities>({
 const { findParent } = proxyActivities<PlanActivities>({
   ...control,
   summary: 'look up the model to start from',
+});
+const { importBaseModel } = proxyActivities<BaseModelActivities>({
+  ...gpu,
+  summary: 'import the base model',
 });
 const { planTraining } = proxyActivities<PlanActivities>({
   ...control,
@@ -70,6 +75,8 @@ export function createStages(
   const { sources, sample, ...data } = pipeline.data;
   /** Whose pretraining goes on; null: from random weights. */
   let parent: ParentModel | null = null;
+  /** The model from elsewhere that is adapted; null: none. */
+  let base: BaseModel | null = null;
   /** The parent as the one to equal, once it is measured. */
   let rival: Rival | null = null;
   /** The best of the parent's line, measured too where it is not the parent itself. */
@@ -77,9 +84,11 @@ export function createStages(
   return {
     async specify(): Promise<void> {
       await recordSpecification({ run, pipeline, machine });
-      if (pipeline.startFrom !== 'scratch') {
-        parent = await findParent({ startFrom: pipeline.startFrom });
-      }
+      const { startFrom } = pipeline;
+      if (startFrom === 'scratch') return;
+      const registered = /^[a-z][a-z0-9-]*@/.test(startFrom);
+      if (registered) parent = await findParent({ startFrom });
+      else base = await importBaseModel({ startFrom, baseDir });
     },
 
     async ingest(): Promise<IngestResult> {
@@ -114,7 +123,7 @@ export function createStages(
               questions,
               seed,
               unread: dropped,
-              ...(parent && { tokenizer: parent.tokenizer }),
+              ...keptTokenizer(),
             },
           ],
         });
@@ -127,9 +136,18 @@ export function createStages(
       previous: { recipe: Recipe; failures: GateFailure[] } | null,
     ): Promise<Recipe> {
       return await board.stage('plan', async (done) => {
-        const recipe = await planTraining({ run, pipeline, corpus, machine, previous, parent });
+        const recipe = await planTraining({
+          run,
+          pipeline,
+          corpus,
+          machine,
+          previous,
+          parent,
+          ...(base && { base }),
+        });
         board.status.recipe = recipe;
-        const onwards = parent === null ? '' : `, from ${parent.name}@${parent.version}`;
+        const origin = base?.title ?? (parent && `${parent.name}@${parent.version}`);
+        const onwards = origin === null ? '' : `, from ${origin}`;
         return done(recipe, `${describeRecipe(recipe)}${onwards}`, false);
       });
     },
@@ -143,7 +161,7 @@ export function createStages(
       return await board.stage(stage, async (done) => {
         const { phase, numSteps, threads } = phaseRecipe;
         const last = before.at(-1) ?? null;
-        const first = parent && { phase: 'pretrain' as const, stage: parent.pretrain };
+        const first = firstModel();
         board.training = phase;
         const model = await executeChild(trainingWorkflow, {
           workflowId: workflowId.training(run, phase, recipe.round),
@@ -230,6 +248,7 @@ export function createStages(
             evaluations.map(({ stage, evaluation }) => [stage, evaluation.stage]),
           ),
           ...(parent && { parent: { name: parent.name, version: parent.version } }),
+          ...(base && { base: lineageOf(base) }),
           ...anchorOf(evaluations),
         });
         const model = { name: pipeline.name, version, reused };
@@ -258,6 +277,18 @@ export function createStages(
       });
     },
   };
+
+  /** The tokenizer of the model that is gone on from: its weights know no other. */
+  function keptTokenizer(): { tokenizer?: BaseModel['tokenizer'] } {
+    const from = base ?? parent;
+    return from === null ? {} : { tokenizer: from.tokenizer };
+  }
+
+  /** What the first phase starts from; null: random weights. */
+  function firstModel(): { phase: 'import' | 'pretrain'; stage: string } | null {
+    if (base !== null) return { phase: 'import', stage: base.stage };
+    return parent && { phase: 'pretrain', stage: parent.pretrain };
+  }
 
   /** Whom the model must equal; nobody when it challenges none. */
   function rivals(): Rival[] {
@@ -302,4 +333,8 @@ export function createStages(
     const { evaluation } = await evaluateModel({ exported, corpus, heldOut: true });
     return { name, version, valBpb: evaluation.metrics['valBpb']?.value ?? null };
   }
+}
+
+function lineageOf({ name, title, license, weights }: BaseModel) {
+  return { name, title, license, weights };
 }

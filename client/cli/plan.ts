@@ -31,7 +31,7 @@ export function planLines({ corpus, recipe }: Plan): string[] {
   const phases = [pretrain, sft, dpo].filter((phase) => phase !== null);
   const price = estimate.usd === 0 ? '$0' : `$${estimate.usd.toFixed(2)}`;
   return [
-    `Llama ${(recipe.numParameters / 1e6).toFixed(1)}M: ${model.numLayers} layers of ${model.hiddenSize}, vocabulary ${count(model.vocabSize)}, context ${count(model.contextLength)}`,
+    `${pretrain.lora === undefined ? '' : 'LoRA on a '}Llama ${(recipe.numParameters / 1e6).toFixed(1)}M: ${model.numLayers} layers of ${model.hiddenSize}, vocabulary ${count(model.vocabSize)}, context ${count(model.contextLength)}`,
     `${about}${count(corpus.numTokens)} tokens, ${(corpus.bytes / 1e6).toFixed(1)} MB of text (${corpus.origin})`,
     `${clock(estimate.trainingMs)} of training (${clock(estimate.trainingMsLow)} to ${clock(estimate.trainingMsHigh)}), ${price}, on ${machine.cores} cores, ${machine.device}, ${machine.instructionSet}`,
     `valBpb ${estimate.valBpbLow.toFixed(2)} to ${estimate.valBpbHigh.toFixed(2)}, loss ${estimate.finalLoss.toFixed(2)} at the end of pretraining`,

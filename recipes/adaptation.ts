@@ -1,0 +1,146 @@
+/** What is planned when a model that exists is taught documents by LoRA: little enough that it keeps what it knew. */
+import type { Machine, ModelShape, PretrainRecipe, Reason, Recipe } from '../config/recipe.ts';
+import { countParameters, trainingFlopsPerToken } from './shapes.ts';
+import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
+
+export interface AdaptationInputs {
+  statistics: { numTokens: number; bytes: number };
+  /** Training time. */
+  budgetMs: number;
+  machine: Machine;
+  seed: number;
+  /** The model that is adapted: in words, and its shape. */
+  origin: string;
+  shape: ModelShape;
+  /** 0, then one more for each replan. */
+  round: number;
+}
+
+const rank = 16;
+const peakRate = 5e-4;
+const mergeShare = 0.6;
+const contextLength = 512;
+const batchSize = 4;
+/** Beyond it, held-out text gains little and what is general loses more. */
+const maxEpochs = 2;
+/** A frozen weight needs no gradient of its own: two products of three (forward, and back through it) are left. */
+const frozenShare = 2 / 3;
+const saveEveryMs = 20_000;
+/** A step beyond its arithmetic: adapters are many small products. */
+const stepOverheadMs = 300;
+
+/** A later round, when a gate on the held-out text was missed, reads the documents once more. */
+export function planAdaptation(inputs: AdaptationInputs): Recipe {
+  const { statistics, budgetMs, machine, seed, shape, round } = inputs;
+  const length = Math.min(contextLength, shape.contextLength);
+  const tokensPerStep = batchSize * length;
+  const msPerToken =
+    ((trainingFlopsPerToken({ ...shape, contextLength: length }) * frozenShare) /
+      trainingSpeed(machine, shape.hiddenSize)) *
+    1000;
+  const stepMs = tokensPerStep * msPerToken + stepOverheadMs;
+  const affordable = Math.max(budgetMs * 0.2, budgetMs - trainerStartMs) / stepMs;
+  const epochs = maxEpochs + round;
+  const wanted = (statistics.numTokens * epochs) / tokensPerStep;
+  const numSteps = Math.max(10, Math.floor(Math.min(affordable, wanted)));
+  const recipe: PretrainRecipe = {
+    phase: 'pretrain',
+    seed,
+    numSteps,
+    batchSize,
+    contextLength: length,
+    optimizer: 'adamw',
+    learningRate: peakRate,
+    adamLearningRate: peakRate,
+    warmupSteps: Math.min(10, Math.ceil(numSteps / 10)),
+    decaySteps: Math.floor(numSteps * 0.7),
+    weightDecay: 0,
+    gradClip: 1,
+    precision: bestPrecision(machine),
+    worldSize: 1,
+    threads: Math.min(machine.cores, 8),
+    saveEverySteps: Math.max(1, Math.min(numSteps, Math.round(saveEveryMs / stepMs))),
+    evalEverySteps: Math.max(10, Math.ceil(numSteps / 2)),
+    unwatchedExitS: 600,
+    lora: { rank, alpha: 2 * rank, mergeShare },
+  };
+  const trainingMs = Math.round(trainerStartMs + numSteps * stepMs);
+  const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
+  const [low, high] = expectedBitsPerByte;
+  return {
+    schemaVersion: 1,
+    round,
+    machine,
+    model: shape,
+    numParameters: countParameters(shape),
+    pretrain: recipe,
+    sft: null,
+    dpo: null,
+    estimate: {
+      trainingMs,
+      trainingMsLow: Math.round(trainingMs * 0.75),
+      trainingMsHigh: Math.round(trainingMs * 1.6),
+      usd: 0,
+      valBpbLow: low,
+      valBpbHigh: high,
+      finalLoss: Number((((low + high) / 2) * Math.LN2 * bytesPerToken).toFixed(3)),
+      lostIfKilledMs: Math.round(recipe.saveEverySteps * stepMs + trainerStartMs),
+    },
+    reasons: explain(inputs, recipe),
+  };
+}
+
+/** What a base of this size gives on text in its language, from plain to formal. */
+const expectedBitsPerByte = [0.6, 1.1] as const;
+
+function explain({ origin, statistics }: AdaptationInputs, recipe: PretrainRecipe): Reason[] {
+  const numTokens = recipe.numSteps * recipe.batchSize * recipe.contextLength;
+  const thousands = (count: number) => `${Math.round(count / 1000)}K`;
+  return [
+    {
+      choice: 'start',
+      value: origin,
+      reason: 'it has read far more than these documents: only what they add is learnt',
+      source: 'startFrom',
+    },
+    {
+      choice: 'method',
+      value: `LoRA of rank ${rank} on every projection`,
+      reason: 'the base stays frozen; adapters learn less than full training, and forget less',
+      source: 'Hu et al. 2021; Biderman et al. 2024',
+    },
+    {
+      choice: 'rate',
+      value: `AdamW ${recipe.learningRate}, ${recipe.warmupSteps} steps up, ${recipe.decaySteps} down`,
+      reason: 'of the rates tried, the one that gained most on held-out text for what it forgot',
+      source: 'measured in docs/log.md',
+    },
+    {
+      choice: 'tokens',
+      value: `${thousands(numTokens)}, ${(numTokens / Math.max(1, statistics.numTokens)).toFixed(2)} epochs`,
+      reason: 'what the budget affords; what is read more often is learnt by heart',
+      source: 'measured in docs/log.md',
+    },
+    {
+      choice: 'merge',
+      value: `${Math.round(mergeShare * 100)} % of what the adapters learnt`,
+      reason: 'between base and adapted model most of the gain is kept, and less is forgotten',
+      source: 'Wortsman et al. 2022; measured in docs/log.md',
+    },
+    {
+      choice: 'precision',
+      value: recipe.precision,
+      reason:
+        recipe.precision === 'bf16'
+          ? 'the machine multiplies bf16 faster; adapters and merge are fp32'
+          : 'the machine has no fast bf16',
+      source: 'measured in docs/log.md',
+    },
+    {
+      choice: 'checkpoints',
+      value: `every ${recipe.saveEverySteps} steps, the adapters alone`,
+      reason: `a kill costs at most about ${Math.round(saveEveryMs / 1000)} s of training and a restart`,
+      source: 'Young 1974: cheap saves, so often',
+    },
+  ];
+}
