@@ -34,7 +34,10 @@ const name = z
     'expected 3 to 40 lowercase letters, digits or hyphens, starting with a letter',
   );
 
-const registered = /^[a-z][a-z0-9-]{1,38}[a-z0-9]@(champion|[1-9]\d{0,8})$/;
+const baseNames = Object.keys(knownBases).join('|');
+const startPattern = new RegExp(
+  String.raw`^(scratch|${baseNames}|[a-z][a-z0-9-]{1,38}[a-z0-9]@(champion|[1-9]\d{0,8})|\.{0,2}/.*)$`,
+);
 
 const documents = {
   include: z.string().default('**/*').describe('glob of the files to read, relative to the source'),
@@ -113,8 +116,8 @@ export const pipelineFileSchema = z.strictObject({
     .describe('the documents, and what to do with them'),
   startFrom: z
     .string()
-    .refine(
-      (start) => start === 'scratch' || registered.test(start) || isBase(start),
+    .regex(
+      startPattern,
       `expected scratch, a registered model such as policy@3 or policy@champion, a base model (${Object.keys(knownBases).join(', ')}), or the path of one: ./model.gguf or ./folder`,
     )
     .default('scratch')
