@@ -6,6 +6,8 @@ inputs give equal bytes.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,8 +45,7 @@ class ImportRun:
 def import_base(run: ImportRun) -> dict[str, Any]:
     """Writes the folder; it appears whole. Says the shape, and whether the model chats."""
     say({'progress': 'reading the weights'})
-    found, tokenizer = _read(Path(run.source))
-    shape = _shape(found, run.source)
+    shape, found, tokenizer = _read(Path(run.source))
     model = _rebuild(found, shape)
     write_folder(Path(run.output), lambda folder: _fill(folder, model, tokenizer))
     return {
@@ -54,33 +55,44 @@ def import_base(run: ImportRun) -> dict[str, Any]:
     }
 
 
-def _read(source: Path) -> tuple['LlamaForCausalLM', 'PreTrainedTokenizerBase']:
+def _read(source: Path) -> tuple[ModelShape, 'LlamaForCausalLM', 'PreTrainedTokenizerBase']:
     import torch
     from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
 
-    where, names = str(source), {}
+    where, options = str(source), {'local_files_only': True}
     if source.is_file():
-        where, names = str(source.parent), {'gguf_file': source.name}
-    try:
-        config = AutoConfig.from_pretrained(where, local_files_only=True, **names)
-    except (OSError, KeyError) as error:
-        raise ValueError(f'{source}: cannot be read as a model: {error}') from error
+        where, options = str(source.parent), {**options, 'gguf_file': source.name}
+    with _refusing(source):
+        config = AutoConfig.from_pretrained(where, **options)
     if config.model_type != 'llama':
         raise ValueError(f'{source}: found a {config.model_type} model, expected a llama')
-    try:
-        model = LlamaForCausalLM.from_pretrained(
-            where, dtype=torch.float32, local_files_only=True, **names
+    shape = _shape(config, source)
+    with _refusing(source):
+        # Never the weights of a pickle, which may hold a program.
+        model, told = LlamaForCausalLM.from_pretrained(
+            where, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
         )
-        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=True, **names)
-    except (OSError, KeyError, RuntimeError) as error:
-        raise ValueError(f'{source}: cannot be read as a model: {error}') from error
+        tokenizer = AutoTokenizer.from_pretrained(where, **options)
+    absent = sorted(set(told['missing_keys']) - {'lm_head.weight'})
+    if absent:
+        raise ValueError(f'{source}: found no weights for {", ".join(absent[:3])}')
     if not tokenizer.is_fast:
         raise ValueError(f'{source}: found no tokenizer.json, expected one of a fast tokenizer')
-    return model, tokenizer
+    return shape, model, tokenizer
 
 
-def _shape(model: 'LlamaForCausalLM', source: str) -> ModelShape:
-    config = model.config
+@contextmanager
+def _refusing(source: Path) -> Iterator[None]:
+    """Each library has errors of its own for a file that it cannot read: here they are one."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ValueError(f'{source}: cannot be read as a model: {error}') from error
+
+
+def _shape(config: Any, source: Path) -> ModelShape:
     rope = config.rope_parameters
     width = config.hidden_size // config.num_attention_heads
     for fault, wrong in (
