@@ -2,6 +2,13 @@
 import { ApplicationFailure } from '@temporalio/activity';
 import type { z } from 'zod';
 import { FailureType } from '../config/failures.ts';
+import {
+  importedModelSchema,
+  modelManifestSchema,
+  type ImportedModel,
+  type ModelManifest,
+} from '../config/manifests.ts';
+import type { Phase } from '../config/recipe.ts';
 import { findStage } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
 import { codeVersion } from './code-version.ts';
@@ -20,6 +27,16 @@ export async function requireStage<T>(
       'Restore the bucket, or start the run again.',
     FailureType.ArtifactMismatch,
   );
+}
+
+/** A trained or an imported model, with all of its files. */
+export async function requireModel(
+  store: Store,
+  { phase, stage }: { phase: Phase | 'import'; stage: string },
+): Promise<ModelManifest | ImportedModel> {
+  return phase === 'import'
+    ? await requireStage(store, phase, stage, importedModelSchema)
+    : await requireStage(store, phase, stage, modelManifestSchema);
 }
 
 /** The code that decides the bits of a trained model and of its export. */

@@ -24,7 +24,7 @@ export function createTrainActivities(deps: Deps) {
     async findTrainedModel(
       job: TrainingJob,
     ): Promise<{ stage: string; model: TrainedModel | null }> {
-      const { recipe, shape, machine, corpus, init } = trainingJobSchema.parse(job);
+      const { recipe, shape, machine, corpus, init, rehearsal } = trainingJobSchema.parse(job);
       const stage = stageDigest({
         recipe,
         shape,
@@ -32,6 +32,7 @@ export function createTrainActivities(deps: Deps) {
         device: { device: machine.device, instructionSet: machine.instructionSet },
         corpus,
         init,
+        ...(rehearsal !== undefined && { rehearsal }),
         code: trainerCode(deps.projectDir),
       });
       const model = await findStage(store, recipe.phase, stage, modelManifestSchema);

@@ -10,20 +10,20 @@ import { FailureType } from '../config/failures.ts';
 import {
   checkpointManifestSchema,
   corpusManifestSchema,
-  importedModelSchema,
-  modelManifestSchema,
+  rehearsalManifestSchema,
+  type CorpusManifest,
   type CheckpointManifest,
   type Head,
 } from '../config/manifests.ts';
 import { trainerRunSchema, type TrainerRun } from '../config/trainer.ts';
 import { readBlob } from '../registry/blobs.ts';
-import { requireStage } from './stage-records.ts';
 import { readRunControl } from '../registry/run-control.ts';
 import { ratesFault, ratesOf, readHead } from '../registry/training.ts';
 import { isRatesDiffer, isUnusable, ratesUsed, uploadCheckpoint } from './checkpoint-uploads.ts';
 import type { Deps } from './deps.ts';
 import { cached, ensureFile } from './files.ts';
 import { withSigns } from './heartbeats.ts';
+import { requireModel, requireStage } from './stage-records.ts';
 import type { Generation, TrainingJob } from './training-job.ts';
 import { tellDiskFull } from './trainer-disk.ts';
 import {
@@ -227,11 +227,7 @@ async function trainerRun(deps: Deps, job: TrainingJob, runDir: string): Promise
   const fetch = (ref: BlobRef) => cached(deps, ref);
   let init: string | null = null;
   if (job.init !== null) {
-    const { phase, stage } = job.init;
-    const model =
-      phase === 'import'
-        ? await requireStage(store, phase, stage, importedModelSchema)
-        : await requireStage(store, phase, stage, modelManifestSchema);
+    const model = await requireModel(store, job.init);
     // Its digest in the name: a trainer that started from another model is not the one that is needed.
     init = path.join(runDir, `init-${job.init.stage.slice(0, 16)}`);
     for (const [name, ref] of Object.entries(model.files))
@@ -244,16 +240,17 @@ async function trainerRun(deps: Deps, job: TrainingJob, runDir: string): Promise
     model: job.shape,
     tokenizer: await fetch(corpus.tokenizer),
     init,
-    data: await trainingData(corpus, job.recipe.phase, fetch),
+    data: await trainingData(deps, job, corpus),
     resumeFrom: null,
   });
 }
 
 async function trainingData(
-  corpus: (typeof corpusManifestSchema)['_output'],
-  phase: TrainingJob['trial']['phase'],
-  fetch: (ref: BlobRef) => Promise<string>,
+  deps: Deps,
+  { recipe: { phase }, rehearsal }: TrainingJob,
+  corpus: CorpusManifest,
 ): Promise<TrainerRun['data']> {
+  const fetch = (ref: BlobRef) => cached(deps, ref);
   if (phase === 'pretrain') {
     const shards = [];
     for (const { tokens, numTokens } of corpus.shards)
@@ -264,6 +261,7 @@ async function trainingData(
       shards,
       tokenBytes: corpus.tokenBytes,
       heldOut: { path: await fetch(tokens), numTokens, bytes },
+      ...(rehearsal !== undefined && { rehearsal: await fetch(await rowsOf(deps, rehearsal)) }),
     };
   }
   if (corpus.instructions === null) {
@@ -275,6 +273,10 @@ async function trainingData(
   return phase === 'sft'
     ? { kind: 'chat', path: await fetch(corpus.instructions.train) }
     : { kind: 'preferences', path: await fetch(corpus.instructions.preferences) };
+}
+
+async function rowsOf({ store }: Deps, stage: string): Promise<BlobRef> {
+  return (await requireStage(store, 'rehearse', stage, rehearsalManifestSchema)).tokens;
 }
 
 /** The newest checkpoint of the chain whose every file has its digest; older ones are tried in turn. */

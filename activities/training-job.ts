@@ -24,6 +24,8 @@ export const trainingJobSchema = z.strictObject({
   init: z
     .strictObject({ phase: z.enum(['import', 'pretrain', 'sft', 'dpo']), stage: z.string() })
     .nullable(),
+  /** Digest of the stage record of the text that the base wrote, where the recipe rehearses it. */
+  rehearsal: z.string().optional(),
 });
 export type TrainingJob = z.infer<typeof trainingJobSchema>;
 

@@ -172,6 +172,14 @@ export const importedModelSchema = z.strictObject({
 });
 export type ImportedModel = z.infer<typeof importedModelSchema>;
 
+/** stages/rehearse/<digest>.json: text that a base model wrote at random, as rows of tokens. */
+export const rehearsalManifestSchema = z.strictObject({
+  schemaVersion,
+  tokens: blobRefSchema.describe('rows of equal length, little-endian unsigned'),
+  numRows: count,
+  rowLength: count,
+});
+
 /** What is evaluated and what is served: one bundle under one digest. */
 export const bundleManifestSchema = z.strictObject({
   schemaVersion,

@@ -54,6 +54,13 @@ export const loraSchema = z.strictObject({
 });
 export type Lora = z.infer<typeof loraSchema>;
 
+export const rehearsalSchema = z.strictObject({
+  numRows: positive,
+  rowLength: positive.describe('tokens'),
+  rowsAStep: positive.describe('of the text that the base wrote itself'),
+  weight: z.number().positive().describe('of the divergence from the base, against the loss'),
+});
+
 export const pretrainRecipeSchema = z.strictObject({
   phase: z.literal('pretrain'),
   ...phaseFields,
@@ -66,6 +73,9 @@ export const pretrainRecipeSchema = z.strictObject({
   lora: loraSchema
     .optional()
     .describe('adapters around a frozen base; left out, all weights are trained'),
+  rehearsal: rehearsalSchema
+    .optional()
+    .describe('text of the base, on which it must go on foretelling the same; left out, none'),
 });
 export const sftRecipeSchema = z.strictObject({ phase: z.literal('sft'), ...phaseFields });
 export const dpoRecipeSchema = z.strictObject({

@@ -37,6 +37,10 @@ export const trainerRunSchema = z.strictObject({
       shards: z.array(z.strictObject({ path: z.string(), numTokens: count })),
       tokenBytes: z.literal([2, 4]),
       heldOut: z.strictObject({ path: z.string(), numTokens: count, bytes: count }),
+      rehearsal: z
+        .string()
+        .optional()
+        .describe('file of the rows that the base model wrote, where the recipe rehearses them'),
     }),
     z.strictObject({ kind: z.literal('chat'), path: z.string() }),
     z.strictObject({ kind: z.literal('preferences'), path: z.string() }),
@@ -148,6 +152,19 @@ export const importRunSchema = z.strictObject({
 
 /** What the import says of the model. */
 export const importOutcomeSchema = z.looseObject({ shape: modelShapeSchema, chat: z.boolean() });
+
+/** `python -m trainer.rehearse --config FILE`: a model in our layout to rows of tokens that it writes at random. */
+export const rehearseRunSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  model: z.string(),
+  output: z.string().describe('file to make'),
+  numRows: z.number().int().positive(),
+  rowLength: z.number().int().positive().describe('tokens'),
+  tokenBytes: z.literal([2, 4]),
+  seed: count,
+  precision: z.enum(['fp32', 'bf16']),
+  threads: z.number().int().positive(),
+});
 
 /** `python -m trainer.tokenizer --config FILE`: byte-level BPE, deterministic. */
 export const tokenizerRunSchema = z.strictObject({

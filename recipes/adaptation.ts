@@ -18,7 +18,9 @@ export interface AdaptationInputs {
 
 const rank = 16;
 const peakRate = 5e-4;
-const mergeShare = 0.6;
+const mergeShare = 0.7;
+/** Text of the base's own that it rehearses: enough that no row comes again before the next epoch of a small folder. */
+const rehearsal = { numRows: 48, rowLength: 320, rowsAStep: 1, weight: 1 };
 const contextLength = 512;
 const batchSize = 4;
 /** Beyond it, held-out text gains little and what is general loses more. */
@@ -38,7 +40,9 @@ export function planAdaptation(inputs: AdaptationInputs): Recipe {
     ((trainingFlopsPerToken({ ...shape, contextLength: length }) * frozenShare) /
       trainingSpeed(machine, shape.hiddenSize)) *
     1000;
-  const stepMs = tokensPerStep * msPerToken + stepOverheadMs;
+  // A rehearsed row is read by the base too, which is half as much again.
+  const rehearsedTokens = rehearsal.rowsAStep * Math.min(rehearsal.rowLength, length) * 1.5;
+  const stepMs = (tokensPerStep + rehearsedTokens) * msPerToken + stepOverheadMs;
   const affordable = Math.max(budgetMs * 0.2, budgetMs - trainerStartMs) / stepMs;
   const epochs = maxEpochs + round;
   const wanted = (statistics.numTokens * epochs) / tokensPerStep;
@@ -63,6 +67,7 @@ export function planAdaptation(inputs: AdaptationInputs): Recipe {
     evalEverySteps: Math.max(10, Math.ceil(numSteps / 2)),
     unwatchedExitS: 600,
     lora: { rank, alpha: 2 * rank, mergeShare },
+    rehearsal: { ...rehearsal, rowLength: Math.min(rehearsal.rowLength, length) },
   };
   const trainingMs = Math.round(trainerStartMs + numSteps * stepMs);
   const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
@@ -120,6 +125,13 @@ function explain({ origin, statistics }: AdaptationInputs, recipe: PretrainRecip
       value: `${thousands(numTokens)}, ${(numTokens / Math.max(1, statistics.numTokens)).toFixed(2)} epochs`,
       reason: 'what the budget affords; what is read more often is learnt by heart',
       source: 'measured in docs/log.md',
+    },
+    {
+      choice: 'rehearsal',
+      value: `${rehearsal.rowsAStep} row of ${rehearsal.rowLength} tokens a step`,
+      reason:
+        'on text that the base wrote itself, it must go on foretelling what it did: what it knew is kept without having its data',
+      source: 'Robins 1995; Huang et al. 2024; measured in docs/log.md',
     },
     {
       choice: 'merge',

@@ -173,6 +173,24 @@ class Lora:
 
 
 @dataclass(kw_only=True, slots=True)
+class Rehearsal:
+    """Rows of text that the base wrote itself, on which it must go on foretelling the same."""
+
+    numRows: int
+    rowLength: int
+    rowsAStep: int
+    weight: float
+
+    def __post_init__(self) -> None:
+        for name in ('numRows', 'rowLength', 'rowsAStep'):
+            value = getattr(self, name)
+            _check(value > 0, f'recipe.rehearsal.{name}: found {value}, expected more than 0')
+        _check(
+            self.weight > 0, f'recipe.rehearsal.weight: found {self.weight}, expected more than 0'
+        )
+
+
+@dataclass(kw_only=True, slots=True)
 class PretrainRecipe(PhaseRecipe):
     """Pretraining: two rates when Muon moves the matrices."""
 
@@ -181,6 +199,7 @@ class PretrainRecipe(PhaseRecipe):
     adamLearningRate: float
     evalEverySteps: int
     lora: Lora | None = None
+    rehearsal: Rehearsal | None = None
 
     def __post_init__(self) -> None:
         PhaseRecipe.__post_init__(self)
@@ -189,6 +208,15 @@ class PretrainRecipe(PhaseRecipe):
         _check(
             self.lora is None or self.optimizer == 'adamw',
             f'recipe.optimizer: found {self.optimizer!r}, expected adamw for adapters',
+        )
+        # Its second pass goes past the wrapper that averages the ranks' gradients.
+        _check(
+            self.rehearsal is None or (self.lora is not None and self.worldSize == 1),
+            'recipe.rehearsal: expected adapters, whose base remembers, and worldSize 1',
+        )
+        _check(
+            self.rehearsal is None or self.rehearsal.rowLength <= self.contextLength,
+            f'recipe.rehearsal.rowLength: expected at most contextLength {self.contextLength}',
         )
 
 
@@ -230,12 +258,13 @@ class HeldOut:
 
 @dataclass(kw_only=True, slots=True)
 class TokenData:
-    """Packed token shards."""
+    """Packed token shards; `rehearsal` is a file of rows of tokens, of the same width."""
 
     kind: Literal['tokens']
     shards: list[TokenShard]
     tokenBytes: Literal[2, 4]
     heldOut: HeldOut
+    rehearsal: str | None = None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -279,6 +308,13 @@ class TrainerRun:
         _check(
             self.recipe.phase == 'pretrain' or self.recipe.worldSize == 1,
             f'recipe.worldSize: found {self.recipe.worldSize}, expected 1 for {self.recipe.phase}',
+        )
+        wanted = getattr(self.recipe, 'rehearsal', None) is not None
+        found = getattr(self.data, 'rehearsal', None) is not None
+        _check(
+            wanted == found,
+            f'data.rehearsal: found {"rows" if found else "none"}, '
+            f'expected {"rows" if wanted else "none"} by the recipe',
         )
         expected = _DATA_OF_PHASE[self.recipe.phase]
         _check(

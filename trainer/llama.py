@@ -99,6 +99,31 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return hidden_gradient * scale, head, None, None
 
 
+class _LinearDivergence(torch.autograd.Function):
+    """Sum of KL(p || q) of the words that two hidden states foretell, in chunks as above."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, remembered: Tensor, weight: Tensor) -> Tensor:
+        total = torch.zeros((), dtype=torch.float32)
+        hidden_gradient = torch.empty_like(hidden)
+        for at in range(0, hidden.shape[0], _LOSS_CHUNK):
+            rows = slice(at, at + _LOSS_CHUNK)
+            foretold = (hidden[rows] @ weight.T).float().log_softmax(-1)
+            expected = (remembered[rows] @ weight.T).float().log_softmax(-1)
+            share = expected.exp()
+            total += (share * expected.sub_(foretold)).sum()
+            gradient = foretold.exp_().sub_(share).to(hidden.dtype)
+            hidden_gradient[rows] = gradient @ weight
+        ctx.save_for_backward(hidden_gradient)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None, None]:
+        (scale,) = outputs
+        (hidden_gradient,) = ctx.saved_tensors
+        return hidden_gradient * scale, None, None
+
+
 class LeanLlama(nn.Module):
     """Computes the loss of token windows from a transformers model's own parameters.
 
@@ -123,7 +148,7 @@ class LeanLlama(nn.Module):
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Sum of nats over the targets that are not negative; behind them stands padding."""
-        hidden = self._hidden(inputs).reshape(-1, self._model.config.hidden_size)
+        hidden = self.hidden(inputs).reshape(-1, self._model.config.hidden_size)
         targets = targets.reshape(-1)
         scored = targets >= 0
         if not scored.all():
@@ -131,10 +156,20 @@ class LeanLlama(nn.Module):
         weight = self._model.lm_head.weight.to(self._dtype)
         return _LinearCrossEntropy.apply(hidden, weight, targets, torch.is_grad_enabled())
 
+    def divergence(self, inputs: Tensor, remembered: Tensor) -> Tensor:
+        """Sum over all positions, in nats, of KL from what `remembered` foretells.
+
+        `remembered` is what `hidden` gave for the same inputs before; the head is frozen.
+        """
+        width = self._model.config.hidden_size
+        weight = self._model.lm_head.weight.to(self._dtype)
+        hidden = self.hidden(inputs).reshape(-1, width)
+        return _LinearDivergence.apply(hidden, remembered.reshape(-1, width), weight)
+
     def row_nats(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Nats of each row, over its targets that are not negative."""
         scored = targets >= 0
-        hidden = self._hidden(inputs)[scored]
+        hidden = self.hidden(inputs)[scored]
         logits = F.linear(hidden, self._model.lm_head.weight.to(self._dtype)).float()
         nats = torch.zeros(targets.shape)
         nats[scored] = F.cross_entropy(logits, targets[scored], reduction='none')
@@ -157,7 +192,8 @@ class LeanLlama(nn.Module):
         up = projection.lora_B[name].weight.to(self._dtype)
         return F.linear(F.linear(hidden, down), up * projection.scaling[name])
 
-    def _hidden(self, inputs: Tensor) -> Tensor:
+    def hidden(self, inputs: Tensor) -> Tensor:
+        """States after the last norm, [rows, length, width], in the precision of the products."""
         body = self._model.model
         # The sum along the layers stays in float32, whatever the weights are kept in.
         hidden = F.embedding(inputs, body.embed_tokens.weight).float()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
@@ -22,7 +23,7 @@ from trainer.adapter import (
 from trainer.chat import end_of_text_id
 from trainer.checkpoint import CheckpointIncompatible
 from trainer.config import PretrainRecipe, TokenData
-from trainer.data import Order, TokenStream, held_out_windows
+from trainer.data import InvalidCorpus, Order, TokenStream, held_out_windows
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
 from trainer.llama import LeanLlama, build_model
@@ -64,6 +65,7 @@ class Pretraining:
             _load_weights(self.parameters, folder / _WEIGHTS)
             self.optimizer.load(load_file(folder / _OPTIMIZER))
             restore_rng(load_file(folder / _RNG))
+        self.rehearsal = self._rehearsal_rows()
         self.lean = LeanLlama(self.model, run.recipe.contextLength, dtype)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.forward: nn.Module = (
@@ -85,6 +87,18 @@ class Pretraining:
         if run.init is not None:
             _load_weights(dict(model.named_parameters()), Path(run.init) / _WEIGHTS)
         return model
+
+    def _rehearsal_rows(self) -> Tensor | None:
+        path, rows = self.data.rehearsal, self.recipe.rehearsal
+        if path is None or rows is None:
+            return None
+        tokens = np.fromfile(path, dtype=f'<u{self.data.tokenBytes}')
+        if tokens.size != rows.numRows * rows.rowLength:
+            raise InvalidCorpus(
+                f'{path}: found {tokens.size} tokens, '
+                f'expected {rows.numRows} rows of {rows.rowLength}'
+            )
+        return torch.from_numpy(tokens.reshape(rows.numRows, -1).astype(np.int64))
 
     def fill_checkpoint(self, folder: Path) -> None:
         """Writes the tensors that a resume needs."""
@@ -108,6 +122,7 @@ class Pretraining:
         inputs, targets = self._batch()
         loss = self.forward(inputs, targets) / targets.numel()
         loss.backward()
+        self._rehearse()
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.gradClip)
         rate = self.optimizer.step(scale * rate_factor(self.recipe, self.session.step))
         self.optimizer.zero_grad()
@@ -122,6 +137,25 @@ class Pretraining:
             grad_norm=norm.item(),
             num_tokens=self.recipe.batchSize * self.recipe.contextLength,
         )
+
+    def _rehearse(self) -> None:
+        """Adds the gradient of what the base would have foretold otherwise.
+
+        Rehearsal on text of the model's own: Robins 1995, Huang et al. 2024. Its target is the
+        base's whole distribution, as in Hinton et al. 2015: zero as long as nothing is forgotten.
+        """
+        lora, rehearsal = self.recipe.lora, self.recipe.rehearsal
+        if self.rehearsal is None or lora is None or rehearsal is None:
+            return
+        first = self.session.step * rehearsal.rowsAStep
+        chosen = [at % len(self.rehearsal) for at in range(first, first + rehearsal.rowsAStep)]
+        rows = self.rehearsal[chosen]
+        share_adapters(self.model, lora, 0)
+        with torch.no_grad():
+            remembered = self.lean.hidden(rows)
+        share_adapters(self.model, lora, 1)
+        divergence = self.lean.divergence(rows, remembered)
+        (rehearsal.weight * divergence / rows.numel()).backward()
 
     @torch.no_grad()
     def evaluate(self) -> None:

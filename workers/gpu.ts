@@ -5,6 +5,7 @@
 import { createBaseModelActivities } from '../activities/base-model.ts';
 import { createEvaluateActivities } from '../activities/evaluate.ts';
 import { createExportActivities } from '../activities/export.ts';
+import { createRehearsalActivities } from '../activities/rehearsal.ts';
 import { createTrainActivities } from '../activities/train.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
 import { runWorkers } from './run-worker.ts';
@@ -14,6 +15,7 @@ await runWorkers('gpu', (deps) => [
     taskQueue: TaskQueue.gpu,
     activities: {
       ...createBaseModelActivities(deps),
+      ...createRehearsalActivities(deps),
       ...createExportActivities(deps),
       ...createEvaluateActivities(deps),
       ...createTrainActivities(deps),

@@ -6,6 +6,7 @@ import type { ExportActivities } from '../activities/export.ts';
 import type { IngestActivities, IngestResult } from '../activities/ingest.ts';
 import type { GateFailure, ParentModel, PlanActivities } from '../activities/plan.ts';
 import type { PreprocessResult } from '../activities/preprocess-input.ts';
+import type { RehearsalActivities } from '../activities/rehearsal.ts';
 import type { ReleaseActivities } from '../activities/release.ts';
 import type { TrainedModel } from '../activities/training-job.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
@@ -37,6 +38,10 @@ const { findParent } = proxyActivities<PlanActivities>({
 const { importBaseModel } = proxyActivities<BaseModelActivities>({
   ...gpu,
   summary: 'import the base model',
+});
+const { writeRehearsal } = proxyActivities<RehearsalActivities>({
+  ...gpu,
+  summary: 'let the base write what it rehearses',
 });
 const { planTraining } = proxyActivities<PlanActivities>({
   ...control,
@@ -161,7 +166,8 @@ export function createStages(
       return await board.stage(stage, async (done) => {
         const { phase, numSteps, threads } = phaseRecipe;
         const last = before.at(-1) ?? null;
-        const first = firstModel();
+        const init = last === null ? firstModel() : { phase: last.phase, stage: last.stage };
+        const rehearsal = init && (await rehearsalOf(phaseRecipe, init, recipe));
         board.training = phase;
         const model = await executeChild(trainingWorkflow, {
           workflowId: workflowId.training(run, phase, recipe.round),
@@ -176,7 +182,8 @@ export function createStages(
               shape: recipe.model,
               machine,
               corpus,
-              init: last === null ? first : { phase: last.phase, stage: last.stage },
+              init,
+              ...(rehearsal !== null && { rehearsal }),
             },
           ],
         }).finally(() => {
@@ -288,6 +295,22 @@ export function createStages(
   function firstModel(): { phase: 'import' | 'pretrain'; stage: string } | null {
     if (base !== null) return { phase: 'import', stage: base.stage };
     return parent && { phase: 'pretrain', stage: parent.pretrain };
+  }
+
+  /** The text that the model wrote which a phase starts from; null where its recipe rehearses none. */
+  async function rehearsalOf(
+    recipe: PhaseRecipe,
+    model: NonNullable<ReturnType<typeof firstModel>> | Pick<TrainedModel, 'phase' | 'stage'>,
+    { model: shape }: Recipe,
+  ): Promise<string | null> {
+    if (recipe.phase !== 'pretrain' || recipe.rehearsal === undefined) return null;
+    const { seed, precision, threads, rehearsal } = recipe;
+    const tokenBytes = shape.vocabSize <= 65_536 ? 2 : 4;
+    return await writeRehearsal({
+      model,
+      recipe: { seed, precision, threads, rehearsal },
+      tokenBytes,
+    });
   }
 
   /** Whom the model must equal; nobody when it challenges none. */
