@@ -62,7 +62,7 @@ export async function runTrainerModule(
       heardAt = Date.now();
       if (line.trim() === '') continue;
       last = line;
-      say({ kind: module, line: line.slice(0, 200) });
+      say({ kind: module, line: wordsOf(line).slice(0, 200) });
     }
   } finally {
     clearInterval(hang);
@@ -78,6 +78,14 @@ export async function runTrainerModule(
   const { type, message } = outcome.data;
   if (type in FailureType) throw ApplicationFailure.nonRetryable(message, type);
   throw ApplicationFailure.create({ message, type });
+}
+
+const progressSchema = z.object({ progress: z.string() });
+
+/** What a module says of its progress, else the line as it stands. */
+function wordsOf(line: string): string {
+  const said = progressSchema.safeParse(parseJson(line));
+  return said.success ? said.data.progress : line;
 }
 
 function parseJson(text: string): unknown {

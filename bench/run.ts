@@ -1,4 +1,5 @@
 /** `npm run bench <name>`: measures, prints what it finds, and ends with one JSON object; non-zero when a bound is missed. */
+import { adapt } from './adapt.ts';
 import { answers } from './answers.ts';
 import { firstHour } from './first-hour.ts';
 import { install } from './install.ts';
@@ -8,7 +9,7 @@ import { rollback } from './rollback.ts';
 import { boundLines, parseSettings, runBench, say, usage } from './support/bench.ts';
 import { throughput } from './throughput.ts';
 
-const benches = [quickstart, firstHour, throughput, install, rollback, questions, answers];
+const benches = [quickstart, firstHour, throughput, install, rollback, questions, answers, adapt];
 
 async function main([name, ...args]: string[]): Promise<number> {
   if (name === undefined || name === '--help') {

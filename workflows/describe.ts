@@ -26,8 +26,9 @@ export function describeUnread(dropped: IngestResult['dropped']): string | null 
 
 export function describeCorpus({ summary }: PreprocessResult): string {
   const { kept, dropped, redacted, numTokens } = summary;
-  const millions = (numTokens / 1e6).toFixed(1);
-  return `${kept} kept, ${total(dropped)} dropped${reasonsOf(dropped)}, ${total(redacted)} redacted, ${millions}M tokens`;
+  const tokens =
+    numTokens < 1e5 ? `${(numTokens / 1e3).toFixed(1)}K` : `${(numTokens / 1e6).toFixed(1)}M`;
+  return `${kept} kept, ${total(dropped)} dropped${reasonsOf(dropped)}, ${total(redacted)} redacted, ${tokens} tokens`;
 }
 
 function total(counts: Record<string, number>): number {

@@ -62,6 +62,9 @@ const { ingestCorpus } = proxyActivities<IngestActivities>({
   summary: 'read the sources into a dataset version',
 });
 
+/** A `startFrom` that stands in the registry; another one is a model from elsewhere. */
+const registered = /^[a-z][a-z0-9-]*@/;
+
 /** A model with all that it came from, exported: what is evaluated and may be served. */
 export interface Candidate {
   /** The phases it went through, the last one last. */
@@ -89,15 +92,18 @@ export function createStages(
   return {
     async specify(): Promise<void> {
       await recordSpecification({ run, pipeline, machine });
-      const { startFrom } = pipeline;
-      if (startFrom === 'scratch') return;
-      const registered = /^[a-z][a-z0-9-]*@/.test(startFrom);
-      if (registered) parent = await findParent({ startFrom });
-      else base = await importBaseModel({ startFrom, baseDir });
+      if (registered.test(pipeline.startFrom)) {
+        parent = await findParent({ startFrom: pipeline.startFrom });
+      }
     },
 
     async ingest(): Promise<IngestResult> {
       return await board.stage('ingest', async (done) => {
+        const { startFrom } = pipeline;
+        // Before documents are read: a base that cannot be used is told at once.
+        if (startFrom !== 'scratch' && parent === null) {
+          base = await importBaseModel({ startFrom, baseDir });
+        }
         const result =
           ingested ??
           (await ingestCorpus({

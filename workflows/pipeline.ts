@@ -43,6 +43,10 @@ async function runPipeline(
   await stages.specify();
   const corpus = await stages.preprocess(await stages.ingest());
   let recipe = await stages.plan(corpus, null);
+  if (recipe.sft === null || recipe.dpo === null) {
+    for (const stage of ['fine-tune', 'evaluate-tuned', 'align', 'evaluate'] as const)
+      board.skip(stage);
+  }
 
   const evaluations: PipelineResult['evaluations'] = [];
   const judged = new Set<GateMetric>();
@@ -97,11 +101,7 @@ async function runPipeline(
   do {
     base = await stages.train('pretrain', recipe.pretrain, { corpus, recipe, before: [] });
   } while (!(await passes('evaluate-base', base, ['valBpb'])));
-  if (recipe.sft === null || recipe.dpo === null) {
-    for (const stage of ['fine-tune', 'evaluate-tuned', 'align', 'evaluate'] as const)
-      board.skip(stage);
-    return await release(base);
-  }
+  if (recipe.sft === null || recipe.dpo === null) return await release(base);
 
   let aligned: Candidate;
   do {
