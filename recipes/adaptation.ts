@@ -96,7 +96,7 @@ export function planAdaptation(inputs: AdaptationInputs): Recipe {
 }
 
 /** What a base of this size gives on text in its language, from plain to formal. */
-const expectedBitsPerByte = [0.6, 1.1] as const;
+const expectedBitsPerByte = [0.55, 1] as const;
 
 function explain({ origin, statistics }: AdaptationInputs, recipe: PretrainRecipe): Reason[] {
   const numTokens = recipe.numSteps * recipe.batchSize * recipe.contextLength;
