@@ -14,7 +14,7 @@ export interface KnownBase {
   license: string;
   /** As it is imported. */
   shape: ModelShape;
-  /** What its tokenizer spends on a character of text in Latin letters, and of Han, kana or hangul. */
+  /** What its tokenizer spends on a character of running text in Latin letters, and in Han, kana or hangul. */
   tokensPerCharacter: { latin: number; ideographic: number };
 }
 
@@ -38,7 +38,7 @@ export const knownBases: Readonly<Record<string, KnownBase>> = {
       ropeTheta: 100_000,
       tieEmbeddings: true,
     },
-    tokensPerCharacter: { latin: 0.24, ideographic: 2.4 },
+    tokensPerCharacter: { latin: 0.24, ideographic: 1.85 },
   },
 };
 
