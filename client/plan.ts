@@ -31,6 +31,19 @@ export interface CorpusFigures {
 export interface Plan {
   corpus: CorpusFigures;
   recipe: Recipe;
+  /** The model from elsewhere that is adapted; null: none. */
+  base: PlannedBase | null;
+}
+
+export interface PlannedBase {
+  title: string;
+  /** null: not known here. */
+  license: string | null;
+  /** In words: where its files come from. */
+  origin: string;
+  shape: ModelShape;
+  /** What its tokenizer makes of a byte of English; null: not known here. */
+  tokensPerByte: number | null;
 }
 
 export interface PlanRequest {
@@ -54,7 +67,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
   const parent = await parentFor(request);
   const base = await baseFor(request);
   const vocabSize = base?.shape.vocabSize ?? parent?.tokenizer.vocabSize;
-  const corpus = vocabSize === undefined ? estimated : inVocabularyOf(vocabSize, estimated);
+  const corpus = vocabSize === undefined ? estimated : inVocabularyOf(vocabSize, estimated, base);
   const recipe = planRecipe({
     statistics: { numTokens: corpus.numTokens, bytes: corpus.bytes },
     goal: pipeline.goal,
@@ -67,7 +80,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     parent,
     ...(base && { base }),
   });
-  return { corpus, recipe };
+  return { corpus, recipe, base };
 }
 
 /** The model that a pipeline goes on from; null when it starts from scratch. */
@@ -95,10 +108,14 @@ export async function parentFor({
 async function baseFor({
   pipeline: { startFrom },
   baseDir,
-}: PlanRequest): Promise<{ title: string; shape: ModelShape } | null> {
+}: PlanRequest): Promise<PlannedBase | null> {
   if (!isBase(startFrom)) return null;
   const known = knownBases[startFrom];
-  if (known !== undefined) return known;
+  if (known !== undefined) {
+    const { title, license, shape } = known;
+    const origin = `the Python package ${known.package} ${known.version}, which the first run installs`;
+    return { title, license, origin, shape, tokensPerByte: known.tokensPerCharacter.latin };
+  }
   const file = path.resolve(baseDir, startFrom, 'config.json');
   const text = await readFile(file, 'utf8').catch(() => null);
   const config = text === null ? null : llamaConfigSchema.safeParse(parseJson(text));
@@ -109,7 +126,8 @@ async function baseFor({
         `or ${Object.keys(knownBases).join(', ')}. npx temper run imports it, and plans then. Nothing was started.`,
     );
   }
-  return { title: path.basename(startFrom), shape: config.data };
+  const title = path.basename(path.resolve(baseDir, startFrom));
+  return { title, license: null, origin: startFrom, shape: config.data, tokensPerByte: null };
 }
 
 function parseJson(text: string): unknown {
@@ -149,7 +167,15 @@ const llamaConfigSchema = z
   }));
 
 /** The same text in the tokens of another vocabulary. */
-function inVocabularyOf(vocabSize: number, corpus: CorpusFigures): CorpusFigures {
+function inVocabularyOf(
+  vocabSize: number,
+  corpus: CorpusFigures,
+  base: PlannedBase | null,
+): CorpusFigures {
+  if (corpus.estimated && base?.tokensPerByte != null) {
+    const numTokens = Math.max(1, Math.round(corpus.bytes * base.tokensPerByte));
+    return { ...corpus, vocabSize, numTokens };
+  }
   const ratio = Math.log2(corpus.vocabSize) / Math.log2(vocabSize);
   return { ...corpus, vocabSize, numTokens: Math.round(corpus.numTokens * ratio) };
 }

@@ -203,7 +203,7 @@ async function checkFrom(from: string | undefined, baseDir: string): Promise<Bas
     );
   const bases = `a base model (${names.join(', ')}), or the path of one: ./model.gguf or ./folder`;
   if (/^[a-z][a-z0-9-]*@(champion|\d+)$/.test(from)) {
-    const hint = ` It is gone on pretraining, not adapted: leave --from out, and write startFrom: ${from} into the file.`;
+    const hint = ` Leave --from out, and write startFrom: ${from} into the file.`;
     throw refuse(`the registered model ${from}`, bases, hint);
   }
   const place = path.resolve(from);

@@ -525,7 +525,7 @@ describe('temper init', () => {
       [['--from', 'fine'], /Did you mean \.\/fine\?/],
       [
         ['--from', 'policy@champion'],
-        /found the registered model policy@champion.*leave --from out, and write startFrom: policy@champion into the file\./,
+        /found the registered model policy@champion.*Leave --from out, and write startFrom: policy@champion into the file\./,
       ],
       [['--from', './none.gguf'], /found \.\/none\.gguf, nothing there, expected a \.gguf file or/],
       [['--from', './fine'], /found \.\/fine, a folder without a config\.json/],
