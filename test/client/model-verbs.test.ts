@@ -104,6 +104,36 @@ describe('diff', () => {
     expect((await temper('diff', 'diff@1', 'diff@2', '--all')).stdout).toContain('model.numLayers');
   });
 
+  test('tells which base model was adapted and what that brought, and show tells it too', async () => {
+    const weights = { sha256: digestOf('6'), bytes: 7 };
+    const model = { ...modelOf(weights), adapted: { valBpbBefore: 0.7551, valBpb: 0.6693 } };
+    await recordStage(s3.store, 'pretrain', digestOf('6'), modelManifestSchema, model);
+    const phase = { phase: 'pretrain', model: stageDigest(model), weights: weights.sha256 };
+    const plainOne = versionOf('based', digestOf('5'));
+    await registerModel(s3.store, plainOne, now);
+    const version = versionOf('based', digestOf('6'));
+    const lineage = {
+      ...version.lineage,
+      phases: [{ ...phase, stage: digestOf('6') }],
+      base: { name: 'smollm2', title: 'SmolLM2', license: 'Apache-2.0', weights: digestOf('9') },
+    };
+    await registerModel(s3.store, { ...version, lineage }, now);
+
+    const diff = await temper('diff', 'based@1', 'based@2');
+    const lines = diff.stdout.split('\n').map((line) => line.trim().split(/ {2,}/));
+    const gain = 'held-out text 0.755 → 0.669 bits a byte';
+    expect(lines).toContainEqual(['made', 'adapts', '–', 'SmolLM2 (Apache-2.0)']);
+    expect(lines).toContainEqual(['evaluation', 'pretrain: adapted', '–', gain]);
+    expect(lines.some((line) => line.includes('base weights'))).toBe(true);
+
+    const shown = (await temper('show', 'based@2')).stdout;
+    expect(shown).toMatch(/adapts +SmolLM2 \(Apache-2\.0\), sha256:999999999999/);
+    expect(shown).toMatch(new RegExp(`adapted +${gain}`));
+    const { adapted } = JSON.parse((await temper('show', 'based@2', '--json')).stdout);
+    expect(adapted).toEqual(model.adapted);
+    expect((await temper('show', 'based@1')).stdout).not.toContain('adapt');
+  });
+
   test('leaves a recipe out that is not the one of its version', async () => {
     const { show } = openModels({} as Client, () => s3.store);
     const [a, b] = [(await show('diff@1')).version, (await show('diff@2')).version];
