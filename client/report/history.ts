@@ -145,6 +145,9 @@ function readCall(trace: Trace, { name, input, result }: Call): void {
       trace.base = { name: from, title, license, stage, weights };
       return;
     }
+    case 'writeRehearsal':
+      if (typeof result === 'string') trace.rehearsal = result;
+      return;
     case 'preprocessWorkflow': {
       const found = z.looseObject({ corpus: z.string() }).safeParse(result);
       if (found.success) trace.corpus = found.data.corpus;

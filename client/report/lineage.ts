@@ -129,7 +129,7 @@ function compareOf({ trace, manifest, version }: LineageRequest): Digests {
   const exported = trace.exports.at(-1);
   const recipe = trace.recipes.at(-1);
   return present([
-    ...baseDigests(trace).slice(1),
+    ...baseDigests({ ...trace, rehearsal: null }).slice(1),
     ['dataset', trace.dataset?.digest],
     ['tokenizer', manifest?.tokenizer.sha256],
     ['recipe', recipe && stageDigest(recipe)],
@@ -139,11 +139,12 @@ function compareOf({ trace, manifest, version }: LineageRequest): Digests {
   ]);
 }
 
-function baseDigests({ base }: Trace): [string, string | null][] {
+function baseDigests({ base, rehearsal }: Trace): [string, string | null][] {
   if (base === null) return [];
   return [
     [`import of ${base.title}`, base.stage],
     [`weights of ${base.title}`, base.weights],
+    ['text that it wrote and rehearses', rehearsal],
   ];
 }
 

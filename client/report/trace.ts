@@ -60,6 +60,8 @@ export interface Trace {
   parent: { name: string; version: number; pretrain: string | null } | null;
   /** The model from elsewhere that was adapted; `stage`: digest of the record of its import, where it is known. */
   base: (NonNullable<ModelVersion['lineage']['base']> & { stage: string | null }) | null;
+  /** Digest of the stage record of what it wrote, to rehearse while it learns; null where it is not known. */
+  rehearsal: string | null;
   /** Digests of the stage records of the models that were measured as those to equal. */
   rivals: string[];
   /** Of the exports of those models. */
@@ -100,6 +102,7 @@ export const nothingTraced: Trace = {
   corpusInferred: false,
   parent: null,
   base: null,
+  rehearsal: null,
   rivals: [],
   rivalExports: [],
   recipes: [],

@@ -56,7 +56,8 @@ function evaluated(value: number, bundle: string): ModelVersion['evaluations'] {
 }
 
 describe('diff', () => {
-  const slower = { ...recipe, pretrain: { ...recipe.pretrain, learningRate: 0.001 } };
+  const lora = { rank: 16, alpha: 32, mergeShare: 0.7 };
+  const slower = { ...recipe, pretrain: { ...recipe.pretrain, learningRate: 0.001, lora } };
   beforeAll(async () => {
     for (const [name, plan, value] of [
       ['diff-1', recipe, 1.5],
@@ -92,6 +93,7 @@ describe('diff', () => {
       String(recipe.pretrain.learningRate),
       '0.001',
     ]);
+    expect(lines).toContainEqual(['pretrain.lora.rank', '–', '16']);
     expect(lines).toContainEqual(['goes on from', '–', 'diff@1']);
     expect(lines).toContainEqual(['pretrain: rate as ordered', '–', '×0.5 from step 812']);
     expect(lines).toContainEqual(['evaluation', 'evaluate-base: valBpb', '1.5', '1.25']);
@@ -99,7 +101,7 @@ describe('diff', () => {
     expect(stdout).toContain('sha256:111111111111');
     expect(stdout).not.toContain('model.numLayers');
     expect(lines.at(-1)![0]).toMatch(
-      /^8 of \d+ fields differ; \d+ are equal \(--all shows them\)$/,
+      /^11 of \d+ fields differ; \d+ are equal \(--all shows them\)$/,
     );
     expect((await temper('diff', 'diff@1', 'diff@2', '--all')).stdout).toContain('model.numLayers');
   });

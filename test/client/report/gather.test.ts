@@ -469,15 +469,21 @@ describe('from a kept history of Temporal', () => {
   test('the import of a base model is told as it answered', async () => {
     const base = { name: './tiny', title: 'tiny', license: null, weights: digestOf('8') };
     const told = { ...base, stage: digestOf('5'), shape: recipe.model };
-    const { client, run } = temporalWith(
-      'pipeline-finished',
-      answered('importBaseModel', told, 90_000),
-    );
+    const { client, run } = temporalWith('pipeline-finished', [
+      ...answered('importBaseModel', told, 90_000),
+      ...answered('writeRehearsal', digestOf('4'), 90_010),
+    ]);
     const report = await gather(run, client);
     expect(report.base).toEqual(base);
-    expect(report.stages.find(({ name }) => name === 'pretrain')?.inputs).toContainEqual({
-      what: 'import of tiny',
-      digest: digestOf('5'),
+    const digests = Object.fromEntries(
+      report.stages
+        .find(({ name }) => name === 'pretrain')!
+        .inputs.map(({ what, digest }) => [what, digest]),
+    );
+    expect(digests).toMatchObject({
+      'import of tiny': digestOf('5'),
+      'weights of tiny': digestOf('8'),
+      'text that it wrote and rehearses': digestOf('4'),
     });
     const page = renderReport(report);
     expect(page).toContain('tiny (licence not known here)');
