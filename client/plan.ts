@@ -5,7 +5,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { knownBases } from '../config/base-models.ts';
+import { knownBases, maxBaseContext } from '../config/base-models.ts';
 import { corpusManifestSchema } from '../config/manifests.ts';
 import { isBase, type Pipeline, type Source } from '../config/pipeline.ts';
 import type { Machine, ModelShape, Recipe } from '../config/recipe.ts';
@@ -15,6 +15,7 @@ import { readRecord } from '../registry/json.ts';
 import { findParent, UnknownParent, type ParentModel } from '../registry/parents.ts';
 import type { Store } from '../registry/store.ts';
 import { ClientError } from './errors.ts';
+import { readGgufShape } from './gguf-shape.ts';
 
 export interface CorpusFigures {
   /** In words, for people: where the figures come from. */
@@ -116,18 +117,22 @@ async function baseFor({
     const origin = `the Python package ${known.package} ${known.version}, which the first run installs`;
     return { title, license, origin, shape, tokensPerByte: known.tokensPerCharacter.latin };
   }
-  const file = path.resolve(baseDir, startFrom, 'config.json');
-  const text = await readFile(file, 'utf8').catch(() => null);
-  const config = text === null ? null : llamaConfigSchema.safeParse(parseJson(text));
-  if (config?.success !== true) {
+  const place = path.resolve(baseDir, startFrom);
+  const shape = place.endsWith('.gguf') ? await readGgufShape(place) : await folderShape(place);
+  if (shape === null) {
     throw new ClientError(
       'input',
-      `startFrom: the size of ${startFrom} cannot be read before a run imports it; expected a folder with the config.json of a Llama, ` +
-        `or ${Object.keys(knownBases).join(', ')}. npx temper run imports it, and plans then. Nothing was started.`,
+      `startFrom: the size of ${startFrom} cannot be read; expected a GGUF file or a transformers folder with the config.json ` +
+        `of a Llama, or ${Object.keys(knownBases).join(', ')}. Nothing was started.`,
     );
   }
-  const title = path.basename(path.resolve(baseDir, startFrom));
-  return { title, license: null, origin: startFrom, shape: config.data, tokensPerByte: null };
+  const title = path.basename(place);
+  return { title, license: null, origin: startFrom, shape, tokensPerByte: null };
+}
+
+async function folderShape(folder: string): Promise<ModelShape | null> {
+  const text = await readFile(path.join(folder, 'config.json'), 'utf8').catch(() => null);
+  return text === null ? null : (llamaConfigSchema.safeParse(parseJson(text)).data ?? null);
 }
 
 function parseJson(text: string): unknown {
@@ -161,7 +166,7 @@ const llamaConfigSchema = z
     numLayers: config.num_hidden_layers,
     numHeads: config.num_attention_heads,
     numKvHeads: config.num_key_value_heads,
-    contextLength: config.max_position_embeddings,
+    contextLength: Math.min(config.max_position_embeddings, maxBaseContext),
     ropeTheta: config.rope_theta,
     tieEmbeddings: config.tie_word_embeddings,
   }));

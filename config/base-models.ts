@@ -42,6 +42,9 @@ export const knownBases: Readonly<Record<string, KnownBase>> = {
   },
 };
 
+/** Longer contexts of a base are cut to this at its import: what a stream of the server holds. */
+export const maxBaseContext = 2048;
+
 /**
  * Above so many tokens a character a tokenizer cuts a language into bytes: a model reads three times as long for
  * the same text, and has seen too little of it to be adapted.
