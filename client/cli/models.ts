@@ -74,7 +74,8 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
     evaluation,
   }));
   say(options);
-  for (const line of evaluationTable(evaluations)) say(options, `  ${line}`);
+  for (const line of evaluationTable(evaluations, { adapted: adapted !== null }))
+    say(options, `  ${line}`);
   for (const sample of evaluations.at(-1)?.evaluation.samples.slice(0, 3) ?? []) {
     say(options);
     say(options, `  Q ${plain(sample.question)}`);

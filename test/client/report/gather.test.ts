@@ -301,7 +301,9 @@ describe('from S3 alone', () => {
       weights: weights.sha256,
     };
     const version = versionOf('adapted', digestOf('3'));
-    await registerModel(store, { ...version, lineage: { ...version.lineage, base } }, now);
+    const evaluations = { 'evaluate-base': evaluation };
+    const lineage = { ...version.lineage, base };
+    await registerModel(store, { ...version, lineage, evaluations }, now);
 
     const report = await gather('adapted-1');
     expect(report).toMatchObject({ base, parent: null, goal: 'adapt' });
@@ -321,6 +323,7 @@ describe('from S3 alone', () => {
     expect(page).toContain('Adapting (LoRA)');
     expect(page).toContain('Loss at the end of adapting');
     expect(page).not.toContain('<h3>Pretraining</h3>');
+    expect(page).toContain('>adapted</th>');
     expect(page).not.toContain('<b>');
   });
 
