@@ -1,5 +1,5 @@
-"""The tokenizer as transformers wants it, and the two forms of chat that can be taught, each with its
-template: our own, and ChatML for vocabularies that have its tokens and not ours.
+"""The tokenizer as transformers wants it, and the two forms of chat that can be taught, each with
+its template: our own, and ChatML for vocabularies that have its tokens and not ours.
 """
 
 from collections.abc import Container
@@ -25,7 +25,7 @@ TEMPLATE_FILE = Path(__file__).with_name(TEMPLATE_NAME)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChatFormat:
-    """How a chat is written down: a template that marks the assistant's words, and what ends them."""
+    """How a chat is written: a template that marks the assistant's words, and what ends them."""
 
     template: Path
     end: str

@@ -26,7 +26,7 @@ class Reference(Protocol):
 
 
 class AdaptersOff:
-    """The model that the phase began with is, where adapters are trained, the frozen base itself."""
+    """The model that the phase began with: where adapters are trained, the frozen base itself."""
 
     def __init__(self, model: nn.Module, lean: LeanLlama, lora: Lora) -> None:
         self._model, self._lean, self._lora = model, lean, lora
