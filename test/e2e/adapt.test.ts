@@ -161,17 +161,21 @@ test(
   limitMs,
 );
 
-test('an assistant of a base whose vocabulary has no chat is refused before anything is trained', async () => {
-  const failed = run({
-    name: 'mute',
-    data: { sources: [{ path: 'asked', license: 'PDDL-1.0' }], heldOut: '20%' },
-    startFrom: './base',
-    questions,
-  });
-  await expect(failed).rejects.toThrow(
-    /the vocabulary of base has no tokens that part the turns of a chat, expected .*<\|im_start\|>/,
-  );
-}, 60_000);
+test(
+  'an assistant of a base whose vocabulary has no chat is refused before anything is trained',
+  async () => {
+    const failed = run({
+      name: 'mute',
+      data: { sources: [{ path: 'asked', license: 'PDDL-1.0' }], heldOut: '20%' },
+      startFrom: './base',
+      questions,
+    });
+    await expect(failed).rejects.toThrow(
+      /the vocabulary of base has no tokens that part the turns of a chat, expected .*<\|im_start\|>/,
+    );
+  },
+  limitMs,
+);
 
 test('a base that is none fails the run with what was found, before a document is read', async () => {
   mkdirSync(path.join(root, 'broken'));

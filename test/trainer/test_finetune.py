@@ -104,7 +104,7 @@ def test_a_phase_learns_and_a_killed_one_resumes_to_the_same_bits(
 def test_adapters_alone_are_saved_and_merged_into_a_model_that_loads(
     make: Any, finished: Run
 ) -> None:
-    run = make('adapters', numSteps=6, lora=LORA)
+    run = make('adapters', numSteps=6, lora=LORA, precision='bf16')
     assert run.finish()['ok'] is True
     saved = load_file(run.path / 'checkpoints' / '6' / 'model.safetensors')
     assert saved and all('.lora_' in name for name in saved)
