@@ -204,7 +204,7 @@ async function knownCorpus(store: Store, name: string): Promise<CorpusFigures | 
       estimated: false,
       numDocuments: statistics.kept,
       numTokens: statistics.numTokens,
-      bytes: statistics.bytes,
+      bytes: Math.max(1, statistics.bytes - manifest.heldOut.bytes),
       vocabSize: manifest.vocabSize,
       numChats: instructions?.numTrain ?? 0,
       numPreferences: instructions?.numPreferences ?? 0,
