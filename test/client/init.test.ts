@@ -204,7 +204,10 @@ test('the budget grows with the text', () => {
 });
 
 test('to adapt takes minutes for a little text, and holds out enough to measure with', () => {
-  expect([1e5, 5e5, 5e6].map(adaptationBudgetFor)).toEqual(['6m', '20m', '1h']);
+  const budgets = (goal: 'adapt' | 'assistant') =>
+    [1e5, 5e5, 5e6].map((numTokens) => adaptationBudgetFor(numTokens, goal));
+  expect(budgets('adapt')).toEqual(['6m', '20m', '1h']);
+  expect(budgets('assistant')).toEqual(['12m', '40m', '2h']);
   expect([2, 100, 300, 5000].map(heldOutFor)).toEqual(['20%', '10%', '5%', '2%']);
   for (const numDocuments of [60, 200, 600]) {
     expect((Number.parseInt(heldOutFor(numDocuments)) * numDocuments) / 100).toBeGreaterThan(5);
