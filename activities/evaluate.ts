@@ -88,6 +88,7 @@ async function evaluate(
     apiKeyFile,
     modelName: server.name,
     tokenizer: path.join(bundleDir, 'tokenizer.json'),
+    chatTemplate: path.join(bundleDir, 'chat_template.jinja'),
     contextLength: serving.contextLength,
     heldOut: input.heldOut ? await cached(deps, corpus.heldOut.documents) : null,
     questions: await local(corpus.instructions?.questions),

@@ -1,11 +1,15 @@
 /** Freezes the recipe of a run from the statistics of its corpus, before anything is spent on training. */
 import { ApplicationFailure } from '@temporalio/activity';
-import { maxTokensPerCharacter } from '../config/base-models.ts';
+import { z } from 'zod';
+import { chatFormats, maxTokensPerCharacter } from '../config/base-models.ts';
+import type { BlobRef } from '../config/digest.ts';
 import { FailureType } from '../config/failures.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
 import { pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
 import type { Machine, Recipe } from '../config/recipe.ts';
 import { planRecipe, replanRecipe } from '../recipes/plan.ts';
+import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
+import { readBlob } from '../registry/blobs.ts';
 import {
   findChampion,
   findParent,
@@ -14,6 +18,7 @@ import {
   type ParentModel,
 } from '../registry/parents.ts';
 import { putRunRecord } from '../registry/runs.ts';
+import type { Store } from '../registry/store.ts';
 import type { BaseModel } from './base-model.ts';
 import type { Deps } from './deps.ts';
 import { requireStage } from './stage-records.ts';
@@ -89,6 +94,8 @@ export function createPlanActivities(deps: Deps) {
       const { statistics, instructions, vocabSize, heldOut } = manifest;
       refuseUnmeasurable(pipeline, instructions);
       if (base !== undefined) refuseForeign(base, statistics);
+      const adapted = pipeline.goal === 'assistant' ? adaptedModel(base, parent) : null;
+      if (adapted !== null) await refuseMute(store, adapted);
       const inputs = {
         // The bytes that the tokens stand for: those of the held-out documents are not trained on.
         statistics: {
@@ -104,6 +111,7 @@ export function createPlanActivities(deps: Deps) {
         numPreferences: instructions?.numPreferences ?? 0,
         parent,
         base,
+        ...(adapted !== null && instructions && { chats: await sizesOf(store, instructions) }),
       };
       const recipe =
         previous === null
@@ -124,6 +132,50 @@ async function refusingUnknown<T>(work: () => Promise<T>): Promise<T> {
     if (!(error instanceof UnknownParent)) throw error;
     throw ApplicationFailure.nonRetryable(error.message, FailureType.InvalidConfig);
   }
+}
+
+/** The model whose adapters are tuned; null where all weights are trained. */
+function adaptedModel(
+  base: BaseModel | undefined,
+  parent: ParentModel | null | undefined,
+): { title: string; tokenizer: BlobRef } | null {
+  if (base !== undefined) return { title: base.title, tokenizer: base.tokenizer.file };
+  if (parent?.adapted !== true) return null;
+  return { title: `${parent.name}@${parent.version}`, tokenizer: parent.tokenizer.file };
+}
+
+/** What of a tokenizer.json says which tokens it has. */
+const vocabularySchema = z.object({
+  added_tokens: z.array(z.object({ content: z.string() })).default([]),
+  model: z.object({ vocab: z.record(z.string(), z.unknown()) }),
+});
+
+/** Throws where a vocabulary has no tokens that part the turns of a chat, before anything is trained. */
+async function refuseMute(
+  store: Store,
+  { title, tokenizer }: { title: string; tokenizer: BlobRef },
+): Promise<void> {
+  const bytes = await readBlob(store, tokenizer);
+  const parsed = vocabularySchema.safeParse(JSON.parse(bytes.toString('utf8')));
+  // A vocabulary of another form is the trainer's to read.
+  if (!parsed.success) return;
+  const added = new Set(parsed.data.added_tokens.map(({ content }) => content));
+  const { vocab } = parsed.data.model;
+  const has = (token: string) => added.has(token) || Object.hasOwn(vocab, token);
+  if (chatFormats.some((tokens) => tokens.every(has))) return;
+  const expected = chatFormats.map((tokens) => tokens.join(' ')).join(' or ');
+  throw ApplicationFailure.nonRetryable(
+    `the vocabulary of ${title} has no tokens that part the turns of a chat, expected ${expected}. ` +
+      'Set goal: adapt, which teaches the documents alone, or take another base model.',
+    FailureType.InvalidConfig,
+  );
+}
+
+async function sizesOf(
+  store: Store,
+  { train }: NonNullable<CorpusManifest['instructions']>,
+): Promise<ChatSizes> {
+  return chatSizes(parseChats((await readBlob(store, train)).toString('utf8')));
 }
 
 /** Throws where a base's tokenizer cuts the language of the corpus into bytes. */

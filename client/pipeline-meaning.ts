@@ -104,11 +104,12 @@ function checkStart(value: unknown, { baseDir }: Folders, add: Add): void {
   add(['startFrom'], `${JSON.stringify(start)}, ${fault.found}`, basePlaces, fault.hint);
 }
 
-/** Whether a base model is adapted, said or by default. */
+/** Whether a model is taught documents alone, said or by default. */
 function adapts(value: unknown): boolean {
   const goal = valueAt(value, ['goal']);
   const start = textAt(value, 'startFrom');
-  return goal === 'adapt' || (goal === undefined && start !== null && isBase(start));
+  if (goal !== undefined || asksQuestions(value)) return goal === 'adapt';
+  return start !== null && isBase(start);
 }
 
 function checkBudget(value: unknown, add: Add): void {
@@ -128,11 +129,13 @@ function asksQuestions(value: unknown): boolean {
 function checkGoal(value: unknown, add: Add): void {
   if (adapts(value) && asksQuestions(value)) {
     const found = 'questions with goal adapt, which learns from the documents alone';
-    const hint = 'Remove them, or set startFrom: scratch and goal: assistant.';
+    const hint = 'Set goal: assistant, which then learns to answer them, or remove them.';
     add(['questions'], found, 'none', hint);
   }
   if (valueAt(value, ['goal']) !== 'assistant' || asksQuestions(value)) return;
-  const hint = 'Add questions, or set goal: base.';
+  const start = textAt(value, 'startFrom');
+  const other = start !== null && isBase(start) ? 'adapt' : 'base';
+  const hint = `Add questions, or set goal: ${other}.`;
   add(['goal'], 'assistant, and no questions', 'questions that an assistant can learn from', hint);
 }
 
@@ -147,7 +150,7 @@ function checkGates(value: unknown, add: Add): void {
     if (metric === 'valBpb' || !gateMetrics.some((known) => known === metric)) continue;
     const measured = 'a gate that this pipeline measures';
     if (adapts(value)) {
-      const hint = 'Remove the gate: of an adapted model only valBpb is measured.';
+      const hint = 'Remove the gate, or set goal: assistant and add questions.';
       add(keys, 'a gate on answers with goal adapt', measured, hint);
       continue;
     }

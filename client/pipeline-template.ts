@@ -49,10 +49,14 @@ export function budgetFor(numTokens: number): string {
   return numTokens < 250_000_000 ? '1h' : '4h';
 }
 
-/** Training time for adapting a base model: what is read twice is learnt, more of it is learnt by heart. */
-export function adaptationBudgetFor(numTokens: number): string {
-  if (numTokens < 250_000) return '6m';
-  return numTokens < 1_000_000 ? '20m' : '1h';
+/**
+ * Training time for adapting a base model: what is read twice is learnt, more of it is learnt by heart. Learning to
+ * answer takes as long again.
+ */
+export function adaptationBudgetFor(numTokens: number, goal: Goal): string {
+  const [little, some, much] = goal === 'assistant' ? ['12m', '40m', '2h'] : ['6m', '20m', '1h'];
+  if (numTokens < 250_000) return little;
+  return numTokens < 1_000_000 ? some : much;
 }
 
 /** Share of the documents to measure with: about ten of them at least, where there are so many to spare. */
@@ -109,10 +113,10 @@ data:
 
 ${startPart(from)}
 # base: a model that continues text. assistant: one that also answers the questions below. adapt: the base model
-# that startFrom names, taught these documents. Default: adapt for a base model, assistant where there are
-# questions, else base.
+# that startFrom names, taught these documents. Default: assistant where there are questions, else adapt for a base
+# model, else base.
 goal: ${goal}
-${from === null ? questionsPart(suggestion, asks) : noQuestionsPart(suggestion)}
+${questionsPart(suggestion, asks)}
 # Training time of all phases together: 90s, 20m, 2h. Default: 4m.
 budget: { time: ${choices.budget} }
 
@@ -128,7 +132,7 @@ evaluate:
   gates: {}
   # gates:
   #   valBpb: { max: ${from === null ? '3 }  ' : '1.0 }'}                # bits a byte on the held-out documents; lower is better
-${from === null ? answerGates(suggestion) : ''}  onFailure:
+${goal === 'adapt' ? '' : answerGates(suggestion)}  onFailure:
     # How often a run plans and trains again when a gate is missed. Default: 1.
     replan: 1
 
@@ -161,18 +165,6 @@ function answerGates(suggestion: Suggestion | null): string {
       : 'share of the questions answered right';
   return `  #   questions.accuracy: { min: 0.5 }    # ${asked}, 0 to 1
   #   preferences.accuracy: { min: 0.6 }  # share of true answers preferred to false ones, 0 to 1
-`;
-}
-
-function noQuestionsPart(suggestion: Suggestion | null): string {
-  const intro = `
-# Questions for goal assistant, which is trained from scratch; adapt takes none. Default: [], no questions.
-questions: []
-`;
-  if (suggestion === null) return intro;
-  const block = ['questions:', ...suggestion.questions.flatMap(groupLines)];
-  return `${intro}# What the metadata here would answer, with startFrom: scratch and goal: assistant in place of the lines above:
-${block.map((line) => `# ${line}`).join('\n')}
 `;
 }
 

@@ -6,11 +6,13 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { knownBases, maxBaseContext } from '../config/base-models.ts';
-import { corpusManifestSchema } from '../config/manifests.ts';
+import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
 import { isBase, type Pipeline, type Source } from '../config/pipeline.ts';
 import type { Machine, ModelShape, Recipe } from '../config/recipe.ts';
 import { planRecipe } from '../recipes/plan.ts';
+import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { chooseVocabSize } from '../recipes/vocabulary.ts';
+import { readBlob } from '../registry/blobs.ts';
 import { readRecord } from '../registry/json.ts';
 import { findParent, UnknownParent, type ParentModel } from '../registry/parents.ts';
 import type { Store } from '../registry/store.ts';
@@ -27,6 +29,7 @@ export interface CorpusFigures {
   vocabSize: number;
   numChats: number;
   numPreferences: number;
+  chats: ChatSizes;
 }
 
 export interface Plan {
@@ -79,6 +82,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     numChats: corpus.numChats,
     numPreferences: corpus.numPreferences,
     parent,
+    chats: corpus.chats,
     ...(base && { base }),
   });
   return { corpus, recipe, base };
@@ -204,9 +208,15 @@ async function knownCorpus(store: Store, name: string): Promise<CorpusFigures | 
       vocabSize: manifest.vocabSize,
       numChats: instructions?.numTrain ?? 0,
       numPreferences: instructions?.numPreferences ?? 0,
+      chats: chatSizes(await chatsOf(store, instructions)),
     };
   }
   return null;
+}
+
+async function chatsOf(store: Store, instructions: CorpusManifest['instructions']) {
+  if (instructions === null) return [];
+  return parseChats((await readBlob(store, instructions.train)).toString('utf8'));
 }
 
 async function estimateCorpus({ pipeline, ...from }: PlanRequest): Promise<CorpusFigures> {
@@ -234,8 +244,21 @@ async function estimateCorpus({ pipeline, ...from }: PlanRequest): Promise<Corpu
     vocabSize,
     numChats: phrasings * numFiles,
     numPreferences: pipeline.questions.length * numFiles,
+    chats: estimateChats(pipeline.questions),
   };
 }
+
+/** As if each `{field}` stood for as much text as its name in braces, and a few words more in the answer. */
+function estimateChats(questions: Pipeline['questions']): ChatSizes {
+  return chatSizes(
+    questions.flatMap(({ ask, answer }) =>
+      ask.map((question) => ({
+        messages: [{ content: question }, { content: answer.padEnd(answerBytes) }],
+      })),
+    ),
+  );
+}
+const answerBytes = 24;
 
 async function fileSizes(
   source: Source,

@@ -50,3 +50,9 @@ export const maxBaseContext = 2048;
  * the same text, and has seen too little of it to be adapted.
  */
 export const maxTokensPerCharacter = 1.5;
+
+/** The forms of chat that the trainer can teach (trainer/chat.py): each by the tokens that a vocabulary must have for it. */
+export const chatFormats: readonly (readonly string[])[] = [
+  ['<|user|>', '<|assistant|>', '<|end|>'],
+  ['<|im_start|>', '<|im_end|>'],
+];

@@ -128,7 +128,7 @@ export const pipelineFileSchema = z.strictObject({
     .enum(['base', 'adapt', 'assistant'])
     .optional()
     .describe(
-      'base: pretrain only; adapt: teach a model that exists the documents, by LoRA; assistant: then SFT and DPO; left out, adapt for a base model, else assistant where there are questions',
+      'base: pretrain only; adapt: teach a model that exists the documents, by LoRA; assistant: then SFT and DPO; left out, assistant where there are questions, else adapt for a base model, else base',
     ),
   questions: z
     .array(questionsSchema)
@@ -193,8 +193,8 @@ export const pipelineSchema = pipelineFileSchema
     if (goal === 'adapt' && startFrom === 'scratch') {
       refuse('goal', 'expected base or assistant: adapt needs a model, such as startFrom: smollm2');
     }
-    if (goal !== 'adapt' && isBase(startFrom)) {
-      refuse('goal', `expected adapt, which is what ${startFrom} can be made into`);
+    if (goal === 'base' && isBase(startFrom)) {
+      refuse('goal', `expected adapt or assistant, which ${startFrom} can be made into`);
     }
     if (goal === 'adapt' && questions.length > 0) {
       refuse('questions', 'expected none with goal adapt, which trains on the documents alone');
@@ -202,8 +202,8 @@ export const pipelineSchema = pipelineFileSchema
   });
 
 function defaultGoal(file: { startFrom: string; questions: unknown[] }) {
-  if (isBase(file.startFrom)) return 'adapt' as const;
-  return file.questions.length > 0 ? ('assistant' as const) : ('base' as const);
+  if (file.questions.length > 0) return 'assistant' as const;
+  return isBase(file.startFrom) ? ('adapt' as const) : ('base' as const);
 }
 
 /** Whether a `startFrom` means a model that was made elsewhere: a known one, or the path of one. */

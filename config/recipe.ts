@@ -19,6 +19,17 @@ export const modelShapeSchema = z.strictObject({
 });
 export type ModelShape = z.infer<typeof modelShapeSchema>;
 
+export const loraSchema = z.strictObject({
+  rank: positive,
+  alpha: z.number().positive().describe('what the adapters add is scaled by alpha / rank'),
+  mergeShare: z
+    .number()
+    .positive()
+    .max(1)
+    .describe('of what the adapters learnt, how much is added to the base'),
+});
+export type Lora = z.infer<typeof loraSchema>;
+
 /** What every phase shares. */
 const phaseFields = {
   seed: z.number().int().nonnegative(),
@@ -41,18 +52,10 @@ const phaseFields = {
   unwatchedExitS: positive.describe(
     'the trainer saves and exits when nobody has watched it for so long',
   ),
+  lora: loraSchema
+    .optional()
+    .describe('adapters around a frozen base; left out, all weights are trained'),
 };
-
-export const loraSchema = z.strictObject({
-  rank: positive,
-  alpha: z.number().positive().describe('what the adapters add is scaled by alpha / rank'),
-  mergeShare: z
-    .number()
-    .positive()
-    .max(1)
-    .describe('of what the adapters learnt, how much is added to the base'),
-});
-export type Lora = z.infer<typeof loraSchema>;
 
 export const rehearsalSchema = z.strictObject({
   numRows: positive,
@@ -70,9 +73,6 @@ export const pretrainRecipeSchema = z.strictObject({
     .positive()
     .describe('peak for what AdamW moves; equals learningRate for adamw'),
   evalEverySteps: positive,
-  lora: loraSchema
-    .optional()
-    .describe('adapters around a frozen base; left out, all weights are trained'),
   rehearsal: rehearsalSchema
     .optional()
     .describe('text of the base, on which it must go on foretelling the same; left out, none'),

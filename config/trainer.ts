@@ -192,6 +192,7 @@ export const evaluateRunSchema = z.strictObject({
   apiKeyFile: z.string(),
   modelName: z.string(),
   tokenizer: z.string(),
+  chatTemplate: z.string().describe("path of the bundle's own"),
   contextLength: z.number().int().positive(),
   heldOut: z.string().nullable().describe('Document lines; null skips bits per byte'),
   questions: z.string().nullable().describe('lines {question, answer, name}'),

@@ -16,7 +16,7 @@ export interface AdaptationInputs {
   round: number;
 }
 
-const rank = 16;
+export const loraRank = 16;
 const peakRate = 5e-4;
 const mergeShare = 0.8;
 /** Text of the base's own that it rehearses: enough that no row comes again before the next epoch of a small folder. */
@@ -27,22 +27,29 @@ const batchSize = 4;
 const maxEpochs = 3;
 /** A frozen weight needs no gradient of its own: two products of three (forward, and back through it) are left. */
 const frozenShare = 2 / 3;
-const saveEveryMs = 20_000;
+export const saveEveryMs = 20_000;
 /** A step beyond its arithmetic: adapters are many small products. */
-const stepOverheadMs = 300;
+export const adapterStepOverheadMs = 300;
+
+/** What a token costs where only adapters learn, in rows of that length. */
+export function msPerTrainedToken(
+  machine: Machine,
+  shape: ModelShape,
+  contextLength: number,
+): number {
+  const flops = trainingFlopsPerToken({ ...shape, contextLength }) * frozenShare;
+  return (flops / trainingSpeed(machine, shape.hiddenSize)) * 1000;
+}
 
 /** A later round, when a gate on the held-out text was missed, reads the documents once more. */
 export function planAdaptation(inputs: AdaptationInputs): Recipe {
   const { statistics, budgetMs, machine, seed, shape, round } = inputs;
   const length = Math.min(contextLength, shape.contextLength);
   const tokensPerStep = batchSize * length;
-  const msPerToken =
-    ((trainingFlopsPerToken({ ...shape, contextLength: length }) * frozenShare) /
-      trainingSpeed(machine, shape.hiddenSize)) *
-    1000;
+  const msPerToken = msPerTrainedToken(machine, shape, length);
   // A rehearsed row is read by the base too, which is half as much again.
   const rehearsedTokens = rehearsal.rowsAStep * Math.min(rehearsal.rowLength, length) * 1.5;
-  const stepMs = (tokensPerStep + rehearsedTokens) * msPerToken + stepOverheadMs;
+  const stepMs = (tokensPerStep + rehearsedTokens) * msPerToken + adapterStepOverheadMs;
   const affordable = Math.max(budgetMs * 0.2, budgetMs - trainerStartMs) / stepMs;
   const epochs = maxEpochs + round;
   const wanted = (statistics.numTokens * epochs) / tokensPerStep;
@@ -66,7 +73,7 @@ export function planAdaptation(inputs: AdaptationInputs): Recipe {
     saveEverySteps: Math.max(1, Math.min(numSteps, Math.round(saveEveryMs / stepMs))),
     evalEverySteps: Math.max(10, Math.ceil(numSteps / 2)),
     unwatchedExitS: 600,
-    lora: { rank, alpha: 2 * rank, mergeShare },
+    lora: { rank: loraRank, alpha: 2 * loraRank, mergeShare },
     rehearsal: { ...rehearsal, rowLength: Math.min(rehearsal.rowLength, length) },
   };
   const trainingMs = Math.round(trainerStartMs + numSteps * stepMs);
@@ -110,7 +117,7 @@ function explain({ origin, statistics }: AdaptationInputs, recipe: PretrainRecip
     },
     {
       choice: 'method',
-      value: `LoRA of rank ${rank} on every projection`,
+      value: `LoRA of rank ${loraRank} on every projection`,
       reason: 'the base stays frozen; adapters learn less than full training, and forget less',
       source: 'Hu et al. 2021; Biderman et al. 2024',
     },

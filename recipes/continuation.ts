@@ -7,6 +7,8 @@ export interface PlannedParent {
   shape: ModelShape;
   /** Tokens that its weights have seen already. */
   numTokens: number;
+  /** By LoRA around a model that existed: what it learns further, it learns in the same way. */
+  adapted?: true;
 }
 
 /** Of the first peak: high enough to learn what is new, low enough to keep what was learned. */

@@ -21,6 +21,7 @@ import {
 } from './continuation.ts';
 import { expectedBitsPerByte } from './loss.ts';
 import { countParameters, ladder, trainingFlopsPerToken, trainingMemoryBytes } from './shapes.ts';
+import { planTuning, usualChats, type ChatSizes } from './tuning.ts';
 import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
 
 export interface PlanInputs {
@@ -35,6 +36,8 @@ export interface PlanInputs {
   numPreferences: number;
   /** Whose pretraining goes on; without it, training starts from random weights. */
   parent?: PlannedParent | null | undefined;
+  /** How long the chats are; left out, as usual. */
+  chats?: ChatSizes;
   /** A model from elsewhere that is adapted, in words and its shape. */
   base?: { title: string; shape: ModelShape } | undefined;
 }
@@ -68,33 +71,73 @@ const sftEpochs = 2.4;
 const dpoBatch = 32;
 /** A light touch: more of it, or a higher rate, cost answers that SFT had learned (docs/log.md). */
 const dpoEpochs = 0.2;
+/** Of the budget, where a model that exists reads documents before it is tuned. */
+const adaptationShare = 0.5;
 
 export function planRecipe(inputs: PlanInputs): Recipe {
-  return adapting(inputs, 0) ?? plan(inputs, firstTurn);
+  return adapting(inputs, { round: 0, documents: 0, chats: 0 }) ?? plan(inputs, firstTurn);
 }
 
 /** Another recipe for the next round: the phase that missed its gate trains half as long again, at a lower rate. */
 export function replanRecipe(inputs: PlanInputs, previous: Recipe, missed: MissedGate[]): Recipe {
   const round = previous.round + 1;
-  const adapted = adapting(inputs, round);
-  if (adapted !== null) return adapted;
   const more = { time: 1.5 ** round, rate: 0.7 ** round };
   const base = missed.some(({ metric }) => metric === 'valBpb');
-  const recipe = plan(inputs, {
-    round,
-    pretrain: base ? more : firstTurn.pretrain,
-    tune: base ? firstTurn.tune : more,
-  });
+  const rounds = { round, documents: base ? round : 0, chats: base ? 0 : round };
+  const recipe =
+    adapting(inputs, rounds) ??
+    plan(inputs, {
+      round,
+      pretrain: base ? more : firstTurn.pretrain,
+      tune: base ? firstTurn.tune : more,
+    });
   // What passed its gates stays as it was, so that its model is reused.
   return base ? recipe : { ...recipe, model: previous.model, pretrain: previous.pretrain };
 }
 
-function adapting({ goal, base, parent, ...inputs }: PlanInputs, round: number): Recipe | null {
-  if (goal !== 'adapt') return null;
+/** Whether a model that exists is taught by adapters alone; one of ours that is tuned is trained on whole. */
+function isAdapted({ goal, base, parent }: PlanInputs): boolean {
+  return (
+    goal === 'adapt' || (goal === 'assistant' && (base !== undefined || parent?.adapted === true))
+  );
+}
+
+/** Null where the goal and the start are not those of adapters. `documents`, `chats`: how often each was planned again. */
+function adapting(
+  inputs: PlanInputs,
+  { round, documents, chats }: { round: number; documents: number; chats: number },
+): Recipe | null {
+  if (!isAdapted(inputs)) return null;
+  const { goal, base, parent, budgetMs, numChats, numPreferences } = inputs;
   const origin = base?.title ?? `${parent?.name}@${parent?.version}`;
   const shape = base?.shape ?? parent?.shape;
-  if (shape === undefined) throw new Error('goal adapt: found no model to adapt');
-  return planAdaptation({ ...inputs, origin, shape, round });
+  if (shape === undefined) throw new Error(`goal ${goal}: found no model to adapt`);
+  const tunes = goal === 'assistant' && numChats > 0 && numPreferences > 0;
+  const share = tunes ? adaptationShare : 1;
+  const common = { ...inputs, origin, shape };
+  const adapted = planAdaptation({ ...common, budgetMs: budgetMs * share, round: documents });
+  if (!tunes) return { ...adapted, round };
+  const tuning = planTuning({
+    ...common,
+    budgetMs: budgetMs * (1 - share),
+    chats: inputs.chats ?? usualChats,
+    round: chats,
+  });
+  const { estimate } = adapted;
+  const longer = (ms: number) => Math.round(ms + tuning.trainingMs * (ms / estimate.trainingMs));
+  return {
+    ...adapted,
+    round,
+    sft: tuning.sft,
+    dpo: tuning.dpo,
+    estimate: {
+      ...estimate,
+      trainingMs: longer(estimate.trainingMs),
+      trainingMsLow: longer(estimate.trainingMsLow),
+      trainingMsHigh: longer(estimate.trainingMsHigh),
+    },
+    reasons: [...adapted.reasons, ...tuning.reasons],
+  };
 }
 
 function plan(inputs: PlanInputs, turn: Turn): Recipe {

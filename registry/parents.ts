@@ -17,6 +17,8 @@ export interface ParentModel {
   shape: ModelShape;
   /** Tokens that this pretraining has seen. */
   numTokens: number;
+  /** By LoRA around a model that existed; left out, all of its weights were trained. */
+  adapted?: true;
   tokenizer: { file: BlobRef; vocabSize: number };
   dataset: ModelVersion['lineage']['dataset'];
   /** The best of its line, where it is not this version itself, with the stage record of its pretraining. */
@@ -97,6 +99,7 @@ async function parentOf(store: Store, version: ModelVersion): Promise<ParentMode
     pretrain: base.stage,
     shape,
     numTokens,
+    ...(base.manifest.adapted !== undefined && { adapted: true as const }),
     tokenizer: { file, vocabSize: shape.vocabSize },
     dataset: lineage.dataset,
     ...(anchor && { anchor }),

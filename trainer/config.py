@@ -103,6 +103,26 @@ class ModelShape:
 
 
 @dataclass(kw_only=True, slots=True)
+class Lora:
+    """Low-rank adapters around a frozen base; what they add is scaled by alpha / rank.
+
+    Of what they learnt, `mergeShare` is added to the base in the end.
+    """
+
+    rank: int
+    alpha: float
+    mergeShare: float
+
+    def __post_init__(self) -> None:
+        _check(self.rank > 0, f'recipe.lora.rank: found {self.rank}, expected more than 0')
+        _check(self.alpha > 0, f'recipe.lora.alpha: found {self.alpha}, expected more than 0')
+        _check(
+            0 < self.mergeShare <= 1,
+            f'recipe.lora.mergeShare: found {self.mergeShare}, expected above 0 and at most 1',
+        )
+
+
+@dataclass(kw_only=True, slots=True)
 class PhaseRecipe:
     """What every phase shares."""
 
@@ -120,6 +140,7 @@ class PhaseRecipe:
     threads: int
     saveEverySteps: int
     unwatchedExitS: float
+    lora: Lora | None = None
 
     def __post_init__(self) -> None:
         for name in (
@@ -153,26 +174,6 @@ class PhaseRecipe:
 
 
 @dataclass(kw_only=True, slots=True)
-class Lora:
-    """Low-rank adapters around a frozen base; what they add is scaled by alpha / rank.
-
-    Of what they learnt, `mergeShare` is added to the base in the end.
-    """
-
-    rank: int
-    alpha: float
-    mergeShare: float
-
-    def __post_init__(self) -> None:
-        _check(self.rank > 0, f'recipe.lora.rank: found {self.rank}, expected more than 0')
-        _check(self.alpha > 0, f'recipe.lora.alpha: found {self.alpha}, expected more than 0')
-        _check(
-            0 < self.mergeShare <= 1,
-            f'recipe.lora.mergeShare: found {self.mergeShare}, expected above 0 and at most 1',
-        )
-
-
-@dataclass(kw_only=True, slots=True)
 class Rehearsal:
     """Rows of text that the base wrote itself, on which it must go on foretelling the same."""
 
@@ -198,7 +199,6 @@ class PretrainRecipe(PhaseRecipe):
     optimizer: Literal['adamw', 'muon']
     adamLearningRate: float
     evalEverySteps: int
-    lora: Lora | None = None
     rehearsal: Rehearsal | None = None
 
     def __post_init__(self) -> None:

@@ -2,6 +2,8 @@
 `python -m trainer.launch --config run.json`.
 """
 
+import copy
+
 from trainer.config import DpoRecipe
 from trainer.session import Session, run_phase
 
@@ -12,13 +14,19 @@ def dpo(session: Session) -> None:
     from trl import DPOConfig
 
     from trainer.finetune import FineTuning, arguments, constant_schedule, load_model, read_rows
-    from trainer.lean_trainers import LeanDpoTrainer
+    from trainer.lean_trainers import AdaptersOff, LeanDpoTrainer
 
     run = session.run
     assert isinstance(run.recipe, DpoRecipe)
     with session.preparing():
         tuning = FineTuning(session)
-        reference = load_model(run.init or '', run.model.vocabSize)
+        if run.recipe.lora is None:
+            reference = load_model(run.init or '', run.model.vocabSize)
+            lean_reference = tuning.lean(reference)
+        else:
+            # TRL wants another object; what it holds are the same weights.
+            reference = copy.copy(tuning.model)
+            lean_reference = AdaptersOff(tuning.model, tuning.lean(tuning.model), run.recipe.lora)
         trainer = LeanDpoTrainer(
             model=tuning.model,
             ref_model=reference,
@@ -28,7 +36,7 @@ def dpo(session: Session) -> None:
             optimizers=(tuning.optimizer, constant_schedule(tuning.optimizer)),
         )
         trainer.lean = tuning.lean(tuning.model)
-        trainer.lean_reference = tuning.lean(reference)
+        trainer.lean_reference = lean_reference
     tuning.train(trainer)
 
 

@@ -34,6 +34,7 @@ class EvaluateRun:
     apiKeyFile: str
     modelName: str
     tokenizer: str
+    chatTemplate: str
     contextLength: int
     heldOut: str | None
     questions: str | None
@@ -102,7 +103,8 @@ def evaluate(run: EvaluateRun) -> dict[str, Any]:
     from trainer.evaluate_tasks import bits_per_byte_task, preference_task, question_task
 
     folder = Path(run.workDir) / 'tokenizer'
-    load_tokenizer(run.tokenizer, run.contextLength).save_pretrained(folder)
+    template = Path(run.chatTemplate)
+    load_tokenizer(run.tokenizer, run.contextLength, template).save_pretrained(folder)
     model = _server_model(run, folder)
     tokenizer = model.tokenizer
     notes: list[str] = []

@@ -8,8 +8,9 @@ from typing import Any
 from datasets import Dataset
 from lm_eval.api.task import ConfigurableTask
 
+from trainer.chat import find_chat_format
 from trainer.evaluate import _MAX_ANSWER_TOKENS, Row, plain
-from trainer.special_tokens import END, END_OF_TEXT
+from trainer.special_tokens import END_OF_TEXT
 
 
 def _task(name: str, rows: list[Row], **config: Any) -> ConfigurableTask:
@@ -55,6 +56,14 @@ def _prompt(tokenizer: Any) -> Any:
     return text
 
 
+def _ends(tokenizer: Any) -> list[str]:
+    """What ends an answer, first what ends it well."""
+    if tokenizer is None:
+        return ['\n', END_OF_TEXT]
+    known = find_chat_format(tokenizer.get_vocab())
+    return [END_OF_TEXT] if known is None else [known.end, END_OF_TEXT]
+
+
 def question_task(rows: list[Row], tokenizer: Any) -> ConfigurableTask:
     """Greedy answers, right when they equal the expected one up to case, punctuation and space."""
 
@@ -68,7 +77,7 @@ def question_task(rows: list[Row], tokenizer: Any) -> ConfigurableTask:
         doc_to_text=_prompt(tokenizer),
         doc_to_target='answer',
         generation_kwargs={
-            'until': [END_OF_TEXT, '\n'] if tokenizer is None else [END, END_OF_TEXT],
+            'until': _ends(tokenizer),
             'max_gen_toks': _MAX_ANSWER_TOKENS,
             'do_sample': False,
         },
@@ -79,7 +88,7 @@ def question_task(rows: list[Row], tokenizer: Any) -> ConfigurableTask:
 
 def preference_task(rows: list[Row], tokenizer: Any) -> ConfigurableTask:
     """Whether the chosen answer, whole, is likelier than the rejected one."""
-    end = '\n' if tokenizer is None else END
+    end = _ends(tokenizer)[0]
 
     return _task(
         'preferences.accuracy',

@@ -19,7 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from trainer.chat import TEMPLATE_FILE, TEMPLATE_NAME, end_tokens, load_tokenizer
+from trainer.chat import (
+    TEMPLATE_FILE,
+    TEMPLATE_NAME,
+    end_tokens,
+    find_chat_format,
+    load_tokenizer,
+)
 from trainer.checkpoint import write_folder
 from trainer.short_lived import run_module, say
 from trainer.special_tokens import END_OF_TEXT
@@ -68,7 +74,12 @@ def _fill(run: ExportRun, folder: Path, probe: dict[str, Any]) -> None:
     shutil.copyfile(run.tokenizer, folder / 'tokenizer.json')
     # A base that was made elsewhere was taught to chat in its own words.
     own = Path(run.model) / TEMPLATE_NAME
-    shutil.copyfile(own if own.is_file() else TEMPLATE_FILE, folder / TEMPLATE_NAME)
+    if own.is_file():
+        shutil.copyfile(own, folder / TEMPLATE_NAME)
+    else:
+        known = find_chat_format(tokenizer.get_vocab())
+        template = TEMPLATE_FILE if known is None else known.template
+        shutil.copyfile(template, folder / TEMPLATE_NAME)
     shutil.copyfile(Path(run.model) / 'config.json', folder / 'config.json')
     _write(folder / 'tokenizer_config.json', _tokenizer_config(config))
     ends = end_tokens(tokenizer, config['eos_token_id'], run.chat)

@@ -6,6 +6,7 @@ own checkpoints, schedule and logs stay unused, so that all phases resume by the
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,14 @@ from torch.utils.data import Sampler
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast, Trainer, TrainerCallback
 from transformers.utils import logging
 
-from trainer.chat import load_tokenizer
+from trainer.adapter import (
+    add_adapters,
+    load_base,
+    save_merged,
+    share_adapters,
+    trained_parameters,
+)
+from trainer.chat import TEMPLATE_FILE, TEMPLATE_NAME, load_tokenizer, require_chat_format
 from trainer.checkpoint import CheckpointIncompatible
 from trainer.config import PhaseRecipe
 from trainer.data import InvalidCorpus, epoch_key, permute
@@ -157,19 +165,25 @@ class FineTuning:
         if run.init is None:
             raise ValueError(f'init: found null, expected a model folder for {run.recipe.phase}')
         self.session, self.recipe = session, run.recipe
+        self.chat = require_chat_format(run.tokenizer)
         self.state = session.resume()
         self.tokenizer: PreTrainedTokenizerFast = load_tokenizer(
             run.tokenizer, run.model.contextLength
         )
-        self.model = load_model(run.init, run.model.vocabSize)
-        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
-        self._names = names
+        self.dtype = torch.bfloat16 if run.recipe.precision == 'bf16' else torch.float32
+        if run.recipe.lora is None:
+            self.model = load_model(run.init, run.model.vocabSize)
+        else:
+            # Frozen weights need no more precision than the products that they go into.
+            self.model = load_model(run.init, run.model.vocabSize, self.dtype)
+            add_adapters(self.model, run.recipe.lora, run.recipe.seed)
+        self._parameters = trained_parameters(self.model)
+        self._names = {id(parameter): name for name, parameter in self._parameters.items()}
         self.optimizer = make_optimizer(self.model, run.recipe)
 
     def lean(self, model: LlamaForCausalLM) -> LeanLlama:
         """The lean pass through a model, in the recipe's precision."""
-        dtype = torch.bfloat16 if self.recipe.precision == 'bf16' else torch.float32
-        return LeanLlama(model, self.recipe.contextLength, dtype)
+        return LeanLlama(model, self.recipe.contextLength, self.dtype)
 
     def sampler(self, num_rows: int) -> CursorSampler:
         """The rows that are still to be trained on."""
@@ -199,14 +213,14 @@ class FineTuning:
         self.session.finish(self._save_model, None)
 
     def _fill_checkpoint(self, folder: Path) -> None:
-        weights = {name: p.detach() for name, p in self.model.named_parameters()}
+        weights = {name: p.detach() for name, p in self._parameters.items()}
         save_file(weights, folder / _WEIGHTS)
         save_file(state_tensors([self.optimizer], self._names), folder / _OPTIMIZER)
         save_file(rng_tensors(), folder / _RNG)
 
     def _load(self, folder: Path) -> None:
         tensors = load_file(folder / _WEIGHTS)
-        for name, parameter in self.model.named_parameters():
+        for name, parameter in self._parameters.items():
             if name not in tensors or tensors[name].shape != parameter.shape:
                 raise CheckpointIncompatible(f'{folder}: {name} is missing or of another shape')
             parameter.data.copy_(tensors[name])
@@ -214,7 +228,15 @@ class FineTuning:
         restore_rng(load_file(folder / _RNG))
 
     def _save_model(self, folder: Path) -> None:
-        self.model.save_pretrained(folder)
+        lora = self.recipe.lora
+        if lora is None:
+            self.model.save_pretrained(folder)
+        else:
+            share_adapters(self.model, lora, lora.mergeShare)
+            save_merged(self.model, str(self.session.run.init), folder)
+        # What is served is asked in the words that were taught, whatever the base was asked in.
+        if self.chat.template != TEMPLATE_FILE:
+            shutil.copyfile(self.chat.template, folder / TEMPLATE_NAME)
 
 
 def quiet() -> None:
@@ -225,25 +247,25 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
-def load_model(folder: str, vocab_size: int) -> LlamaForCausalLM:
-    """Loads the model to start from, in float32."""
+def load_model(
+    folder: str, vocab_size: int, dtype: torch.dtype = torch.float32
+) -> LlamaForCausalLM:
+    """Loads the model to start from."""
     if not (Path(folder) / 'model.safetensors').is_file():
         raise ValueError(f'init: {folder} holds no model.safetensors')
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model = load_base(folder, dtype)
     if model.config.vocab_size != vocab_size:
         raise CheckpointIncompatible(
             f'{folder}: vocabulary of {model.config.vocab_size}, expected {vocab_size}'
         )
-    for parameter in model.parameters():
-        # A clone lies aligned in memory; a mapped one may not, and kernels then round otherwise.
-        parameter.data = parameter.data.clone()
     return model
 
 
 def make_optimizer(model: nn.Module, recipe: PhaseRecipe) -> torch.optim.AdamW:
     """AdamW; norms are not decayed."""
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    plain = [p for p in model.parameters() if p.ndim < 2]
+    trained = trained_parameters(model).values()
+    decayed = [p for p in trained if p.ndim >= 2]
+    plain = [p for p in trained if p.ndim < 2]
     groups = [
         {'params': decayed, 'weight_decay': recipe.weightDecay},
         {'params': plain, 'weight_decay': 0.0},

@@ -4,15 +4,40 @@ On CPU their own losses score the prompts too, only to drop them again. Rows are
 end, where causal attention does not look, so no mask of attention is needed.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from trl import DPOTrainer, SFTTrainer
 
+from trainer.adapter import share_adapters
+from trainer.config import Lora
 from trainer.finetune import Obedient
 from trainer.llama import LeanLlama
+
+
+class Reference(Protocol):
+    """The model that the phase began with."""
+
+    def row_nats(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """As `LeanLlama.row_nats`."""
+        ...
+
+
+class AdaptersOff:
+    """The model that the phase began with: where adapters are trained, the frozen base itself."""
+
+    def __init__(self, model: nn.Module, lean: LeanLlama, lora: Lora) -> None:
+        self._model, self._lean, self._lora = model, lean, lora
+
+    def row_nats(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """As `LeanLlama.row_nats`, as if nothing had been learnt."""
+        share_adapters(self._model, self._lora, 0)
+        try:
+            return self._lean.row_nats(inputs, targets)
+        finally:
+            share_adapters(self._model, self._lora, 1)
 
 
 class LeanSftTrainer(Obedient, SFTTrainer):
@@ -30,7 +55,7 @@ class LeanDpoTrainer(Obedient, DPOTrainer):
     """The sigmoid loss of direct preference optimisation against a frozen reference."""
 
     lean: LeanLlama
-    lean_reference: LeanLlama
+    lean_reference: Reference
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
         ids, wanted = inputs['input_ids'], inputs['completion_mask'][:, 1:] != 0

@@ -5,3 +5,6 @@ USER = '<|user|>'
 ASSISTANT = '<|assistant|>'
 END = '<|end|>'
 SPECIAL_TOKENS = (END_OF_TEXT, USER, ASSISTANT, END)
+# Of ChatML, in which many models that were made elsewhere chat.
+CHATML_BEGIN = '<|im_start|>'
+CHATML_END = '<|im_end|>'

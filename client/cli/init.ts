@@ -74,7 +74,10 @@ export async function initCommand(folder: string, options: InitOptions): Promise
     sample,
     goal,
     from,
-    budget: (from === null ? budgetFor : adaptationBudgetFor)(numTokens * shareOf(sample)),
+    budget:
+      from === null
+        ? budgetFor(numTokens * shareOf(sample))
+        : adaptationBudgetFor(numTokens * shareOf(sample), goal),
     heldOut: from === null ? '2%' : heldOutFor(survey.numDocuments * shareOf(sample)),
     suggestion,
   });
@@ -240,13 +243,14 @@ function checkGoal(
 ): Goal {
   if (from !== null) {
     if (goal === undefined || goal === 'adapt') return 'adapt';
-    const todo = `Leave --goal out, or --from ${plain(from.startFrom)}.`;
-    throw new ClientError(
-      'input',
-      `--goal: found "${plain(goal)}", expected adapt with --from. ${todo}`,
-    );
-  }
-  if (goal === undefined || goal === 'base') return 'base';
+    if (goal !== 'assistant') {
+      const todo = `Leave --goal out, or --from ${plain(from.startFrom)}.`;
+      throw new ClientError(
+        'input',
+        `--goal: found "${plain(goal)}", expected adapt or assistant with --from. ${todo}`,
+      );
+    }
+  } else if (goal === undefined || goal === 'base') return 'base';
   if (goal === 'adapt') {
     throw new ClientError('input', '--goal adapt: expected a base model, such as --from smollm2.');
   }
@@ -259,7 +263,7 @@ function checkGoal(
     'input',
     `--goal assistant: found ${found.length === 0 ? 'no metadata' : `only ${found.join(', ')}`} beside the texts, ` +
       'expected fields that answer questions about a document, such as title and author, in 20 documents at least. ' +
-      'Use --goal base, or add such fields to the JSON records or the front matter.',
+      `Use --goal ${from === null ? 'base' : 'adapt'}, or add such fields to the JSON records or the front matter.`,
   );
 }
 
@@ -396,7 +400,7 @@ function noteLines(survey: Survey, noted: Noted): string[] {
   }
   if (survey.textField !== 'text')
     notes.push(`text field   ${plain(survey.textField)}, as no record has text`);
-  if (suggestion !== null && from === null) {
+  if (suggestion !== null) {
     const asked = suggestion.questions.map(({ answer }) => answer.slice(1, -1)).join(' and ');
     const how = goal === 'assistant' ? 'are in the file' : 'stand in the file as a comment';
     notes.push(`questions    ${plain(`on ${asked} of each ${suggestion.key} ${how}`)}`);

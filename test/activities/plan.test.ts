@@ -5,6 +5,7 @@ import { createPlanActivities } from '../../activities/plan.ts';
 import { FailureType } from '../../config/failures.ts';
 import { corpusManifestSchema } from '../../config/manifests.ts';
 import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
+import { putBlob } from '../../registry/blobs.ts';
 import { recordStage } from '../../registry/stages.ts';
 import { maxTokensPerCharacter } from '../../config/base-models.ts';
 import { corpusOf } from '../support/records.ts';
@@ -78,6 +79,47 @@ test('a gate on answers that the goal does not measure is refused before anythin
   expect(failure).toMatchObject({ type: FailureType.InvalidConfig });
   expect((failure as ApplicationFailure).message).toContain('questions.accuracy with goal base');
   expect(await plan({}, null)).toMatchObject({ sft: null });
+});
+
+test('an assistant from a base model is planned by the length of its chats, where its vocabulary can chat', async () => {
+  const { store } = fixture.deps;
+  const long = 'x'.repeat(300);
+  const chat = { messages: [{ content: 'Who in 1800?' }, { content: long }] };
+  const train = await putBlob(store, Buffer.from(`${JSON.stringify(chat)}\n`));
+  const withTokens = async (...tokens: string[]) => {
+    const vocab = { a: 0, [tokens[0] ?? 'b']: 1 };
+    const added_tokens = tokens.slice(1).map((content) => ({ content }));
+    const bytes = Buffer.from(JSON.stringify({ added_tokens, model: { vocab } }));
+    const shape = { ...someRecipe.model, contextLength: 1024 };
+    const base: BaseModel = {
+      name: './tiny',
+      title: 'tiny',
+      license: null,
+      stage: '1'.repeat(64),
+      weights: '2'.repeat(64),
+      shape,
+      tokenizer: { file: await putBlob(store, bytes), vocabSize: shape.vocabSize },
+    };
+    const corpus = `b${(corpora += 1)}`.padEnd(64, '0');
+    const lines = { train, preferences: blob, questions: blob, preferencesHeldOut: blob };
+    const counts = { numTrain: 9, numPreferences: 9, numQuestions: 1, numPreferencesHeldOut: 1 };
+    const instructions = { ...lines, ...counts, numAmbiguous: 0 };
+    const manifest = { ...corpusOf('test'), instructions };
+    await recordStage(store, 'preprocess', corpus, corpusManifestSchema, manifest);
+    const pipeline = pipelineSchema.parse({ ...file, startFrom: './tiny', questions });
+    return await createPlanActivities(fixture.deps)
+      .planTraining({ run: 'r', pipeline, corpus, machine, previous: null, base })
+      .catch((error: unknown) => error as ApplicationFailure);
+  };
+  const chatml = await withTokens('<|im_start|>', '<|im_end|>');
+  expect(chatml).toMatchObject({ sft: { lora: {}, contextLength: 384 }, dpo: { lora: {} } });
+  expect(await withTokens('<|user|>', '<|assistant|>', '<|end|>')).toMatchObject({ sft: {} });
+  const refused = await withTokens('<|im_start|>', '<|end|>');
+  expect(refused).toMatchObject({ type: FailureType.InvalidConfig, nonRetryable: true });
+  expect((refused as ApplicationFailure).message).toBe(
+    'the vocabulary of tiny has no tokens that part the turns of a chat, expected <|user|> <|assistant|> <|end|> or ' +
+      '<|im_start|> <|im_end|>. Set goal: adapt, which teaches the documents alone, or take another base model.',
+  );
 });
 
 test('a base model whose tokenizer cuts the language into bytes is refused with what was measured', async () => {

@@ -155,15 +155,21 @@ describe('the text of the file', () => {
     }
   });
 
-  test('the commented questions of a base model to adapt make an assistant from scratch', () => {
+  test('the commented questions of a base model to adapt make an assistant of it', () => {
     const from = { startFrom: 'smollm2', title: 'SmolLM2-135M-Instruct' };
     const text = pipelineText(choices({ goal: 'adapt', from, suggestion: suggested() }))
-      .replace('startFrom: smollm2', 'startFrom: scratch')
       .replace('goal: adapt', 'goal: assistant')
-      .replace('questions: []\n', '')
       .replaceAll(/^# ( *)(questions:|- |ask|answer)/gm, '$1$2');
-    expect(parse(text)).toMatchObject({ goal: 'assistant', startFrom: 'scratch' });
+    expect(parse(text)).toMatchObject({ goal: 'assistant', startFrom: 'smollm2' });
     expect(parse(text).questions).toHaveLength(2);
+  });
+
+  test('makes an assistant of a base model, with its questions and gates on answers', () => {
+    const from = { startFrom: 'smollm2', title: 'SmolLM2-135M-Instruct' };
+    const text = pipelineText(choices({ goal: 'assistant', from, suggestion: suggested() }));
+    expect(parse(text)).toMatchObject({ goal: 'assistant', startFrom: 'smollm2' });
+    expect(parse(text).questions).toHaveLength(2);
+    expect(text.match(/^ *# +([\w.]+): \{ (min|max)/gm)).toHaveLength(3);
   });
 
   test('is an assistant with questions where that is the goal', () => {
@@ -198,7 +204,10 @@ test('the budget grows with the text', () => {
 });
 
 test('to adapt takes minutes for a little text, and holds out enough to measure with', () => {
-  expect([1e5, 5e5, 5e6].map(adaptationBudgetFor)).toEqual(['6m', '20m', '1h']);
+  const budgets = (goal: 'adapt' | 'assistant') =>
+    [1e5, 5e5, 5e6].map((numTokens) => adaptationBudgetFor(numTokens, goal));
+  expect(budgets('adapt')).toEqual(['6m', '20m', '1h']);
+  expect(budgets('assistant')).toEqual(['12m', '40m', '2h']);
   expect([2, 100, 300, 5000].map(heldOutFor)).toEqual(['20%', '10%', '5%', '2%']);
   for (const numDocuments of [60, 200, 600]) {
     expect((Number.parseInt(heldOutFor(numDocuments)) * numDocuments) / 100).toBeGreaterThan(5);
@@ -514,8 +523,12 @@ describe('temper init', () => {
       [['--goal', 'assistant'], /--goal assistant: found no metadata beside the texts/],
       [['--goal', 'adapt'], /--goal adapt: expected a base model, such as --from smollm2/],
       [
+        ['--goal', 'base', '--from', 'smollm2'],
+        /--goal: found "base", expected adapt or assistant with --from\./,
+      ],
+      [
         ['--goal', 'assistant', '--from', 'smollm2'],
-        /--goal: found "assistant", expected adapt with --from\./,
+        /--goal assistant: found no metadata beside the texts.* Use --goal adapt, or add such fields/,
       ],
       [
         ['--from', 'smolm2'],

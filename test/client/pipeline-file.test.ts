@@ -50,13 +50,18 @@ test('a goal that is left out is assistant where there are questions, else base'
   expect(parsePipeline(questions('goal: base\n'), at).goal).toBe('base');
 });
 
-test('questions that adapting does not take are one mistake, whether or not the goal is said', () => {
-  for (const goal of ['', 'goal: adapt\n']) {
-    const faults = faultsOf(questions(`startFrom: smollm2\n${goal}`));
-    expect(faults[0]).toMatch(
-      /^p\.yaml:6:1 questions: found questions with goal adapt, .* expected none\. Remove them/,
-    );
-    expect(faults).toHaveLength(2);
+test('questions that adapting does not take are one mistake', () => {
+  const faults = faultsOf(questions('startFrom: smollm2\ngoal: adapt\n'));
+  expect(faults[0]).toMatch(
+    /^p\.yaml:6:1 questions: found questions with goal adapt, .* expected none\. Set goal: assistant/,
+  );
+  expect(faults).toHaveLength(2);
+});
+
+test('a base model with questions becomes an assistant, whether or not the goal is said', () => {
+  for (const goal of ['', 'goal: assistant\n']) {
+    const text = questions(`startFrom: smollm2\n${goal}`);
+    expect(parsePipeline(text, { file: 'p.yaml', baseDir: folder }).goal).toBe('assistant');
   }
 });
 
@@ -140,9 +145,9 @@ const cases: [what: string, text: string, expected: string][] = [
     'p.yaml:6:1 startFrom: found "./docs/a.txt", a file that does not end in .gguf, expected a .gguf file or a transformers folder with a config.json.',
   ],
   [
-    'another goal than to adapt for a base model',
+    'a base model to be pretrained',
     `${good}startFrom: smollm2\ngoal: base\n`,
-    'p.yaml:7:1 goal: found "base", expected adapt, which is what smollm2 can be made into.',
+    'p.yaml:7:1 goal: found "base", expected adapt or assistant, which smollm2 can be made into.',
   ],
   [
     'adapting nothing',
@@ -152,7 +157,7 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a gate on answers for an adapted model',
     `${good}startFrom: smollm2\nevaluate: { gates: { questions.accuracy: { min: 0.5 } } }\n`,
-    'p.yaml:7:22 evaluate.gates.questions.accuracy: found a gate on answers with goal adapt, expected a gate that this pipeline measures. Remove the gate: of an adapted model only valBpb is measured.',
+    'p.yaml:7:22 evaluate.gates.questions.accuracy: found a gate on answers with goal adapt, expected a gate that this pipeline measures. Remove the gate, or set goal: assistant and add questions.',
   ],
   [
     'a mistyped key',

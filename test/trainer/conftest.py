@@ -176,6 +176,20 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
     return output
 
 
+def chatml_tokenizer(tokenizer: str, folder: Path) -> str:
+    """The same tokenizer with the tokens of ChatML in place of ours."""
+    text = Path(tokenizer).read_text('utf-8')
+    for ours, theirs in (
+        ('<|user|>', '<|im_start|>'),
+        ('<|assistant|>', '<|unused|>'),
+        ('<|end|>', '<|im_end|>'),
+    ):
+        text = text.replace(ours, theirs)
+    file = folder / 'chatml-tokenizer.json'
+    file.write_text(text, 'utf-8')
+    return str(file)
+
+
 MakeRun = Callable[..., Run]
 
 

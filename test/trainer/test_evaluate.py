@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import chatml_tokenizer
 from tokenizers import Tokenizer
 
+from trainer.chat import TEMPLATE_FILE
 from trainer.evaluate import (
     EvaluateRun,
     evaluate,
@@ -72,8 +74,28 @@ def _lines(path: Path, rows: list[dict[str, Any]]) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize('chat', [True, False])
-def test_a_served_model_is_scored(server: str, tokenizer: str, tmp_path: Path, chat: bool) -> None:
+_OURS = str(TEMPLATE_FILE)
+
+
+@pytest.mark.parametrize(
+    ('chat', 'chatml', 'asked'),
+    [
+        (True, False, '<|endoftext|><|user|>Who spoke?<|end|><|assistant|>'),
+        (False, False, '<|endoftext|>Question: Who spoke?\nAnswer:'),
+        (True, True, 'of another template: Who spoke?<|im_end|>'),
+    ],
+)
+def test_a_served_model_is_scored(
+    server: str, tokenizer: str, tmp_path: Path, chat: bool, chatml: bool, asked: str
+) -> None:
+    template = _OURS
+    if chatml:
+        tokenizer = chatml_tokenizer(tokenizer, tmp_path)
+        _Server.tokenizer = Tokenizer.from_file(tokenizer)
+        template = str(tmp_path / 'chat_template.jinja')
+        Path(template).write_text(
+            'of another template: {{ messages[0].content + "<|im_end|>" }}', 'utf-8'
+        )
     texts = ['The union stands. ' * 9, 'In 1850 the state — spoke.']
     questions = [
         {'question': 'Who spoke?', 'answer': 'Abraham Lincoln', 'name': 'a'},
@@ -90,6 +112,7 @@ def test_a_served_model_is_scored(server: str, tokenizer: str, tmp_path: Path, c
         apiKeyFile=str(tmp_path / 'key'),
         modelName='candidate',
         tokenizer=tokenizer,
+        chatTemplate=template,
         contextLength=64,
         heldOut=_lines(tmp_path / 'held', [{'text': text} for text in texts]),
         questions=_lines(tmp_path / 'questions', questions),
@@ -118,12 +141,17 @@ def test_a_served_model_is_scored(server: str, tokenizer: str, tmp_path: Path, c
         if not body.get('echo')
         for ids in body['prompt']
     ]
-    expected = (
-        '<|endoftext|><|user|>Who spoke?<|end|><|assistant|>'
-        if chat
-        else '<|endoftext|>Question: Who spoke?\nAnswer:'
-    )
-    assert expected in prompts
+    assert asked in prompts
+    end = '<|im_end|>' if chatml else '<|end|>' if chat else '\n'
+    stops = [body['stop'] for body in _Server.asked if 'stop' in body]
+    assert stops and all(end in stop for stop in stops)
+    ranked = [
+        _Server.tokenizer.decode(ids, skip_special_tokens=False)
+        for body in _Server.asked
+        if body.get('echo')
+        for ids in body['prompt']
+    ]
+    assert any(text.endswith(f'Lincoln{end}') for text in ranked)
     assert all(len(ids) <= 64 for body in _Server.asked for ids in body['prompt'])
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from conftest import Run
+from conftest import Run, chatml_tokenizer
 from transformers import LlamaForCausalLM
 
+from trainer.chat import end_tokens, load_tokenizer
 from trainer.export import ExportRun, export
 
 
@@ -125,6 +126,22 @@ def test_serving_json_says_the_shape(bundle: Path) -> None:
         'headDim': 16,
         'vocabSize': 320,
     }
+
+
+@pytest.mark.parametrize(
+    ('chatml', 'chat', 'ends'),
+    [
+        (False, True, ['<|end|>', '<|endoftext|>']),
+        (True, True, ['<|im_end|>', '<|endoftext|>']),
+        (True, False, ['<|endoftext|>']),
+    ],
+)
+def test_an_answer_ends_with_the_turn_of_the_vocabularys_form_of_chat(
+    tokenizer: str, tmp_path: Path, chatml: bool, chat: bool, ends: list[str]
+) -> None:
+    file = chatml_tokenizer(tokenizer, tmp_path) if chatml else tokenizer
+    wrapped = load_tokenizer(file, 64)
+    assert end_tokens(wrapped, wrapped.eos_token_id, chat) == ends
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:

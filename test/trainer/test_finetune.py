@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import RECIPE, SHAPE, Run
-from transformers import LlamaForCausalLM
+from conftest import RECIPE, SHAPE, Run, chatml_tokenizer
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
-from trainer.chat import load_tokenizer
+from trainer.chat import find_chat_format, load_tokenizer
 
 _FINE = {**RECIPE, 'contextLength': 64, 'learningRate': 0.01, 'numSteps': 10, 'saveEverySteps': 2}
 PHASES = {
@@ -71,8 +72,15 @@ def make(
     return make_one
 
 
-def test_a_phase_learns_and_a_killed_one_resumes_to_the_same_bits(make: Any) -> None:
-    run = make('whole')
+LORA = {'rank': 4, 'alpha': 8, 'mergeShare': 1}
+
+
+@pytest.mark.parametrize('lora', [None, LORA], ids=['all weights', 'adapters'])
+def test_a_phase_learns_and_a_killed_one_resumes_to_the_same_bits(
+    make: Any, lora: dict[str, float] | None
+) -> None:
+    changes = {} if lora is None else {'lora': lora}
+    run = make('whole', **changes)
     result = run.finish()
     assert result['ok'] is True, result
     assert result['step'] == 10
@@ -81,16 +89,57 @@ def test_a_phase_learns_and_a_killed_one_resumes_to_the_same_bits(make: Any) -> 
     assert run.checkpoints() == [2, 4, 6, 8, 10]
     assert all(event['grad_norm'] > 0 for event in run.events('step'))
 
-    killed = make('killed')
+    killed = make('killed', **changes)
     process = killed.start()
     killed.wait_for(lambda: 4 in killed.checkpoints())
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     step = killed.checkpoints()[-1] if killed.checkpoints()[-1] < 10 else 8
-    resumed = make('resumed', killed.path / 'checkpoints' / str(step))
+    resumed = make('resumed', killed.path / 'checkpoints' / str(step), **changes)
     resumed.finish()
     assert resumed.weights() == run.weights()
     assert resumed.losses() == {at: losses[at] for at in range(step + 1, 11)}
+
+
+def test_adapters_alone_are_saved_and_merged_into_a_model_that_loads(
+    make: Any, finished: Run
+) -> None:
+    run = make('adapters', numSteps=6, lora=LORA, precision='bf16')
+    assert run.finish()['ok'] is True
+    saved = load_file(run.path / 'checkpoints' / '6' / 'model.safetensors')
+    assert saved and all('.lora_' in name for name in saved)
+    before, after = (
+        AutoModelForCausalLM.from_pretrained(folder / 'model').state_dict()
+        for folder in (finished.path, run.path)
+    )
+    assert before.keys() == after.keys()
+    for name, tensor in after.items():
+        assert torch.equal(tensor, before[name]) is ('_proj' not in name), name
+    # Our own template needs no file: it is the one that export falls back on.
+    assert not (run.path / 'model' / 'chat_template.jinja').exists()
+
+
+def test_a_vocabulary_of_chatml_is_taught_chatml_and_the_model_says_so(
+    make: Any, tokenizer: str, tmp_path: Path
+) -> None:
+    run = make('chatml', numSteps=6, lora=LORA)
+    run.config['tokenizer'] = chatml_tokenizer(tokenizer, tmp_path)
+    assert run.finish()['ok'] is True
+    assert run.losses()[6] < run.losses()[1]
+    written = (run.path / 'model' / 'chat_template.jinja').read_text('utf-8')
+    assert written == find_chat_format({'<|im_start|>', '<|im_end|>'}).template.read_text('utf-8')
+
+
+def test_a_vocabulary_without_a_form_of_chat_is_refused(
+    make: Any, tokenizer: str, tmp_path: Path
+) -> None:
+    run = make('refused')
+    text = Path(tokenizer).read_text('utf-8').replace('<|end|>', '<|unknown|>')
+    (tmp_path / 'other.json').write_text(text, 'utf-8')
+    run.config['tokenizer'] = str(tmp_path / 'other.json')
+    result = run.finish()
+    assert result['type'] == 'InvalidConfig'
+    assert 'found no tokens that part the turns of a chat' in result['message']
 
 
 def tokenize_slowly() -> None:
@@ -152,8 +201,21 @@ def test_rows_of_another_form_are_an_invalid_corpus(make: Any, tmp_path: Path) -
     assert 'rows:1: expected' in result['message']
 
 
-def test_only_the_assistants_words_and_their_end_are_learnt(tokenizer: str) -> None:
-    wrapped = load_tokenizer(tokenizer, 64)
+@pytest.mark.parametrize(
+    ('chatml', 'learned', 'asked'),
+    [
+        (False, 'Lincoln<|end|>', '<|endoftext|><|user|>Who?<|end|><|assistant|>'),
+        (
+            True,
+            'Lincoln<|im_end|>',
+            '<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n',
+        ),
+    ],
+)
+def test_only_the_assistants_words_and_their_end_are_learnt(
+    tokenizer: str, tmp_path: Path, chatml: bool, learned: str, asked: str
+) -> None:
+    wrapped = load_tokenizer(chatml_tokenizer(tokenizer, tmp_path) if chatml else tokenizer, 64)
     talk = _messages('user', 'Who?') + _messages('assistant', 'Lincoln')
     encoded = wrapped.apply_chat_template(
         talk, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
@@ -163,9 +225,9 @@ def test_only_the_assistants_words_and_their_end_are_learnt(tokenizer: str) -> N
         for token, mask in zip(encoded['input_ids'], encoded['assistant_masks'], strict=True)
         if mask
     ]
-    assert wrapped.decode(learnt) == 'Lincoln<|end|>'
+    assert wrapped.decode(learnt) == learned
     prompt = wrapped.apply_chat_template(talk[:1], tokenize=False, add_generation_prompt=True)
-    assert prompt == '<|endoftext|><|user|>Who?<|end|><|assistant|>'
+    assert prompt == asked
 
 
 def test_the_aligned_model_is_another_than_the_first(make: Any, finished: Run) -> None:
@@ -222,3 +284,26 @@ def test_the_lean_loss_equals_that_of_trl(
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     if phase == 'dpo':
         assert abs(found.item() - 0.6931) > 1e-3
+
+
+def test_the_reference_of_adapters_is_the_model_that_they_were_put_around(finished: Run) -> None:
+    from trainer.adapter import add_adapters, trained_parameters
+    from trainer.config import Lora
+    from trainer.finetune import load_model
+    from trainer.lean_trainers import AdaptersOff
+    from trainer.llama import LeanLlama
+
+    folder, lora = str(finished.path / 'model'), Lora(**LORA)
+    model = load_model(folder, 320)
+    add_adapters(model, lora, 7)
+    with torch.no_grad():
+        for parameter in trained_parameters(model).values():
+            parameter.add_(0.1)
+    lean = LeanLlama(model, 64, torch.float32)
+    ids = torch.randint(0, 320, (3, 20), generator=torch.Generator().manual_seed(1))
+    targets = torch.randint(0, 320, (3, 20), generator=torch.Generator().manual_seed(2))
+    first = LeanLlama(load_model(folder, 320), 64, torch.float32).row_nats(ids, targets)
+    now = lean.row_nats(ids, targets)
+    assert not torch.allclose(now, first)
+    assert torch.equal(AdaptersOff(model, lean, lora).row_nats(ids, targets), first)
+    assert torch.equal(lean.row_nats(ids, targets), now)

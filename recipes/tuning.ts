@@ -1,0 +1,178 @@
+/** What is planned when a model that was adapted is taught to answer: SFT, then DPO, by adapters that are merged whole. */
+import type { DpoRecipe, Machine, ModelShape, Reason, SftRecipe } from '../config/recipe.ts';
+import { adapterStepOverheadMs, loraRank, msPerTrainedToken, saveEveryMs } from './adaptation.ts';
+import { bestPrecision, trainerStartMs } from './speed.ts';
+
+/** How long the chats are, question and answer together, in UTF-8 bytes. */
+export interface ChatSizes {
+  meanBytes: number;
+  longestBytes: number;
+}
+
+export interface TuningInputs {
+  statistics: { numTokens: number; bytes: number };
+  /** Training time of both phases. */
+  budgetMs: number;
+  machine: Machine;
+  seed: number;
+  shape: ModelShape;
+  numChats: number;
+  numPreferences: number;
+  chats: ChatSizes;
+  /** 0, then one more each time that a gate on answers was missed. */
+  round: number;
+}
+
+export interface Tuning {
+  sft: SftRecipe;
+  dpo: DpoRecipe;
+  /** Both phases, with the start of their trainers. */
+  trainingMs: number;
+  reasons: Reason[];
+}
+
+/** Where nothing is known of the chats yet: questions of a sentence, answers of a few words. */
+export const usualChats: ChatSizes = { meanBytes: 80, longestBytes: 160 };
+
+/** That of the adapters that learn documents. */
+const sftRate = 5e-4;
+const sftBatch = 16;
+const sftEpochs = 4;
+/** A light touch, as for a model from scratch: more of it costs answers that SFT taught. */
+const dpoRate = 5e-5;
+const dpoBatch = 8;
+const dpoEpochs = 0.2;
+const sftShare = 0.8;
+/** What parts the turns of a chat, in tokens. */
+const turnTokens = 12;
+/** Rows are filled up to the longest of their batch. */
+const padding = 1.2;
+/** Both answers by the model and by the base, backward through the model alone: against SFT on as many rows. */
+const dpoWork = 1.5;
+
+/** A later round, when a gate on answers was missed, reads the chats half as long again, at a lower rate. */
+export function planTuning(inputs: TuningInputs): Tuning {
+  const { statistics, budgetMs, machine, seed, shape, chats, round } = inputs;
+  const more = 1.5 ** round;
+  const lower = 0.7 ** round;
+  const contextLength = Math.min(shape.contextLength, rowFor(chats.longestBytes));
+  const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
+  const rowTokens = Math.min(
+    contextLength,
+    (chats.meanBytes / Math.max(1, bytesPerToken) + turnTokens) * padding,
+  );
+  const msPerToken = msPerTrainedToken(machine, shape, contextLength);
+  const sftStepMs = sftBatch * rowTokens * msPerToken + adapterStepOverheadMs;
+  const dpoStepMs = 2 * dpoBatch * rowTokens * msPerToken * dpoWork + 2 * adapterStepOverheadMs;
+  const trainMs = Math.max(budgetMs * 0.2, budgetMs - 2 * trainerStartMs);
+  const steps = (share: number, stepMs: number, wanted: number) =>
+    Math.max(10, Math.floor(more * Math.min((trainMs * share) / stepMs, wanted)));
+  const sftSteps = steps(sftShare, sftStepMs, (inputs.numChats * sftEpochs) / sftBatch);
+  const dpoSteps = steps(1 - sftShare, dpoStepMs, (inputs.numPreferences * dpoEpochs) / dpoBatch);
+  const common = (numSteps: number, stepMs: number) => ({
+    seed,
+    numSteps,
+    contextLength,
+    warmupSteps: Math.min(10, Math.ceil(numSteps / 10)),
+    decaySteps: Math.floor(numSteps * 0.7),
+    weightDecay: 0,
+    gradClip: 1,
+    precision: bestPrecision(machine),
+    worldSize: 1,
+    threads: Math.min(machine.cores, 8),
+    saveEverySteps: Math.max(1, Math.min(numSteps, Math.round(saveEveryMs / stepMs))),
+    unwatchedExitS: 600,
+    lora: { rank: loraRank, alpha: 2 * loraRank, mergeShare: 1 },
+  });
+  const sft: SftRecipe = {
+    phase: 'sft',
+    ...common(sftSteps, sftStepMs),
+    batchSize: sftBatch,
+    learningRate: sftRate * lower,
+  };
+  const dpo: DpoRecipe = {
+    phase: 'dpo',
+    ...common(dpoSteps, dpoStepMs),
+    batchSize: dpoBatch,
+    learningRate: dpoRate * lower,
+    beta: 0.1,
+  };
+  return {
+    sft,
+    dpo,
+    trainingMs: 2 * trainerStartMs + sftSteps * sftStepMs + dpoSteps * dpoStepMs,
+    reasons: explain(inputs, sft, dpo),
+  };
+}
+
+/** A row that holds every chat: no tokenizer makes more tokens of a text than it has bytes. */
+function rowFor(longestBytes: number): number {
+  return Math.max(64, Math.ceil((longestBytes + turnTokens) / 64) * 64);
+}
+
+interface Chat {
+  messages: readonly { content: string }[];
+}
+
+/** The chats of a file of JSON lines that preprocessing wrote. */
+export function parseChats(lines: string): Chat[] {
+  return lines
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Chat);
+}
+
+/** How long chats are; of none, as long as usual. */
+export function chatSizes(chats: readonly Chat[]): ChatSizes {
+  if (chats.length === 0) return usualChats;
+  let total = 0;
+  let question = 0;
+  let answer = 0;
+  for (const { messages } of chats) {
+    const sizes = messages.map(({ content }) => Buffer.byteLength(content));
+    const last = sizes.at(-1) ?? 0;
+    const first = sizes.reduce((sum, size) => sum + size, 0) - last;
+    total += first + last;
+    question = Math.max(question, first);
+    answer = Math.max(answer, last);
+  }
+  // A preference pairs a question with the answer to another one.
+  return { meanBytes: total / chats.length, longestBytes: question + answer };
+}
+
+function explain(
+  { numChats, numPreferences, chats }: TuningInputs,
+  sft: SftRecipe,
+  dpo: DpoRecipe,
+): Reason[] {
+  const epochs = (steps: number, batch: number, rows: number) =>
+    ((steps * batch) / Math.max(1, rows)).toFixed(1);
+  return [
+    {
+      choice: 'fine-tuning',
+      value: `${sft.numSteps} steps of SFT (${epochs(sft.numSteps, sft.batchSize, numChats)} epochs), ${dpo.numSteps} of DPO (${epochs(dpo.numSteps, dpo.batchSize, numPreferences)})`,
+      reason: 'goal assistant: answer in chat, then prefer the right answer to a wrong one',
+      source: 'Ouyang et al. 2022; Rafailov et al. 2023',
+    },
+    {
+      choice: 'tuning method',
+      value: `LoRA of rank ${loraRank}, merged whole after each phase`,
+      reason:
+        'few chats move few weights; without its adapters the model is the reference of DPO, so no second one is held',
+      source: 'Hu et al. 2021; Rafailov et al. 2023',
+    },
+    {
+      choice: 'tuning rate',
+      value: `AdamW ${sft.learningRate}, ${dpo.learningRate} for DPO`,
+      reason:
+        'SFT: the rate at which these adapters learn documents best; DPO: a tenth of it, for more costs answers that SFT taught',
+      source: 'the former measured in docs/log.md; Schulman et al. 2025',
+    },
+    {
+      choice: 'chat length',
+      value: `${sft.contextLength} tokens`,
+      reason: `holds the longest chat, ${chats.longestBytes} bytes: no end of an answer is cut off`,
+      source: 'counted in the data',
+    },
+  ];
+}
