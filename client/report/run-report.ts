@@ -1,8 +1,13 @@
 /** The facts of one run, as `temper report --json` prints them and the page draws them. */
 import { z } from 'zod';
 import { blobRefSchema, sha256Schema } from '../../config/digest.ts';
-import { datasetManifestSchema, evaluationSchema } from '../../config/manifests.ts';
+import {
+  datasetManifestSchema,
+  decidedRollbackSchema,
+  evaluationSchema,
+} from '../../config/manifests.ts';
 import { machineSchema, recipeSchema } from '../../config/recipe.ts';
+import { plateauFoundSchema } from '../../config/trainer.ts';
 import { stageNames } from '../../workflows/messages.ts';
 
 const count = z.number().int().nonnegative();
@@ -58,6 +63,12 @@ export const phaseReportSchema = z.strictObject({
   learningRates: z
     .array(rateChangeSchema)
     .describe('changes of the rate that a person ordered while it trained'),
+  rollbacks: z
+    .array(decidedRollbackSchema)
+    .describe('returns to before a bad loss, in the order in which they were decided'),
+  plateau: plateauFoundSchema
+    .nullable()
+    .describe('why it ended before its planned last step; null: it did not'),
   trainingMs: z.number().nullable().describe('from the first event to the last, losses included'),
   weights: sha256Schema.nullable(),
 });

@@ -371,5 +371,9 @@ describe('a learning rate', () => {
       learningRates: [{ order: 1, step: 812, scale: 0.5 }],
     };
     expect(describeTraining(model)).toBe('2400 steps, loss 3.91, rate ×0.5 from step 812');
+    const rollbacks = [{ step: 900, skippedTo: 943, scale: 0.5 }];
+    expect(describeTraining({ ...model, rollbacks, plateau: 2200 })).toBe(
+      '2400 steps, loss 3.91, ended early on a plateau, rate ×0.5 from step 812, taken back to step 900 (×0.5)',
+    );
   });
 });

@@ -205,6 +205,8 @@ describe('from S3 alone', () => {
         evaluations: [{ step: 4, valBpb: 1.9 }],
         marks: [{ kind: 'resumed', step: 2 }],
         trainingMs: 13_000,
+        rollbacks: [],
+        plateau: null,
         finalLoss: 4.6,
       },
     ]);

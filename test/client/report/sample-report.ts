@@ -75,6 +75,8 @@ export function sampleReport(change: Partial<RunReport> = {}): RunReport {
         finalLoss: 3.04,
         numTokens: 400_000,
         learningRates: [],
+        rollbacks: [],
+        plateau: null,
         trainingMs: 60_000,
         weights: digestOf('a'),
       },
