@@ -93,6 +93,7 @@ export function createPlanActivities(deps: Deps) {
         statistics: { numTokens: statistics.numTokens, bytes: statistics.bytes },
         goal: pipeline.goal,
         budgetMs: pipeline.budget.time,
+        stopOnPlateau: pipeline.budget.stopOnPlateau,
         machine,
         seed: pipeline.seed,
         vocabSize,

@@ -20,6 +20,7 @@ import {
   type PlannedParent,
 } from './continuation.ts';
 import { expectedBitsPerByte } from './loss.ts';
+import { endingOnPlateau } from './plateau.ts';
 import { countParameters, ladder, trainingFlopsPerToken, trainingMemoryBytes } from './shapes.ts';
 import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
 
@@ -28,6 +29,8 @@ export interface PlanInputs {
   goal: 'base' | 'adapt' | 'assistant';
   /** Training time of all phases. */
   budgetMs: number;
+  /** End pretraining where the held-out text gets no likelier any more. */
+  stopOnPlateau?: boolean | undefined;
   machine: Machine;
   seed: number;
   vocabSize: number;
@@ -70,23 +73,28 @@ const dpoBatch = 32;
 const dpoEpochs = 0.2;
 
 export function planRecipe(inputs: PlanInputs): Recipe {
-  return adapting(inputs, 0) ?? plan(inputs, firstTurn);
+  return ending(inputs, adapting(inputs, 0) ?? plan(inputs, firstTurn));
 }
 
 /** Another recipe for the next round: the phase that missed its gate trains half as long again, at a lower rate. */
 export function replanRecipe(inputs: PlanInputs, previous: Recipe, missed: MissedGate[]): Recipe {
   const round = previous.round + 1;
   const adapted = adapting(inputs, round);
-  if (adapted !== null) return adapted;
+  if (adapted !== null) return ending(inputs, adapted);
   const more = { time: 1.5 ** round, rate: 0.7 ** round };
   const base = missed.some(({ metric }) => metric === 'valBpb');
-  const recipe = plan(inputs, {
+  const planned = plan(inputs, {
     round,
     pretrain: base ? more : firstTurn.pretrain,
     tune: base ? firstTurn.tune : more,
   });
+  const recipe = ending(inputs, planned);
   // What passed its gates stays as it was, so that its model is reused.
   return base ? recipe : { ...recipe, model: previous.model, pretrain: previous.pretrain };
+}
+
+function ending({ stopOnPlateau }: PlanInputs, recipe: Recipe): Recipe {
+  return stopOnPlateau === true ? endingOnPlateau(recipe) : recipe;
 }
 
 function adapting({ goal, base, parent, ...inputs }: PlanInputs, round: number): Recipe | null {
