@@ -25,6 +25,7 @@ import { recordStage, stageDigest } from '../../../registry/stages.ts';
 import {
   commitCheckpoint,
   commitFinished,
+  commitRollback,
   openGeneration,
   putEvents,
 } from '../../../registry/training.ts';
@@ -263,6 +264,33 @@ describe('from S3 alone', () => {
     const page = renderReport(report);
     expect(page).toContain('×0.5 from step 3');
     expect(page).toContain('from base@1');
+  });
+
+  test('a run that was taken back and ended early tells each decision, and shows only what counts', async () => {
+    const { store } = s3;
+    const trial = { run: 'back-1', phase: 'pretrain', round: 0, trial: 0 };
+    const first = await openGeneration(store, trial, { stage: digestOf('7'), writer: 'one' });
+    await putEvents(store, trial, 1, 0, [step(1, 1001), step(2, 1002), step(3, 1003)]);
+    const fault = { kind: 'spike', first: 3, step: 6, found: 7.1, bound: 4.2 } as const;
+    const decision = { step: 2, skippedTo: 6, scale: 0.5, fault, at: new Date(0).toISOString() };
+    await commitRollback(store, trial, first, decision);
+    await openGeneration(store, trial, { stage: digestOf('7'), writer: 'two' });
+    const plateau = { step: 4, end: 5, found: 3.01, bound: 2.99 };
+    await putEvents(store, trial, 2, 0, [
+      { ...step(3, 1013), loss: 2.5 },
+      { event: 'plateau', ...plateau, at: 1014 },
+    ]);
+    await putRunRecord(store, 'back-1', 'spec', { pipeline, machine });
+
+    const [phase] = (await gather('back-1')).phases;
+    expect(phase).toMatchObject({ rollbacks: [{ ...decision, fence: 1 }], plateau });
+    expect(phase!.points.map((point) => point.step)).toEqual([1, 2, 3]);
+    expect(phase!.points.at(-1)!.loss).toBe(2.5);
+    const page = renderReport(await gather('back-1'));
+    expect(page).toContain('taken back 1 time');
+    expect(page).toContain('loss 7.10 since step 3, at most 4.20 expected: taken back to step 2');
+    expect(page).toContain('ended early on a plateau');
+    expect(page).toMatch(/3\.010 at best, where at most 2\.990 was asked/);
   });
 
   test('a run without orders and parent has none of them', async () => {
