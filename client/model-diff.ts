@@ -6,7 +6,7 @@ import { getRunRecord } from '../registry/runs.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
 import { findTrained } from '../registry/trained.ts';
-import { rateWords } from './report/words.ts';
+import { adaptedWords, baseWords, rateWords } from './report/words.ts';
 
 const parts = ['made', 'data', 'recipe', 'evaluation', 'digest'] as const;
 
@@ -46,8 +46,9 @@ async function factsOf(store: Store, version: ModelVersion): Promise<Facts> {
 
   say('made', 'made', version.createdAt);
   say('made', 'run', lineage.run);
-  const { parent } = lineage;
+  const { parent, base } = lineage;
   if (parent !== undefined) say('made', 'goes on from', `${parent.name}@${parent.version}`);
+  if (base !== undefined) say('made', 'adapts', baseWords(base));
   const data = await getDataset(store, dataset.name, dataset.version);
   say('data', 'dataset', `${dataset.name}@${dataset.version}`);
   say('data', 'documents', data?.numDocuments ?? null);
@@ -59,15 +60,18 @@ async function factsOf(store: Store, version: ModelVersion): Promise<Facts> {
     for (const [field, value] of flat(recipe)) say('recipe', field, value);
   }
   for (const phase of lineage.phases) {
-    const changes = (await findTrained(store, phase))?.manifest.learningRates ?? [];
-    if (changes.length === 0) continue;
-    say('recipe', `${phase.phase}: rate as ordered`, changes.map(rateWords).join(', '));
+    const { learningRates = [], adapted } = (await findTrained(store, phase))?.manifest ?? {};
+    if (learningRates.length > 0) {
+      say('recipe', `${phase.phase}: rate as ordered`, learningRates.map(rateWords).join(', '));
+    }
+    if (adapted !== undefined) say('evaluation', `${phase.phase}: adapted`, adaptedWords(adapted));
   }
   for (const [stage, { metrics }] of Object.entries(evaluations)) {
     for (const [metric, { value }] of Object.entries(metrics)) {
       say('evaluation', `${stage}: ${metric}`, Number(value.toPrecision(4)));
     }
   }
+  if (base !== undefined) say('digest', 'base weights', base.weights);
   say('digest', 'dataset digest', dataset.digest);
   say('digest', 'corpus', lineage.corpus);
   say('digest', 'recipe', lineage.recipe);
@@ -89,11 +93,14 @@ function flat(recipe: Recipe): [field: string, value: string | number][] {
   return [
     ['parameters', numParameters],
     ['round', round + 1],
-    ...groups.flatMap(([group, fields]) =>
-      Object.entries(fields ?? {}).map(([field, value]): [string, string | number] => [
-        `${group}.${field}`,
-        typeof value === 'number' ? value : String(value),
-      ]),
-    ),
+    ...groups.flatMap(([group, fields]) => leaves(group, fields ?? {})),
   ];
+}
+
+/** `pretrain.lora.rank` too. */
+function leaves(name: string, value: unknown): [field: string, value: string | number][] {
+  if (typeof value !== 'object' || value === null) {
+    return [[name, typeof value === 'number' ? value : String(value)]];
+  }
+  return Object.entries(value).flatMap(([field, inner]) => leaves(`${name}.${field}`, inner));
 }

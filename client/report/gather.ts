@@ -67,6 +67,7 @@ export async function gatherReport(request: GatherRequest): Promise<RunReport> {
     },
     endpoint: trace.endpoint,
     parent: trace.parent && { name: trace.parent.name, version: trace.parent.version },
+    base: trace.base && lineageBase(trace.base),
     missing: [...trace.missing, ...missingParts(trace, read, phases)],
     plan: recipe && {
       recipe,
@@ -107,6 +108,10 @@ function pinned(pipeline: Pipeline, { parent }: Trace): Pipeline {
   return parent === null
     ? pipeline
     : { ...pipeline, startFrom: `${parent.name}@${parent.version}` };
+}
+
+function lineageBase({ name, title, license, weights }: NonNullable<Trace['base']>) {
+  return { name, title, license, weights };
 }
 
 async function unknownRun({ temporal, store, run }: GatherRequest): Promise<ClientError> {
@@ -159,6 +164,7 @@ async function phaseReports(
       finalLoss: model?.finalLoss ?? null,
       numTokens: model?.numTokens ?? null,
       learningRates: model?.learningRates ?? [],
+      adapted: model?.adapted ?? null,
       weights: model?.weights ?? null,
       ...(curve ?? {
         points: [],

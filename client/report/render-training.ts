@@ -4,7 +4,7 @@ import { describeCurve, lossChart } from './charts.ts';
 import { foreign, html, type Html } from './html.ts';
 import { digest, table } from './render-parts.ts';
 import type { PhaseReport, RunReport } from './run-report.ts';
-import { count, duration, large, plural, rateWords } from './words.ts';
+import { adaptedWords, count, duration, large, plural, rateWords } from './words.ts';
 
 const titles: Record<string, string> = {
   pretrain: 'Pretraining',
@@ -14,12 +14,15 @@ const titles: Record<string, string> = {
 
 const maxRows = 40;
 
-export function renderTraining({ phases, run }: RunReport): Html | null {
+export function renderTraining({ phases, plan, base, run }: RunReport): Html | null {
   if (phases.length === 0) return null;
-  return html`${phases.map((phase) => renderPhase(phase, run))}`;
+  const adapts = base !== null || plan?.recipe.pretrain.lora !== undefined;
+  const title = ({ phase }: PhaseReport) =>
+    adapts && phase === 'pretrain' ? 'Adapting (LoRA)' : (titles[phase] ?? phase);
+  return html`${phases.map((phase) => renderPhase(phase, title(phase), run))}`;
 }
 
-function renderPhase(phase: PhaseReport, run: string): Html {
+function renderPhase(phase: PhaseReport, title: string, run: string): Html {
   const { points, marks, evaluations, numSteps, numTokens, trainingMs, weights } = phase;
   const { rollbacks, plateau } = phase;
   const done = points.at(-1)?.step ?? 0;
@@ -32,9 +35,10 @@ function renderPhase(phase: PhaseReport, run: string): Html {
       : `learning rate, as ordered, ${phase.learningRates.map(rateWords).join(', ')}`,
     rollbacks.length === 0 ? null : `taken back ${plural(rollbacks.length, 'time')}`,
     plateau === null ? null : `ended early on a plateau`,
+    phase.adapted === null ? null : adaptedWords(phase.adapted),
     phase.round > 0 ? `round ${phase.round + 1}` : null,
   ].filter((fact) => fact !== null);
-  return html`<h3>${titles[phase.phase] ?? phase.phase}</h3>
+  return html`<h3>${title}</h3>
     <p>
       ${facts.join(', ')}${weights !== null && html`; weights ${digest(weights)}`}.${phase.reused && ` Nothing had changed, so it was not trained again${phase.trainedBy === run ? '' : `: this is how run ${phase.trainedBy} trained it`}.`}
     </p>

@@ -5,6 +5,7 @@ import {
   datasetManifestSchema,
   decidedRollbackSchema,
   evaluationSchema,
+  modelVersionSchema,
 } from '../../config/manifests.ts';
 import { machineSchema, recipeSchema } from '../../config/recipe.ts';
 import { plateauFoundSchema } from '../../config/trainer.ts';
@@ -43,6 +44,8 @@ export type Mark = z.infer<typeof markSchema>;
 
 const rateChangeSchema = z.strictObject({ step: count, scale: z.number().positive() });
 
+const adaptedSchema = z.strictObject({ valBpbBefore: z.number(), valBpb: z.number() });
+
 export const phaseReportSchema = z.strictObject({
   phase: z.string(),
   stage: stageName,
@@ -69,6 +72,9 @@ export const phaseReportSchema = z.strictObject({
   plateau: plateauFoundSchema
     .nullable()
     .describe('why it ended before its planned last step; null: it did not'),
+  adapted: adaptedSchema
+    .nullable()
+    .describe('bits a byte of held-out text, before and after; null: no base model was adapted'),
   trainingMs: z.number().nullable().describe('from the first event to the last, losses included'),
   weights: sha256Schema.nullable(),
 });
@@ -181,6 +187,10 @@ export const runReportSchema = z.strictObject({
     .strictObject({ name: z.string(), version: count })
     .nullable()
     .describe('whose pretraining was continued; null: it began from random weights'),
+  base: modelVersionSchema.shape.lineage.shape.base
+    .unwrap()
+    .nullable()
+    .describe('the model from elsewhere that was adapted; null: none'),
   missing: z.array(z.string()).describe('what is not there, and why: a sentence each'),
   plan: z
     .strictObject({

@@ -375,5 +375,9 @@ describe('a learning rate', () => {
     expect(describeTraining({ ...model, rollbacks, plateau: 2200 })).toBe(
       '2400 steps, loss 3.91, ended early on a plateau, rate ×0.5 from step 812, taken back to step 900 (×0.5)',
     );
+    const adapted = { valBpbBefore: 0.7551, valBpb: 0.6693 };
+    expect(describeTraining({ ...model, learningRates: [], adapted })).toBe(
+      '2400 steps, loss 3.91, held-out text 0.755 → 0.669 bits a byte',
+    );
   });
 });

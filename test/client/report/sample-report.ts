@@ -35,6 +35,7 @@ export function sampleReport(change: Partial<RunReport> = {}): RunReport {
     },
     endpoint: 'policy',
     parent: null,
+    base: null,
     missing: [],
     plan: {
       recipe,
@@ -77,6 +78,7 @@ export function sampleReport(change: Partial<RunReport> = {}): RunReport {
         learningRates: [],
         rollbacks: [],
         plateau: null,
+        adapted: null,
         trainingMs: 60_000,
         weights: digestOf('a'),
       },
