@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ApplicationFailure } from '@temporalio/activity';
+import type { ApplicationFailure } from '@temporalio/activity';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Deps } from '../../activities/deps.ts';
@@ -19,6 +19,7 @@ import {
   modelManifestSchema,
   type CorpusManifest,
   type DecidedRollback,
+  type Head,
 } from '../../config/manifests.ts';
 import type { TrainerFault } from '../../config/trainer.ts';
 import { putBlob, readBlob } from '../../registry/blobs.ts';
@@ -177,6 +178,10 @@ async function open(seed = number): Promise<Generation> {
   return { job, stage, fence, writer };
 }
 
+/** Which generation decided it depends on how many were lost before. */
+const withoutFences = ({ rollbacks }: Head) =>
+  rollbacks.map((rollback) => ({ ...rollback, fence: 0 }));
+
 async function stepsDone(): Promise<number> {
   const events = await new EventTail(runDir).read();
   return Math.max(0, ...events.map((event) => (event.event === 'step' ? event.step : 0)));
@@ -283,7 +288,7 @@ describe('a training whose loss is no number', () => {
     const poison = { poison: [24, 33] };
     await script(poison);
     const undisturbed = await toTheEnd(seed);
-    const decided = (await head()).rollbacks.map(({ fence: _, ...rest }) => rest);
+    const decided = withoutFences(await head());
     expect(decided).toHaveLength(2);
 
     await begin();
@@ -312,7 +317,7 @@ describe('a training whose loss is no number', () => {
     await expect(fourth.result).rejects.toThrow(/died/);
     const model = await toTheEnd(seed);
     expect(model).toEqual(undisturbed);
-    expect((await head()).rollbacks.map(({ fence: _, ...rest }) => rest)).toEqual(decided);
+    expect(withoutFences(await head())).toEqual(decided);
   }, 120_000);
 
   test('is taken back three times, then fails and says what was tried', async () => {

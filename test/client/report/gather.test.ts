@@ -554,6 +554,7 @@ describe('the curve', () => {
       [1, 'adopted'],
     ]);
     expect(kindOf('resumed from step 99, 3 steps lost')).toBe('resumed');
+    expect(kindOf('loss 7.10 since step 3: taken back to step 2')).toBe('lost');
     expect(kindOf('gate failed: valBpb 2 is above 1')).toBe('other');
   });
 
