@@ -53,6 +53,18 @@ def test_normal_noise_is_no_fault(kind: str) -> None:
         assert first_fault(normal_losses(kind, seed)) is None, (kind, seed)
 
 
+def test_losses_that_were_recorded_are_no_fault_and_a_spike_upon_them_is() -> None:
+    recorded = json.loads(Path(__file__).with_name('recorded_losses.json').read_text())
+    assert len(recorded) == 3
+    for kind, losses in recorded.items():
+        assert first_fault(losses) is None, kind
+        for at in range(100, len(losses), 20):
+            spike = [max(losses[at - 64 : at]) + 6.0] * 4
+            fault = first_fault([*losses[:at], *spike])
+            assert fault is not None, (kind, at)
+            assert (fault.kind, fault.first) == ('spike', at + 1)
+
+
 def test_a_loss_that_stays_far_up_is_a_spike_since_its_first_step() -> None:
     losses = normal_losses('pretraining', 1)[:300]
     fault = first_fault([*losses, 4.4, 5.1, 6.0, 5.7])
