@@ -10,10 +10,10 @@ import { z } from 'zod';
 import { blobRefSchema, type BlobRef } from '../config/digest.ts';
 import { FailureType } from '../config/failures.ts';
 import type { CheckpointManifest, Head, RateChange } from '../config/manifests.ts';
-import { ratesUsedSchema } from '../config/trainer.ts';
+import { ratesUsedSchema, rollbacksUsedSchema, type Rollback } from '../config/trainer.ts';
 import { putBlobFolder } from '../registry/blobs.ts';
 import type { RatesDiffer } from '../registry/errors.ts';
-import { checkpointState, commitCheckpoint } from '../registry/training.ts';
+import { checkpointState, commitCheckpoint, type Used } from '../registry/training.ts';
 import type { Deps } from './deps.ts';
 import type { Generation } from './training-job.ts';
 
@@ -37,6 +37,7 @@ export class DamagedCheckpoint extends Error {
 const stateSchema = z.looseObject({
   step: z.number(),
   learningRates: ratesUsedSchema.default([]),
+  rollbacks: rollbacksUsedSchema.default([]),
   files: z.record(z.string(), blobRefSchema),
 });
 const stateFile = 'state.json';
@@ -47,7 +48,7 @@ export async function uploadCheckpoint(
   { job, fence, writer }: Generation,
   { step, folder }: LocalCheckpoint,
 ): Promise<Head> {
-  const { files: listed, rates } = await readState(step, folder);
+  const { files: listed, used } = await readState(step, folder);
   const files = await putBlobFolder(deps.store, folder);
   const expected = [stateFile, ...Object.keys(listed)];
   const damaged = [...new Set([...expected, ...Object.keys(files)])].filter(
@@ -58,7 +59,7 @@ export async function uploadCheckpoint(
   }
   const state = checkpointState(files);
   const manifest: CheckpointManifest = { schemaVersion: 1, step, fence, files, state };
-  return await commitCheckpoint(deps.store, job.trial, { fence, writer }, manifest, rates);
+  return await commitCheckpoint(deps.store, job.trial, { fence, writer }, manifest, used);
 }
 
 /** As the registry compares them. */
@@ -66,14 +67,24 @@ export function ratesUsed(used: z.infer<typeof ratesUsedSchema>): RateChange[] {
   return used.map(([step, scale]) => ({ step, scale }));
 }
 
+export function rollbacksUsed(used: z.infer<typeof rollbacksUsedSchema>): Rollback[] {
+  return used.map(([step, skippedTo, scale]) => ({ step, skippedTo, scale }));
+}
+
 async function readState(
   step: number,
   folder: string,
-): Promise<{ files: Record<string, BlobRef>; rates: RateChange[] }> {
+): Promise<{ files: Record<string, BlobRef>; used: Used }> {
   const text = await readFile(path.join(folder, stateFile), 'utf8');
   try {
     const state = stateSchema.parse(JSON.parse(text));
-    if (state.step === step) return { files: state.files, rates: ratesUsed(state.learningRates) };
+    if (state.step === step) {
+      const learningRates = ratesUsed(state.learningRates);
+      return {
+        files: state.files,
+        used: { learningRates, rollbacks: rollbacksUsed(state.rollbacks) },
+      };
+    }
     throw new Error(`it is of step ${state.step}`);
   } catch (error) {
     throw new DamagedCheckpoint(`${folder}/${stateFile}: ${(error as Error).message}`, {

@@ -104,6 +104,7 @@ export function createPlanActivities(deps: Deps) {
         },
         goal: pipeline.goal,
         budgetMs: pipeline.budget.time,
+        stopOnPlateau: pipeline.budget.stopOnPlateau,
         machine,
         seed: pipeline.seed,
         vocabSize,

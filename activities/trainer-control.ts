@@ -5,8 +5,9 @@
  */
 import { log } from '@temporalio/activity';
 import type { Head, RunControl } from '../config/manifests.ts';
-import type { TrainerEvent } from '../config/trainer.ts';
+import type { Rollback, TrainerEvent } from '../config/trainer.ts';
 import { readRunControl } from '../registry/run-control.ts';
+import { rollbacksOf } from '../registry/rollbacks.ts';
 import { commitLearningRate, isSameOrder, ratesOf } from '../registry/training.ts';
 import type { Deps } from './deps.ts';
 import { readControl, writeControl } from './trainer-files.ts';
@@ -22,6 +23,7 @@ export class TrainerControl {
   readonly #runDir: string;
   #wish: RunControl | null;
   #decided: Head['learningRates'];
+  readonly #rollbacks: Rollback[];
   /** `pause` is the number of the last pause that was asked of it, so that none is taken for an earlier one. */
   #told: { paused: boolean; pause: number; text: string };
   /** Where, and in which pause, it said that it stands still; null since it moved again. */
@@ -45,6 +47,7 @@ export class TrainerControl {
     this.#runDir = runDir;
     this.#wish = known.wish;
     this.#decided = known.head.learningRates;
+    this.#rollbacks = rollbacksOf(known.head.rollbacks);
     this.#durableStep = known.head.chain.at(-1)?.step ?? 0;
     this.#told = { paused: known.paused, pause: known.pause, text: '' };
   }
@@ -76,9 +79,11 @@ export class TrainerControl {
     return paused && this.#stopped !== null && (this.#stopped.pause ?? pause) === pause;
   }
 
-  /** The factor that is in force at a step; undefined where nobody has changed the rate. */
+  /** The factor that is in force at a step; undefined where nothing has changed the rate. */
   scaleAt(step: number): number | undefined {
-    return ratesOf(this.#decided).findLast((change) => change.step <= step)?.scale;
+    const ordered = ratesOf(this.#decided).findLast((change) => change.step <= step)?.scale;
+    const left = this.#rollbacks.findLast((rollback) => rollback.step <= step)?.scale;
+    return left === undefined ? ordered : left * (ordered ?? 1);
   }
 
   /** Throws when a newer generation has taken over. */

@@ -18,6 +18,7 @@ import {
 import { trainerRunSchema, type TrainerRun } from '../config/trainer.ts';
 import { readBlob } from '../registry/blobs.ts';
 import { readRunControl } from '../registry/run-control.ts';
+import { rollbacksOf } from '../registry/rollbacks.ts';
 import { ratesFault, ratesOf, readHead } from '../registry/training.ts';
 import { isRatesDiffer, isUnusable, ratesUsed, uploadCheckpoint } from './checkpoint-uploads.ts';
 import type { Deps } from './deps.ts';
@@ -102,7 +103,7 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   let head = await requireCurrent();
   await mkdir(path.join(runDir, 'checkpoints'), { recursive: true });
   if (head.finished !== null) return { adopted: true, resumedFrom: null, note: null };
-  const wanted = await trainerRun(deps, job, runDir);
+  const wanted = await trainerRun(deps, job, head, runDir);
   const there = await readRun(runDir);
   const same = there !== null && identity(there) === identity(wanted);
   const lastStep = await lastStepSeen(runDir);
@@ -221,7 +222,12 @@ async function lastStepSeen(runDir: string): Promise<number> {
 }
 
 /** Brings the inputs to this host and says what to train. */
-async function trainerRun(deps: Deps, job: TrainingJob, runDir: string): Promise<TrainerRun> {
+async function trainerRun(
+  deps: Deps,
+  job: TrainingJob,
+  head: Head,
+  runDir: string,
+): Promise<TrainerRun> {
   const { store } = deps;
   const corpus = await requireStage(store, 'preprocess', job.corpus, corpusManifestSchema);
   const fetch = (ref: BlobRef) => cached(deps, ref);
@@ -242,6 +248,8 @@ async function trainerRun(deps: Deps, job: TrainingJob, runDir: string): Promise
     init,
     data: await trainingData(deps, job, corpus),
     resumeFrom: null,
+    // A trainer that was not given them is another one: neither it nor what it saved is gone on from.
+    ...(head.rollbacks.length > 0 && { rollbacks: rollbacksOf(head.rollbacks) }),
   });
 }
 

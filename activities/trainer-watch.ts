@@ -12,11 +12,13 @@ import { FailureType, PassingFailure } from '../config/failures.ts';
 import { modelManifestSchema, type Head, type ModelManifest } from '../config/manifests.ts';
 import type { TrainerResult, TrainingProgress } from '../config/trainer.ts';
 import { putBlobFolder, readBlob } from '../registry/blobs.ts';
+import { describeRollback, rollbacksOf } from '../registry/rollbacks.ts';
 import { recordStage, stageDigest } from '../registry/stages.ts';
-import { commitFinished, ratesOf } from '../registry/training.ts';
-import { CheckpointUploads, ratesUsed } from './checkpoint-uploads.ts';
+import { commitFinished, commitRollback, ratesOf } from '../registry/training.ts';
+import { CheckpointUploads, ratesUsed, rollbacksUsed } from './checkpoint-uploads.ts';
 import type { Deps } from './deps.ts';
 import { withSigns } from './heartbeats.ts';
+import { decideRollback } from './rollback.ts';
 import { summariseModel } from './training-job.ts';
 import type { Generation, TrainedModel } from './training-job.ts';
 import { diskFull, tellDiskFull } from './trainer-disk.ts';
@@ -52,7 +54,7 @@ export async function watchTrainer(deps: Deps, watched: Watched): Promise<Traine
         }
         const bytes = await readBlob(deps.store, head.finished);
         const model = modelManifestSchema.parse(JSON.parse(bytes.toString('utf8')));
-        return { model: await record(deps, watched, model, head.learningRates) };
+        return { model: await record(deps, watched, model, head) };
       },
     );
     if (finished.model !== null) return finished.model;
@@ -128,6 +130,8 @@ async function watch(
         progress.tokensPerSecond = event.tokens_per_second;
       } else if (event.event === 'checkpoint') {
         uploads.offer(event.step, path.resolve(runDir, event.path));
+      } else if (event.event === 'plateau') {
+        progress.numSteps = event.end;
       }
     }
   };
@@ -224,14 +228,18 @@ async function watch(
 
   async function fail(result: Failed): Promise<never> {
     await keepAll();
-    throw await trainerFailure(deps, generation, result);
+    throw (
+      (await rolledBack(deps, generation, result)) ??
+      (await trainerFailure(deps, generation, result))
+    );
   }
 
   async function finish(result: Extract<TrainerResult, { ok: true }>): Promise<TrainedModel> {
     await keepAll();
     const files = await putBlobFolder(deps.store, path.resolve(runDir, result.model));
-    const { learningRates: decided } = await requireHead(deps, generation);
-    const changes = ratesOf(decided);
+    const head = await requireHead(deps, generation);
+    const changes = ratesOf(head.learningRates);
+    const rollbacks = rollbacksOf(head.rollbacks);
     const model: ModelManifest = {
       schemaVersion: 1,
       phase,
@@ -244,11 +252,16 @@ async function watch(
       exact: true,
       ...adaptedOf(result),
       ...(changes.length > 0 && { learningRates: changes }),
+      ...(rollbacks.length > 0 && { rollbacks }),
+      ...(result.plateau && { plateau: result.plateau }),
     };
     await metrics.flush();
-    const used = ratesUsed(result.learningRates ?? []);
+    const used = {
+      learningRates: ratesUsed(result.learningRates ?? []),
+      rollbacks: rollbacksUsed(result.rollbacks ?? []),
+    };
     await commitFinished(deps.store, job.trial, generation, model, used);
-    return await record(deps, generation, model, decided);
+    return await record(deps, generation, model, head);
   }
 }
 
@@ -262,17 +275,22 @@ function adaptedOf({
 
 /**
  * A second recorder adopts what the first one wrote; the run directory has served its purpose. A model whose rate
- * was changed on the way is not what the job names, so that no other run may take it for that.
+ * was changed on the way, or that was taken back, is not what the job names, so that no other run may take it for that.
  */
 async function record(
   deps: Deps,
   { job, stage: planned, execution }: Generation,
   model: ModelManifest,
-  decided: Head['learningRates'],
+  { learningRates: decided, rollbacks: returns }: Head,
 ): Promise<TrainedModel> {
   const learningRates = ratesOf(decided);
+  const rollbacks = rollbacksOf(returns);
+  const changes = {
+    ...(learningRates.length > 0 && { learningRates }),
+    ...(rollbacks.length > 0 && { rollbacks }),
+  };
   const stage =
-    learningRates.length === 0 ? planned : stageDigest({ stage: planned, learningRates });
+    Object.keys(changes).length === 0 ? planned : stageDigest({ stage: planned, ...changes });
   const recorded = await recordStage(
     deps.store,
     job.trial.phase,
@@ -291,7 +309,30 @@ async function record(
         scale,
       })),
     }),
+    ...(rollbacks.length > 0 && { rollbacks }),
   };
+}
+
+/**
+ * Takes a training that diverged back, by a decision in the head that the next generation reads; null when it did not,
+ * or when it was tried often enough.
+ */
+async function rolledBack(
+  deps: Deps,
+  generation: Generation,
+  { fault }: Failed,
+): Promise<ApplicationFailure | null> {
+  if (fault === undefined) return null;
+  const { job } = generation;
+  const { rollbacks } = await requireHead(deps, generation);
+  const decided = decideRollback(fault, job.recipe, rollbacks);
+  if (decided === null) return null;
+  const decision = { ...decided, at: deps.now().toISOString() };
+  await commitRollback(deps.store, job.trial, generation, decision);
+  return ApplicationFailure.create({
+    message: describeRollback(decision),
+    type: PassingFailure.RolledBack,
+  });
 }
 
 const incurable: readonly string[] = [
@@ -304,18 +345,29 @@ const incurable: readonly string[] = [
 
 async function trainerFailure(
   deps: Deps,
-  { job }: Generation,
+  generation: Generation,
   { type, message, step }: Failed,
 ): Promise<ApplicationFailure> {
+  const { job } = generation;
   const told = `the trainer ended at step ${step}: ${message}`;
   if (type === PassingFailure.DiskFull) return await diskFull(deps, job, told);
   const advice =
     type === FailureType.OutOfMemory
       ? '. Give the host more memory, or the pipeline file a smaller budget, which plans a smaller model'
-      : '';
+      : type === FailureType.TrainingDiverged
+        ? await triedBefore(deps, generation)
+        : '';
   return ApplicationFailure.create({
     message: `${told}${advice}`,
     type,
     nonRetryable: incurable.includes(type),
   });
+}
+
+/** What was done about earlier faults of a training that fails by one. */
+async function triedBefore(deps: Deps, generation: Generation): Promise<string> {
+  const { rollbacks } = await requireHead(deps, generation);
+  if (rollbacks.length === 0) return '';
+  const told = rollbacks.map((rollback) => describeRollback(rollback)).join('; ');
+  return `. It was taken back ${rollbacks.length} times before: ${told}. Look at the documents, or plan a lower rate`;
 }

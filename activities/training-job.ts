@@ -3,6 +3,7 @@ import { ApplicationFailure } from '@temporalio/activity';
 import { z } from 'zod';
 import { FailureType } from '../config/failures.ts';
 import type { ModelManifest } from '../config/manifests.ts';
+import type { Rollback } from '../config/trainer.ts';
 import { machineSchema, modelShapeSchema, phaseRecipeSchema } from '../config/recipe.ts';
 
 export const hostPool = 'local';
@@ -59,6 +60,10 @@ export interface TrainedModel {
     step: number;
     scale: number;
   }[];
+  /** Returns to before a bad loss; left out: none. */
+  rollbacks?: Rollback[];
+  /** Where its held-out loss fell no more, so that it ended before its planned last step. */
+  plateau?: number;
 }
 
 /** A host that was asked for. */
@@ -69,7 +74,7 @@ export interface LeasedHost {
 }
 
 export function summariseModel(stage: string, model: ModelManifest, reused: boolean): TrainedModel {
-  const { phase, numSteps, numTokens, finalLoss, adapted } = model;
+  const { phase, numSteps, numTokens, finalLoss, adapted, plateau } = model;
   const weights = model.files['model.safetensors'];
   if (weights === undefined) {
     throw ApplicationFailure.nonRetryable(
@@ -86,6 +91,7 @@ export function summariseModel(stage: string, model: ModelManifest, reused: bool
     finalLoss,
     reused,
     ...(adapted && { adapted }),
+    ...(plateau && { plateau: plateau.step }),
   };
 }
 

@@ -76,6 +76,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     statistics: { numTokens: corpus.numTokens, bytes: corpus.bytes },
     goal: pipeline.goal,
     budgetMs: pipeline.budget.time,
+    stopOnPlateau: pipeline.budget.stopOnPlateau,
     machine,
     seed: pipeline.seed,
     vocabSize: corpus.vocabSize,

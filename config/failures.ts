@@ -19,10 +19,14 @@ export const FailureType = {
 } as const;
 export type FailureType = (typeof FailureType)[keyof typeof FailureType];
 
-/** Failures that time or another host may cure: there is no room, another training has leased the host. */
+/**
+ * Failures that time, another host or an earlier step may cure: there is no room, another training has leased the
+ * host, the loss went wrong.
+ */
 export const PassingFailure = {
   DiskFull: 'DiskFull',
   HostTaken: 'HostTaken',
+  RolledBack: 'RolledBack',
 } as const;
 
 /** For retry policies: our types, and what a fault of our own code throws, which every retry would throw again. */

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { blobRefSchema, sha256Schema } from './digest.ts';
 import { machineSchema, modelShapeSchema } from './recipe.ts';
+import { plateauFoundSchema, rollbackSchema, trainerFaultSchema } from './trainer.ts';
 
 const count = z.number().int().nonnegative();
 const counts = z.record(z.string(), count);
@@ -152,6 +153,15 @@ export const modelManifestSchema = z.strictObject({
     .array(rateChangeSchema)
     .optional()
     .describe('changes of the rate that a person ordered while it trained; left out: none'),
+  rollbacks: z
+    .array(rollbackSchema)
+    .optional()
+    .describe(
+      'returns to before a bad loss, as far as a later one did not undo them; left out: none',
+    ),
+  plateau: plateauFoundSchema
+    .optional()
+    .describe('why it ended before the recipe’s last step; left out: it did not'),
 });
 export type ModelManifest = z.infer<typeof modelManifestSchema>;
 
@@ -344,6 +354,15 @@ export const checkpointManifestSchema = z.strictObject({
 });
 export type CheckpointManifest = z.infer<typeof checkpointManifestSchema>;
 
+/** A return to before a bad loss, as it was decided. */
+export const decidedRollbackSchema = z.strictObject({
+  ...rollbackSchema.shape,
+  fence: count.describe('generation that diverged: what it told of later steps is void'),
+  fault: trainerFaultSchema,
+  at: isoTime,
+});
+export type DecidedRollback = z.infer<typeof decidedRollbackSchema>;
+
 /** …/head.json: the only commit of training. */
 export const headSchema = z.strictObject({
   schemaVersion,
@@ -366,6 +385,10 @@ export const headSchema = z.strictObject({
     )
     .default([])
     .describe('orders that were obeyed, each from a step that no commit had passed'),
+  rollbacks: z
+    .array(decidedRollbackSchema)
+    .default([])
+    .describe('returns to before a bad loss, in the order in which they were decided'),
   finished: blobRefSchema.nullable().describe('the ModelManifest, when the phase is done'),
 });
 export type Head = z.infer<typeof headSchema>;

@@ -140,6 +140,10 @@ export const pipelineFileSchema = z.strictObject({
         .refine((ms) => ms >= 10 * unitMs.s, 'expected at least 10s')
         .refine((ms) => ms <= 30 * unitMs.d, 'expected at most 30d')
         .describe('training time, all phases'),
+      stopOnPlateau: z
+        .boolean()
+        .optional()
+        .describe('end pretraining early when the held-out text gets no likelier any more'),
     })
     .prefault({ time: '4m' })
     .describe('what a run may spend'),

@@ -64,6 +64,15 @@ export const rehearsalSchema = z.strictObject({
   weight: z.number().positive().describe('of the divergence from the base, against the loss'),
 });
 
+export const plateauSchema = z.strictObject({
+  evaluations: positive.describe('in vain, one after the other'),
+  leastFall: z
+    .number()
+    .nonnegative()
+    .lt(1)
+    .describe('share by which the held-out loss must fall below its best before them'),
+});
+
 export const pretrainRecipeSchema = z.strictObject({
   phase: z.literal('pretrain'),
   ...phaseFields,
@@ -76,6 +85,7 @@ export const pretrainRecipeSchema = z.strictObject({
   rehearsal: rehearsalSchema
     .optional()
     .describe('text of the base, on which it must go on foretelling the same; left out, none'),
+  plateau: plateauSchema.optional().describe('when to end early; left out, all steps are trained'),
 });
 export const sftRecipeSchema = z.strictObject({ phase: z.literal('sft'), ...phaseFields });
 export const dpoRecipeSchema = z.strictObject({

@@ -21,6 +21,37 @@ export const ratesUsedSchema = z
     '[step, factor]: from which step on which factor was in force; left out: as planned throughout',
   );
 
+/** In state.json and result.json: the returns that had an effect on the steps until then. */
+export const rollbacksUsedSchema = z
+  .array(z.tuple([count, count, z.number().positive()]))
+  .describe('[step, skippedTo, factor], as run.json gave them; left out: none');
+
+/** A return to an earlier step that was decided. */
+export const rollbackSchema = z.strictObject({
+  step: count.describe('from which on it holds'),
+  skippedTo: count.describe('number of the batch that this step trains on, counted from 0'),
+  scale: z.number().positive().max(1).describe('factor on the rate, beside that of control.json'),
+});
+export type Rollback = z.infer<typeof rollbackSchema>;
+
+/** Why a training that diverged could go on from an earlier step. */
+export const trainerFaultSchema = z.strictObject({
+  kind: z.enum(['not-finite', 'spike', 'divergence']),
+  first: count.min(1).describe('the first step that shows it'),
+  step: count.min(1).describe('the step at which it was found'),
+  found: z.number().nullable().describe('nats a token; null: no finite number'),
+  bound: z.number().nullable(),
+});
+export type TrainerFault = z.infer<typeof trainerFaultSchema>;
+
+/** From which step on the held-out loss fell no more: the phase ended at `end`. */
+export const plateauFoundSchema = z.strictObject({
+  step: count,
+  end: count,
+  found: z.number().describe('lowest of the evaluations in vain, nats a token'),
+  bound: z.number(),
+});
+
 export const trainerRunSchema = z.strictObject({
   schemaVersion: z.literal(1),
   runDir: z.string(),
@@ -47,6 +78,10 @@ export const trainerRunSchema = z.strictObject({
   ]),
   resumeFrom: z.string().nullable().describe('folder of a verified checkpoint'),
   keepCheckpoints: z.number().int().min(2).default(2),
+  rollbacks: z
+    .array(rollbackSchema)
+    .optional()
+    .describe('in order of their steps, the last that has come counts; left out: none'),
 });
 export type TrainerRun = z.infer<typeof trainerRunSchema>;
 
@@ -88,6 +123,7 @@ export const trainerEventSchema = z.discriminatedUnion('event', [
     val_bpb: z.number(),
     at: z.number(),
   }),
+  z.object({ event: z.literal('plateau'), ...plateauFoundSchema.shape, at: z.number() }),
   z.object({
     event: z
       .literal('working')
@@ -120,6 +156,8 @@ export const trainerResultSchema = z.union([
       .optional()
       .describe('of the base that was adapted, on the same held-out text'),
     learningRates: ratesUsedSchema.optional(),
+    rollbacks: rollbacksUsedSchema.optional(),
+    plateau: plateauFoundSchema.optional(),
     model: z.string().describe('folder of the trained model'),
   }),
   z.strictObject({
@@ -139,6 +177,9 @@ export const trainerResultSchema = z.union([
       .describe('Stopped and Unwatched saved a checkpoint first'),
     message: z.string(),
     step: count,
+    fault: trainerFaultSchema
+      .optional()
+      .describe('with TrainingDiverged: another trainer goes on from before it, given rollbacks'),
   }),
 ]);
 export type TrainerResult = z.infer<typeof trainerResultSchema>;

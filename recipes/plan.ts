@@ -20,6 +20,7 @@ import {
   type PlannedParent,
 } from './continuation.ts';
 import { expectedBitsPerByte } from './loss.ts';
+import { endingOnPlateau } from './plateau.ts';
 import { countParameters, ladder, trainingFlopsPerToken, trainingMemoryBytes } from './shapes.ts';
 import { planTuning, usualChats, type ChatSizes } from './tuning.ts';
 import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
@@ -29,6 +30,8 @@ export interface PlanInputs {
   goal: 'base' | 'adapt' | 'assistant';
   /** Training time of all phases. */
   budgetMs: number;
+  /** End pretraining where the held-out text gets no likelier any more. */
+  stopOnPlateau?: boolean | undefined;
   machine: Machine;
   seed: number;
   vocabSize: number;
@@ -75,7 +78,8 @@ const dpoEpochs = 0.2;
 const adaptationShare = 0.5;
 
 export function planRecipe(inputs: PlanInputs): Recipe {
-  return adapting(inputs, { round: 0, documents: 0, chats: 0 }) ?? plan(inputs, firstTurn);
+  const recipe = adapting(inputs, { round: 0, documents: 0, chats: 0 }) ?? plan(inputs, firstTurn);
+  return ending(inputs, recipe);
 }
 
 /** Another recipe for the next round: the phase that missed its gate trains half as long again, at a lower rate. */
@@ -84,15 +88,20 @@ export function replanRecipe(inputs: PlanInputs, previous: Recipe, missed: Misse
   const more = { time: 1.5 ** round, rate: 0.7 ** round };
   const base = missed.some(({ metric }) => metric === 'valBpb');
   const rounds = { round, documents: base ? round : 0, chats: base ? 0 : round };
-  const recipe =
+  const planned =
     adapting(inputs, rounds) ??
     plan(inputs, {
       round,
       pretrain: base ? more : firstTurn.pretrain,
       tune: base ? firstTurn.tune : more,
     });
+  const recipe = ending(inputs, planned);
   // What passed its gates stays as it was, so that its model is reused.
   return base ? recipe : { ...recipe, model: previous.model, pretrain: previous.pretrain };
+}
+
+function ending({ stopOnPlateau }: PlanInputs, recipe: Recipe): Recipe {
+  return stopOnPlateau === true ? endingOnPlateau(recipe) : recipe;
 }
 
 /** Whether a model that exists is taught by adapters alone; one of ours that is tuned is trained on whole. */

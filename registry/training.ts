@@ -9,10 +9,12 @@ import {
   headSchema,
   modelManifestSchema,
   type CheckpointManifest,
+  type DecidedRollback,
   type Head,
   type ModelManifest,
   type RateChange,
 } from '../config/manifests.ts';
+import type { Rollback } from '../config/trainer.ts';
 import { decodeJsonLines, encodeJsonLines, hasBlob, putBlob, readBlob } from './blobs.ts';
 import {
   ArtifactMismatch,
@@ -23,6 +25,7 @@ import {
 } from './errors.ts';
 import { decodeRecord, encodeRecord, readRecord, updateRecord, type ReadRecord } from './json.ts';
 import { keyPart, padded } from './keys.ts';
+import { describeRollbacks, rollbacksOf } from './rollbacks.ts';
 import type { Store } from './store.ts';
 
 /** One attempt at training one phase with one recipe. */
@@ -93,6 +96,7 @@ export async function openGeneration(
       writer,
       chain: head?.chain ?? [],
       learningRates: head?.learningRates ?? [],
+      rollbacks: head?.rollbacks ?? [],
       finished: head?.finished ?? null,
     };
   });
@@ -119,6 +123,12 @@ function effectsBefore(step: number, changes: readonly RateChange[]): RateChange
   return due.filter(({ scale }, index) => scale !== (due[index - 1]?.scale ?? 1));
 }
 
+/** What a trainer says of how it computed: the rates, and the returns to before a bad loss. */
+export interface Used {
+  learningRates?: readonly RateChange[];
+  rollbacks?: readonly Rollback[];
+}
+
 function describeRates(changes: RateChange[]): string {
   const told = changes.map(({ step, scale }) => `×${scale} from step ${step} on`);
   return told.length === 0 ? 'the planned rate throughout' : told.join(', ');
@@ -140,13 +150,20 @@ export function ratesFault(
   );
 }
 
-function requireRates(head: Head, step: number, used: readonly RateChange[]): void {
-  const fault = ratesFault(head, step, used);
+function requireDecided(head: Head, step: number, used: Used): void {
+  const fault = ratesFault(head, step, used.learningRates ?? []);
   if (fault !== null) throw fault;
+  const [found, decided] = [used.rollbacks ?? [], rollbacksOf(head.rollbacks)].map((rollbacks) =>
+    rollbacks.filter((rollback) => rollback.step < step),
+  ) as [Rollback[], Rollback[]];
+  if (canonicalJson(found) === canonicalJson(decided)) return;
+  throw new RatesDiffer(
+    `step ${step} is discarded: it was computed with ${describeRollbacks(found)}, decided was ${describeRollbacks(decided)}`,
+  );
 }
 
 /**
- * Makes a checkpoint count that was computed at these rates. A step that is in the chain with the same state is a
+ * Makes a checkpoint count that was computed as was decided. A step that is in the chain with the same state is a
  * success; with another, an error.
  */
 export async function commitCheckpoint(
@@ -154,7 +171,7 @@ export async function commitCheckpoint(
   trial: TrialPath,
   writer: Writer,
   manifest: CheckpointManifest,
-  used: readonly RateChange[] = [],
+  used: Used = {},
 ): Promise<Head> {
   const checkpoint = checkpointManifestSchema.parse(manifest);
   requireOurs(trial, (await readHead(store, trial))?.value ?? null, writer);
@@ -166,7 +183,7 @@ export async function commitCheckpoint(
   await store.putIfAbsent(`${folderOf(trial)}/checkpoints/${name}`, bytes);
   return updateRecord(store, headKey(trial), headSchema, async (current) => {
     const head = requireOurs(trial, current, writer);
-    requireRates(head, checkpoint.step, used);
+    requireDecided(head, checkpoint.step, used);
     const committed = head.chain.find((entry) => entry.step === checkpoint.step);
     if (committed !== undefined) {
       await requireSame(store, trial, committed, checkpoint);
@@ -208,6 +225,30 @@ export async function commitLearningRate(
   });
 }
 
+/**
+ * Makes a return to an earlier step count, for whoever goes on from here: what was computed after that step counts
+ * no more. A generation decides one at most: again it changes nothing.
+ */
+export async function commitRollback(
+  store: Store,
+  trial: TrialPath,
+  writer: Writer,
+  decision: Omit<DecidedRollback, 'fence'>,
+): Promise<Head> {
+  const { fence } = writer;
+  return updateRecord(store, headKey(trial), headSchema, (current) => {
+    const head = requireOurs(trial, current, writer);
+    if (head.finished !== null || head.rollbacks.some((earlier) => earlier.fence === fence)) {
+      return head;
+    }
+    return {
+      ...head,
+      chain: head.chain.filter(({ step }) => step <= decision.step),
+      rollbacks: [...head.rollbacks, { ...decision, fence }],
+    };
+  });
+}
+
 /** Orders are numbered anew in each execution of a run. */
 export function isSameOrder(
   a: Pick<Head['learningRates'][number], 'order' | 'execution'>,
@@ -216,13 +257,13 @@ export function isSameOrder(
   return a.order === b.order && a.execution === b.execution;
 }
 
-/** Makes the model count that was trained at these rates, and ends the trial. */
+/** Makes the model count that was trained as was decided, and ends the trial. */
 export async function commitFinished(
   store: Store,
   trial: TrialPath,
   writer: Writer,
   model: ModelManifest,
-  used: readonly RateChange[] = [],
+  used: Used = {},
 ): Promise<Head> {
   const value = modelManifestSchema.parse(model);
   requireOurs(trial, (await readHead(store, trial))?.value ?? null, writer);
@@ -230,7 +271,7 @@ export async function commitFinished(
   const ref = await putBlob(store, encodeRecord(value));
   return updateRecord(store, headKey(trial), headSchema, (current) => {
     const head = requireOurs(trial, current, writer);
-    requireRates(head, value.numSteps, used);
+    requireDecided(head, value.numSteps, used);
     if (head.finished !== null && head.finished.sha256 !== ref.sha256) {
       throw new CheckpointMismatch(
         `${headKey(trial)}: finished with model ${head.finished.sha256}, now with ${ref.sha256}. ` +
@@ -305,7 +346,8 @@ export async function putEvents(
 
 /**
  * Every stored event, by generation, then in the order they were written. A generation that adopts a trainer
- * stores its events from the first on, and a resumed trainer repeats steps: each is told once, as it was first.
+ * stores its events from the first on, and a resumed trainer repeats steps: each is told once, as it was first. What
+ * was taken back is not told.
  */
 export async function readEvents(store: Store, trial: TrialPath): Promise<unknown[]> {
   const pieces: { key: string; sequence: number; fence: number }[] = [];
@@ -313,10 +355,20 @@ export async function readEvents(store: Store, trial: TrialPath): Promise<unknow
     const match = /\/(\d+)-(\d+)\.jsonl\.zst$/.exec(key);
     if (match !== null) pieces.push({ key, sequence: Number(match[1]), fence: Number(match[2]) });
   }
+  const rollbacks = (await readHead(store, trial))?.value.rollbacks ?? [];
   const events: unknown[] = [];
-  for (const { key } of pieces.toSorted((a, b) => a.fence - b.fence || a.sequence - b.sequence)) {
+  for (const { key, fence } of pieces.toSorted(
+    (a, b) => a.fence - b.fence || a.sequence - b.sequence,
+  )) {
     const found = await store.get(key);
-    if (found !== null) events.push(...(await decodeJsonLines(found.bytes)));
+    if (found === null) continue;
+    const lastStep = Math.min(
+      ...rollbacks.filter((rollback) => fence <= rollback.fence).map(({ step }) => step),
+    );
+    for (const line of await decodeJsonLines(found.bytes)) {
+      // Infinity, where nothing was taken back.
+      if (((line as { step?: number }).step ?? 0) <= lastStep) events.push(line);
+    }
   }
   const seen = new Set<string>();
   return events.filter((line) => {

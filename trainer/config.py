@@ -192,6 +192,24 @@ class Rehearsal:
 
 
 @dataclass(kw_only=True, slots=True)
+class PlateauRule:
+    """Pretraining ends early when so many evaluations did not lower the loss by such a share."""
+
+    evaluations: int
+    leastFall: float
+
+    def __post_init__(self) -> None:
+        _check(
+            self.evaluations > 0,
+            f'recipe.plateau.evaluations: found {self.evaluations}, expected more than 0',
+        )
+        _check(
+            0 <= self.leastFall < 1,
+            f'recipe.plateau.leastFall: found {self.leastFall}, expected 0 or more and below 1',
+        )
+
+
+@dataclass(kw_only=True, slots=True)
 class PretrainRecipe(PhaseRecipe):
     """Pretraining: two rates when Muon moves the matrices."""
 
@@ -200,6 +218,7 @@ class PretrainRecipe(PhaseRecipe):
     adamLearningRate: float
     evalEverySteps: int
     rehearsal: Rehearsal | None = None
+    plateau: PlateauRule | None = None
 
     def __post_init__(self) -> None:
         PhaseRecipe.__post_init__(self)
@@ -283,6 +302,26 @@ class PreferenceData:
     path: str
 
 
+@dataclass(kw_only=True, slots=True)
+class Rollback:
+    """A return that was decided: from `step` on another factor; the next batch is `skippedTo`."""
+
+    step: int
+    skippedTo: int
+    scale: float
+
+    def __post_init__(self) -> None:
+        _check(
+            0 <= self.step < self.skippedTo,
+            f'rollbacks: found step {self.step} and skippedTo {self.skippedTo}, '
+            'expected a step and a later batch',
+        )
+        _check(
+            0 < self.scale <= 1,
+            f'rollbacks.scale: found {self.scale}, expected above 0 and at most 1',
+        )
+
+
 _RECIPES = {'pretrain': PretrainRecipe, 'sft': SftRecipe, 'dpo': DpoRecipe}
 _DATA = {'tokens': TokenData, 'chat': ChatData, 'preferences': PreferenceData}
 _DATA_OF_PHASE = {'pretrain': 'tokens', 'sft': 'chat', 'dpo': 'preferences'}
@@ -301,8 +340,14 @@ class TrainerRun:
     data: TokenData | ChatData | PreferenceData
     resumeFrom: str | None
     keepCheckpoints: int = 2
+    rollbacks: list[Rollback] | None = None
 
     def __post_init__(self) -> None:
+        steps = [rollback.step for rollback in self.rollbacks or []]
+        _check(
+            steps == sorted(set(steps)),
+            f'rollbacks: found steps {steps}, expected each after the one before',
+        )
         _check(self.keepCheckpoints >= 2, 'keepCheckpoints: expected 2 or more')
         # The lean loss goes past the wrapper that would average the ranks' gradients.
         _check(

@@ -42,19 +42,21 @@ _BETAS = (0.9, 0.98)
 
 
 class CursorSampler(Sampler[int]):
-    """Rows from a cursor on, epoch after epoch, each epoch in a keyed permutation of its own."""
+    """The rows of batches by number, epoch after epoch, each in a keyed permutation of its own."""
 
-    def __init__(self, *, seed: int, num_rows: int, cursor: int, count: int) -> None:
+    def __init__(self, *, seed: int, num_rows: int, batch_size: int, batches: list[int]) -> None:
         self._seed, self._num_rows = seed, num_rows
-        self._cursor, self._count = cursor, count
+        self._batch_size, self._batches = batch_size, batches
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._batches) * self._batch_size
 
     def __iter__(self) -> Iterator[int]:
-        for cursor in range(self._cursor, self._cursor + self._count):
-            epoch, position = divmod(cursor, self._num_rows)
-            yield permute(position, self._num_rows, epoch_key(self._seed, epoch))
+        for batch in self._batches:
+            first = batch * self._batch_size
+            for cursor in range(first, first + self._batch_size):
+                epoch, position = divmod(cursor, self._num_rows)
+                yield permute(position, self._num_rows, epoch_key(self._seed, epoch))
 
 
 class Obedient(Trainer):
@@ -191,8 +193,8 @@ class FineTuning:
         return CursorSampler(
             seed=self.recipe.seed,
             num_rows=num_rows,
-            cursor=done * self.recipe.batchSize,
-            count=max(1, self.recipe.numSteps - done) * self.recipe.batchSize,
+            batch_size=self.recipe.batchSize,
+            batches=self.session.batches(range(done, max(done + 1, self.recipe.numSteps))),
         )
 
     def train(self, trainer: Obedient) -> None:
@@ -204,7 +206,7 @@ class FineTuning:
         trainer.add_callback(Obey(self.session, trainer))
         self.session.started(
             self._fill_checkpoint,
-            lambda: self.session.step * self.recipe.batchSize,
+            lambda: self.session.batches_done() * self.recipe.batchSize,
             checkpoint_bytes(self.model),
         )
         if self.session.step < self.recipe.numSteps:

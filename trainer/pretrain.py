@@ -119,12 +119,13 @@ class Pretraining:
 
     def step(self, scale: float) -> None:
         """One optimizer step."""
+        self.cursor = self.session.next_batch() * self.recipe.batchSize
         inputs, targets = self._batch()
         loss = self.forward(inputs, targets) / targets.numel()
         loss.backward()
         self._rehearse()
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.gradClip)
-        rate = self.optimizer.step(scale * rate_factor(self.recipe, self.session.step))
+        rate = self.optimizer.step(scale * self._rate_factor())
         self.optimizer.zero_grad()
         mean = loss.detach()
         if dist.is_initialized():
@@ -137,6 +138,15 @@ class Pretraining:
             grad_norm=norm.item(),
             num_tokens=self.recipe.batchSize * self.recipe.contextLength,
         )
+
+    def _rate_factor(self) -> float:
+        """As planned, or from a plateau on straight to zero."""
+        step, plateau = self.session.step, self.session.plateau
+        planned = rate_factor(self.recipe, step)
+        if plateau is None:
+            return planned
+        left = (plateau.end - step) / (plateau.end - plateau.step)
+        return min(planned, left * rate_factor(self.recipe, plateau.step))
 
     def _rehearse(self) -> None:
         """Adds the gradient of what the base would have foretold otherwise.
@@ -158,11 +168,14 @@ class Pretraining:
         (rehearsal.weight * divergence / rows.numel()).backward()
 
     @torch.no_grad()
-    def evaluate(self) -> None:
-        """Scores the held-out tokens, or so many of them, evenly chosen, that it ends soon."""
+    def evaluate(self) -> float:
+        """Scores the held-out tokens, or so many of them, evenly chosen, that it ends soon.
+
+        Returns the mean loss, where this rank scores and there are any; else 0.
+        """
         held_out, length = self.data.heldOut, self.recipe.contextLength
         if held_out.numTokens == 0 or held_out.bytes == 0 or self.rank > 0:
-            return
+            return 0.0
         batches = held_out_windows(
             held_out,
             self.data.tokenBytes,
@@ -179,6 +192,7 @@ class Pretraining:
         scored_bytes = held_out.bytes * scored / held_out.numTokens
         self.val_bpb = nats / math.log(2) / scored_bytes
         self.session.event('eval', val_loss=nats / scored, val_bpb=self.val_bpb)
+        return nats / scored
 
     def measure_merge(self) -> None:
         """Scores the base alone, then with the share of the adapters that will be merged."""
@@ -223,11 +237,11 @@ def pretrain(session: Session) -> None:
     while True:
         # Saves what is due, before the evaluation: its time must not be added to what is lost.
         scale = session.turn()
-        last = session.step >= recipe.numSteps
+        last = session.step >= session.num_steps
         if last:
             break
         if session.step > 0 and session.step % recipe.evalEverySteps == 0:
-            training.evaluate()
+            session.evaluated(training.evaluate())
         training.step(scale)
     if recipe.lora is None:
         training.evaluate()

@@ -25,8 +25,17 @@ from trainer.checkpoint import (
     verify_checkpoint,
     write_folder,
 )
-from trainer.config import TrainerRun, load_run
+from trainer.config import PretrainRecipe, Rollback, TrainerRun, load_run
 from trainer.data import InvalidCorpus
+from trainer.feedback import (
+    Fault,
+    HeldOutHistory,
+    LossHistory,
+    Plateau,
+    batches_done,
+    next_batch,
+    rollback_scale,
+)
 from trainer.memory import out_of_memory, size_of
 from trainer.parent import end_with_parent, is_orphan
 
@@ -42,7 +51,11 @@ _WORKING_SHARE = 0.01
 
 
 class TrainingDiverged(Exception):
-    """The loss or the gradient is no finite number."""
+    """The loss or the gradient is no finite number, or far above what it was."""
+
+    def __init__(self, fault: Fault, message: str) -> None:
+        super().__init__(message)
+        self.fault = fault
 
 
 class DiskFull(Exception):
@@ -82,6 +95,8 @@ class Session:
         self._paused = False
         # From which step on another factor on the rate was in force than before.
         self._rates: list[tuple[int, float]] = []
+        self._losses = LossHistory()
+        self._held_out = _held_out_history(run)
         self._clock = time.monotonic()
         signal.signal(signal.SIGTERM, self._terminate)
 
@@ -97,12 +112,20 @@ class Session:
             self.step, self.num_tokens = int(state['step']), int(state['numTokens'])
             self.loss = float(state['loss'])
             rates = [(int(at), float(scale)) for at, scale in state['learningRates']]
+            self._losses = LossHistory.restored(state['losses'])
+            if self._held_out is not None:
+                self._held_out.restore(state['heldOut'])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointIncompatible(f'{self.run.resumeFrom}: state.json, {error}') from error
         if state.get('phase') != self.run.recipe.phase:
             raise CheckpointIncompatible(
                 f'{self.run.resumeFrom}: of phase {state.get("phase")!r}, '
                 f'expected {self.run.recipe.phase!r}'
+            )
+        if state.get('rollbacks', []) != self._rollbacks_used():
+            raise CheckpointIncompatible(
+                f'{self.run.resumeFrom}: found rollbacks {state.get("rollbacks", [])}, '
+                f'expected {self._rollbacks_used()}'
             )
         self._saved_at = self.step
         self._rates = rates
@@ -170,38 +193,81 @@ class Session:
         rates = self._rates_used()
         before = rates[-1][1] if rates else 1.0
         self._rates = rates if scale == before else [*rates, (self.step, scale)]
-        return self._sync(scale)
+        return self._sync(scale * rollback_scale(self._rollbacks, self.step))
+
+    @property
+    def _rollbacks(self) -> list[Rollback]:
+        return self.run.rollbacks or []
+
+    def next_batch(self) -> int:
+        """Number of the batch for the step that starts now: past those that are skipped."""
+        return next_batch(self._rollbacks, self.step)
+
+    def batches(self, steps: Iterable[int]) -> list[int]:
+        """As `next_batch`, for the step after each of these."""
+        return [next_batch(self._rollbacks, step) for step in steps]
+
+    def batches_done(self) -> int:
+        """How many batches lie behind."""
+        return batches_done(self._rollbacks, self.step)
+
+    @property
+    def plateau(self) -> Plateau | None:
+        """Where the held-out loss was found to fall no more."""
+        return None if self._held_out is None else self._held_out.plateau
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of this phase: the recipe's, or fewer where nothing more was gained."""
+        return self.run.recipe.numSteps if self.plateau is None else self.plateau.end
+
+    def evaluated(self, held_out_loss: float) -> None:
+        """Ends the phase early when evaluations on the way say so; every rank is told the same."""
+        if self._held_out is None:
+            return
+        loss = self._sync(held_out_loss)
+        found = self._held_out.see(self.step, loss, self.run.recipe.numSteps)
+        if found is not None:
+            facts = found.facts()
+            self.event('plateau', end=facts['end'], found=facts['found'], bound=facts['bound'])
+
+    def _told_rollbacks(self) -> dict[str, Any]:
+        used = self._rollbacks_used()
+        return {'rollbacks': used} if used else {}
+
+    def _rollbacks_used(self) -> list[list[float]]:
+        """As `_rates_used`."""
+        return [[r.step, r.skippedTo, r.scale] for r in self._rollbacks if r.step < self.step]
 
     def _rates_used(self) -> list[tuple[int, float]]:
         """What had an effect until now: equal bits are equal checkpoints, whatever comes later."""
         return [(at, scale) for at, scale in self._rates if at < self.step]
 
     def stepped(self, *, loss: float, lr: float, grad_norm: float, num_tokens: int) -> None:
-        """Reports one optimizer step; refuses to go on from numbers that are none."""
+        """Reports one optimizer step; refuses to go on from numbers that are none, or far off."""
         self.step += 1
         self.num_tokens += num_tokens
         self.loss = loss
         now = time.monotonic()
         seconds, self._clock = max(now - self._clock, 1e-9), now
-        self.directory.event(
-            'step',
-            self.step,
-            loss=loss,
-            lr=lr,
-            grad_norm=grad_norm,
-            tokens_per_second=num_tokens / seconds,
-            num_tokens=self.num_tokens,
-        )
-        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            raise TrainingDiverged(
-                f'step {self.step}: loss {loss}, gradient norm {grad_norm}; '
-                'lower the learning rate or resume from an earlier checkpoint'
+        fault = self._losses.see(self.step, loss, grad_norm)
+        if math.isfinite(loss) and math.isfinite(grad_norm):
+            self.directory.event(
+                'step',
+                self.step,
+                loss=loss,
+                lr=lr,
+                grad_norm=grad_norm,
+                tokens_per_second=num_tokens / seconds,
+                num_tokens=self.num_tokens,
             )
+        if fault is not None:
+            raise TrainingDiverged(fault, _describe(fault, loss, grad_norm))
 
     def _obey(self) -> None:
         """Saves when it is time or asked for, pauses, or leaves."""
         control = self.directory.poll()
-        last = self.step >= self.run.recipe.numSteps
+        last = self.step >= self.num_steps
         if self._terminated or control.stop:
             self._leave('Stopped', 'SIGTERM' if self._terminated else 'asked to stop')
         if self.directory.unwatched():
@@ -252,6 +318,9 @@ class Session:
             'numTokens': self.num_tokens,
             'loss': self.loss,
             'learningRates': self._rates_used(),
+            'losses': self._losses.state(),
+            **({} if self._held_out is None else {'heldOut': self._held_out.state()}),
+            **self._told_rollbacks(),
         }
         try:
             self._require_room(target)
@@ -314,6 +383,8 @@ class Session:
                 'valBpb': val_bpb,
                 **({} if val_bpb_before is None else {'valBpbBefore': val_bpb_before}),
                 'learningRates': self._rates_used(),
+                **self._told_rollbacks(),
+                **({} if self.plateau is None else {'plateau': self.plateau.facts()}),
                 'model': str(model),
             }
         )
@@ -327,12 +398,15 @@ class Follower(Session):
         self.step = self.num_tokens = 0
         self.loss = 0.0
         self._sync = _alone
+        self._held_out = _held_out_history(run)
 
     def resume(self) -> dict[str, Any] | None:
         if self.run.resumeFrom is None:
             return None
         state = verify_checkpoint(Path(self.run.resumeFrom))
         self.step, self.num_tokens = int(state['step']), int(state['numTokens'])
+        if self._held_out is not None:
+            self._held_out.restore(state['heldOut'])
         return state
 
     def started(
@@ -361,6 +435,26 @@ class Follower(Session):
         val_bpb_before: float | None = None,
     ) -> None:
         pass
+
+
+def _held_out_history(run: TrainerRun) -> HeldOutHistory | None:
+    recipe = run.recipe
+    if not isinstance(recipe, PretrainRecipe) or recipe.plateau is None:
+        return None
+    return HeldOutHistory(recipe.plateau, recipe.evalEverySteps)
+
+
+def _describe(fault: Fault, loss: float, grad_norm: float) -> str:
+    if fault.found is None:
+        found = f'loss {loss}, gradient norm {grad_norm}'
+    else:
+        what = 'loss' if fault.kind == 'spike' else 'mean loss'
+        found = (
+            f'{what} {fault.found:.3f} since step {fault.first}, expected at most {fault.bound:.3f}'
+        )
+    return (
+        f'step {fault.step}: {found}; lower the learning rate or resume from an earlier checkpoint'
+    )
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -418,7 +512,10 @@ def run_phase(phase: str, train: Callable[[Session], None]) -> None:
         message = str(error) or type(error).__name__
         if kind == 'OutOfMemory':
             message = f'{message}; {out_of_memory()}'
-        directory.finish({'ok': False, 'type': kind, 'message': message, 'step': session.step})
+        fault = {'fault': error.fault.facts()} if isinstance(error, TrainingDiverged) else {}
+        directory.finish(
+            {'ok': False, 'type': kind, 'message': message, 'step': session.step, **fault}
+        )
         if not isinstance(error, Left):
             if kind == 'Failed':
                 raise

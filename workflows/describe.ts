@@ -47,21 +47,27 @@ export function describeRecipe({ numParameters, estimate }: Recipe): string {
   return `Llama ${(numParameters / 1e6).toFixed(1)}M, ${minutes} min of training, $${estimate.usd}`;
 }
 
-/** E.g. `2400 steps, loss 3.91, rate ×0.5 from step 812`. */
+/** E.g. `2400 steps, loss 3.91, rate ×0.5 from step 812, taken back to step 900 (×0.5)`. */
 export function describeTraining({
   numSteps,
   finalLoss,
   adapted,
   learningRates = [],
+  rollbacks = [],
+  plateau,
 }: TrainedModel): string {
   const rates = learningRates.map(
     ({ step, scale }) => `, rate ${describeScale(scale)} from step ${step}`,
   );
+  const returns = rollbacks.map(
+    ({ step, scale }) => `, taken back to step ${step} (${describeScale(scale)})`,
+  );
+  const end = plateau === undefined ? '' : ', ended early on a plateau';
   const gain =
     adapted === undefined
       ? ''
       : `, held-out text ${adapted.valBpbBefore.toFixed(3)} → ${adapted.valBpb.toFixed(3)} bits a byte`;
-  return `${numSteps} steps, loss ${finalLoss.toFixed(2)}${gain}${rates.join('')}`;
+  return `${numSteps} steps, loss ${finalLoss.toFixed(2)}${gain}${end}${rates.join('')}${returns.join('')}`;
 }
 
 /** E.g. `×0.5`. */

@@ -191,7 +191,7 @@ async function leaveHost(
 
 interface Loss {
   /** Only a generation that could run and made no checkpoint is fruitless. */
-  kind: 'generation' | 'host-gone' | 'host-taken' | 'disk-full';
+  kind: 'generation' | 'host-gone' | 'host-taken' | 'disk-full' | 'rolled-back';
   reason: string;
 }
 
@@ -226,6 +226,8 @@ class Losses {
   /** Counts a loss; returns what an operator should read of it, null when that was said before. */
   add(loss: Loss, fence: number): string | null {
     this.#last = loss;
+    // A decision, and bounded: neither a fault of the host nor a reason to wait.
+    if (loss.kind === 'rolled-back') return loss.reason;
     const lastedMs = Date.now() - this.#openedAt;
     if (this.#paused && loss.kind === 'generation' && lastedMs >= ableMs) this.#number = 0;
     this.#number += 1;
@@ -302,6 +304,7 @@ function explainLoss(failure: unknown): Loss {
     const { message: reason, type } = cause;
     if (type === PassingFailure.DiskFull) return { kind: 'disk-full', reason };
     if (type === PassingFailure.HostTaken) return { kind: 'host-taken', reason };
+    if (type === PassingFailure.RolledBack) return { kind: 'rolled-back', reason };
     const incurable = cause.nonRetryable || nonRetryableErrorTypes.includes(type ?? '');
     if (incurable && type !== FailureType.Fenced) throw failure;
     return { kind: 'generation', reason };

@@ -173,6 +173,8 @@ async function phaseReports(
         generations: 0,
         marks: [],
         trainingMs: null,
+        rollbacks: [],
+        plateau: null,
       }),
     });
   }

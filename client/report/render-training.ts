@@ -1,9 +1,10 @@
 /** The section about training: a chart for each phase, what happened on it, and the numbers as a table. */
+import { describeRollback } from '../../registry/rollbacks.ts';
 import { describeCurve, lossChart } from './charts.ts';
 import { foreign, html, type Html } from './html.ts';
 import { digest, table } from './render-parts.ts';
 import type { PhaseReport, RunReport } from './run-report.ts';
-import { adaptedWords, count, duration, large, rateWords } from './words.ts';
+import { adaptedWords, count, duration, large, plural, rateWords } from './words.ts';
 
 const titles: Record<string, string> = {
   pretrain: 'Pretraining',
@@ -23,6 +24,7 @@ export function renderTraining({ phases, plan, base, run }: RunReport): Html | n
 
 function renderPhase(phase: PhaseReport, title: string, run: string): Html {
   const { points, marks, evaluations, numSteps, numTokens, trainingMs, weights } = phase;
+  const { rollbacks, plateau } = phase;
   const done = points.at(-1)?.step ?? 0;
   const facts = [
     numSteps === null ? null : `${count(done)} of ${count(numSteps)} steps`,
@@ -31,6 +33,8 @@ function renderPhase(phase: PhaseReport, title: string, run: string): Html {
     phase.learningRates.length === 0
       ? null
       : `learning rate, as ordered, ${phase.learningRates.map(rateWords).join(', ')}`,
+    rollbacks.length === 0 ? null : `taken back ${plural(rollbacks.length, 'time')}`,
+    plateau === null ? null : `ended early on a plateau`,
     phase.adapted === null ? null : adaptedWords(phase.adapted),
     phase.round > 0 ? `round ${phase.round + 1}` : null,
   ].filter((fact) => fact !== null);
@@ -59,6 +63,24 @@ function renderPhase(phase: PhaseReport, title: string, run: string): Html {
       html`<ol class="marks">
         ${marks.map(({ step, kind, text }) => html`<li class="${kind}">${foreign(text)} <span class="hint">(at step ${count(step)})</span></li>`)}
       </ol>`
+    }
+    ${
+      rollbacks.length > 0 &&
+      html`<p>
+          Its loss went wrong, so it went on from an earlier step, at a lower rate, past what it had
+          read. A repeat decides the same.
+        </p>
+        <ul>
+          ${rollbacks.map((rollback) => html`<li>${describeRollback(rollback)}</li>`)}
+        </ul>`
+    }
+    ${
+      plateau !== null &&
+      html`<p>
+        At step ${count(plateau.step)} the loss on unseen text had fallen no more:
+        ${plateau.found.toFixed(3)} at best, where at most ${plateau.bound.toFixed(3)} was asked.
+        The rate fell to zero until step ${count(plateau.end)}, and training ended.
+      </p>`
     }
     ${
       evaluations.length > 0 &&

@@ -3,10 +3,12 @@ import { z } from 'zod';
 import { blobRefSchema, sha256Schema } from '../../config/digest.ts';
 import {
   datasetManifestSchema,
+  decidedRollbackSchema,
   evaluationSchema,
   modelVersionSchema,
 } from '../../config/manifests.ts';
 import { machineSchema, recipeSchema } from '../../config/recipe.ts';
+import { plateauFoundSchema } from '../../config/trainer.ts';
 import { stageNames } from '../../workflows/messages.ts';
 
 const count = z.number().int().nonnegative();
@@ -64,6 +66,12 @@ export const phaseReportSchema = z.strictObject({
   learningRates: z
     .array(rateChangeSchema)
     .describe('changes of the rate that a person ordered while it trained'),
+  rollbacks: z
+    .array(decidedRollbackSchema)
+    .describe('returns to before a bad loss, in the order in which they were decided'),
+  plateau: plateauFoundSchema
+    .nullable()
+    .describe('why it ended before its planned last step; null: it did not'),
   adapted: adaptedSchema
     .nullable()
     .describe('bits a byte of held-out text, before and after; null: no base model was adapted'),

@@ -7,7 +7,14 @@ import type { CurvePoint, Mark, PhaseReport } from './run-report.ts';
 
 export type Curve = Pick<
   PhaseReport,
-  'points' | 'evaluations' | 'checkpoints' | 'generations' | 'marks' | 'trainingMs'
+  | 'points'
+  | 'evaluations'
+  | 'checkpoints'
+  | 'generations'
+  | 'marks'
+  | 'trainingMs'
+  | 'rollbacks'
+  | 'plateau'
 >;
 
 type StepEvent = Extract<TrainerEvent, { event: 'step' }>;
@@ -23,7 +30,8 @@ export async function readCurve(
   const head = await readHead(store, trial);
   if (head === null) return null;
   const checkpoints = head.value.chain.map(({ step, fence }) => ({ step, generation: fence }));
-  return curveOf(await readEvents(store, trial), checkpoints, head.value.fence, notes);
+  const { fence, rollbacks } = head.value;
+  return { ...curveOf(await readEvents(store, trial), checkpoints, fence, notes), rollbacks };
 }
 
 /** Joins the events of all generations. A trainer that was adopted tells its events twice: each counts once. */
@@ -32,7 +40,7 @@ export function curveOf(
   checkpoints: Curve['checkpoints'],
   generations: number,
   notes: readonly RunNote[],
-): Curve {
+): Omit<Curve, 'rollbacks'> {
   const seen = new Set<string>();
   const events: TrainerEvent[] = [];
   for (const line of lines) {
@@ -58,8 +66,16 @@ export function curveOf(
     checkpoints,
     generations,
     marks: marksOf(events, steps, notes),
+    plateau: plateauOf(events),
     trainingMs: events.length === 0 ? null : Math.round((events.at(-1)!.at - events[0]!.at) * 1000),
   };
+}
+
+function plateauOf(events: readonly TrainerEvent[]): Curve['plateau'] {
+  const told = events.find((event) => event.event === 'plateau');
+  if (told === undefined) return null;
+  const { step, end, found, bound } = told;
+  return { step, end, found, bound };
 }
 
 /** Steps that were lost and computed again have the same loss; the later one tells the true speed. */
@@ -120,6 +136,7 @@ function marksOf(
 export function kindOf(text: string): Mark['kind'] {
   if (/\badopted\b/.test(text)) return 'adopted';
   if (/\bresumed from step\b/.test(text)) return 'resumed';
+  if (/\btaken back to step\b/.test(text)) return 'lost';
   if (/\b(lost|died|hung|let go|ended|gone)\b|takes over/.test(text)) return 'lost';
   return 'other';
 }

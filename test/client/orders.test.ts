@@ -371,6 +371,10 @@ describe('a learning rate', () => {
       learningRates: [{ order: 1, step: 812, scale: 0.5 }],
     };
     expect(describeTraining(model)).toBe('2400 steps, loss 3.91, rate ×0.5 from step 812');
+    const rollbacks = [{ step: 900, skippedTo: 943, scale: 0.5 }];
+    expect(describeTraining({ ...model, rollbacks, plateau: 2200 })).toBe(
+      '2400 steps, loss 3.91, ended early on a plateau, rate ×0.5 from step 812, taken back to step 900 (×0.5)',
+    );
     const adapted = { valBpbBefore: 0.7551, valBpb: 0.6693 };
     expect(describeTraining({ ...model, learningRates: [], adapted })).toBe(
       '2400 steps, loss 3.91, held-out text 0.755 → 0.669 bits a byte',

@@ -106,6 +106,31 @@ describe('replanRecipe', () => {
   });
 });
 
+describe('a plan that may end on a plateau', () => {
+  const ending = planRecipe({ ...inputs, stopOnPlateau: true });
+
+  test('evaluates about ten times, says when it ends, and is the same plan otherwise', () => {
+    const { pretrain, reasons, ...rest } = planRecipe(inputs);
+    const { plateau, evalEverySteps, ...trained } = ending.pretrain;
+    expect(plateau).toEqual({ evaluations: 2, leastFall: 0.005 });
+    expect(evalEverySteps).toBe(Math.ceil(pretrain.numSteps / 10));
+    expect(ending).toMatchObject(rest);
+    expect(pretrain).toEqual({ ...trained, evalEverySteps: pretrain.evalEverySteps });
+    expect(ending.reasons.slice(0, -1)).toEqual(reasons);
+    expect(ending.reasons.at(-1)!.reason).toContain(`less than 0.5 %`);
+    expect(recipeSchema.parse(ending)).toEqual(ending);
+  });
+
+  test('may still do so in a later round', () => {
+    for (const metric of ['valBpb', 'questions.accuracy'] as const) {
+      const later = replanRecipe({ ...inputs, stopOnPlateau: true }, ending, [
+        { metric, value: null },
+      ]);
+      expect(later.pretrain.plateau).toEqual(ending.pretrain.plateau);
+    }
+  });
+});
+
 describe('the rules behind the plan', () => {
   test('expected loss agrees with the measured runs within 3 %', () => {
     // Parameters, tokens, bits a byte on held-out text: docs/log.md.

@@ -7,12 +7,14 @@ import {
   commitCheckpoint,
   commitFinished,
   commitLearningRate,
+  commitRollback,
   openGeneration,
   putEvents,
   readCheckpoint,
   readEvents,
   readHead,
 } from '../../registry/training.ts';
+import { rollbacksOf } from '../../registry/rollbacks.ts';
 import { checkpointOf, digestOf, modelOf } from '../support/records.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
 
@@ -288,7 +290,9 @@ test('a checkpoint and a model count only when they were computed at the rates t
   await commitLearningRate(store, trial, writer, { order: 1, step: 10, scale: 0.5, ...asked });
   const halved = [{ step: 10, scale: 0.5 }];
   const commit = (step: number, used?: typeof halved) =>
-    commitCheckpoint(store, trial, writer, checkpointOf(step, 1, file), used);
+    commitCheckpoint(store, trial, writer, checkpointOf(step, 1, file), {
+      ...(used && { learningRates: used }),
+    });
   // The rate of the step that follows is no part of it.
   await commit(10);
   const refusal = { name: 'RatesDiffer' };
@@ -306,9 +310,63 @@ test('a checkpoint and a model count only when they were computed at the rates t
 
   // What changed nothing is no difference.
   await commit(11, [{ step: 0, scale: 1 }, ...halved, { step: 10.5, scale: 0.5 }]);
-  const head = await commitFinished(store, trial, writer, finished, halved);
+  const head = await commitFinished(store, trial, writer, finished, { learningRates: halved });
   expect(head.chain).toHaveLength(2);
   expect(head.finished).not.toBeNull();
+});
+
+const fault = { kind: 'spike', first: 26, step: 29, found: 7, bound: 4 } as const;
+const decided = { step: 20, skippedTo: 29, scale: 0.5, fault, at: asked.at };
+
+test('after a return to an earlier step only what was computed by it counts', async () => {
+  const trial = trialOf('returned');
+  const first = { fence: 1, writer: 'a' };
+  await openGeneration(store, trial, { stage, writer: 'a' });
+  for (const step of [10, 20, 27]) {
+    await commitCheckpoint(store, trial, first, checkpointOf(step, 1, file));
+  }
+  const step = (number: number, at: number) => ({ event: 'step', step: number, at });
+  await putEvents(store, trial, 1, 0, [step(20, 1), step(21, 2), { event: 'eval', step: 28 }]);
+  const head = await commitRollback(store, trial, first, decided);
+  expect(steps(head)).toEqual([10, 20]);
+  expect(head.rollbacks).toEqual([{ ...decided, fence: 1 }]);
+  // Said again, as after a lost reply, it is what it was.
+  const again = await commitRollback(store, trial, first, { ...decided, step: 10 });
+  expect(again).toEqual(head);
+
+  const second = { fence: 2, writer: 'b' };
+  expect((await openGeneration(store, trial, { stage, writer: 'b' })).rollbacks).toHaveLength(1);
+  await expect(commitRollback(store, trial, first, decided)).rejects.toMatchObject({
+    name: 'Fenced',
+  });
+  await putEvents(store, trial, 2, 0, [step(21, 5)]);
+  expect(await readEvents(store, trial)).toEqual([step(20, 1), step(21, 5)]);
+
+  // The step itself lies before the jump.
+  await commitCheckpoint(store, trial, second, checkpointOf(20, 2, file));
+  const commit = (rollbacks: { step: number; skippedTo: number; scale: number }[]) =>
+    commitCheckpoint(store, trial, second, checkpointOf(30, 2, other), { rollbacks });
+  await expect(commit([])).rejects.toMatchObject({
+    name: 'RatesDiffer',
+    message:
+      'step 30 is discarded: it was computed with no return to an earlier step, decided was batch 29 after step 20',
+  });
+  await expect(commit([{ step: 20, skippedTo: 28, scale: 0.5 }])).rejects.toThrow('batch 28');
+  await expect(commit([{ step: 20, skippedTo: 29, scale: 0.25 }])).rejects.toThrow('step 30');
+  const obeyed = [{ step: 20, skippedTo: 29, scale: 0.5 }];
+  expect(steps(await commit(obeyed))).toEqual([10, 20, 30]);
+  const finished = { ...modelOf(file), numSteps: 40 };
+  await expect(commitFinished(store, trial, second, finished)).rejects.toThrow('step 40');
+  const end = await commitFinished(store, trial, second, finished, { rollbacks: obeyed });
+  expect(end.finished).not.toBeNull();
+});
+
+test('a return to before an earlier one undoes that', () => {
+  const at = (step: number, skippedTo: number) => ({ ...decided, step, skippedTo, fence: 1 });
+  const last = { step: 10, skippedTo: 50, scale: 0.5 };
+  expect(rollbacksOf([at(20, 29), at(30, 45), at(10, 50)])).toEqual([last]);
+  expect(rollbacksOf([at(10, 19), at(10, 50)])).toEqual([last]);
+  expect(rollbacksOf([at(10, 50), at(20, 61)])).toHaveLength(2);
 });
 
 test('a change of the rate is refused at a step that a checkpoint has passed', async () => {

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 /**
  * The smallest program that fulfils the trainer's contract (config/trainer.ts), for tests of the side
- * that watches: its weights are a function of the step and of the rates that were in force. `script.json` beside the
- * run directories says what shall go wrong: {stepMs, dieAt, hangAt, failWith}, `deaf` to changes of the rate, `mute`
- * about the number of a pause.
+ * that watches: its weights are a function of the step, of the rates that were in force and of the batches that were
+ * skipped. `script.json` beside the run directories says what shall go wrong: {stepMs, dieAt, hangAt, failWith}, `deaf`
+ * to changes of the rate, `mute` about the number of a pause, `poison`: the numbers of batches without a finite loss,
+ * `stubborn` about returns, which it does not obey.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -40,10 +41,21 @@ const control = () =>
 let scales = [];
 const learningRates = () =>
   scales.flatMap((scale, at) => (scale === (scales[at - 1] ?? 1) ? [] : [[at, scale]]));
+const rollbacks = script.stubborn ? [] : (run.rollbacks ?? []);
+const rollbacksUsed = (step) =>
+  rollbacks
+    .filter((rollback) => rollback.step < step)
+    .map(({ step: at, skippedTo, scale }) => [at, skippedTo, scale]);
+const batchOf = (step) => {
+  const last = rollbacks.findLast((rollback) => rollback.step <= step);
+  return last === undefined ? step : last.skippedTo + step - last.step;
+};
 const weights = (step) => {
   const changed = scales.some((scale) => scale !== 1) ? ` scales ${scales.join()}` : '';
+  const used = rollbacksUsed(step);
+  const returned = used.length > 0 ? ` returned ${JSON.stringify(used)}` : '';
   return createHash('sha256')
-    .update(`seed ${recipe.seed} step ${step}${changed}`)
+    .update(`seed ${recipe.seed} step ${step}${changed}${returned}`)
     .digest('hex')
     .repeat(50);
 };
@@ -60,7 +72,14 @@ function save(step) {
   const files = {
     weights: { sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.length },
   };
-  const state = { step, scales, learningRates: learningRates(), files };
+  const returned = rollbacksUsed(step);
+  const state = {
+    step,
+    scales,
+    learningRates: learningRates(),
+    ...(returned.length > 0 && { rollbacks: returned }),
+    files,
+  };
   writeFileSync(path.join(`${folder}.part`, 'state.json'), JSON.stringify(state));
   renameSync(`${folder}.part`, folder);
   event({ event: 'checkpoint', step, path: `checkpoints/${step}` });
@@ -94,8 +113,13 @@ while (step < recipe.numSteps) {
   const told = script.deaf ? [] : control().learningRates;
   const due = told.filter((change) => change.step <= step);
   scales.push(due.toSorted((a, b) => a.step - b.step).at(-1)?.scale ?? 1);
+  const isBad = script.poison?.includes(batchOf(step));
   step += 1;
   await sleep(script.stepMs ?? 20);
+  if (isBad) {
+    const fault = { kind: 'not-finite', first: step, step, found: null, bound: null };
+    end({ ok: false, type: 'TrainingDiverged', message: `step ${step}: loss nan`, step, fault });
+  }
   event({
     event: 'step',
     step,
@@ -128,5 +152,6 @@ end({
   finalLoss: 5 / step,
   valBpb: 1,
   learningRates: learningRates(),
+  ...(rollbacksUsed(step).length > 0 && { rollbacks: rollbacksUsed(step) }),
   model: 'model',
 });

@@ -142,6 +142,30 @@ def test_a_vocabulary_without_a_form_of_chat_is_refused(
     assert 'found no tokens that part the turns of a chat' in result['message']
 
 
+def test_a_phase_that_was_taken_back_skips_its_batches_and_resumes_to_the_same_bits(
+    make: Any,
+) -> None:
+    whole = make('first')
+    whole.finish()
+    back = make('back', whole.path / 'checkpoints' / '4')
+    back.config['rollbacks'] = [{'step': 4, 'skippedTo': 6, 'scale': 0.5}]
+    result = back.finish()
+    assert (result['ok'], result['step']) == (True, 10), result
+    assert result['rollbacks'] == [[4, 6, 0.5]]
+    rates = [{event['step']: event['lr'] for event in run.events('step')} for run in (whole, back)]
+    assert rates[1] == {step: rates[0][step] / 2 for step in range(5, 11)}
+    # The weights are those of the whole run, the batch is another.
+    assert back.losses()[5] != whole.losses()[5]
+    state = json.loads((back.path / 'checkpoints' / '8' / 'state.json').read_text())
+    assert state['cursor'] == 10 * back.config['recipe']['batchSize']
+
+    resumed = make('again', back.path / 'checkpoints' / '6')
+    resumed.config['rollbacks'] = back.config['rollbacks']
+    assert resumed.finish()['ok'] is True
+    assert resumed.weights() == back.weights()
+    assert resumed.losses() == {step: back.losses()[step] for step in range(7, 11)}
+
+
 def tokenize_slowly() -> None:
     import time
 

@@ -300,6 +300,19 @@ describe('trainingWorkflow', () => {
     }
   });
 
+  test('a training that is taken back is gone on from at once, and its generation is not held against it', async () => {
+    const before = await env.currentTimeMs();
+    const { activities, world } = fakes((attempt, state) => {
+      if (attempt === 12) return model;
+      state.durableStep = 30 - attempt;
+      const message = 'loss 7.12 since step 31, at most 4.20 expected: taken back to step 30';
+      throw ApplicationFailure.create({ message, type: PassingFailure.RolledBack });
+    });
+    expect(await train(activities)).toEqual(model);
+    expect(world).toMatchObject({ fence: 12, watched: 12, stopped: [] });
+    expect((await env.currentTimeMs()) - before).toBeLessThan(30_000);
+  });
+
   test('a full disk is waited for, far beyond eight generations', async () => {
     const { activities, world } = fakes((attempt) => {
       if (attempt === 30) return model;

@@ -26,6 +26,7 @@ import { recordStage, stageDigest } from '../../../registry/stages.ts';
 import {
   commitCheckpoint,
   commitFinished,
+  commitRollback,
   openGeneration,
   putEvents,
 } from '../../../registry/training.ts';
@@ -207,6 +208,8 @@ describe('from S3 alone', () => {
         evaluations: [{ step: 4, valBpb: 1.9 }],
         marks: [{ kind: 'resumed', step: 2 }],
         trainingMs: 13_000,
+        rollbacks: [],
+        plateau: null,
         finalLoss: 4.6,
       },
     ]);
@@ -263,6 +266,33 @@ describe('from S3 alone', () => {
     const page = renderReport(report);
     expect(page).toContain('×0.5 from step 3');
     expect(page).toContain('from base@1');
+  });
+
+  test('a run that was taken back and ended early tells each decision, and shows only what counts', async () => {
+    const { store } = s3;
+    const trial = { run: 'back-1', phase: 'pretrain', round: 0, trial: 0 };
+    const first = await openGeneration(store, trial, { stage: digestOf('7'), writer: 'one' });
+    await putEvents(store, trial, 1, 0, [step(1, 1001), step(2, 1002), step(3, 1003)]);
+    const fault = { kind: 'spike', first: 3, step: 6, found: 7.1, bound: 4.2 } as const;
+    const decision = { step: 2, skippedTo: 6, scale: 0.5, fault, at: new Date(0).toISOString() };
+    await commitRollback(store, trial, first, decision);
+    await openGeneration(store, trial, { stage: digestOf('7'), writer: 'two' });
+    const plateau = { step: 4, end: 5, found: 3.01, bound: 2.99 };
+    await putEvents(store, trial, 2, 0, [
+      { ...step(3, 1013), loss: 2.5 },
+      { event: 'plateau', ...plateau, at: 1014 },
+    ]);
+    await putRunRecord(store, 'back-1', 'spec', { pipeline, machine });
+
+    const [phase] = (await gather('back-1')).phases;
+    expect(phase).toMatchObject({ rollbacks: [{ ...decision, fence: 1 }], plateau });
+    expect(phase!.points.map((point) => point.step)).toEqual([1, 2, 3]);
+    expect(phase!.points.at(-1)!.loss).toBe(2.5);
+    const page = renderReport(await gather('back-1'));
+    expect(page).toContain('taken back 1 time');
+    expect(page).toContain('loss 7.10 since step 3, at most 4.20 expected: taken back to step 2');
+    expect(page).toContain('ended early on a plateau');
+    expect(page).toMatch(/3\.010 at best, where at most 2\.990 was asked/);
   });
 
   test('a run that adapted a base model names it, its licence, its import and what was gained', async () => {
@@ -524,6 +554,7 @@ describe('the curve', () => {
       [1, 'adopted'],
     ]);
     expect(kindOf('resumed from step 99, 3 steps lost')).toBe('resumed');
+    expect(kindOf('loss 7.10 since step 3: taken back to step 2')).toBe('lost');
     expect(kindOf('gate failed: valBpb 2 is above 1')).toBe('other');
   });
 

@@ -76,6 +76,8 @@ export function sampleReport(change: Partial<RunReport> = {}): RunReport {
         finalLoss: 3.04,
         numTokens: 400_000,
         learningRates: [],
+        rollbacks: [],
+        plateau: null,
         adapted: null,
         trainingMs: 60_000,
         weights: digestOf('a'),
