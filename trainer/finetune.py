@@ -22,7 +22,7 @@ from transformers.utils import logging
 from trainer.chat import load_tokenizer
 from trainer.checkpoint import CheckpointIncompatible
 from trainer.config import PhaseRecipe
-from trainer.data import InvalidCorpus, epoch_key, permute
+from trainer.data import InvalidCorpus, keyed_place
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
 from trainer.llama import LeanLlama
@@ -45,8 +45,7 @@ class CursorSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         for cursor in range(self._cursor, self._cursor + self._count):
-            epoch, position = divmod(cursor, self._num_rows)
-            yield permute(position, self._num_rows, epoch_key(self._seed, epoch))
+            yield keyed_place(cursor, self._num_rows, self._seed)[1]
 
 
 class Obedient(Trainer):
