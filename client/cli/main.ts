@@ -149,6 +149,19 @@ command('report', 'everything about one run on one self-contained page')
     finish(options, async () => (await import('./report.ts')).reportCommand(run, options)),
   );
 
+command(
+  'ledger',
+  'which tokens a run was trained on and how often, with the proof: no gaps, no doubles',
+)
+  .argument('<run>', 'name of a run')
+  .addHelpText(
+    'after',
+    examples('npx temper ledger policy-7f3a', 'npx temper ledger policy-7f3a --json'),
+  )
+  .action((run: string, options: CommonOptions) =>
+    finish(options, async () => (await import('./ledger.ts')).ledgerCommand(run, options)),
+  );
+
 command('logs', 'what the parts of the stack, or those that worked on a run, have written')
   .argument(
     '[name]',
