@@ -96,6 +96,18 @@ command('cancel', 'end a run; what it has stored stays')
     finish(options, async () => (await import('./status.ts')).cancelCommand(run, options)),
   );
 
+command('recover', 'go on with a run from S3 alone, when Temporal’s database is lost')
+  .argument('<run>', 'name of a run')
+  .option('-d, --detach', 'start it and return')
+  .option('--base-dir <folder>', 'folder of the sources (default: where the run found them)')
+  .addHelpText(
+    'after',
+    examples('npx temper recover policy-7f3a', 'npx temper recover policy-7f3a --detach'),
+  )
+  .action((run: string, options: CommonOptions & { detach?: boolean; baseDir?: string }) =>
+    finish(options, async () => (await import('./recover.ts')).recoverCommand(run, options)),
+  );
+
 command('approve', 'let a version be served that waits for a person')
   .argument('<reference>', 'name@version of the model, or name of the run that made it')
   .option('--why <text>', 'reason, for the record')

@@ -11,7 +11,7 @@ import { stageNames, type StageName } from '../../workflows/messages.ts';
 import { ClientError } from '../errors.ts';
 import { gatherLedger, type Counted, type Ledger, type PhaseData } from '../ledger/ledger.ts';
 import { stageOfPhase } from '../live-status.ts';
-import { nearest } from '../nearest.ts';
+import { unknownRun, type RunRequest } from '../unknown-run.ts';
 import { readData } from './data.ts';
 import { traceHistory } from './history.ts';
 import { lineageOf } from './lineage.ts';
@@ -25,13 +25,6 @@ import {
 import { traceStored } from './stored.ts';
 import { phaseOrder, type Trace } from './trace.ts';
 import { readCurve, type Curve } from './training.ts';
-
-export interface RunRequest {
-  /** null when Temporal does not answer: S3 alone is asked. */
-  temporal: Client | null;
-  store: Store;
-  run: string;
-}
 
 export interface GatherRequest extends RunRequest {
   now: Date;
@@ -121,23 +114,6 @@ function pinned(pipeline: Pipeline, { parent }: Trace): Pipeline {
   return parent === null
     ? pipeline
     : { ...pipeline, startFrom: `${parent.name}@${parent.version}` };
-}
-
-/** An unknown run is answered with the nearest name. */
-export async function unknownRun({ temporal, store, run }: RunRequest): Promise<ClientError> {
-  const names = new Set<string>();
-  for await (const { key } of store.list('runs/')) names.add(key.split('/')[1] ?? '');
-  if (temporal !== null) {
-    const query = "WorkflowType = 'pipelineWorkflow'";
-    for await (const { workflowId } of temporal.workflow.list({ query, pageSize: 200 })) {
-      names.add(workflowId.replace(/^pipeline\//, ''));
-      if (names.size > 1000) break;
-    }
-  }
-  const near = nearest(run, names);
-  const hint = near === null ? 'npx temper status lists the runs.' : `Did you mean ${near}?`;
-  const where = temporal === null ? ' Temporal does not answer, so only S3 was asked.' : '';
-  return new ClientError('input', `run: found no "${run}". ${hint}${where}`);
 }
 
 async function phaseReports(
