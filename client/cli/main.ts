@@ -174,6 +174,24 @@ command(
     finish(options, async () => (await import('./ledger.ts')).ledgerCommand(run, options)),
   );
 
+command(
+  'compare',
+  'two runs side by side: recipe, loss at equal tokens, evaluations, time, digests',
+)
+  .argument('<run>', 'name of a run')
+  .argument('<other>', 'name of another run')
+  .option('--all', 'show what is equal too')
+  .addHelpText(
+    'after',
+    examples(
+      'npx temper compare policy-7f3a policy-11aa',
+      'npx temper compare policy-7f3a policy-11aa --all',
+    ),
+  )
+  .action((run: string, other: string, options: CommonOptions & { all?: boolean }) =>
+    finish(options, async () => (await import('./compare.ts')).compareCommand(run, other, options)),
+  );
+
 command('logs', 'what the parts of the stack, or those that worked on a run, have written')
   .argument(
     '[name]',

@@ -236,6 +236,20 @@ describe('a run whose Temporal is lost', () => {
     await expect(temper.findRecoverable({ run })).rejects.toThrow(`run ${run} has finished`);
   });
 
+  test('is recovered as well where Temporal knows that it was ended', async () => {
+    const ended = 'policy-ended';
+    const spec = { schemaVersion: 1, pipeline, machine, baseDir: root };
+    await temper.startPipeline({ pipeline: { pipeline, baseDir: root }, machine, run: ended });
+    await temper.cancel(ended, 'a test');
+    await expect(temper.resultOf(ended)).rejects.toThrow();
+    await putRunRecord(s3.store, ended, 'spec', spec);
+    const found = await temper.findRecoverable({ run: ended });
+    expect(foundLines(found)[0]).toBe(`run ${ended}: Temporal knows it as cancelled; S3 remembers`);
+    await temper.recover(found);
+    await expect(temper.recover(found)).rejects.toThrow(`run: "${ended}" is taken`);
+    await temper.cancel(ended, 'a test').catch(() => undefined);
+  });
+
   test('that was never begun is answered with the nearest, by the command too', async () => {
     await expect(temper.findRecoverable({ run: 'policy-7f3b' })).rejects.toThrow(
       `run: found no "policy-7f3b". Did you mean ${run}?`,

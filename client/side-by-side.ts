@@ -1,0 +1,44 @@
+/** Two things side by side, field by field: what comparisons of model versions and of runs share. Pure. */
+import type { Recipe } from '../config/recipe.ts';
+
+export interface DiffRow {
+  part: string;
+  field: string;
+  /** null where one has no such thing. */
+  a: string | number | null;
+  b: string | number | null;
+}
+
+export type Facts = Map<string, { part: string; value: string | number | null }>;
+
+/** Every field that one of them has, in the order of the parts; equal ones too. */
+export function joinFacts(parts: readonly string[], left: Facts, right: Facts): DiffRow[] {
+  return [...new Set([...left.keys(), ...right.keys()])]
+    .map((field) => ({
+      part: (left.get(field) ?? right.get(field))!.part,
+      field,
+      a: left.get(field)?.value ?? null,
+      b: right.get(field)?.value ?? null,
+    }))
+    .toSorted((one, other) => parts.indexOf(one.part) - parts.indexOf(other.part));
+}
+
+/** The choices that decide the bits: `pretrain.learningRate`, `model.numLayers` … */
+export function recipeFields(recipe: Recipe): [field: string, value: string | number][] {
+  const { model, pretrain, sft, dpo, numParameters, round } = recipe;
+  const groups = Object.entries({ model, pretrain, sft, dpo });
+  return [
+    ['parameters', numParameters],
+    ['round', round + 1],
+    ...groups.flatMap(([group, fields]) =>
+      Object.entries(fields ?? {}).map(([field, value]): [string, string | number] => [
+        `${group}.${field}`,
+        typeof value === 'number'
+          ? value
+          : typeof value === 'object'
+            ? JSON.stringify(value)
+            : String(value),
+      ]),
+    ),
+  ];
+}
