@@ -4,9 +4,11 @@ import { createPlanActivities } from '../../activities/plan.ts';
 import { FailureType } from '../../config/failures.ts';
 import { corpusManifestSchema } from '../../config/manifests.ts';
 import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
+import { runInputsSchema, runSpecSchema } from '../../config/run-records.ts';
+import { getRunRecord } from '../../registry/runs.ts';
 import { recordStage } from '../../registry/stages.ts';
 import { corpusOf } from '../support/records.ts';
-import { machine } from '../support/recipes.ts';
+import { machine, parentOf } from '../support/recipes.ts';
 import { startFixture, type Fixture } from './corpus-fixtures.ts';
 
 let fixture: Fixture;
@@ -76,4 +78,26 @@ test('a gate on answers that the goal does not measure is refused before anythin
   expect(failure).toMatchObject({ type: FailureType.InvalidConfig });
   expect((failure as ApplicationFailure).message).toContain('questions.accuracy with goal base');
   expect(await plan({}, null)).toMatchObject({ sft: null });
+});
+
+test('a plan keeps which corpus and which version it was made from, until another pipeline takes the name', async () => {
+  const { store } = fixture.deps;
+  const { recordSpecification, planTraining } = createPlanActivities(fixture.deps);
+  const inputs = () => getRunRecord(store, 'kept', 'inputs', runInputsSchema);
+  const corpus = 'e'.repeat(64);
+  await recordStage(store, 'preprocess', corpus, corpusManifestSchema, corpusOf('test'));
+  const pipeline = pipelineSchema.parse({ ...file, startFrom: 'test@champion' });
+  const asked = { run: 'kept', pipeline, machine, baseDir: '/docs', follows: null };
+  await recordSpecification(asked);
+  const parent = parentOf('test', 3);
+  await planTraining({ run: 'kept', pipeline, corpus, machine, previous: null, parent });
+  const found = { schemaVersion: 1, corpus, startFrom: 'test@3' };
+  expect(await inputs()).toEqual(found);
+
+  await recordSpecification(asked);
+  expect(await inputs()).toEqual(found);
+  const spec = await getRunRecord(store, 'kept', 'spec', runSpecSchema);
+  expect(spec).toMatchObject({ baseDir: '/docs', follows: null, machine });
+  await recordSpecification({ ...asked, pipeline: { ...pipeline, seed: 2 } });
+  expect(await inputs()).toEqual({ schemaVersion: 1 });
 });
