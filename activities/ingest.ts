@@ -47,7 +47,14 @@ const inputSchema = z.strictObject({
 export function createIngestActivities(deps: Deps) {
   return {
     async ingestCorpus(input: IngestInput): Promise<IngestResult> {
-      const { run, name, sources, sample = 1, baseDir, projectDir } = parseInput(inputSchema, input);
+      const {
+        run,
+        name,
+        sources,
+        sample = 1,
+        baseDir,
+        projectDir,
+      } = parseInput(inputSchema, input);
       return withFailures(async () => {
         const opened: OpenSource[] = [];
         const from = { baseDir, projectDir: projectDir ?? deps.projectDir };

@@ -9,8 +9,8 @@ import { ClientError } from '../errors.ts';
 import { countedSchema, type Counted, type PhaseData } from '../ledger/ledger.ts';
 
 const outcomeSchema = z.union([
-  z.looseObject({ ok: z.literal(true), phases: z.array(countedSchema) }),
-  z.looseObject({ ok: z.literal(false), message: z.string() }),
+  z.object({ ok: z.literal(true), phases: z.array(countedSchema) }),
+  z.object({ ok: z.literal(false), message: z.string() }),
 ]);
 
 /** One answer for each phase. */

@@ -117,7 +117,7 @@ export interface LedgerRequest {
   count: (phases: PhaseData[]) => Promise<Counted[]>;
 }
 
-type Facts = Omit<PhaseLedger, 'counted'> & { data: PhaseData };
+type Uncounted = Omit<PhaseLedger, 'counted'>;
 
 export async function gatherLedger({
   store,
@@ -126,7 +126,7 @@ export async function gatherLedger({
   count: counting,
 }: LedgerRequest): Promise<Ledger> {
   const missing: string[] = [];
-  const phases: Facts[] = [];
+  const phases: { ledger: Uncounted; data: PhaseData }[] = [];
   for (const { phase, round } of trace.trials) {
     const facts = await factsOf(store, run, trace, { phase, round });
     if (typeof facts === 'string') missing.push(`No ledger of ${phase}: ${facts}`);
@@ -134,9 +134,9 @@ export async function gatherLedger({
   }
   if (trace.trials.length === 0) missing.push('Nothing of its training is stored.');
   const counted = phases.length === 0 ? [] : await counting(phases.map(({ data }) => data));
-  const whole = phases.flatMap(({ data: _, ...facts }, index) => {
+  const whole = phases.flatMap(({ ledger }, index) => {
     const found = counted[index];
-    return found === undefined ? [] : [withDoubles(facts, found)];
+    return found === undefined ? [] : [withDoubles(ledger, found)];
   });
   return {
     schemaVersion: 1,
@@ -152,7 +152,7 @@ function isProven({ steps: { faults } }: PhaseLedger): boolean {
 }
 
 /** Within an epoch nothing may come twice; all of it must come before the next begins. */
-function withDoubles(facts: Omit<PhaseLedger, 'counted'>, counted: Counted): PhaseLedger {
+function withDoubles(facts: Uncounted, counted: Counted): PhaseLedger {
   const faults = [...facts.steps.faults];
   const whole = counted.windowsAnEpoch ?? counted.size;
   for (const { epoch, visited, distinct } of counted.epochs) {
@@ -170,7 +170,7 @@ async function factsOf(
   run: string,
   trace: Trace,
   { phase, round }: { phase: string; round: number },
-): Promise<Facts | string> {
+): Promise<{ ledger: Uncounted; data: PhaseData } | string> {
   const own = { run, phase, round, trial: 0 };
   const model = trace.models.findLast((one) => one.phase === phase && one.round === round);
   let trial: TrialPath = own;
@@ -198,7 +198,7 @@ async function readFacts(
   head: Head,
   recipe: PhaseRecipe,
   corpus: CorpusManifest,
-): Promise<Facts> {
+): Promise<{ ledger: Uncounted; data: PhaseData }> {
   const { phase, numSteps, batchSize, contextLength, seed } = recipe;
   const finished =
     head.finished === null
@@ -225,7 +225,7 @@ async function readFacts(
     rehearsed,
     ...(await sourceOf(store, phase, corpus)),
   };
-  return {
+  const ledger = {
     phase,
     round: trial.round,
     trainedBy: trial.run,
@@ -236,8 +236,8 @@ async function readFacts(
     seed,
     numGenerations: head.fence,
     steps,
-    data,
   };
+  return { ledger, data };
 }
 
 /** What a phase reads of a corpus. */

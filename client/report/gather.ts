@@ -1,5 +1,4 @@
 /** Gathers the facts of a run: Temporal tells what happened, S3 what it read and made. */
-import type { Client } from '@temporalio/client';
 import { stringify } from 'yaml';
 import { evaluationSchema, type CorpusManifest } from '../../config/manifests.ts';
 import type { GateMetric, Pipeline } from '../../config/pipeline.ts';
@@ -8,7 +7,6 @@ import { getModel } from '../../registry/models.ts';
 import { findStage, stageDigest } from '../../registry/stages.ts';
 import type { Store } from '../../registry/store.ts';
 import { stageNames, type StageName } from '../../workflows/messages.ts';
-import { ClientError } from '../errors.ts';
 import { gatherLedger, type Counted, type Ledger, type PhaseData } from '../ledger/ledger.ts';
 import { stageOfPhase } from '../live-status.ts';
 import { unknownRun, type RunRequest } from '../unknown-run.ts';
