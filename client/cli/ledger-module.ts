@@ -30,10 +30,9 @@ export async function countPhases(phases: PhaseData[]): Promise<Counted[]> {
       },
     );
     const outcome = outcomeSchema.safeParse(parseJson(stdout.trimEnd().split('\n').at(-1) ?? ''));
-    if (outcome.success && outcome.data.ok) return outcome.data.phases;
-    const why = outcome.success
-      ? outcome.data.message
-      : stderr.trim().split('\n').at(-1) || `it ended with ${exitCode}`;
+    if (outcome.data?.ok === true) return outcome.data.phases;
+    const last = stderr.trim().split('\n').at(-1);
+    const why = outcome.data?.message ?? (last || `it ended with ${exitCode}`);
     throw new ClientError(
       'failed',
       `trainer.ledger could not count: ${why}. npx temper doctor tells whether the Python packages are whole.`,
