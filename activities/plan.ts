@@ -99,11 +99,15 @@ export function createPlanActivities(deps: Deps) {
     async planTraining(input: PlanInput): Promise<Recipe> {
       const { run, pipeline, corpus, machine, previous, parent, base } = input;
       const manifest = await requireStage(store, 'preprocess', corpus, corpusManifestSchema);
-      const { statistics, instructions, vocabSize } = manifest;
+      const { statistics, instructions, vocabSize, heldOut } = manifest;
       refuseUnmeasurable(pipeline, instructions);
       if (base !== undefined) refuseForeign(base, statistics);
       const inputs = {
-        statistics: { numTokens: statistics.numTokens, bytes: statistics.bytes },
+        // The bytes that the tokens stand for: those of the held-out documents are not trained on.
+        statistics: {
+          numTokens: statistics.numTokens,
+          bytes: Math.max(1, statistics.bytes - heldOut.bytes),
+        },
         goal: pipeline.goal,
         budgetMs: pipeline.budget.time,
         machine,

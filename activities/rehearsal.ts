@@ -1,12 +1,13 @@
 /** Lets a model that will be adapted write text of its own, which it rehearses while it learns the documents. */
 import path from 'node:path';
+import type { BlobRef } from '../config/digest.ts';
 import { rehearsalManifestSchema } from '../config/manifests.ts';
 import type { Phase, PretrainRecipe } from '../config/recipe.ts';
 import { rehearseRunSchema } from '../config/trainer.ts';
 import { putBlobFile } from '../registry/blobs.ts';
 import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
 import type { Deps } from './deps.ts';
-import { ensureFile } from './files.ts';
+import { cached, ensureFile } from './files.ts';
 import { withHeartbeats } from './heartbeats.ts';
 import { runTrainerModule } from './python.ts';
 import { requireModel, trainerCode } from './stage-records.ts';
@@ -15,6 +16,8 @@ import { withWorkDir } from './work-dir.ts';
 export interface RehearsalInput {
   model: { phase: Phase | 'import'; stage: string };
   recipe: Pick<PretrainRecipe, 'seed' | 'precision' | 'threads' | 'rehearsal'>;
+  /** tokenizer.json of the model. */
+  tokenizer: BlobRef;
   /** Width of a token, as in the shards of the corpus. */
   tokenBytes: 2 | 4;
 }
@@ -24,12 +27,17 @@ export function createRehearsalActivities(deps: Deps) {
   return {
     /** Resolves with the digest of the stage; written once for a model, whatever documents it learns. */
     async writeRehearsal(input: RehearsalInput): Promise<string> {
-      const { model: source, recipe, tokenBytes } = input;
+      const { model: source, recipe, tokenizer, tokenBytes } = input;
       const { seed, precision, threads, rehearsal } = recipe;
       if (rehearsal === undefined) throw new Error('found a recipe without rehearsal');
       const { numRows, rowLength } = rehearsal;
       const options = { numRows, rowLength, tokenBytes, seed, precision, threads };
-      const stage = stageDigest({ model: source, ...options, code: trainerCode(deps.projectDir) });
+      const stage = stageDigest({
+        model: source,
+        tokenizer,
+        ...options,
+        code: trainerCode(deps.projectDir),
+      });
       const found = await findStage(store, 'rehearse', stage, rehearsalManifestSchema);
       if (found !== null) return stage;
       const model = await requireModel(store, source);
@@ -42,6 +50,7 @@ export function createRehearsalActivities(deps: Deps) {
           const config = rehearseRunSchema.parse({
             schemaVersion: 1,
             model: path.join(folder, 'model'),
+            tokenizer: await cached(deps, tokenizer),
             output,
             ...options,
           });

@@ -7,7 +7,7 @@ import { stageDigest } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
 import { findTrained } from '../registry/trained.ts';
 import { joinFacts, recipeFields, type DiffRow, type Facts } from './side-by-side.ts';
-import { rateWords } from './report/words.ts';
+import { adaptedWords, baseWords, rateWords } from './report/words.ts';
 
 const parts = ['made', 'data', 'recipe', 'evaluation', 'digest'];
 
@@ -30,8 +30,9 @@ async function factsOf(store: Store, version: ModelVersion): Promise<Facts> {
 
   say('made', 'made', version.createdAt);
   say('made', 'run', lineage.run);
-  const { parent } = lineage;
+  const { parent, base } = lineage;
   if (parent !== undefined) say('made', 'goes on from', `${parent.name}@${parent.version}`);
+  if (base !== undefined) say('made', 'adapts', baseWords(base));
   const data = await getDataset(store, dataset.name, dataset.version);
   say('data', 'dataset', `${dataset.name}@${dataset.version}`);
   say('data', 'documents', data?.numDocuments ?? null);
@@ -43,15 +44,18 @@ async function factsOf(store: Store, version: ModelVersion): Promise<Facts> {
     for (const [field, value] of recipeFields(recipe)) say('recipe', field, value);
   }
   for (const phase of lineage.phases) {
-    const changes = (await findTrained(store, phase))?.manifest.learningRates ?? [];
-    if (changes.length === 0) continue;
-    say('recipe', `${phase.phase}: rate as ordered`, changes.map(rateWords).join(', '));
+    const { learningRates = [], adapted } = (await findTrained(store, phase))?.manifest ?? {};
+    if (learningRates.length > 0) {
+      say('recipe', `${phase.phase}: rate as ordered`, learningRates.map(rateWords).join(', '));
+    }
+    if (adapted !== undefined) say('evaluation', `${phase.phase}: adapted`, adaptedWords(adapted));
   }
   for (const [stage, { metrics }] of Object.entries(evaluations)) {
     for (const [metric, { value }] of Object.entries(metrics)) {
       say('evaluation', `${stage}: ${metric}`, Number(value.toPrecision(4)));
     }
   }
+  if (base !== undefined) say('digest', 'base weights', base.weights);
   say('digest', 'dataset digest', dataset.digest);
   say('digest', 'corpus', lineage.corpus);
   say('digest', 'recipe', lineage.recipe);

@@ -9,6 +9,7 @@ import { TaskQueue } from '../config/queues.ts';
 import { listDeployments } from '../registry/deployments.ts';
 import { getModel, listModels, listVersions, moveAlias, readAlias } from '../registry/models.ts';
 import type { Store } from '../registry/store.ts';
+import { findTrained } from '../registry/trained.ts';
 import {
   deployVersionUpdate,
   workflowId,
@@ -30,6 +31,8 @@ export interface ModelDetails {
   version: ModelVersion;
   champion: number | null;
   deployments: Deployment[];
+  /** What adapting a base model brought; null where none was adapted. */
+  adapted: { valBpbBefore: number; valBpb: number } | null;
 }
 
 export interface Rollback {
@@ -98,7 +101,21 @@ export async function showModel(store: Store, reference: string): Promise<ModelD
       `${name}: found no version ${wanted}, expected ${versions.join(', ')}.`,
     );
   }
-  return { version: found, champion: current, deployments: await deploymentsOfModel(store, name) };
+  return {
+    version: found,
+    champion: current,
+    deployments: await deploymentsOfModel(store, name),
+    adapted: await adaptedOf(store, found),
+  };
+}
+
+async function adaptedOf(
+  store: Store,
+  { lineage }: ModelVersion,
+): Promise<ModelDetails['adapted']> {
+  const first = lineage.phases[0];
+  if (first?.stage === undefined) return null;
+  return (await findTrained(store, first))?.manifest.adapted ?? null;
 }
 
 async function unknownModel(store: Store, name: string): Promise<ClientError> {

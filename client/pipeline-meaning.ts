@@ -4,7 +4,9 @@
  */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { gateMetrics } from '../config/pipeline.ts';
+import { knownBases } from '../config/base-models.ts';
+import { gateMetrics, isBase } from '../config/pipeline.ts';
+import { baseFault, basePlaces } from './base-place.ts';
 import type { PipelineFault } from './pipeline-fault.ts';
 import { fieldName, isObject, valueAt } from './pipeline-words.ts';
 import type { Places } from './pipeline-yaml.ts';
@@ -23,6 +25,7 @@ export function meaningFaults(value: unknown, folders: Folders, place: Places): 
   const add: Add = (keys, found, expected, hint = null) =>
     faults.push({ ...place.at(keys), field: fieldName(keys), found, expected, hint });
   checkSources(value, folders, add);
+  checkStart(value, folders, add);
   checkBudget(value, add);
   checkGoal(value, add);
   checkGates(value, add);
@@ -92,6 +95,22 @@ function packageFolder(name: string, projectDir: string): string | null {
   }
 }
 
+/** The path of a base model: its name, and what lies there. */
+function checkStart(value: unknown, { baseDir }: Folders, add: Add): void {
+  const start = textAt(value, 'startFrom');
+  if (start === null || start in knownBases || !isBase(start)) return;
+  const fault = baseFault(path.resolve(baseDir, start));
+  if (fault === null) return;
+  add(['startFrom'], `${JSON.stringify(start)}, ${fault.found}`, basePlaces, fault.hint);
+}
+
+/** Whether a base model is adapted, said or by default. */
+function adapts(value: unknown): boolean {
+  const goal = valueAt(value, ['goal']);
+  const start = textAt(value, 'startFrom');
+  return goal === 'adapt' || (goal === undefined && start !== null && isBase(start));
+}
+
 function checkBudget(value: unknown, add: Add): void {
   const time = valueAt(value, ['budget', 'time']);
   if (typeof time !== 'number') return;
@@ -107,6 +126,11 @@ function asksQuestions(value: unknown): boolean {
 }
 
 function checkGoal(value: unknown, add: Add): void {
+  if (adapts(value) && asksQuestions(value)) {
+    const found = 'questions with goal adapt, which learns from the documents alone';
+    const hint = 'Remove them, or set startFrom: scratch and goal: assistant.';
+    add(['questions'], found, 'none', hint);
+  }
   if (valueAt(value, ['goal']) !== 'assistant' || asksQuestions(value)) return;
   const hint = 'Add questions, or set goal: base.';
   add(['goal'], 'assistant, and no questions', 'questions that an assistant can learn from', hint);
@@ -122,6 +146,11 @@ function checkGates(value: unknown, add: Add): void {
     }
     if (metric === 'valBpb' || !gateMetrics.some((known) => known === metric)) continue;
     const measured = 'a gate that this pipeline measures';
+    if (adapts(value)) {
+      const hint = 'Remove the gate: of an adapted model only valBpb is measured.';
+      add(keys, 'a gate on answers with goal adapt', measured, hint);
+      continue;
+    }
     if (!asksQuestions(value)) {
       const hint = 'Add questions, or remove the gate.';
       add(keys, 'a gate on answers, and no questions', measured, hint);

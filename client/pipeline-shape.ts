@@ -1,5 +1,6 @@
 /** What the schema says against a pipeline file, worded for the operator: one fault for one mistake. */
 import type { z } from 'zod';
+import { knownBases } from '../config/base-models.ts';
 import { pipelineSchema } from '../config/pipeline.ts';
 import { nearest } from './nearest.ts';
 import type { PipelineFault } from './pipeline-fault.ts';
@@ -45,9 +46,20 @@ function schemaFaults(
     case 'too_small':
     case 'too_big':
       return [fault(sizeName(issue, String(valueAt(root, keys)).endsWith('%')))];
-    default:
-      return [fault(issue.message.replace(/^expected /, ''))];
+    default: {
+      const value = valueAt(root, keys);
+      const hint = fieldName(keys) === 'startFrom' ? startHint(value) : null;
+      return [fault(issue.message.replace(/^expected /, ''), hint)];
+    }
   }
+}
+
+/** A base model's name that is mistyped, or a file's that lacks the mark of a path. */
+function startHint(value: unknown): string | null {
+  if (typeof value !== 'string') return null;
+  if (/^[^@]+\.gguf$/.test(value) || /^[^@/]+\//.test(value)) return `Did you mean ./${value}?`;
+  const near = nearest(value, ['scratch', ...Object.keys(knownBases)]);
+  return near === null ? null : `Did you mean ${near}?`;
 }
 
 /** One fault for a value that fits none of several shapes: the shape it comes nearest to explains it. */

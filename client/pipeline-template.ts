@@ -2,6 +2,8 @@
 import type { Survey } from '../config/survey.ts';
 import { slugOf, type SuggestedQuestions, type Suggestion } from './suggest-questions.ts';
 
+export type Goal = 'base' | 'adapt' | 'assistant';
+
 export interface PipelineChoices {
   /** The command that writes it, as a person would type it. */
   command: string;
@@ -17,8 +19,12 @@ export interface PipelineChoices {
   textField: string;
   /** Such as 1%; null takes every document. */
   sample: string | null;
-  goal: 'base' | 'assistant';
+  goal: Goal;
+  /** The base model that is adapted, as the file names it, and in words; null: from scratch. */
+  from: { startFrom: string; title: string } | null;
   budget: string;
+  /** Share that is never trained on. */
+  heldOut: string;
   suggestion: Suggestion | null;
 }
 
@@ -43,6 +49,19 @@ export function budgetFor(numTokens: number): string {
   return numTokens < 250_000_000 ? '1h' : '4h';
 }
 
+/** Training time for adapting a base model: what is read twice is learnt, more of it is learnt by heart. */
+export function adaptationBudgetFor(numTokens: number): string {
+  if (numTokens < 250_000) return '6m';
+  return numTokens < 1_000_000 ? '20m' : '1h';
+}
+
+/** Share of the documents to measure with: about ten of them at least, where there are so many to spare. */
+export function heldOutFor(numDocuments: number): string {
+  if (numDocuments < 60) return '20%';
+  if (numDocuments < 200) return '10%';
+  return numDocuments < 600 ? '5%' : '2%';
+}
+
 /** A glob for what is read, so that the rest of a folder is not read in vain and counted as dropped; null: all. */
 export function includeFor(
   survey: Survey,
@@ -56,7 +75,7 @@ export function includeFor(
 
 /** The whole file. */
 export function pipelineText(choices: PipelineChoices): string {
-  const { name, goal, suggestion } = choices;
+  const { name, goal, from, suggestion } = choices;
   const asks = goal === 'assistant' && suggestion !== null;
   return `# yaml-language-server: $schema=./${schemaFileName}
 # Written by \`${choices.command}\`: ${choices.seen}.
@@ -82,20 +101,18 @@ data:
   # redact replaces e-mail addresses, phone and card numbers; keep leaves them. Default: redact.
   personalData: redact
   # Share of the documents never trained on, to measure with. Default: 2%.
-  heldOut: 2%
+  heldOut: ${choices.heldOut}
   # Leaves out what reads like noise, by rules that follow the script of the text. Default: true.
   quality: true
   # The run stops where a larger share than this is not read or left out. Default: 50%.
   maxDropped: 50%
 
-# What the weights start from: scratch, random ones; or a registered model that is gone on pretraining, such as
-# policy@champion. Default: scratch.
-startFrom: scratch
-
-# base: a model that continues text. assistant: one that also answers the questions below.
-# Default: assistant where there are questions, else base.
+${startPart(from)}
+# base: a model that continues text. assistant: one that also answers the questions below. adapt: the base model
+# that startFrom names, taught these documents. Default: adapt for a base model, assistant where there are
+# questions, else base.
 goal: ${goal}
-${questionsPart(suggestion, asks)}
+${from === null ? questionsPart(suggestion, asks) : noQuestionsPart(suggestion)}
 # Training time of all phases together: 90s, 20m, 2h. Default: 4m.
 budget: { time: ${choices.budget} }
 
@@ -110,13 +127,8 @@ evaluate:
   # npx temper plan says it before, npx temper status after a run.
   gates: {}
   # gates:
-  #   valBpb: { max: 3 }                  # bits a byte on the held-out documents; lower is better
-${
-  suggestion === null
-    ? '  #   questions.accuracy: { min: 0.5 }    # with questions: share answered right, 0 to 1\n'
-    : `  #   questions.accuracy: { min: 0.5 }    # share of the questions answered right, 0 to 1\n`
-}  #   preferences.accuracy: { min: 0.6 }  # share of true answers preferred to false ones, 0 to 1
-  onFailure:
+  #   valBpb: { max: ${from === null ? '3 }  ' : '1.0 }'}                # bits a byte on the held-out documents; lower is better
+${from === null ? answerGates(suggestion) : ''}  onFailure:
     # How often a run plans and trains again when a gate is missed. Default: 1.
     replan: 1
 
@@ -125,6 +137,42 @@ deploy:
   endpoint: ${name}
   # required: a version that passed its gates is registered, then waits until a person approves it. Default: none.
   approval: none
+`;
+}
+
+function startPart(from: PipelineChoices['from']): string {
+  if (from === null) {
+    return `# What the weights start from: scratch, random ones; a registered model that is gone on pretraining, such as
+# policy@champion; or a base model to adapt: smollm2, ./model.gguf or ./folder. Default: scratch.
+startFrom: scratch
+`;
+  }
+  return `# What the weights start from: ${from.title}, a base model, which is imported when a run begins. Adapters
+# (LoRA) learn these documents around its frozen weights, and are merged into them.
+# Or: ./model.gguf or ./folder, a Llama on disk; a registered model such as policy@champion; scratch.
+startFrom: ${quoted(from.startFrom)}
+`;
+}
+
+function answerGates(suggestion: Suggestion | null): string {
+  const asked =
+    suggestion === null
+      ? 'with questions: share answered right'
+      : 'share of the questions answered right';
+  return `  #   questions.accuracy: { min: 0.5 }    # ${asked}, 0 to 1
+  #   preferences.accuracy: { min: 0.6 }  # share of true answers preferred to false ones, 0 to 1
+`;
+}
+
+function noQuestionsPart(suggestion: Suggestion | null): string {
+  const intro = `
+# Questions for goal assistant, which is trained from scratch; adapt takes none. Default: [], no questions.
+questions: []
+`;
+  if (suggestion === null) return intro;
+  const block = ['questions:', ...suggestion.questions.flatMap(groupLines)];
+  return `${intro}# What the metadata here would answer, with startFrom: scratch and goal: assistant in place of the lines above:
+${block.map((line) => `# ${line}`).join('\n')}
 `;
 }
 

@@ -5,7 +5,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { knownBases } from '../config/base-models.ts';
+import { knownBases, maxBaseContext } from '../config/base-models.ts';
 import { corpusManifestSchema } from '../config/manifests.ts';
 import { isBase, type Pipeline, type Source } from '../config/pipeline.ts';
 import type { Machine, ModelShape, Recipe } from '../config/recipe.ts';
@@ -15,6 +15,7 @@ import { readRecord } from '../registry/json.ts';
 import { findParent, UnknownParent, type ParentModel } from '../registry/parents.ts';
 import type { Store } from '../registry/store.ts';
 import { ClientError } from './errors.ts';
+import { readGgufShape } from './gguf-shape.ts';
 
 export interface CorpusFigures {
   /** In words, for people: where the figures come from. */
@@ -31,6 +32,19 @@ export interface CorpusFigures {
 export interface Plan {
   corpus: CorpusFigures;
   recipe: Recipe;
+  /** The model from elsewhere that is adapted; null: none. */
+  base: PlannedBase | null;
+}
+
+export interface PlannedBase {
+  title: string;
+  /** null: not known here. */
+  license: string | null;
+  /** In words: where its files come from. */
+  origin: string;
+  shape: ModelShape;
+  /** What its tokenizer makes of a byte of English; null: not known here. */
+  tokensPerByte: number | null;
 }
 
 export interface PlanRequest {
@@ -54,7 +68,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
   const parent = await parentFor(request);
   const base = await baseFor(request);
   const vocabSize = base?.shape.vocabSize ?? parent?.tokenizer.vocabSize;
-  const corpus = vocabSize === undefined ? estimated : inVocabularyOf(vocabSize, estimated);
+  const corpus = vocabSize === undefined ? estimated : inVocabularyOf(vocabSize, estimated, base);
   const recipe = planRecipe({
     statistics: { numTokens: corpus.numTokens, bytes: corpus.bytes },
     goal: pipeline.goal,
@@ -67,7 +81,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     parent,
     ...(base && { base }),
   });
-  return { corpus, recipe };
+  return { corpus, recipe, base };
 }
 
 /** The model that a pipeline goes on from; null when it starts from scratch. */
@@ -95,21 +109,30 @@ export async function parentFor({
 async function baseFor({
   pipeline: { startFrom },
   baseDir,
-}: PlanRequest): Promise<{ title: string; shape: ModelShape } | null> {
+}: PlanRequest): Promise<PlannedBase | null> {
   if (!isBase(startFrom)) return null;
   const known = knownBases[startFrom];
-  if (known !== undefined) return known;
-  const file = path.resolve(baseDir, startFrom, 'config.json');
-  const text = await readFile(file, 'utf8').catch(() => null);
-  const config = text === null ? null : llamaConfigSchema.safeParse(parseJson(text));
-  if (config?.success !== true) {
+  if (known !== undefined) {
+    const { title, license, shape } = known;
+    const origin = `the Python package ${known.package} ${known.version}, which the first run installs`;
+    return { title, license, origin, shape, tokensPerByte: known.tokensPerCharacter.latin };
+  }
+  const place = path.resolve(baseDir, startFrom);
+  const shape = place.endsWith('.gguf') ? await readGgufShape(place) : await folderShape(place);
+  if (shape === null) {
     throw new ClientError(
       'input',
-      `startFrom: the size of ${startFrom} cannot be read before a run imports it; expected a folder with the config.json of a Llama, ` +
-        `or ${Object.keys(knownBases).join(', ')}. npx temper run imports it, and plans then. Nothing was started.`,
+      `startFrom: the size of ${startFrom} cannot be read; expected a GGUF file or a transformers folder with the config.json ` +
+        `of a Llama, or ${Object.keys(knownBases).join(', ')}. Nothing was started.`,
     );
   }
-  return { title: path.basename(startFrom), shape: config.data };
+  const title = path.basename(place);
+  return { title, license: null, origin: startFrom, shape, tokensPerByte: null };
+}
+
+async function folderShape(folder: string): Promise<ModelShape | null> {
+  const text = await readFile(path.join(folder, 'config.json'), 'utf8').catch(() => null);
+  return text === null ? null : (llamaConfigSchema.safeParse(parseJson(text)).data ?? null);
 }
 
 function parseJson(text: string): unknown {
@@ -143,13 +166,21 @@ const llamaConfigSchema = z
     numLayers: config.num_hidden_layers,
     numHeads: config.num_attention_heads,
     numKvHeads: config.num_key_value_heads,
-    contextLength: config.max_position_embeddings,
+    contextLength: Math.min(config.max_position_embeddings, maxBaseContext),
     ropeTheta: config.rope_theta,
     tieEmbeddings: config.tie_word_embeddings,
   }));
 
 /** The same text in the tokens of another vocabulary. */
-function inVocabularyOf(vocabSize: number, corpus: CorpusFigures): CorpusFigures {
+function inVocabularyOf(
+  vocabSize: number,
+  corpus: CorpusFigures,
+  base: PlannedBase | null,
+): CorpusFigures {
+  if (corpus.estimated && base?.tokensPerByte != null) {
+    const numTokens = Math.max(1, Math.round(corpus.bytes * base.tokensPerByte));
+    return { ...corpus, vocabSize, numTokens };
+  }
   const ratio = Math.log2(corpus.vocabSize) / Math.log2(vocabSize);
   return { ...corpus, vocabSize, numTokens: Math.round(corpus.numTokens * ratio) };
 }
@@ -169,7 +200,7 @@ async function knownCorpus(store: Store, name: string): Promise<CorpusFigures | 
       estimated: false,
       numDocuments: statistics.kept,
       numTokens: statistics.numTokens,
-      bytes: statistics.bytes,
+      bytes: Math.max(1, statistics.bytes - manifest.heldOut.bytes),
       vocabSize: manifest.vocabSize,
       numChats: instructions?.numTrain ?? 0,
       numPreferences: instructions?.numPreferences ?? 0,

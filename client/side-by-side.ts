@@ -30,15 +30,14 @@ export function recipeFields(recipe: Recipe): [field: string, value: string | nu
   return [
     ['parameters', numParameters],
     ['round', round + 1],
-    ...groups.flatMap(([group, fields]) =>
-      Object.entries(fields ?? {}).map(([field, value]): [string, string | number] => [
-        `${group}.${field}`,
-        typeof value === 'number'
-          ? value
-          : typeof value === 'object'
-            ? JSON.stringify(value)
-            : String(value),
-      ]),
-    ),
+    ...groups.flatMap(([group, fields]) => leaves(group, fields ?? {})),
   ];
+}
+
+/** `pretrain.lora.rank` too. */
+function leaves(name: string, value: unknown): [field: string, value: string | number][] {
+  if (typeof value !== 'object' || value === null) {
+    return [[name, typeof value === 'number' ? value : String(value)]];
+  }
+  return Object.entries(value).flatMap(([field, inner]) => leaves(`${name}.${field}`, inner));
 }

@@ -14,7 +14,7 @@ export interface KnownBase {
   license: string;
   /** As it is imported. */
   shape: ModelShape;
-  /** What its tokenizer spends on a character of text in Latin letters, and of Han, kana or hangul. */
+  /** What its tokenizer spends on a character of running text in Latin letters, and in Han, kana or hangul. */
   tokensPerCharacter: { latin: number; ideographic: number };
 }
 
@@ -38,9 +38,12 @@ export const knownBases: Readonly<Record<string, KnownBase>> = {
       ropeTheta: 100_000,
       tieEmbeddings: true,
     },
-    tokensPerCharacter: { latin: 0.24, ideographic: 2.4 },
+    tokensPerCharacter: { latin: 0.24, ideographic: 1.85 },
   },
 };
+
+/** Longer contexts of a base are cut to this at its import: what a stream of the server holds. */
+export const maxBaseContext = 2048;
 
 /**
  * Above so many tokens a character a tokenizer cuts a language into bytes: a model reads three times as long for

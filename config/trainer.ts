@@ -157,6 +157,7 @@ export const importOutcomeSchema = z.looseObject({ shape: modelShapeSchema, chat
 export const rehearseRunSchema = z.strictObject({
   schemaVersion: z.literal(1),
   model: z.string(),
+  tokenizer: z.string(),
   output: z.string().describe('file to make'),
   numRows: z.number().int().positive(),
   rowLength: z.number().int().positive().describe('tokens'),

@@ -18,13 +18,13 @@ export interface AdaptationInputs {
 
 const rank = 16;
 const peakRate = 5e-4;
-const mergeShare = 0.7;
+const mergeShare = 0.8;
 /** Text of the base's own that it rehearses: enough that no row comes again before the next epoch of a small folder. */
 const rehearsal = { numRows: 48, rowLength: 320, rowsAStep: 1, weight: 1 };
 const contextLength = 512;
 const batchSize = 4;
 /** Beyond it, held-out text gains little and what is general loses more. */
-const maxEpochs = 2;
+const maxEpochs = 3;
 /** A frozen weight needs no gradient of its own: two products of three (forward, and back through it) are left. */
 const frozenShare = 2 / 3;
 const saveEveryMs = 20_000;
@@ -96,7 +96,7 @@ export function planAdaptation(inputs: AdaptationInputs): Recipe {
 }
 
 /** What a base of this size gives on text in its language, from plain to formal. */
-const expectedBitsPerByte = [0.6, 1.1] as const;
+const expectedBitsPerByte = [0.55, 1] as const;
 
 function explain({ origin, statistics }: AdaptationInputs, recipe: PretrainRecipe): Reason[] {
   const numTokens = recipe.numSteps * recipe.batchSize * recipe.contextLength;

@@ -26,6 +26,7 @@ class RehearseRun:
 
     schemaVersion: Literal[1]
     model: str
+    tokenizer: str
     output: str
     numRows: int
     rowLength: int
@@ -68,19 +69,19 @@ def rehearse(run: RehearseRun) -> dict[str, Any]:
 
 def _prompts(run: RehearseRun) -> list[list[int]]:
     """How the batches begin, in turn: as a document, and as a chat where the model chats."""
-    folder = Path(run.model)
-    tokenizer_file = str(folder / 'tokenizer.json')
-    document = [end_of_text_id(tokenizer_file)]
-    if not (folder / TEMPLATE_NAME).is_file():
+    document = [end_of_text_id(run.tokenizer)]
+    template = Path(run.model) / TEMPLATE_NAME
+    if not template.is_file():
         return [document]
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=tokenizer_file)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=run.tokenizer)
     # Up to where the words of the first user would stand.
     mark = '\x00'
-    template = (folder / TEMPLATE_NAME).read_text('utf-8')
     text = tokenizer.apply_chat_template(
-        [{'role': 'user', 'content': mark}], chat_template=template, tokenize=False
+        [{'role': 'user', 'content': mark}],
+        chat_template=template.read_text('utf-8'),
+        tokenize=False,
     )
     chat = tokenizer.encode(text.split(mark)[0], add_special_tokens=False)
     return [document, chat] if chat else [document]

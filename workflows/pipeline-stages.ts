@@ -320,9 +320,12 @@ export function createStages(
     if (recipe.phase !== 'pretrain' || recipe.rehearsal === undefined) return null;
     const { seed, precision, threads, rehearsal } = recipe;
     const tokenBytes = shape.vocabSize <= 65_536 ? 2 : 4;
+    const { tokenizer } = keptTokenizer();
+    if (tokenizer === undefined) return null;
     return await writeRehearsal({
       model,
       recipe: { seed, precision, threads, rehearsal },
+      tokenizer: tokenizer.file,
       tokenBytes,
     });
   }

@@ -3,15 +3,23 @@ import { existsSync } from 'node:fs';
 import { access, constants, readdir, readFile, realpath, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { chooseVocabSize } from '../../recipes/vocabulary.ts';
+import { knownBases, maxTokensPerCharacter } from '../../config/base-models.ts';
 import type { Survey } from '../../config/survey.ts';
 import { homeFolder, projectDir } from '../../infra/layout.ts';
+import { carriedBy, type Carried } from '../base-carries.ts';
+import { baseFault, basePlaces } from '../base-place.ts';
 import { ClientError } from '../errors.ts';
+import { nearest } from '../nearest.ts';
 import {
+  adaptationBudgetFor,
   budgetFor,
+  heldOutFor,
   includeFor,
   nameOf,
   pipelineText,
   schemaFileName,
+  type Goal,
+  type PipelineChoices,
 } from '../pipeline-template.ts';
 import { suggestQuestions } from '../suggest-questions.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
@@ -24,7 +32,9 @@ export interface InitOptions extends CommonOptions {
   output: string;
   name?: string;
   sample?: string;
-  goal: string;
+  /** A base model to adapt: a known one, or the path of one. */
+  from?: string;
+  goal?: string;
   force?: boolean;
 }
 
@@ -39,15 +49,18 @@ export async function initCommand(folder: string, options: InitOptions): Promise
   await checkOutput(file, schemaCopy, options);
   const name = checkName(options.name) ?? nameOf(path.basename(place));
   const sample = checkSample(options.sample);
+  const from = await checkFrom(options.from, path.dirname(file));
 
   const looking = look(place, options);
   const known = modelVersions(name);
   // Loaded while the thread looks.
   const [survey, { parsePipeline }] = await Promise.all([looking, import('../pipeline-file.ts')]);
   refuseIfNothing(survey, folder);
-  const numTokens = estimateTokens(survey.textBytes);
+  const carried = from?.known === undefined ? null : carriedBy(from.known, survey);
+  refuseIfForeign(from, carried);
+  const numTokens = carried?.numTokens ?? estimateTokens(survey.textBytes);
   const suggestion = suggestQuestions(survey);
-  const goal = checkGoal(options.goal, survey, suggestion !== null);
+  const goal = checkGoal(options.goal, survey, { from, canAsk: suggestion !== null });
   const written = path.relative(process.cwd(), file) || file;
   const shown = written.startsWith('..') ? file : written;
   const text = pipelineText({
@@ -60,7 +73,9 @@ export async function initCommand(folder: string, options: InitOptions): Promise
     textField: survey.textField,
     sample,
     goal,
-    budget: budgetFor(numTokens * shareOf(sample)),
+    from,
+    budget: (from === null ? budgetFor : adaptationBudgetFor)(numTokens * shareOf(sample)),
+    heldOut: from === null ? '2%' : heldOutFor(survey.numDocuments * shareOf(sample)),
     suggestion,
   });
   parsePipeline(text, { file: options.output, baseDir: path.dirname(file) });
@@ -70,7 +85,8 @@ export async function initCommand(folder: string, options: InitOptions): Promise
   const versions = await known;
   if (options.json === true) {
     const files = { file, schema: schemaCopy };
-    printJson({ ...files, name, goal, numTokens, survey, suggestion, versions });
+    const startFrom = from?.startFrom ?? 'scratch';
+    printJson({ ...files, name, startFrom, goal, numTokens, survey, suggestion, versions });
     return ExitCode.ok;
   }
   const columns = process.stdout.isTTY === true ? (process.stdout.columns ?? 80) : Infinity;
@@ -78,7 +94,8 @@ export async function initCommand(folder: string, options: InitOptions): Promise
   say(options, `${headline(survey)}  →  ${shown}`);
   for (const words of readLines(survey, numTokens)) line(words);
   for (const words of notReadLines(survey, columns - 2)) line(words);
-  for (const words of noteLines(survey, { name, sample, versions, suggestion, goal })) line(words);
+  const noted = { name, sample, versions, suggestion, goal, from, carried };
+  for (const words of noteLines(survey, noted)) line(words);
   say(options);
   for (const words of nextLines(shown, name, goal)) say(options, `  ${words}`);
   return ExitCode.ok;
@@ -168,8 +185,71 @@ function checkSample(sample: string | undefined): string | null {
   );
 }
 
-function checkGoal(goal: string, survey: Survey, canAsk: boolean): 'base' | 'assistant' {
-  if (goal === 'base') return goal;
+type Base = NonNullable<PipelineChoices['from']> & {
+  /** Left out for one that lies on disk. */
+  known?: (typeof knownBases)[string];
+};
+
+/** The base model that `--from` names, with its path as the pipeline file should name it; null: from scratch. */
+async function checkFrom(from: string | undefined, baseDir: string): Promise<Base | null> {
+  if (from === undefined || from === 'scratch') return null;
+  const known = Object.hasOwn(knownBases, from) ? knownBases[from] : undefined;
+  if (known !== undefined) return { startFrom: from, title: known.title, known };
+  const names = Object.keys(knownBases);
+  const refuse = (found: string, expected: string, hint = '') =>
+    new ClientError(
+      'input',
+      `--from: found ${found}, expected ${expected}.${hint} Nothing was written.`,
+    );
+  const bases = `a base model (${names.join(', ')}), or the path of one: ./model.gguf or ./folder`;
+  if (/^[a-z][a-z0-9-]*@(champion|\d+)$/.test(from)) {
+    const hint = ` Leave --from out, and write startFrom: ${from} into the file.`;
+    throw refuse(`the registered model ${from}`, bases, hint);
+  }
+  const place = path.resolve(from);
+  if (!from.includes('/') && !from.endsWith('.gguf')) {
+    const near = existsSync(place) ? `./${from}` : nearest(from, names);
+    throw refuse(`"${plain(from)}"`, bases, near === null ? '' : ` Did you mean ${plain(near)}?`);
+  }
+  const fault = baseFault(place);
+  if (fault !== null) {
+    const hint = fault.hint === null ? '' : ` ${fault.hint}`;
+    throw refuse(`${plain(from)}, ${fault.found}`, basePlaces, hint);
+  }
+  const relative = await pathFrom(baseDir, await realpath(place));
+  const startFrom = relative.includes('/') ? relative : `${relative}/`;
+  return { startFrom, title: plain(path.basename(place)) };
+}
+
+/** `--force` overwrites a file; it does not make a tokenizer know a language. */
+function refuseIfForeign(from: Base | null, carried: Carried | null): void {
+  if (from === null || carried === null || carried.tooMuch === null) return;
+  const { language, share, name } = carried.tooMuch;
+  throw new ClientError(
+    'input',
+    `${from.title} spends about ${carried.tokensPerCharacter.toFixed(1)} tokens a character on your corpus ` +
+      `(${Math.round(share * 100)} % ${language}); the limit is ${maxTokensPerCharacter}. ` +
+      `Start from scratch, without --from, or give a base model that knows ${name}: --from ./model.gguf. Nothing was written.`,
+  );
+}
+
+function checkGoal(
+  goal: string | undefined,
+  survey: Survey,
+  { from, canAsk }: { from: Base | null; canAsk: boolean },
+): Goal {
+  if (from !== null) {
+    if (goal === undefined || goal === 'adapt') return 'adapt';
+    const todo = `Leave --goal out, or --from ${plain(from.startFrom)}.`;
+    throw new ClientError(
+      'input',
+      `--goal: found "${plain(goal)}", expected adapt with --from. ${todo}`,
+    );
+  }
+  if (goal === undefined || goal === 'base') return 'base';
+  if (goal === 'adapt') {
+    throw new ClientError('input', '--goal adapt: expected a base model, such as --from smollm2.');
+  }
   if (goal !== 'assistant') {
     throw new ClientError('input', `--goal: found "${plain(goal)}", expected base or assistant.`);
   }
@@ -258,7 +338,7 @@ function commandLine(folder: string, options: InitOptions): string {
   const word = (text: string) =>
     /^[\w@%+=:,./-]+$/.test(text) ? text : `'${plain(text).replaceAll("'", `'\\''`)}'`;
   const given = { ...options, ...(options.goal === 'base' && { goal: undefined }) };
-  const flags = (['name', 'sample', 'goal'] as const).flatMap((flag) =>
+  const flags = (['name', 'sample', 'from', 'goal'] as const).flatMap((flag) =>
     given[flag] === undefined ? [] : [`--${flag}`, word(given[flag])],
   );
   const output = options.output === 'pipeline.yaml' ? [] : ['--output', word(options.output)];
@@ -298,14 +378,25 @@ interface Noted {
   sample: string | null;
   versions: number | null;
   suggestion: ReturnType<typeof suggestQuestions>;
-  goal: 'base' | 'assistant';
+  goal: Goal;
+  from: Base | null;
+  carried: Carried | null;
 }
 
-function noteLines(survey: Survey, { name, sample, versions, suggestion, goal }: Noted): string[] {
+function noteLines(survey: Survey, noted: Noted): string[] {
+  const { name, sample, versions, suggestion, goal, from, carried } = noted;
   const notes: string[] = [];
+  if (from !== null) {
+    const license = from.known === undefined ? '' : `, ${from.known.license}`;
+    const spent =
+      carried === null
+        ? 'the run measures whether its tokenizer carries these languages'
+        : `about ${carried.tokensPerCharacter.toFixed(2)} tokens a character`;
+    notes.push(`adapts       ${from.title}${license}: ${spent}`);
+  }
   if (survey.textField !== 'text')
     notes.push(`text field   ${plain(survey.textField)}, as no record has text`);
-  if (suggestion !== null) {
+  if (suggestion !== null && from === null) {
     const asked = suggestion.questions.map(({ answer }) => answer.slice(1, -1)).join(' and ');
     const how = goal === 'assistant' ? 'are in the file' : 'stand in the file as a comment';
     notes.push(`questions    ${plain(`on ${asked} of each ${suggestion.key} ${how}`)}`);
@@ -329,14 +420,15 @@ function noteLines(survey: Survey, { name, sample, versions, suggestion, goal }:
   return notes;
 }
 
-function nextLines(file: string, name: string, goal: 'base' | 'assistant'): string[] {
+function nextLines(file: string, name: string, goal: Goal): string[] {
   const named = file === 'pipeline.yaml' ? '' : ` ${file}`;
+  const made = goal === 'adapt' ? 'adapt and serve it' : 'train and serve it';
   const lines: [string, string][] = [
     [`npx temper plan${named}`, 'what it would take, before anything is spent'],
-    [`npx temper run${named}`, 'train and serve it'],
-    ...(goal === 'assistant'
-      ? ([[`npx temper chat ${name} "…"`, 'ask it something']] satisfies [string, string][])
-      : []),
+    [`npx temper run${named}`, made],
+    ...(goal === 'base'
+      ? []
+      : ([[`npx temper chat ${name} "…"`, 'ask it something']] satisfies [string, string][])),
   ];
   const width = Math.max(...lines.map(([command]) => command.length));
   return lines.map(([command, what]) => `${command.padEnd(width)}   ${what}`);

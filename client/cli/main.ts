@@ -44,12 +44,17 @@ command('init', 'look at a folder of documents and write a pipeline file for it;
   .option('-o, --output <file>', 'pipeline file to write', 'pipeline.yaml')
   .option('--name <name>', 'name of the dataset and the model (default: from the folder)')
   .option('--sample <share>', 'take only a share of the documents, to try the whole way')
-  .option('--goal <goal>', 'base, or assistant: with questions made from the metadata', 'base')
+  .option('--from <base>', 'adapt a base model: smollm2, ./model.gguf or ./folder')
+  .option(
+    '--goal <goal>',
+    'base, or assistant: with questions made from the metadata (default: base; with --from, adapt)',
+  )
   .option('-f, --force', 'overwrite a pipeline file that is there')
   .addHelpText(
     'after',
     examples(
       'npx temper init ./docs',
+      'npx temper init ./docs --from smollm2',
       'npx temper init ./docs --sample 1% --output try.yaml',
       'npx temper init ./laws --name policy --goal assistant',
     ),
@@ -371,7 +376,8 @@ interface InitFlags extends CommonOptions {
   output: string;
   name?: string;
   sample?: string;
-  goal: string;
+  from?: string;
+  goal?: string;
   force?: boolean;
 }
 

@@ -3,7 +3,7 @@ import os from 'node:os';
 import { diffModels } from '../model-diff.ts';
 import { pullModel } from '../model-pull.ts';
 import { showModel, type Promotion } from '../models.ts';
-import { size } from '../report/words.ts';
+import { adaptedWords, baseWords, size } from '../report/words.ts';
 import { clientOf, openContext, stdoutPaint } from './context.ts';
 import { diffLines } from './diff-table.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
@@ -30,9 +30,9 @@ export async function listCommand(options: CommonOptions): Promise<number> {
 }
 
 export async function showCommand(reference: string, options: CommonOptions): Promise<number> {
-  const client = await clientOf(await openContext());
-  const { version, champion, deployments } = await client.models.show(reference);
-  if (options.json === true) printJson({ version, champion, deployments });
+  const { store } = await openContext();
+  const { version, champion, deployments, adapted } = await showModel(store, reference);
+  if (options.json === true) printJson({ version, champion, deployments, adapted });
   const { lineage, bundle } = version;
   const paint = stdoutPaint();
   const role = champion === version.version ? ', champion' : '';
@@ -50,6 +50,10 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
     ...(lineage.anchor === undefined
       ? []
       : [['best of its line', `${lineage.anchor.name}@${lineage.anchor.version}`]]),
+    ...(lineage.base === undefined
+      ? []
+      : [['adapts', `${plain(baseWords(lineage.base))}, ${shortDigest(lineage.base.weights)}`]]),
+    ...(adapted === null ? [] : [['adapted', adaptedWords(adapted)]]),
     ['corpus', shortDigest(lineage.corpus)],
     ['recipe', shortDigest(lineage.recipe)],
     ...lineage.phases.map(({ phase, weights }) => [phase, `weights ${shortDigest(weights)}`]),
@@ -71,7 +75,8 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
     evaluation,
   }));
   say(options);
-  for (const line of evaluationTable(evaluations)) say(options, `  ${line}`);
+  for (const line of evaluationTable(evaluations, { adapted: adapted !== null }))
+    say(options, `  ${line}`);
   for (const sample of evaluations.at(-1)?.evaluation.samples.slice(0, 3) ?? []) {
     say(options);
     say(options, `  Q ${plain(sample.question)}`);

@@ -25,22 +25,26 @@ export async function planCommand(file: string, options: CommonOptions): Promise
 }
 
 /** The plan for people: what, how long, how good, and why. */
-export function planLines({ corpus, recipe }: Plan): string[] {
+export function planLines({ corpus, recipe, base }: Plan): string[] {
   const { model, estimate, pretrain, sft, dpo, machine } = recipe;
   const about = corpus.estimated ? 'about ' : '';
   const phases = [pretrain, sft, dpo].filter((phase) => phase !== null);
   const price = estimate.usd === 0 ? '$0' : `$${estimate.usd.toFixed(2)}`;
+  const { lora } = pretrain;
   return [
-    `${pretrain.lora === undefined ? '' : 'LoRA on a '}Llama ${(recipe.numParameters / 1e6).toFixed(1)}M: ${model.numLayers} layers of ${model.hiddenSize}, vocabulary ${count(model.vocabSize)}, context ${count(model.contextLength)}`,
+    ...(base === null
+      ? []
+      : [`${base.title}, ${base.license ?? 'licence not known here'}, from ${base.origin}`]),
+    `${lora === undefined ? '' : `LoRA of rank ${lora.rank} on a `}Llama ${(recipe.numParameters / 1e6).toFixed(1)}M: ${model.numLayers} layers of ${model.hiddenSize}, vocabulary ${count(model.vocabSize)}, context ${count(model.contextLength)}`,
     `${about}${count(corpus.numTokens)} tokens, ${(corpus.bytes / 1e6).toFixed(1)} MB of text (${corpus.origin})`,
     `${clock(estimate.trainingMs)} of training (${clock(estimate.trainingMsLow)} to ${clock(estimate.trainingMsHigh)}), ${price}, on ${machine.cores} cores, ${machine.device}, ${machine.instructionSet}`,
-    `valBpb ${estimate.valBpbLow.toFixed(2)} to ${estimate.valBpbHigh.toFixed(2)}, loss ${estimate.finalLoss.toFixed(2)} at the end of pretraining`,
+    `valBpb ${estimate.valBpbLow.toFixed(2)} to ${estimate.valBpbHigh.toFixed(2)}, loss ${estimate.finalLoss.toFixed(2)} at the end of ${lora === undefined ? 'pretraining' : 'adapting'}`,
     `killed at any moment: at most ${clock(estimate.lostIfKilledMs)} of work lost`,
     '',
     ...table(
       ['phase', 'steps', 'sequences a step', 'tokens a sequence', 'peak rate', 'saved every'],
       phases.map((phase) => [
-        phase.phase,
+        phase === pretrain && lora !== undefined ? 'adapt' : phase.phase,
         count(phase.numSteps),
         count(phase.batchSize),
         count(phase.contextLength),

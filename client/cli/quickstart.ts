@@ -14,7 +14,7 @@ import { readPipelineFile } from '../pipeline-file.ts';
 import { askModel, type Answer } from './chat.ts';
 import { clientOf, ensureUp, openContext, requireLocal, stdoutPaint } from './context.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
-import { endLines, evaluationTable, stageTimes } from './result.ts';
+import { adapts, endLines, evaluationTable, stageTimes } from './result.ts';
 import { clock, plain } from './text.ts';
 import { sayInterrupted, watchRun } from './watch.ts';
 
@@ -73,7 +73,8 @@ export async function quickstartCommand(options: QuickstartOptions): Promise<num
     }
   }
   say(options);
-  for (const line of evaluationTable(result.evaluations)) say(options, `  ${line}`);
+  for (const line of evaluationTable(result.evaluations, { adapted: adapts(status) }))
+    say(options, `  ${line}`);
   say(options);
   for (const line of facts(result)) say(options, `  ${line}`);
   const share = times.totalMs === 0 ? 0 : (times.betweenMs / times.totalMs) * 100;

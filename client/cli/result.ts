@@ -29,13 +29,18 @@ const phases: Record<string, string> = {
 
 type Figures = Pick<Evaluation, 'metrics' | 'latency'>;
 
-/** The evaluations side by side: one row a metric, one column a phase. */
+/** The evaluations side by side: one row a metric, one column a phase. Of an adapted model the first is no base. */
 export function evaluationTable(
   evaluations: { stage: StageName; evaluation: Figures }[],
+  { adapted }: { adapted: boolean },
 ): string[] {
   if (evaluations.length === 0) return [];
   const metrics = new Set(evaluations.flatMap(({ evaluation }) => Object.keys(evaluation.metrics)));
-  const header = ['', ...evaluations.map(({ stage }) => phases[stage] ?? stage)];
+  const named: Record<string, string> = {
+    ...phases,
+    ...(adapted && { 'evaluate-base': 'adapted' }),
+  };
+  const header = ['', ...evaluations.map(({ stage }) => named[stage] ?? stage)];
   const row = (name: string, read: (evaluation: Figures) => string) => [
     name,
     ...evaluations.map(({ evaluation }) => read(evaluation)),
@@ -57,6 +62,11 @@ export function evaluationTable(
     row('tokens a second', ({ latency }) => latency.tokensPerSecond.toFixed(0)),
     row('largest difference to PyTorch', ({ latency }) => latency.probeDifference.toExponential(1)),
   ]);
+}
+
+/** Whether a run adapts a model that exists, as its recipe says. */
+export function adapts({ recipe }: Pick<LiveStatus, 'recipe'>): boolean {
+  return recipe?.pretrain.lora !== undefined;
 }
 
 /** Time inside stages, and the rest of the run. */

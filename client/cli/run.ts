@@ -6,7 +6,7 @@ import { homeFolder } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
 import { clientOf, ensureUp, openContext, requireStore, stdoutPaint } from './context.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
-import { endLines, evaluationTable } from './result.ts';
+import { adapts, endLines, evaluationTable } from './result.ts';
 import { sayInterrupted, watchRun } from './watch.ts';
 
 export interface RunOptions extends CommonOptions {
@@ -52,6 +52,7 @@ export async function watchStarted(
   if (interrupted || status === null) return sayInterrupted(run, options);
   if (options.json === true) printJson(status);
   for (const line of endLines(status, stdoutPaint())) say(options, line);
-  for (const line of evaluationTable(status.result?.evaluations ?? [])) say(options, `  ${line}`);
+  for (const line of evaluationTable(status.result?.evaluations ?? [], { adapted: adapts(status) }))
+    say(options, `  ${line}`);
   return status.state === 'finished' ? ExitCode.ok : ExitCode.failed;
 }

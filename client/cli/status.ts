@@ -6,7 +6,7 @@ import { clientOf, openContext, stdoutPaint } from './context.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { screenOf } from './progress.ts';
 import { renderStatus } from './render-status.ts';
-import { endLines, evaluationTable } from './result.ts';
+import { adapts, endLines, evaluationTable } from './result.ts';
 import { clock, table } from './text.ts';
 import { sayInterrupted, watchRun } from './watch.ts';
 
@@ -68,7 +68,10 @@ export async function statusCommand(
   for (const line of renderStatus(status, { columns, colour, now: Date.now() })) say(options, line);
   if (status.state !== 'running') {
     for (const line of endLines(status, stdoutPaint())) say(options, line);
-    for (const line of evaluationTable(status.result?.evaluations ?? [])) say(options, line);
+    for (const line of evaluationTable(status.result?.evaluations ?? [], {
+      adapted: adapts(status),
+    }))
+      say(options, line);
   }
   return status.state === 'failed' ? ExitCode.failed : ExitCode.ok;
 }

@@ -61,6 +61,7 @@ export async function gatherReport(request: GatherRequest): Promise<RunReport> {
     },
     endpoint: trace.endpoint,
     parent: trace.parent && { name: trace.parent.name, version: trace.parent.version },
+    base: trace.base && lineageBase(trace.base),
     missing: [...trace.missing, ...missingParts(trace, read, phases), ...unledgered],
     plan: recipe && {
       recipe,
@@ -114,6 +115,10 @@ function pinned(pipeline: Pipeline, { parent }: Trace): Pipeline {
     : { ...pipeline, startFrom: `${parent.name}@${parent.version}` };
 }
 
+function lineageBase({ name, title, license, weights }: NonNullable<Trace['base']>) {
+  return { name, title, license, weights };
+}
+
 async function phaseReports(
   store: Store,
   run: string,
@@ -148,6 +153,7 @@ async function phaseReports(
       finalLoss: model?.finalLoss ?? null,
       numTokens: model?.numTokens ?? null,
       learningRates: model?.learningRates ?? [],
+      adapted: model?.adapted ?? null,
       weights: model?.weights ?? null,
       ...(curve ?? {
         points: [],

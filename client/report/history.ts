@@ -5,7 +5,7 @@
 import type { Client } from '@temporalio/client';
 import { defaultPayloadConverter, WorkflowNotFoundError } from '@temporalio/common';
 import { z } from 'zod';
-import { evaluationSchema, type RateChange } from '../../config/manifests.ts';
+import { evaluationSchema, modelManifestSchema, type RateChange } from '../../config/manifests.ts';
 import { pipelineSchema } from '../../config/pipeline.ts';
 import { machineSchema, recipeSchema } from '../../config/recipe.ts';
 import { workflowId, type StageName } from '../../workflows/messages.ts';
@@ -42,12 +42,20 @@ const modelSchema = z.looseObject({
   finalLoss: z.number(),
   reused: z.boolean(),
   learningRates: z.array(z.looseObject({ step: z.number(), scale: z.number() })).default([]),
+  adapted: modelManifestSchema.shape.adapted,
 });
 const parentSchema = z.looseObject({
   name: z.string(),
   version: z.number(),
   pretrain: z.string(),
   anchor: z.looseObject({ pretrain: z.string() }).optional(),
+});
+const baseSchema = z.looseObject({
+  name: z.string(),
+  title: z.string(),
+  license: z.string().nullable(),
+  stage: z.string(),
+  weights: z.string(),
 });
 const exportInputSchema = z.looseObject({
   model: z.looseObject({ phase: z.string(), stage: z.string().optional() }),
@@ -130,6 +138,16 @@ function readCall(trace: Trace, { name, input, result }: Call): void {
       trace.rivals = [pretrain, ...(anchor === undefined ? [] : [anchor.pretrain])];
       return;
     }
+    case 'importBaseModel': {
+      const found = baseSchema.safeParse(result);
+      if (!found.success) return;
+      const { name: from, title, license, stage, weights } = found.data;
+      trace.base = { name: from, title, license, stage, weights };
+      return;
+    }
+    case 'writeRehearsal':
+      if (typeof result === 'string') trace.rehearsal = result;
+      return;
     case 'preprocessWorkflow': {
       const found = z.looseObject({ corpus: z.string() }).safeParse(result);
       if (found.success) trace.corpus = found.data.corpus;

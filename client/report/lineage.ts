@@ -92,6 +92,7 @@ function digestsOf(
           ['recipe', recipeDigest],
           ['weights before', weightsOf(before[phase]!)],
           [parentWords(trace), phase === 'pretrain' ? trace.parent?.pretrain : null],
+          ...(phase === 'pretrain' ? baseDigests(trace) : []),
           ['job, code included', model?.stage],
         );
       }
@@ -128,6 +129,7 @@ function compareOf({ trace, manifest, version }: LineageRequest): Digests {
   const exported = trace.exports.at(-1);
   const recipe = trace.recipes.at(-1);
   return present([
+    ...baseDigests({ ...trace, rehearsal: null }).slice(1),
     ['dataset', trace.dataset?.digest],
     ['tokenizer', manifest?.tokenizer.sha256],
     ['recipe', recipe && stageDigest(recipe)],
@@ -135,6 +137,15 @@ function compareOf({ trace, manifest, version }: LineageRequest): Digests {
     ['ONNX', version?.bundle.manifest.files['model.onnx']?.sha256 ?? exported?.onnx],
     ['bundle', version?.bundle.digest ?? exported?.bundle],
   ]);
+}
+
+function baseDigests({ base, rehearsal }: Trace): [string, string | null][] {
+  if (base === null) return [];
+  return [
+    [`import of ${base.title}`, base.stage],
+    [`weights of ${base.title}`, base.weights],
+    ['text that it wrote and rehearses', rehearsal],
+  ];
 }
 
 /** E.g. `pretraining of policy@3`. */
@@ -145,7 +156,7 @@ function parentWords({ parent }: Trace): string {
 /** Commands that a reader can type, from an empty folder to the same digests. */
 function commandsOf({ run, trace, code }: LineageRequest): string[] {
   const again = `${run.slice(0, 54)}-again`;
-  const { dataset, model, parent } = trace;
+  const { dataset, model, parent, base } = trace;
   const reference = model === null ? null : `${model.name}@${model.version}`;
   return [
     ...(code === null ? [] : [`git checkout ${code.commit}`]),
@@ -154,7 +165,7 @@ function commandsOf({ run, trace, code }: LineageRequest): string[] {
     'npx temper up',
     ...(parent === null ? [] : [`npx temper models show ${parent.name}@${parent.version}`]),
     'npx temper plan pipeline.yaml',
-    `npx temper run pipeline.yaml --name ${again}`,
+    `npx temper run pipeline.yaml --name ${again}${base === null ? '' : `   # imports ${base.title} first`}`,
     ...(dataset === null ? [] : [`npx temper datasets show ${dataset.name}@${dataset.version}`]),
     ...(reference === null ? [] : [`npx temper models show ${reference}`]),
     `npx temper report ${again} --json`,

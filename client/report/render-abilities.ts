@@ -12,8 +12,17 @@ const columns: Record<string, string> = {
   evaluate: 'after DPO',
 };
 
-export function renderAbilities({ evaluations, gates }: RunReport): Html | null {
-  if (evaluations.length === 0 && gates.length === 0) return null;
+export function renderAbilities({ gates, plan, ...report }: RunReport): Html | null {
+  if (report.evaluations.length === 0 && gates.length === 0) return null;
+  const adapts = plan?.recipe.pretrain.lora !== undefined;
+  const named: Record<string, string> = {
+    ...columns,
+    ...(adapts && { 'evaluate-base': 'adapted' }),
+  };
+  const evaluations = report.evaluations.map((one) => ({
+    ...one,
+    title: named[one.stage] ?? one.stage,
+  }));
   return html`${evaluations.length > 0 && metricsTable(evaluations)}
   ${gates.length > 0 && gatesTable(gates)}
   ${
@@ -23,7 +32,7 @@ export function renderAbilities({ evaluations, gates }: RunReport): Html | null 
   }`;
 }
 
-type Evaluations = RunReport['evaluations'];
+type Evaluations = (RunReport['evaluations'][number] & { title: string })[];
 
 function metricsTable(evaluations: Evaluations): Html {
   const names = [
@@ -41,7 +50,7 @@ function metricsTable(evaluations: Evaluations): Html {
       return html`${figure}${bar}<span class="hint">${count(asked)} measured</span>`;
     }),
   ]);
-  return table(['', ...evaluations.map(({ stage }) => columns[stage] ?? stage)], rows);
+  return table(['', ...evaluations.map(({ title }) => title)], rows);
 }
 
 function gatesTable(gates: RunReport['gates']): Html {
@@ -81,7 +90,7 @@ function latencyTable(evaluations: Evaluations): Html {
     ...evaluations.map(({ evaluation }) => read(evaluation.latency)),
   ];
   return html`${table(
-      ['', ...evaluations.map(({ stage }) => columns[stage] ?? stage)],
+      ['', ...evaluations.map(({ title }) => title)],
       [
         row('first token', ({ firstTokenMs }) => `${firstTokenMs.toFixed(0)} ms`),
         row('tokens a second', ({ tokensPerSecond }) => count(tokensPerSecond)),
@@ -117,7 +126,7 @@ function samplesTable(evaluations: Evaluations): Html | null {
   ]);
   return html`<h3>Questions and answers</h3>
     <p>In phrasings that were never trained on. ✓ is the expected answer, letter for letter.</p>
-    ${table(['question', 'expected', ...evaluations.map(({ stage }) => columns[stage] ?? stage)], rows)}`;
+    ${table(['question', 'expected', ...evaluations.map(({ title }) => title)], rows)}`;
 }
 
 function cut(text: string): string {

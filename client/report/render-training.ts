@@ -3,7 +3,7 @@ import { describeCurve, lossChart } from './charts.ts';
 import { foreign, html, type Html } from './html.ts';
 import { digest, table } from './render-parts.ts';
 import type { PhaseReport, RunReport } from './run-report.ts';
-import { count, duration, large, rateWords } from './words.ts';
+import { adaptedWords, count, duration, large, rateWords } from './words.ts';
 
 const titles: Record<string, string> = {
   pretrain: 'Pretraining',
@@ -13,12 +13,15 @@ const titles: Record<string, string> = {
 
 const maxRows = 40;
 
-export function renderTraining({ phases, run }: RunReport): Html | null {
+export function renderTraining({ phases, plan, base, run }: RunReport): Html | null {
   if (phases.length === 0) return null;
-  return html`${phases.map((phase) => renderPhase(phase, run))}`;
+  const adapts = base !== null || plan?.recipe.pretrain.lora !== undefined;
+  const title = ({ phase }: PhaseReport) =>
+    adapts && phase === 'pretrain' ? 'Adapting (LoRA)' : (titles[phase] ?? phase);
+  return html`${phases.map((phase) => renderPhase(phase, title(phase), run))}`;
 }
 
-function renderPhase(phase: PhaseReport, run: string): Html {
+function renderPhase(phase: PhaseReport, title: string, run: string): Html {
   const { points, marks, evaluations, numSteps, numTokens, trainingMs, weights } = phase;
   const done = points.at(-1)?.step ?? 0;
   const facts = [
@@ -28,9 +31,10 @@ function renderPhase(phase: PhaseReport, run: string): Html {
     phase.learningRates.length === 0
       ? null
       : `learning rate, as ordered, ${phase.learningRates.map(rateWords).join(', ')}`,
+    phase.adapted === null ? null : adaptedWords(phase.adapted),
     phase.round > 0 ? `round ${phase.round + 1}` : null,
   ].filter((fact) => fact !== null);
-  return html`<h3>${titles[phase.phase] ?? phase.phase}</h3>
+  return html`<h3>${title}</h3>
     <p>
       ${facts.join(', ')}${weights !== null && html`; weights ${digest(weights)}`}.${phase.reused && ` Nothing had changed, so it was not trained again${phase.trainedBy === run ? '' : `: this is how run ${phase.trainedBy} trained it`}.`}
     </p>

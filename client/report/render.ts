@@ -10,6 +10,7 @@ import { digest, table } from './render-parts.ts';
 import type { RunReport, StageReport } from './run-report.ts';
 import { style } from './style.ts';
 import {
+  baseWords,
   count,
   duration,
   large,
@@ -77,13 +78,21 @@ const stateBadges: Record<RunReport['state'], string> = {
   unknown: 'warn',
 };
 
+const goalWords: Record<string, string> = {
+  base: 'a base model',
+  adapt: 'an adapted model',
+  assistant: 'an assistant',
+};
+
 function renderHeader(report: RunReport): Html {
-  const { run, state, startedAt, endedAt, madeAt, machine, model, goal, endpoint, parent } = report;
+  const { run, state, startedAt, endedAt, madeAt, machine, model, goal, endpoint, parent, base } =
+    report;
   const spent = startedAt === null ? null : Date.parse(endedAt ?? madeAt) - Date.parse(startedAt);
   const about: Part[] = [];
-  if (goal !== null) about.push(goal === 'assistant' ? 'an assistant' : 'a base model');
+  if (goal !== null) about.push(goalWords[goal] ?? goal);
   if (report.plan !== null) about.push(`${large(report.plan.recipe.numParameters)} parameters`);
   if (parent !== null) about.push(`from ${parent.name}@${parent.version}`);
+  if (base !== null) about.push(html`from ${foreign(baseWords(base))}`);
   if (spent !== null) {
     const verb = state === 'running' ? 'running for' : state === 'finished' ? 'made in' : 'after';
     about.push(`${verb} ${duration(spent)}`);
@@ -136,6 +145,15 @@ function renderCards({ evaluations, gates, plan, data, notes, phases }: RunRepor
       more: tuned
         ? `${percent(before.value)} before fine-tuning`
         : `of ${count(after.count)} questions`,
+    });
+  }
+  const adapted = phases.findLast((phase) => phase.adapted !== null)?.adapted ?? null;
+  if (adapted !== null) {
+    const gain = 1 - adapted.valBpb / adapted.valBpbBefore;
+    cards.push({
+      what: 'Gained on held-out text',
+      figure: percent(gain),
+      more: `${adapted.valBpbBefore.toFixed(3)} → ${adapted.valBpb.toFixed(3)} bits a byte`,
     });
   }
   const measured = gates.filter(({ passed }) => passed !== null);
@@ -211,10 +229,12 @@ function plannedWords({ what, planned }: Comparison): string {
   return what === 'trainingMs' ? `${value} (${band})` : value;
 }
 
-function renderPlan({ plan, model }: RunReport): Html | null {
+function renderPlan({ plan, model, base }: RunReport): Html | null {
   if (plan === null) return null;
   const { recipe, comparisons, earlierRounds } = plan;
   const shape = recipe.model;
+  const { lora } = recipe.pretrain;
+  const named = { ...comparisonWords, ...(lora && { finalLoss: 'Loss at the end of adapting' }) };
   const verdicts: Record<Comparison['verdict'], string> = {
     'as planned': '',
     better: 'good',
@@ -228,10 +248,18 @@ function renderPlan({ plan, model }: RunReport): Html | null {
       ${count(shape.contextLength)}
       tokens.${model?.onnxBytes != null && ` As served it takes ${size(model.onnxBytes)}.`}
     </p>
+    ${
+      lora !== undefined &&
+      html`<p>
+        ${base === null ? 'The model that it starts from' : foreign(base.title)} stayed frozen;
+        adapters of rank ${lora.rank} (LoRA) learnt the documents, and ${percent(lora.mergeShare)}
+        of what they learnt is merged into it.
+      </p>`
+    }
     ${table(
       ['', 'planned', 'came out', '', 'band and outcome'],
       comparisons.map((one) => [
-        comparisonWords[one.what],
+        named[one.what],
         plannedWords(one),
         one.found === null ? '–' : inUnit(one.what, one.found),
         html`<span class="badge ${verdicts[one.verdict]}">${one.verdict}</span>`,
@@ -367,7 +395,7 @@ function list(digests: StageReport['inputs']): Part {
   );
 }
 
-function renderRepeat({ repeat, machine, model, parent }: RunReport): Html | null {
+function renderRepeat({ repeat, machine, model, parent, base }: RunReport): Html | null {
   if (repeat.pipeline === null) return null;
   const { code, pipeline, commands, compare, orders } = repeat;
   return html`<p>
@@ -377,6 +405,7 @@ function renderRepeat({ repeat, machine, model, parent }: RunReport): Html | nul
       same${orders.length > 0 && ', once it is given the same orders'}${model?.exact === false && ', except that this run had to change its number of ranks on the way and is not exact'}.
     </p>
     ${parent !== null && html`<p>It goes on from ${parent.name}@${parent.version}, which the registry of the repeat must hold: the file names that version, whichever is champion by then.</p>`}
+    ${base !== null && html`<p>It adapts ${foreign(baseWords(base))}, ${base.name.includes('/') ? html`which must lie at <code>${base.name}</code> from the file on, with` : html`which the run installs, and which must have`} weights ${digest(base.weights)} when imported.</p>`}
     ${
       orders.length > 0 &&
       html`<p>This run had orders, which neither the file nor the commands repeat:</p>

@@ -1,7 +1,11 @@
 /** The facts of one run, as `temper report --json` prints them and the page draws them. */
 import { z } from 'zod';
 import { blobRefSchema, sha256Schema } from '../../config/digest.ts';
-import { datasetManifestSchema, evaluationSchema } from '../../config/manifests.ts';
+import {
+  datasetManifestSchema,
+  evaluationSchema,
+  modelVersionSchema,
+} from '../../config/manifests.ts';
 import { machineSchema, recipeSchema } from '../../config/recipe.ts';
 import { stageNames } from '../../workflows/messages.ts';
 import { ledgerSchema } from '../ledger/ledger.ts';
@@ -39,6 +43,8 @@ export type Mark = z.infer<typeof markSchema>;
 
 const rateChangeSchema = z.strictObject({ step: count, scale: z.number().positive() });
 
+const adaptedSchema = z.strictObject({ valBpbBefore: z.number(), valBpb: z.number() });
+
 export const phaseReportSchema = z.strictObject({
   phase: z.string(),
   stage: stageName,
@@ -59,6 +65,9 @@ export const phaseReportSchema = z.strictObject({
   learningRates: z
     .array(rateChangeSchema)
     .describe('changes of the rate that a person ordered while it trained'),
+  adapted: adaptedSchema
+    .nullable()
+    .describe('bits a byte of held-out text, before and after; null: no base model was adapted'),
   trainingMs: z.number().nullable().describe('from the first event to the last, losses included'),
   weights: sha256Schema.nullable(),
 });
@@ -171,6 +180,10 @@ export const runReportSchema = z.strictObject({
     .strictObject({ name: z.string(), version: count })
     .nullable()
     .describe('whose pretraining was continued; null: it began from random weights'),
+  base: modelVersionSchema.shape.lineage.shape.base
+    .unwrap()
+    .nullable()
+    .describe('the model from elsewhere that was adapted; null: none'),
   missing: z.array(z.string()).describe('what is not there, and why: a sentence each'),
   plan: z
     .strictObject({

@@ -1,6 +1,10 @@
 /** Traces a run in S3 alone, for when Temporal's history is gone or does not answer. */
-import { corpusManifestSchema, modelManifestSchema } from '../../config/manifests.ts';
-import { pipelineSchema } from '../../config/pipeline.ts';
+import {
+  corpusManifestSchema,
+  importedModelSchema,
+  modelManifestSchema,
+} from '../../config/manifests.ts';
+import { isBase, pipelineSchema } from '../../config/pipeline.ts';
 import { recipeSchema } from '../../config/recipe.ts';
 import { runInputsSchema, runSpecSchema } from '../../config/run-records.ts';
 import { readBlob } from '../../registry/blobs.ts';
@@ -52,7 +56,7 @@ export async function traceStored(store: Store, run: string): Promise<Trace | nu
   for (const trial of trace.trials) {
     const manifest = await finishedModel(store, run, trial);
     if (manifest === null) continue;
-    const { numSteps, numTokens, finalLoss, learningRates = [] } = manifest;
+    const { numSteps, numTokens, finalLoss, learningRates = [], adapted } = manifest;
     const weights = manifest.files['model.safetensors']?.sha256 ?? null;
     const { phase, round } = trial;
     trace.models.push({
@@ -65,13 +69,15 @@ export async function traceStored(store: Store, run: string): Promise<Trace | nu
       finalLoss,
       reused: false,
       learningRates,
+      ...(adapted && { adapted }),
     });
   }
   if (pipeline !== null) {
     trace.corpus = inputs?.corpus ?? null;
     trace.dataset = inputs?.ingested?.dataset ?? null;
     await addVersion(store, run, pipeline.name, trace);
-    await addParent(store, inputs?.startFrom ?? pipeline.startFrom, trace);
+    if (isBase(pipeline.startFrom)) await addBase(store, pipeline.startFrom, trace);
+    else await addParent(store, inputs?.startFrom ?? pipeline.startFrom, trace);
   }
   return trace;
 }
@@ -107,6 +113,7 @@ async function addVersion(store: Store, run: string, name: string, trace: Trace)
     }
     trace.model = { name, version: version.version, reused: own === undefined };
     trace.dataset = lineage.dataset;
+    if (lineage.base !== undefined) trace.base = { ...lineage.base, stage: null };
     if (lineage.parent !== undefined) trace.parent = { ...lineage.parent, pretrain: null };
     const onnx = bundle.manifest.files['model.onnx']?.sha256 ?? null;
     const phase = lineage.phases.at(-1)?.phase ?? 'pretrain';
@@ -135,6 +142,23 @@ async function addParent(store: Store, startFrom: string, trace: Trace): Promise
   const parent = await getModel(store, trace.parent.name, trace.parent.version);
   const base = parent?.lineage.phases.find(({ phase }) => phase === 'pretrain');
   trace.parent.pretrain = base?.stage ?? null;
+}
+
+/** The record of the import by the weights that the version names: equal weights, the same base. */
+async function addBase(store: Store, startFrom: string, trace: Trace): Promise<void> {
+  const { base } = trace;
+  if (base === null) {
+    trace.missing.push(
+      `Which weights ${startFrom} had is not stored before the model is registered.`,
+    );
+    return;
+  }
+  for await (const { key } of store.list('stages/import/')) {
+    const found = (await readRecord(store, key, importedModelSchema).catch(() => null))?.value;
+    if (found?.files['model.safetensors']?.sha256 !== base.weights) continue;
+    base.stage = key.split('/')[2]!.replace(/\.json$/, '');
+    return;
+  }
 }
 
 /** The corpus by the digest of its manifest; without one, the newest of the dataset's name. */

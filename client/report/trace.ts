@@ -1,5 +1,11 @@
 /** What is known of a run before the facts are joined: from Temporal's history, or from S3 alone. */
-import type { BundleManifest, Evaluation, RateChange } from '../../config/manifests.ts';
+import type {
+  BundleManifest,
+  Evaluation,
+  ModelManifest,
+  ModelVersion,
+  RateChange,
+} from '../../config/manifests.ts';
 import type { Pipeline } from '../../config/pipeline.ts';
 import type { Machine, Recipe } from '../../config/recipe.ts';
 import type {
@@ -22,6 +28,8 @@ export interface TracedModel {
   reused: boolean;
   /** Changes of the rate that a person ordered, in order of their steps. */
   learningRates: RateChange[];
+  /** Bits a byte of held-out text before and after; left out where no base model was adapted. */
+  adapted?: ModelManifest['adapted'];
 }
 
 export interface TracedExport {
@@ -50,6 +58,10 @@ export interface Trace {
   corpusInferred: boolean;
   /** The version that was gone on from; `pretrain`: digest of the stage record of its pretraining, where it is known. */
   parent: { name: string; version: number; pretrain: string | null } | null;
+  /** The model from elsewhere that was adapted; `stage`: digest of the record of its import, where it is known. */
+  base: (NonNullable<ModelVersion['lineage']['base']> & { stage: string | null }) | null;
+  /** Digest of the stage record of what it wrote, to rehearse while it learns; null where it is not known. */
+  rehearsal: string | null;
   /** Digests of the stage records of the models that were measured as those to equal. */
   rivals: string[];
   /** Of the exports of those models. */
@@ -89,6 +101,8 @@ export const nothingTraced: Trace = {
   corpus: null,
   corpusInferred: false,
   parent: null,
+  base: null,
+  rehearsal: null,
   rivals: [],
   rivalExports: [],
   recipes: [],

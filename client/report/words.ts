@@ -56,6 +56,22 @@ export function rateWords({ step, scale }: { step: number; scale: number }): str
   return `×${Number(scale.toPrecision(3))} from step ${count(step)}`;
 }
 
+/** held-out text 0.755 → 0.669 bits a byte. */
+export function adaptedWords({
+  valBpbBefore,
+  valBpb,
+}: {
+  valBpbBefore: number;
+  valBpb: number;
+}): string {
+  return `held-out text ${valBpbBefore.toFixed(3)} → ${valBpb.toFixed(3)} bits a byte`;
+}
+
+/** SmolLM2-135M-Instruct (Apache-2.0). */
+export function baseWords({ title, license }: { title: string; license: string | null }): string {
+  return `${title} (${license ?? 'licence not known here'})`;
+}
+
 /** duplicate_exact is "duplicate exact". */
 export function words(name: string): string {
   return name.replaceAll('_', ' ');

@@ -1,5 +1,6 @@
 import { ApplicationFailure } from '@temporalio/common';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { BaseModel } from '../../activities/base-model.ts';
 import { createPlanActivities } from '../../activities/plan.ts';
 import { FailureType } from '../../config/failures.ts';
 import { corpusManifestSchema } from '../../config/manifests.ts';
@@ -7,8 +8,9 @@ import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
 import { runInputsSchema, runSpecSchema } from '../../config/run-records.ts';
 import { getRunRecord } from '../../registry/runs.ts';
 import { recordStage } from '../../registry/stages.ts';
+import { maxTokensPerCharacter } from '../../config/base-models.ts';
 import { corpusOf } from '../support/records.ts';
-import { machine, parentOf } from '../support/recipes.ts';
+import { machine, parentOf, recipe as someRecipe } from '../support/recipes.ts';
 import { startFixture, type Fixture } from './corpus-fixtures.ts';
 
 let fixture: Fixture;
@@ -100,4 +102,40 @@ test('a plan keeps which corpus and which version it was made from, until anothe
   expect(spec).toMatchObject({ baseDir: '/docs', follows: null, machine });
   await recordSpecification({ ...asked, pipeline: { ...pipeline, seed: 2 } });
   expect(await inputs()).toEqual({ schemaVersion: 1 });
+});
+
+test('a base model whose tokenizer cuts the language into bytes is refused with what was measured', async () => {
+  const base: BaseModel = {
+    name: 'smollm2',
+    title: 'SmolLM2-135M-Instruct',
+    license: 'Apache-2.0',
+    stage: '1'.repeat(64),
+    weights: '2'.repeat(64),
+    shape: someRecipe.model,
+    tokenizer: { file: blob, vocabSize: someRecipe.model.vocabSize },
+  };
+  const characters = 10_000;
+  const adapt = async (tokensPerCharacter: number) => {
+    const corpus = String((corpora += 1))
+      .repeat(64)
+      .slice(0, 64);
+    const numTokens = characters * tokensPerCharacter;
+    const made = corpusOf('test');
+    const scripts = { han: 13, latin: 3 };
+    const statistics = { ...made.statistics, numTokens, characters, scripts };
+    const { store } = fixture.deps;
+    const manifest = { ...made, statistics };
+    await recordStage(store, 'preprocess', corpus, corpusManifestSchema, manifest);
+    const pipeline = pipelineSchema.parse({ ...file, startFrom: 'smollm2' });
+    return await createPlanActivities(fixture.deps)
+      .planTraining({ run: 'r', pipeline, corpus, machine, previous: null, base })
+      .catch((error: unknown) => error as ApplicationFailure);
+  };
+  const refused = await adapt(2.6);
+  expect(refused).toMatchObject({ type: FailureType.InvalidConfig, nonRetryable: true });
+  expect((refused as ApplicationFailure).message).toBe(
+    'SmolLM2-135M-Instruct spends 2.6 tokens a character on your corpus (81 % of the documents han); the limit is 1.5. ' +
+      'Set startFrom: scratch, or give a base model that knows the language.',
+  );
+  expect(await adapt(maxTokensPerCharacter)).toMatchObject({ pretrain: { phase: 'pretrain' } });
 });

@@ -5,14 +5,18 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeMixedFolder, missingFiles } from '../../bench/support/mixed-folder.ts';
 import { parsePipeline, readPipelineFile } from '../../client/pipeline-file.ts';
+import { carriedBy } from '../../client/base-carries.ts';
 import {
+  adaptationBudgetFor,
   budgetFor,
+  heldOutFor,
   includeFor,
   nameOf,
   pipelineText,
   type PipelineChoices,
 } from '../../client/pipeline-template.ts';
 import { suggestQuestions } from '../../client/suggest-questions.ts';
+import { knownBases, maxTokensPerCharacter } from '../../config/base-models.ts';
 import { pipelineFileSchema } from '../../config/pipeline.ts';
 import type { Survey, SurveyedField } from '../../config/survey.ts';
 
@@ -75,7 +79,9 @@ const choices = (more: Partial<PipelineChoices> = {}): PipelineChoices => ({
   textField: 'text',
   sample: null,
   goal: 'base',
+  from: null,
   budget: '4m',
+  heldOut: '2%',
   suggestion: null,
   ...more,
 });
@@ -135,6 +141,31 @@ describe('the text of the file', () => {
     }
   });
 
+  test('adapts a base model, with no question but as a comment', () => {
+    const from = { startFrom: 'smollm2', title: 'SmolLM2-135M-Instruct' };
+    const adapting = choices({ goal: 'adapt', from, budget: '6m', heldOut: '10%' });
+    for (const suggestion of [null, suggested()]) {
+      const text = pipelineText({ ...adapting, suggestion });
+      const pipeline = parse(text);
+      expect(pipeline).toMatchObject({ startFrom: 'smollm2', goal: 'adapt', questions: [] });
+      expect(pipeline).toMatchObject({ budget: { time: 360_000 }, data: { heldOut: 0.1 } });
+      expect(text.includes('# questions:\n#   - name: author')).toBe(suggestion !== null);
+      // Nothing else is measured of an adapted model.
+      expect(text.match(/^ *# +([\w.]+): \{ (min|max)/gm)).toEqual(['  #   valBpb: { max']);
+    }
+  });
+
+  test('the commented questions of a base model to adapt make an assistant from scratch', () => {
+    const from = { startFrom: 'smollm2', title: 'SmolLM2-135M-Instruct' };
+    const text = pipelineText(choices({ goal: 'adapt', from, suggestion: suggested() }))
+      .replace('startFrom: smollm2', 'startFrom: scratch')
+      .replace('goal: adapt', 'goal: assistant')
+      .replace('questions: []\n', '')
+      .replaceAll(/^# ( *)(questions:|- |ask|answer)/gm, '$1$2');
+    expect(parse(text)).toMatchObject({ goal: 'assistant', startFrom: 'scratch' });
+    expect(parse(text).questions).toHaveLength(2);
+  });
+
   test('is an assistant with questions where that is the goal', () => {
     const pipeline = parse(pipelineText(choices({ goal: 'assistant', suggestion: suggested() })));
     expect([pipeline.goal, pipeline.questions.length]).toEqual(['assistant', 2]);
@@ -164,6 +195,50 @@ test.each([
 
 test('the budget grows with the text', () => {
   expect([1e5, 2e6, 2e7, 1e8, 1e9].map(budgetFor)).toEqual(['2m', '4m', '20m', '1h', '4h']);
+});
+
+test('to adapt takes minutes for a little text, and holds out enough to measure with', () => {
+  expect([1e5, 5e5, 5e6].map(adaptationBudgetFor)).toEqual(['6m', '20m', '1h']);
+  expect([2, 100, 300, 5000].map(heldOutFor)).toEqual(['20%', '10%', '5%', '2%']);
+  for (const numDocuments of [60, 200, 600]) {
+    expect((Number.parseInt(heldOutFor(numDocuments)) * numDocuments) / 100).toBeGreaterThan(5);
+  }
+});
+
+describe('what a tokenizer made for English spends', () => {
+  const spent = (...languages: [language: string, textBytes: number][]) =>
+    carriedBy(knownBases['smollm2']!, {
+      languages: languages.map(([language, textBytes]) => ({
+        language,
+        textBytes,
+        numDocuments: 1,
+      })),
+    });
+
+  test('on English is little, on Chinese more than it carries', () => {
+    expect(spent(['en', 300_000])).toMatchObject({ numTokens: 72_000, tooMuch: null });
+    const { tokensPerCharacter, tooMuch } = spent(['en', 15_000], ['zh-Hant', 285_000]);
+    expect(tokensPerCharacter).toBeGreaterThan(maxTokensPerCharacter);
+    expect(tooMuch).toEqual({ language: 'zh-Hant', share: 0.95, name: 'Chinese' });
+  });
+
+  test.each<[string, [string, number][]]>([
+    [
+      'half Chinese',
+      [
+        ['zh-Hant', 100],
+        ['en', 100],
+      ],
+    ],
+    ['Cyrillic letters', [['Cyrillic script', 100]]],
+    ['no letters', [['no letters', 100]]],
+  ])('on %s is left to the run to measure', (_, languages) => {
+    expect(spent(...languages)).toMatchObject({ tooMuch: null });
+  });
+
+  test.each(['ja', 'ko', 'th', 'lo', 'km', 'my', 'zh', 'zh-Hans'])('on %s is too much', (name) => {
+    expect(spent([name, 3000]).tooMuch).toMatchObject({ language: name, share: 1 });
+  });
 });
 
 test('files that are not read are left out by the glob, and so are our own', () => {
@@ -318,6 +393,59 @@ describe('temper init', () => {
     );
   });
 
+  describe('--from', () => {
+    const base = (name: string, files: string[]) => {
+      for (const file of files) put(`${name}/${file}`, '{}');
+    };
+
+    test('writes a file that adapts a known base model, and says what comes next', async () => {
+      put('guide/a.txt', english);
+      const { stdout, exitCode } = await init(['guide', '--from', 'smollm2', '-o', 'adapt.yaml']);
+      expect(exitCode).toBe(0);
+      expect(stdout.split('\n').map((line) => line.trimEnd())).toEqual([
+        '1 file, en 100 %  →  adapt.yaml',
+        '  read         1 .txt',
+        '  text         1 document, 64 B, about 15 tokens',
+        '  adapts       SmolLM2-135M-Instruct, Apache-2.0: about 0.24 tokens a character',
+        '  few          about 1 document: enough to see it work; more text makes a better model',
+        '',
+        '  npx temper plan adapt.yaml   what it would take, before anything is spent',
+        '  npx temper run adapt.yaml    adapt and serve it',
+        '  npx temper chat guide "…"    ask it something',
+      ]);
+      const { pipeline } = await readPipelineFile(path.join(folder, 'adapt.yaml'));
+      expect(pipeline).toMatchObject({ startFrom: 'smollm2', goal: 'adapt', questions: [] });
+      expect(pipeline).toMatchObject({ budget: { time: 360_000 }, data: { heldOut: 0.2 } });
+      expect(read('adapt.yaml')).toContain(
+        '`npx temper init guide --output adapt.yaml --from smollm2`',
+      );
+    });
+
+    test('names a model on disk as the pipeline file will look for it', async () => {
+      put('guide/a.txt', english);
+      base('bases/tiny', ['config.json']);
+      base('bases', ['tiny.gguf']);
+      base('bases/here', ['config.json']);
+      mkdirSync(path.join(folder, 'elsewhere'), { recursive: true });
+      for (const [from, cwd, startFrom] of [
+        ['bases/tiny', '.', '../bases/tiny'],
+        ['./bases/tiny.gguf', '.', '../bases/tiny.gguf'],
+        [path.join(folder, 'bases/tiny.gguf'), '.', '../bases/tiny.gguf'],
+        ['./', 'bases/here', '../bases/here'],
+      ] as const) {
+        const output = path.join(folder, 'elsewhere/p.yaml');
+        const args = [path.join(folder, 'guide'), '--from', from, '-o', output, '--force'];
+        const { exitCode, stdout } = await init(args, path.join(folder, cwd));
+        expect(exitCode).toBe(0);
+        expect(stdout).toContain('the run measures whether its tokenizer carries these languages');
+        expect((await readPipelineFile(output)).pipeline).toMatchObject({
+          startFrom,
+          goal: 'adapt',
+        });
+      }
+    });
+  });
+
   test('as JSON, everything on one line', async () => {
     put('json/a.txt', hant);
     const { stdout } = await init(['json', '--json', '--output', 'json.yaml']);
@@ -384,10 +512,42 @@ describe('temper init', () => {
       ],
       [['--goal', 'chat'], /--goal: found "chat", expected base or assistant/],
       [['--goal', 'assistant'], /--goal assistant: found no metadata beside the texts/],
+      [['--goal', 'adapt'], /--goal adapt: expected a base model, such as --from smollm2/],
+      [
+        ['--goal', 'assistant', '--from', 'smollm2'],
+        /--goal: found "assistant", expected adapt with --from\./,
+      ],
+      [
+        ['--from', 'smolm2'],
+        /^--from: found "smolm2", expected a base model \(smollm2\), or the path of one.* Did you mean smollm2\?/,
+      ],
+      [['--from', 'gpt-4'], /^--from: found "gpt-4", expected a base model \(smollm2\)/],
+      [['--from', 'fine'], /Did you mean \.\/fine\?/],
+      [
+        ['--from', 'policy@champion'],
+        /found the registered model policy@champion.*Leave --from out, and write startFrom: policy@champion into the file\./,
+      ],
+      [['--from', './none.gguf'], /found \.\/none\.gguf, nothing there, expected a \.gguf file or/],
+      [['--from', './fine'], /found \.\/fine, a folder without a config\.json/],
+      [['--from', './fine/a.txt'], /found \.\/fine\/a\.txt, a file that does not end in \.gguf/],
     ])('%j', async (options, sentence) => {
       put('fine/a.txt', english);
       expect(await refused(['fine', ...options])).toMatch(sentence);
     });
+  });
+
+  test('a language that the base model does not carry is refused, even with --force', async () => {
+    put('hant/a.txt', hant.repeat(4));
+    put('kept.yaml', 'mine');
+    const args = ['hant', '--from', 'smollm2', '--output', 'kept.yaml', '--force'];
+    const { exitCode, stderr } = await init(args);
+    expect([exitCode, stderr, read('kept.yaml')]).toEqual([
+      2,
+      'SmolLM2-135M-Instruct spends about 1.8 tokens a character on your corpus (100 % zh-Hant); the limit is 1.5. ' +
+        'Start from scratch, without --from, or give a base model that knows Chinese: --from ./model.gguf. Nothing was written.',
+      'mine',
+    ]);
+    expect((await init(['hant', '-o', 'kept.yaml', '--force'])).exitCode).toBe(0);
   });
 
   test('an output folder that is not there is named', async () => {

@@ -56,7 +56,8 @@ function evaluated(value: number, bundle: string): ModelVersion['evaluations'] {
 }
 
 describe('diff', () => {
-  const slower = { ...recipe, pretrain: { ...recipe.pretrain, learningRate: 0.001 } };
+  const lora = { rank: 16, alpha: 32, mergeShare: 0.7 };
+  const slower = { ...recipe, pretrain: { ...recipe.pretrain, learningRate: 0.001, lora } };
   beforeAll(async () => {
     for (const [name, plan, value] of [
       ['diff-1', recipe, 1.5],
@@ -92,6 +93,7 @@ describe('diff', () => {
       String(recipe.pretrain.learningRate),
       '0.001',
     ]);
+    expect(lines).toContainEqual(['pretrain.lora.rank', '–', '16']);
     expect(lines).toContainEqual(['goes on from', '–', 'diff@1']);
     expect(lines).toContainEqual(['pretrain: rate as ordered', '–', '×0.5 from step 812']);
     expect(lines).toContainEqual(['evaluation', 'evaluate-base: valBpb', '1.5', '1.25']);
@@ -99,9 +101,39 @@ describe('diff', () => {
     expect(stdout).toContain('sha256:111111111111');
     expect(stdout).not.toContain('model.numLayers');
     expect(lines.at(-1)![0]).toMatch(
-      /^8 of \d+ fields differ; \d+ are equal \(--all shows them\)$/,
+      /^11 of \d+ fields differ; \d+ are equal \(--all shows them\)$/,
     );
     expect((await temper('diff', 'diff@1', 'diff@2', '--all')).stdout).toContain('model.numLayers');
+  });
+
+  test('tells which base model was adapted and what that brought, and show tells it too', async () => {
+    const weights = { sha256: digestOf('6'), bytes: 7 };
+    const model = { ...modelOf(weights), adapted: { valBpbBefore: 0.7551, valBpb: 0.6693 } };
+    await recordStage(s3.store, 'pretrain', digestOf('6'), modelManifestSchema, model);
+    const phase = { phase: 'pretrain', model: stageDigest(model), weights: weights.sha256 };
+    const plainOne = versionOf('based', digestOf('5'));
+    await registerModel(s3.store, plainOne, now);
+    const version = versionOf('based', digestOf('6'));
+    const lineage = {
+      ...version.lineage,
+      phases: [{ ...phase, stage: digestOf('6') }],
+      base: { name: 'smollm2', title: 'SmolLM2', license: 'Apache-2.0', weights: digestOf('9') },
+    };
+    await registerModel(s3.store, { ...version, lineage }, now);
+
+    const diff = await temper('diff', 'based@1', 'based@2');
+    const lines = diff.stdout.split('\n').map((line) => line.trim().split(/ {2,}/));
+    const gain = 'held-out text 0.755 → 0.669 bits a byte';
+    expect(lines).toContainEqual(['made', 'adapts', '–', 'SmolLM2 (Apache-2.0)']);
+    expect(lines).toContainEqual(['evaluation', 'pretrain: adapted', '–', gain]);
+    expect(lines.some((line) => line.includes('base weights'))).toBe(true);
+
+    const shown = (await temper('show', 'based@2')).stdout;
+    expect(shown).toMatch(/adapts +SmolLM2 \(Apache-2\.0\), sha256:999999999999/);
+    expect(shown).toMatch(new RegExp(`adapted +${gain}`));
+    const { adapted } = JSON.parse((await temper('show', 'based@2', '--json')).stdout);
+    expect(adapted).toEqual(model.adapted);
+    expect((await temper('show', 'based@1')).stdout).not.toContain('adapt');
   });
 
   test('leaves a recipe out that is not the one of its version', async () => {

