@@ -1,6 +1,6 @@
 /** What distinguishes two runs: how each was made, how it learnt, what came of it, and whether the bits are the same. Pure. */
 import type { PhaseReport, RunReport } from './report/run-report.ts';
-import { count, duration, rateWords } from './report/words.ts';
+import { adaptedWords, baseWords, count, duration, rateWords } from './report/words.ts';
 import { joinFacts, recipeFields, type DiffRow, type Facts } from './side-by-side.ts';
 
 export interface RunComparison {
@@ -57,6 +57,7 @@ function factsOf(report: RunReport, losses: [field: string, loss: number][]): Fa
   );
   say('made', 'version', model && `${model.name}@${model.version}`);
   say('made', 'goes on from', parent && `${parent.name}@${parent.version}`);
+  say('made', 'adapts', report.base && baseWords(report.base));
   say('data', 'dataset', data && `${data.dataset.name}@${data.dataset.version}`);
   say('data', 'documents', data?.dataset.numDocuments);
   say('data', 'tokens', data?.corpus?.numTokens);
@@ -65,7 +66,8 @@ function factsOf(report: RunReport, losses: [field: string, loss: number][]): Fa
     say('recipe', field, value);
   }
   for (const [field, loss] of losses) say('loss', field, loss);
-  for (const { phase, learningRates, finalLoss } of phases) {
+  for (const { phase, learningRates, finalLoss, adapted } of phases) {
+    if (adapted !== null) say('evaluation', `${phase}: adapted`, adaptedWords(adapted));
     const changes = learningRates.map(rateWords).join(', ');
     if (changes !== '') say('recipe', `${phase}: rate as ordered`, changes);
     say('loss', `${phase} at its end`, finalLoss);

@@ -131,7 +131,7 @@ describe('temper compare', () => {
       },
     );
 
-  test('prints what differs, and as JSON everything', async () => {
+  test('prints what differs, and as JSON everything', { timeout: 60_000 }, async () => {
     const { exitCode, stdout } = await temper('compare', 'policy-7f3a', 'policy-11aa');
     expect(exitCode).toBe(0);
     expect(stdout).toMatch(/recipe +pretrain\.learningRate +\S+ +0\.001/);

@@ -178,27 +178,31 @@ describe('a training whose trainer was killed once and whose watcher once', () =
     expect(broken.missing).toContain('No token ledger: no Python here');
   });
 
-  test('is printed by the command, which ends with 0; an unknown run ends with 2', async () => {
-    const temper = (...args: string[]) =>
-      execa(process.execPath, [path.join(projectDir, 'client/cli/main.ts'), ...args], {
-        reject: false,
-        env: {
-          TEMPORAL_ADDRESS: '127.0.0.1:1',
-          TEMPER_S3_ENDPOINT: s3.endpoint,
-          TEMPER_S3_BUCKET: s3.store.bucket,
-          AWS_ACCESS_KEY_ID: s3.accessKeyId,
-          AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
-        },
-      });
-    const printed = await temper('ledger', run);
-    expect(printed.stdout).toContain('50 of 50 steps of 4 × 32, seed 5, 3 generations');
-    expect(printed.stdout).toContain(`no gaps and no doubles in run ${run}`);
-    expect(printed.exitCode).toBe(0);
-    const { stdout } = await temper('ledger', run, '--json');
-    expect(ledgerSchema.parse(JSON.parse(stdout))).toEqual(ledger);
-    const unknown = await temper('ledger', 'ledger-2');
-    expect([unknown.exitCode, unknown.stderr]).toEqual([2, expect.stringContaining('ledger-1?')]);
-  });
+  test(
+    'is printed by the command, which ends with 0; an unknown run ends with 2',
+    { timeout: 90_000 },
+    async () => {
+      const temper = (...args: string[]) =>
+        execa(process.execPath, [path.join(projectDir, 'client/cli/main.ts'), ...args], {
+          reject: false,
+          env: {
+            TEMPORAL_ADDRESS: '127.0.0.1:1',
+            TEMPER_S3_ENDPOINT: s3.endpoint,
+            TEMPER_S3_BUCKET: s3.store.bucket,
+            AWS_ACCESS_KEY_ID: s3.accessKeyId,
+            AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
+          },
+        });
+      const printed = await temper('ledger', run);
+      expect(printed.stdout).toContain('50 of 50 steps of 4 × 32, seed 5, 3 generations');
+      expect(printed.stdout).toContain(`no gaps and no doubles in run ${run}`);
+      expect(printed.exitCode).toBe(0);
+      const { stdout } = await temper('ledger', run, '--json');
+      expect(ledgerSchema.parse(JSON.parse(stdout))).toEqual(ledger);
+      const unknown = await temper('ledger', 'ledger-2');
+      expect([unknown.exitCode, unknown.stderr]).toEqual([2, expect.stringContaining('ledger-1?')]);
+    },
+  );
 
   test('is not proven once a checkpoint stands elsewhere than its step says', async () => {
     const key = `runs/${run}/pretrain/0/0/head.json`;

@@ -250,24 +250,28 @@ describe('a run whose Temporal is lost', () => {
     await temper.cancel(ended, 'a test').catch(() => undefined);
   });
 
-  test('that was never begun is answered with the nearest, by the command too', async () => {
-    await expect(temper.findRecoverable({ run: 'policy-7f3b' })).rejects.toThrow(
-      `run: found no "policy-7f3b". Did you mean ${run}?`,
-    );
-    const env = {
-      TEMPORAL_ADDRESS: `127.0.0.1:${port}`,
-      TEMPER_S3_ENDPOINT: s3.endpoint,
-      TEMPER_S3_BUCKET: s3.store.bucket,
-      AWS_ACCESS_KEY_ID: s3.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
-    };
-    const main = path.join(projectDir, 'client/cli/main.ts');
-    const { exitCode, stderr } = await execa(process.execPath, [main, 'recover', 'policy-7f3b'], {
-      reject: false,
-      env,
-    });
-    expect([exitCode, stderr]).toEqual([2, expect.stringContaining(`Did you mean ${run}?`)]);
-  });
+  test(
+    'that was never begun is answered with the nearest, by the command too',
+    { timeout: 60_000 },
+    async () => {
+      await expect(temper.findRecoverable({ run: 'policy-7f3b' })).rejects.toThrow(
+        `run: found no "policy-7f3b". Did you mean ${run}?`,
+      );
+      const env = {
+        TEMPORAL_ADDRESS: `127.0.0.1:${port}`,
+        TEMPER_S3_ENDPOINT: s3.endpoint,
+        TEMPER_S3_BUCKET: s3.store.bucket,
+        AWS_ACCESS_KEY_ID: s3.accessKeyId,
+        AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
+      };
+      const main = path.join(projectDir, 'client/cli/main.ts');
+      const { exitCode, stderr } = await execa(process.execPath, [main, 'recover', 'policy-7f3b'], {
+        reject: false,
+        env,
+      });
+      expect([exitCode, stderr]).toEqual([2, expect.stringContaining(`Did you mean ${run}?`)]);
+    },
+  );
 
   test('and whose record names no folder asks for it', async () => {
     await putRunRecord(s3.store, 'policy-old', 'spec', { schemaVersion: 1, pipeline, machine });
