@@ -8,12 +8,14 @@ import {
   type DatasetManifest,
 } from '../config/manifests.ts';
 import { sourceSchema, type Source } from '../config/pipeline.ts';
+import { runSpecSchema } from '../config/run-records.ts';
 import { Chunker } from '../corpus/chunk.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { byCodeUnits, hashShare } from '../corpus/order.ts';
 import { openSource, readSource, type OpenSource, type SourceItem } from '../corpus/sources.ts';
 import { putJsonLines } from '../registry/blobs.ts';
 import { latestDataset, registerDataset } from '../registry/datasets.ts';
+import { addRunInputs, getRunRecord } from '../registry/runs.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Deps } from './deps.ts';
 import { parseInput, progress, withFailures } from './preprocess-failures.ts';
@@ -45,7 +47,14 @@ const inputSchema = z.strictObject({
 export function createIngestActivities(deps: Deps) {
   return {
     async ingestCorpus(input: IngestInput): Promise<IngestResult> {
-      const { name, sources, sample = 1, baseDir, projectDir } = parseInput(inputSchema, input);
+      const {
+        run,
+        name,
+        sources,
+        sample = 1,
+        baseDir,
+        projectDir,
+      } = parseInput(inputSchema, input);
       return withFailures(async () => {
         const opened: OpenSource[] = [];
         const from = { baseDir, projectDir: projectDir ?? deps.projectDir };
@@ -66,7 +75,7 @@ export function createIngestActivities(deps: Deps) {
           }),
           ...read,
         });
-        return {
+        const ingested: IngestResult = {
           dataset: { name, version, digest },
           numDocuments,
           ...(sample < 1 && { sampledFrom: numFound }),
@@ -74,6 +83,10 @@ export function createIngestActivities(deps: Deps) {
           dropped: read.dropped,
           reused: version <= (before?.version ?? 0),
         };
+        // A schedule looks before there is a run: then the run is given what was read.
+        const spec = await getRunRecord(deps.store, run, 'spec', runSpecSchema).catch(() => null);
+        if (spec !== null) await addRunInputs(deps.store, run, { ingested });
+        return ingested;
       });
     },
   };

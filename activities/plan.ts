@@ -2,9 +2,11 @@
 import { ApplicationFailure } from '@temporalio/activity';
 import { z } from 'zod';
 import { chatFormats, maxTokensPerCharacter } from '../config/base-models.ts';
-import type { BlobRef } from '../config/digest.ts';
 import { FailureType } from '../config/failures.ts';
+import { canonicalJson, type BlobRef } from '../config/digest.ts';
+import type { IngestResult } from '../config/ingest.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
+import { runSpecSchema } from '../config/run-records.ts';
 import { pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
 import type { Machine, Recipe } from '../config/recipe.ts';
 import { planRecipe, replanRecipe } from '../recipes/plan.ts';
@@ -17,7 +19,7 @@ import {
   UnknownParent,
   type ParentModel,
 } from '../registry/parents.ts';
-import { putRunRecord } from '../registry/runs.ts';
+import { addRunInputs, getRunRecord, putRunRecord } from '../registry/runs.ts';
 import type { Store } from '../registry/store.ts';
 import type { BaseModel } from './base-model.ts';
 import type { Deps } from './deps.ts';
@@ -55,6 +57,10 @@ export function createPlanActivities(deps: Deps) {
       run: string;
       pipeline: Pipeline;
       machine: Machine;
+      baseDir?: string;
+      ingested?: IngestResult;
+      challenge?: boolean;
+      follows?: number | null;
     }): Promise<void> {
       const parsed = pipelineSchema.safeParse(input.pipeline);
       if (!parsed.success) {
@@ -66,7 +72,13 @@ export function createPlanActivities(deps: Deps) {
           FailureType.InvalidConfig,
         );
       }
-      await putRunRecord(store, input.run, 'spec', { schemaVersion: 1, ...input });
+      const { run } = input;
+      const earlier = await getRunRecord(store, run, 'spec', runSpecSchema).catch(() => null);
+      // What another pipeline of this name has found says nothing to this one.
+      if (earlier !== null && canonicalJson(earlier.pipeline) !== canonicalJson(input.pipeline)) {
+        await putRunRecord(store, run, 'inputs', { schemaVersion: 1 });
+      }
+      await putRunRecord(store, run, 'spec', { schemaVersion: 1, ...input });
     },
 
     /** The model that `startFrom` names, from here on under its number: an alias may move meanwhile. */
@@ -119,6 +131,8 @@ export function createPlanActivities(deps: Deps) {
           ? planRecipe(inputs)
           : replanRecipe(inputs, previous.recipe, previous.failures);
       await putRunRecord(store, run, 'plan', recipe);
+      const startFrom = parent && { startFrom: `${parent.name}@${parent.version}` };
+      await addRunInputs(store, run, { corpus, ...startFrom });
       return recipe;
     },
   };

@@ -5,6 +5,7 @@
 import { modelManifestSchema } from '../config/manifests.ts';
 import { acquireHost, releaseHost } from '../registry/leases.ts';
 import { readRunControl } from '../registry/run-control.ts';
+import { putJob } from '../registry/jobs.ts';
 import { findStage, stageDigest } from '../registry/stages.ts';
 import { openGeneration } from '../registry/training.ts';
 import { trainerCode } from './stage-records.ts';
@@ -25,7 +26,7 @@ export function createTrainActivities(deps: Deps) {
       job: TrainingJob,
     ): Promise<{ stage: string; model: TrainedModel | null }> {
       const { recipe, shape, machine, corpus, init, rehearsal } = trainingJobSchema.parse(job);
-      const stage = stageDigest({
+      const kept = {
         recipe,
         shape,
         // The kind of device decides the bits; how many cores or gigabytes it has does not.
@@ -34,8 +35,10 @@ export function createTrainActivities(deps: Deps) {
         init,
         ...(rehearsal !== undefined && { rehearsal }),
         code: trainerCode(deps.projectDir),
-      });
+      };
+      const stage = stageDigest(kept);
       const model = await findStage(store, recipe.phase, stage, modelManifestSchema);
+      if (model === null) await putJob(store, kept);
       return { stage, model: model && summariseModel(stage, model, true) };
     },
 

@@ -18,6 +18,7 @@ import { openModels, type Models } from './models.ts';
 import { nearest } from './nearest.ts';
 import { openOrders, type Orders } from './orders.ts';
 import { requireSmall } from './payload.ts';
+import type { Recoverable, RecoverRequest } from './recover.ts';
 import { readPipelineFile } from './pipeline-file.ts';
 import { openSchedules, type Schedules } from './schedules.ts';
 import {
@@ -56,6 +57,10 @@ export interface TemperClient extends Orders, Schedules {
   namespace: string;
   models: Models;
   startPipeline(request: StartRequest): Promise<{ run: string; workflowId: string }>;
+  /** What S3 remembers of a run that Temporal has lost, to go on from; refuses one that goes on, or has finished. */
+  findRecoverable(request: RecoverRequest): Promise<Recoverable>;
+  /** Starts it again under its name: finished stages are found, training goes on from its newest checkpoint. */
+  recover(found: Recoverable): Promise<{ run: string; workflowId: string }>;
   getStatus(run: string): Promise<LiveStatus>;
   /** Yields the status again and again until the run has ended; outlives restarts of Temporal. */
   followStatus(run: string, options?: FollowOptions): AsyncGenerator<LiveStatus>;
@@ -106,6 +111,15 @@ export async function connectTemper(options: ConnectOptions = {}): Promise<Tempe
     ...openSchedules(client, reach),
 
     startPipeline: (request) => reach(() => startPipeline(client, request)),
+
+    findRecoverable: (request) =>
+      reach(async () => {
+        // Loaded by those alone who recover: it reads more of the registry than a client needs.
+        const recovering = await import('./recover.ts');
+        return await recovering.findRecoverable(client, store(), request);
+      }),
+
+    recover: ({ input }) => reach(() => startRun(client, input, 'ALLOW_DUPLICATE_FAILED_ONLY')),
 
     getStatus: (run) =>
       reach(() => readLiveStatus(client, run).catch((error) => explain(client, run, error))),
@@ -170,6 +184,15 @@ async function startPipeline(client: Client, request: StartRequest) {
     );
   }
   const input: PipelineInput = { run, pipeline, baseDir, machine: request.machine };
+  return await startRun(client, input, 'REJECT_DUPLICATE');
+}
+
+async function startRun(
+  client: Client,
+  input: PipelineInput,
+  workflowIdReusePolicy: 'REJECT_DUPLICATE' | 'ALLOW_DUPLICATE_FAILED_ONLY',
+) {
+  const { run, pipeline } = input;
   requireSmall(pipeline.name, input);
   const id = workflowId.pipeline(run);
   try {
@@ -177,7 +200,7 @@ async function startPipeline(client: Client, request: StartRequest) {
       workflowId: id,
       taskQueue: TaskQueue.control,
       args: [input],
-      workflowIdReusePolicy: 'REJECT_DUPLICATE',
+      workflowIdReusePolicy,
       staticSummary: `${pipeline.name}: ${pipeline.goal} model from ${sourceNames(pipeline)}`,
       typedSearchAttributes: [
         { key: runAttribute, value: run },

@@ -114,6 +114,7 @@ async function openRegistry(options: RegistryOptions | undefined): Promise<Store
 export { newRunName } from './client.ts';
 export type { FollowOptions, RunSummary } from './client.ts';
 export type { ActivityProgress, LiveStatus } from './live-status.ts';
+export type { FoundTraining, Recoverable, RecoverRequest } from './recover.ts';
 export { parsePipeline, readPipelineFile } from './pipeline-file.ts';
 export type { PipelineFile, PipelinePlaces } from './pipeline-file.ts';
 export type { Pipeline, Source } from '../config/pipeline.ts';

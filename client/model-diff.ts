@@ -6,19 +6,10 @@ import { getRunRecord } from '../registry/runs.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
 import { findTrained } from '../registry/trained.ts';
+import { joinFacts, recipeFields, type DiffRow, type Facts } from './side-by-side.ts';
 import { adaptedWords, baseWords, rateWords } from './report/words.ts';
 
-const parts = ['made', 'data', 'recipe', 'evaluation', 'digest'] as const;
-
-export interface DiffRow {
-  part: (typeof parts)[number];
-  field: string;
-  /** null where a version has no such thing. */
-  a: string | number | null;
-  b: string | number | null;
-}
-
-type Facts = Map<string, { part: DiffRow['part']; value: string | number | null }>;
+const parts = ['made', 'data', 'recipe', 'evaluation', 'digest'];
 
 /** Every field that one of them has, in the order of the parts; equal ones too. */
 export async function diffModels(
@@ -27,21 +18,14 @@ export async function diffModels(
   b: ModelVersion,
 ): Promise<DiffRow[]> {
   const [left, right] = await Promise.all([factsOf(store, a), factsOf(store, b)]);
-  return [...new Set([...left.keys(), ...right.keys()])]
-    .map((field) => ({
-      part: (left.get(field) ?? right.get(field))!.part,
-      field,
-      a: left.get(field)?.value ?? null,
-      b: right.get(field)?.value ?? null,
-    }))
-    .toSorted((one, other) => parts.indexOf(one.part) - parts.indexOf(other.part));
+  return joinFacts(parts, left, right);
 }
 
 async function factsOf(store: Store, version: ModelVersion): Promise<Facts> {
   const { lineage, bundle, evaluations } = version;
   const { dataset } = lineage;
   const facts: Facts = new Map();
-  const say = (part: DiffRow['part'], field: string, value: string | number | null) =>
+  const say = (part: string, field: string, value: string | number | null) =>
     facts.set(field, { part, value });
 
   say('made', 'made', version.createdAt);
@@ -57,7 +41,7 @@ async function factsOf(store: Store, version: ModelVersion): Promise<Facts> {
   say('data', 'licences', data === null ? null : licenses.join(', '));
   const recipe = await recipeOf(store, version);
   if (recipe !== null) {
-    for (const [field, value] of flat(recipe)) say('recipe', field, value);
+    for (const [field, value] of recipeFields(recipe)) say('recipe', field, value);
   }
   for (const phase of lineage.phases) {
     const { learningRates = [], adapted } = (await findTrained(store, phase))?.manifest ?? {};
@@ -84,23 +68,4 @@ async function factsOf(store: Store, version: ModelVersion): Promise<Facts> {
 async function recipeOf(store: Store, { lineage }: ModelVersion): Promise<Recipe | null> {
   const plan = await getRunRecord(store, lineage.run, 'plan', recipeSchema).catch(() => null);
   return plan !== null && stageDigest(plan) === lineage.recipe ? plan : null;
-}
-
-/** The choices that decide the bits: `pretrain.learningRate`, `model.numLayers` … */
-function flat(recipe: Recipe): [field: string, value: string | number][] {
-  const { model, pretrain, sft, dpo, numParameters, round } = recipe;
-  const groups = Object.entries({ model, pretrain, sft, dpo });
-  return [
-    ['parameters', numParameters],
-    ['round', round + 1],
-    ...groups.flatMap(([group, fields]) => leaves(group, fields ?? {})),
-  ];
-}
-
-/** `pretrain.lora.rank` too. */
-function leaves(name: string, value: unknown): [field: string, value: string | number][] {
-  if (typeof value !== 'object' || value === null) {
-    return [[name, typeof value === 'number' ? value : String(value)]];
-  }
-  return Object.entries(value).flatMap(([field, inner]) => leaves(`${name}.${field}`, inner));
 }

@@ -9,6 +9,29 @@ export function rollbacksOf(decided: readonly DecidedRollback[]): Rollback[] {
     .map(({ step, skippedTo, scale }) => ({ step, skippedTo, scale }));
 }
 
+/** How many batches lie behind after so many steps: those trained on, and those skipped. */
+export function batchesDone(rollbacks: readonly Rollback[], step: number): number {
+  const last = rollbacks.findLast((rollback) => rollback.step < step);
+  return last === undefined ? step : last.skippedTo + step - last.step;
+}
+
+/** The batches that so many steps were trained on, by number: from `first`, up to `end` without it. */
+export function batchesTrained(
+  rollbacks: readonly Rollback[],
+  steps: number,
+): { first: number; end: number }[] {
+  const returns = rollbacks.filter(({ step }) => step < steps);
+  const starts = [{ step: 0, first: 0 }].concat(
+    returns.map(({ step, skippedTo }) => ({ step, first: skippedTo })),
+  );
+  return starts
+    .map(({ step, first }, index) => ({
+      first,
+      end: first + (starts[index + 1]?.step ?? steps) - step,
+    }))
+    .filter(({ first, end }) => end > first);
+}
+
 /** E.g. `batch 25 after step 20`. */
 export function describeRollbacks(rollbacks: readonly Rollback[]): string {
   const told = rollbacks.map(({ step, skippedTo }) => `batch ${skippedTo} after step ${step}`);

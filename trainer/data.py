@@ -46,9 +46,15 @@ def permute(position: int, size: int, key: int) -> int:
             return position
 
 
-def epoch_key(seed: int, epoch: int) -> int:
-    """The key of an epoch's permutation."""
-    return _key(seed, epoch, 2)
+def keyed_place(cursor: int, size: int, seed: int) -> tuple[int, int]:
+    """Epoch and place of a cursor in a pass of so many, each pass in a permutation of its own."""
+    epoch, position = divmod(cursor, size)
+    return epoch, permute(position, size, _key(seed, epoch, 2))
+
+
+def rehearsed_row(at: int, num_rows: int) -> int:
+    """Which row of the base's own text is rehearsed: one after the other, over and over."""
+    return at % num_rows
 
 
 @dataclass(kw_only=True, slots=True)
@@ -71,12 +77,18 @@ class Order:
         """Windows of context_length inputs, whatever the offset."""
         return (self.num_tokens - self.context_length) // self.context_length
 
+    def offset(self, epoch: int) -> int:
+        """First token of the epoch's first window."""
+        return _key(self.seed, epoch, 1) % self.context_length
+
+    def window(self, cursor: int) -> tuple[int, int]:
+        """The epoch of a cursor (windows seen so far), and which of its windows it means."""
+        return keyed_place(cursor, self.windows_per_epoch, self.seed)
+
     def start(self, cursor: int) -> int:
-        """First token of the window at this cursor (windows seen so far)."""
-        epoch, position = divmod(cursor, self.windows_per_epoch)
-        offset = _key(self.seed, epoch, 1) % self.context_length
-        window = permute(position, self.windows_per_epoch, epoch_key(self.seed, epoch))
-        return offset + window * self.context_length
+        """First token of the window at this cursor."""
+        epoch, window = self.window(cursor)
+        return self.offset(epoch) + window * self.context_length
 
 
 class TokenStream:

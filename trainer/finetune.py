@@ -30,7 +30,7 @@ from trainer.adapter import (
 from trainer.chat import TEMPLATE_FILE, TEMPLATE_NAME, load_tokenizer, require_chat_format
 from trainer.checkpoint import CheckpointIncompatible
 from trainer.config import PhaseRecipe
-from trainer.data import InvalidCorpus, epoch_key, permute
+from trainer.data import InvalidCorpus, keyed_place
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
 from trainer.llama import LeanLlama
@@ -55,8 +55,7 @@ class CursorSampler(Sampler[int]):
         for batch in self._batches:
             first = batch * self._batch_size
             for cursor in range(first, first + self._batch_size):
-                epoch, position = divmod(cursor, self._num_rows)
-                yield permute(position, self._num_rows, epoch_key(self._seed, epoch))
+                yield keyed_place(cursor, self._num_rows, self._seed)[1]
 
 
 class Obedient(Trainer):

@@ -23,7 +23,7 @@ from trainer.adapter import (
 from trainer.chat import end_of_text_id
 from trainer.checkpoint import CheckpointIncompatible
 from trainer.config import PretrainRecipe, TokenData
-from trainer.data import InvalidCorpus, Order, TokenStream, held_out_windows
+from trainer.data import InvalidCorpus, Order, TokenStream, held_out_windows, rehearsed_row
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
 from trainer.llama import LeanLlama, build_model
@@ -158,7 +158,8 @@ class Pretraining:
         if self.rehearsal is None or lora is None or rehearsal is None:
             return
         first = self.session.step * rehearsal.rowsAStep
-        chosen = [at % len(self.rehearsal) for at in range(first, first + rehearsal.rowsAStep)]
+        steps_rows = range(first, first + rehearsal.rowsAStep)
+        chosen = [rehearsed_row(at, len(self.rehearsal)) for at in steps_rows]
         rows = self.rehearsal[chosen]
         share_adapters(self.model, lora, 0)
         with torch.no_grad():

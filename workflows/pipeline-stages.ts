@@ -91,7 +91,15 @@ export function createStages(
   let anchor: Rival | null = null;
   return {
     async specify(): Promise<void> {
-      await recordSpecification({ run, pipeline, machine });
+      await recordSpecification({
+        run,
+        pipeline,
+        machine,
+        baseDir,
+        ...(ingested && { ingested }),
+        ...(challenge && { challenge }),
+        ...(follows !== undefined && { follows }),
+      });
       if (registered.test(pipeline.startFrom)) {
         parent = await findParent({ startFrom: pipeline.startFrom });
       }

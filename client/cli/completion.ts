@@ -15,6 +15,7 @@ export interface Candidates {
 /** What an argument of this name is completed with. */
 const kinds: Record<string, NameKind | 'files' | 'folders'> = {
   run: 'runs',
+  other: 'runs',
   model: 'models',
   dataset: 'datasets',
   endpoint: 'endpoints',

@@ -101,6 +101,18 @@ command('cancel', 'end a run; what it has stored stays')
     finish(options, async () => (await import('./status.ts')).cancelCommand(run, options)),
   );
 
+command('recover', 'go on with a run from S3 alone, when Temporal’s database is lost')
+  .argument('<run>', 'name of a run')
+  .option('-d, --detach', 'start it and return')
+  .option('--base-dir <folder>', 'folder of the sources (default: where the run found them)')
+  .addHelpText(
+    'after',
+    examples('npx temper recover policy-7f3a', 'npx temper recover policy-7f3a --detach'),
+  )
+  .action((run: string, options: CommonOptions & { detach?: boolean; baseDir?: string }) =>
+    finish(options, async () => (await import('./recover.ts')).recoverCommand(run, options)),
+  );
+
 command('approve', 'let a version be served that waits for a person')
   .argument('<reference>', 'name@version of the model, or name of the run that made it')
   .option('--why <text>', 'reason, for the record')
@@ -152,6 +164,37 @@ command('report', 'everything about one run on one self-contained page')
   )
   .action((run: string, options: CommonOptions & { output?: string }) =>
     finish(options, async () => (await import('./report.ts')).reportCommand(run, options)),
+  );
+
+command(
+  'ledger',
+  'which tokens a run was trained on and how often, with the proof: no gaps, no doubles',
+)
+  .argument('<run>', 'name of a run')
+  .addHelpText(
+    'after',
+    examples('npx temper ledger policy-7f3a', 'npx temper ledger policy-7f3a --json'),
+  )
+  .action((run: string, options: CommonOptions) =>
+    finish(options, async () => (await import('./ledger.ts')).ledgerCommand(run, options)),
+  );
+
+command(
+  'compare',
+  'two runs side by side: recipe, loss at equal tokens, evaluations, time, digests',
+)
+  .argument('<run>', 'name of a run')
+  .argument('<other>', 'name of another run')
+  .option('--all', 'show what is equal too')
+  .addHelpText(
+    'after',
+    examples(
+      'npx temper compare policy-7f3a policy-11aa',
+      'npx temper compare policy-7f3a policy-11aa --all',
+    ),
+  )
+  .action((run: string, other: string, options: CommonOptions & { all?: boolean }) =>
+    finish(options, async () => (await import('./compare.ts')).compareCommand(run, other, options)),
   );
 
 command('logs', 'what the parts of the stack, or those that worked on a run, have written')

@@ -1,10 +1,11 @@
 /** `temper models list|show|diff|promote|rollback|pull`. */
 import os from 'node:os';
-import { diffModels, type DiffRow } from '../model-diff.ts';
+import { diffModels } from '../model-diff.ts';
 import { pullModel } from '../model-pull.ts';
 import { showModel, type Promotion } from '../models.ts';
 import { adaptedWords, baseWords, size } from '../report/words.ts';
 import { clientOf, openContext, stdoutPaint } from './context.ts';
+import { diffLines } from './diff-table.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { evaluationTable } from './result.ts';
 import { plain, shortDigest, table } from './text.ts';
@@ -135,8 +136,6 @@ export function movedLines({ model, from, to, deployments }: Promotion): string[
   });
 }
 
-const maxDigestColumns = 19;
-
 export async function diffCommand(
   first: string,
   second: string,
@@ -148,27 +147,7 @@ export async function diffCommand(
   const rows = await diffModels(context.store, a, b);
   const names = [`${a.name}@${a.version}`, `${b.name}@${b.version}`] as const;
   if (options.json === true) printJson({ a: names[0], b: names[1], rows });
-  const differing = rows.filter((row) => row.a !== row.b);
-  const shown = options.all === true ? rows : differing;
-  const cell = (value: DiffRow['a']) =>
-    value === null
-      ? '–'
-      : /^[0-9a-f]{64}$/.test(String(value))
-        ? shortDigest(String(value)).slice(0, maxDigestColumns)
-        : plain(String(value));
-  const lines = table(
-    ['', '', ...names],
-    shown.map((row, index) => [
-      row.part === shown[index - 1]?.part ? '' : row.part,
-      row.field,
-      cell(row.a),
-      cell(row.b),
-    ]),
-  );
-  for (const line of lines) say(options, line);
-  const equal = rows.length - differing.length;
-  const rest = options.all === true || equal === 0 ? '' : `; ${equal} are equal (--all shows them)`;
-  say(options, `${differing.length} of ${rows.length} fields differ${rest}`);
+  for (const line of diffLines(rows, names, options.all === true)) say(options, line);
   return ExitCode.ok;
 }
 

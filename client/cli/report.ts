@@ -9,6 +9,7 @@ import { ClientError } from '../errors.ts';
 import { gatherReport } from '../report/gather.ts';
 import { renderReport } from '../report/render.ts';
 import { openContext, type Context } from './context.ts';
+import { countPhases } from './ledger-module.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 
 export interface ReportOptions extends CommonOptions {
@@ -25,6 +26,7 @@ export async function reportCommand(run: string, options: ReportOptions): Promis
     run,
     now: new Date(),
     code: await codeOf(projectDir),
+    count: countPhases,
   });
   // With --json the page is made only where it is asked for.
   const asked = options.json !== true || options.output !== undefined;
@@ -50,7 +52,7 @@ async function writePage(file: string, page: string): Promise<void> {
 }
 
 /** null when Temporal does not answer: what S3 keeps is a report too. */
-async function temporalOf({ stack, env }: Context): Promise<Client | null> {
+export async function temporalOf({ stack, env }: Context): Promise<Client | null> {
   const address = { address: env['TEMPORAL_ADDRESS'], namespace: env['TEMPORAL_NAMESPACE'] };
   try {
     return (await openTemporal(stack === null ? {} : address)).client;

@@ -1,4 +1,5 @@
 /** `temper run`: starts a pipeline and shows it; the run needs no one to watch it. */
+import type { TemperClient } from '../client.ts';
 import { readPipelineFile } from '../pipeline-file.ts';
 import { parentFor } from '../plan.ts';
 import { homeFolder } from '../../infra/layout.ts';
@@ -30,6 +31,15 @@ export async function runCommand(file: string, options: RunOptions): Promise<num
     machine: describeMachine(),
     run: options.name,
   });
+  return await watchStarted(client, { run, workflowId }, options);
+}
+
+/** Shows a run that was just started, or says how to watch it. */
+export async function watchStarted(
+  client: TemperClient,
+  { run, workflowId }: { run: string; workflowId: string },
+  options: CommonOptions & { detach?: boolean },
+): Promise<number> {
   if (options.detach === true) {
     if (options.json === true) printJson({ run, workflowId, state: 'running', watching: false });
     say(options, `run ${run} has started.`);

@@ -1,5 +1,4 @@
 /** Gathers the facts of a run: Temporal tells what happened, S3 what it read and made. */
-import type { Client } from '@temporalio/client';
 import { stringify } from 'yaml';
 import { evaluationSchema, type CorpusManifest } from '../../config/manifests.ts';
 import type { GateMetric, Pipeline } from '../../config/pipeline.ts';
@@ -8,45 +7,40 @@ import { getModel } from '../../registry/models.ts';
 import { findStage, stageDigest } from '../../registry/stages.ts';
 import type { Store } from '../../registry/store.ts';
 import { stageNames, type StageName } from '../../workflows/messages.ts';
-import { ClientError } from '../errors.ts';
+import { gatherLedger, type Counted, type Ledger, type PhaseData } from '../ledger/ledger.ts';
 import { stageOfPhase } from '../live-status.ts';
-import { nearest } from '../nearest.ts';
+import { unknownRun, type RunRequest } from '../unknown-run.ts';
 import { readData } from './data.ts';
 import { traceHistory } from './history.ts';
 import { lineageOf } from './lineage.ts';
+import { phaseRecipe, trainerOf } from './phases.ts';
 import {
   runReportSchema,
   type DataReport,
   type PhaseReport,
   type RunReport,
 } from './run-report.ts';
-import { finishedModel, traceStored } from './stored.ts';
+import { traceStored } from './stored.ts';
 import { phaseOrder, type Trace } from './trace.ts';
 import { readCurve, type Curve } from './training.ts';
 
-export interface GatherRequest {
-  /** null when Temporal does not answer: S3 alone is asked. */
-  temporal: Client | null;
-  store: Store;
-  run: string;
+export interface GatherRequest extends RunRequest {
   now: Date;
   /** The checkout that makes the report. */
   code: { commit: string; changed: boolean } | null;
+  /** Counts for the ledger; left out, there is none in the report. */
+  count?: (phases: PhaseData[]) => Promise<Counted[]>;
 }
 
 /** The whole report; throws a ClientError for a run that nobody knows. */
 export async function gatherReport(request: GatherRequest): Promise<RunReport> {
-  const { temporal, store, run, now, code } = request;
-  if (!/^[a-z][a-z0-9-]{1,59}$/.test(run)) throw await unknownRun(request);
-  const told = temporal === null ? null : await traceHistory(temporal, run);
-  const stored = told === null ? await traceStored(store, run) : null;
-  const trace = told ?? stored;
-  if (trace === null) throw await unknownRun(request);
-
+  const { store, run, now, code } = request;
+  const trace = await traceRun(request);
   const read = await readData(store, trace);
   const version = trace.model && (await getModel(store, trace.model.name, trace.model.version));
   const recipe = trace.recipes.at(-1) ?? null;
   const phases = await phaseReports(store, run, trace, recipe);
+  const { ledger, missing: unledgered } = await ledgerOf(request, trace);
   const bundle = version?.bundle ?? null;
   const lineage = lineageOf({ run, trace, manifest: read?.manifest ?? null, version, code });
   return runReportSchema.parse({
@@ -68,7 +62,7 @@ export async function gatherReport(request: GatherRequest): Promise<RunReport> {
     endpoint: trace.endpoint,
     parent: trace.parent && { name: trace.parent.name, version: trace.parent.version },
     base: trace.base && lineageBase(trace.base),
-    missing: [...trace.missing, ...missingParts(trace, read, phases)],
+    missing: [...trace.missing, ...missingParts(trace, read, phases), ...unledgered],
     plan: recipe && {
       recipe,
       digest: stageDigest(recipe),
@@ -79,6 +73,7 @@ export async function gatherReport(request: GatherRequest): Promise<RunReport> {
       })),
     },
     phases,
+    ledger,
     evaluations: await wholeEvaluations(store, trace),
     gates: trace.pipeline === null ? [] : gatesOf(trace.pipeline, trace),
     data: read?.data ?? null,
@@ -94,6 +89,16 @@ export async function gatherReport(request: GatherRequest): Promise<RunReport> {
       compare: lineage.compare,
     },
   } satisfies Record<keyof RunReport, unknown>);
+}
+
+/** What is known of a run; throws a ClientError for one that nobody knows. */
+export async function traceRun(request: RunRequest): Promise<Trace> {
+  const { temporal, store, run } = request;
+  if (!/^[a-z][a-z0-9-]{1,59}$/.test(run)) throw await unknownRun(request);
+  const told = temporal === null ? null : await traceHistory(temporal, run);
+  const trace = told ?? (await traceStored(store, run));
+  if (trace === null) throw await unknownRun(request);
+  return trace;
 }
 
 /** The resolved pipeline as a file that `temper run` takes. */
@@ -112,22 +117,6 @@ function pinned(pipeline: Pipeline, { parent }: Trace): Pipeline {
 
 function lineageBase({ name, title, license, weights }: NonNullable<Trace['base']>) {
   return { name, title, license, weights };
-}
-
-async function unknownRun({ temporal, store, run }: GatherRequest): Promise<ClientError> {
-  const names = new Set<string>();
-  for await (const { key } of store.list('runs/')) names.add(key.split('/')[1] ?? '');
-  if (temporal !== null) {
-    const query = "WorkflowType = 'pipelineWorkflow'";
-    for await (const { workflowId } of temporal.workflow.list({ query, pageSize: 200 })) {
-      names.add(workflowId.replace(/^pipeline\//, ''));
-      if (names.size > 1000) break;
-    }
-  }
-  const near = nearest(run, names);
-  const hint = near === null ? 'npx temper status lists the runs.' : `Did you mean ${near}?`;
-  const where = temporal === null ? ' Temporal does not answer, so only S3 was asked.' : '';
-  return new ClientError('input', `run: found no "${run}". ${hint}${where}`);
 }
 
 async function phaseReports(
@@ -181,6 +170,20 @@ async function phaseReports(
   return reports;
 }
 
+/** The ledger, where there is somebody to count; a report is worth reading without it. */
+async function ledgerOf(
+  { store, run, count }: GatherRequest,
+  trace: Trace,
+): Promise<{ ledger: Ledger | null; missing: string[] }> {
+  if (count === undefined || trace.trials.length === 0) return { ledger: null, missing: [] };
+  try {
+    return { ledger: await gatherLedger({ store, run, trace, count }), missing: [] };
+  } catch (error) {
+    if (error instanceof Error && error.name.startsWith('Store')) throw error;
+    return { ledger: null, missing: [`No token ledger: ${(error as Error).message}`] };
+  }
+}
+
 /** The newest round of each phase. */
 function lastRounds({ trials }: Trace): Trace['trials'] {
   return phaseOrder.flatMap((phase) => {
@@ -190,29 +193,6 @@ function lastRounds({ trials }: Trace): Trace['trials'] {
       .at(-1);
     return last === undefined ? [] : [last];
   });
-}
-
-function phaseRecipe(recipe: Recipe, phase: string) {
-  return [recipe.pretrain, recipe.sft, recipe.dpo].find((one) => one?.phase === phase) ?? null;
-}
-
-/** The run whose training gave these weights, for a phase that was reused. */
-async function trainerOf(
-  store: Store,
-  phase: string,
-  weights: string,
-): Promise<{ run: string; round: number } | null> {
-  const heads: { run: string; round: number; at: number }[] = [];
-  for await (const { key, lastModified } of store.list('runs/')) {
-    const [, run, of, round, trial, file] = key.split('/');
-    if (of !== phase || trial !== '0' || file !== 'head.json') continue;
-    heads.push({ run: run!, round: Number(round), at: lastModified.getTime() });
-  }
-  for (const { run, round } of heads.toSorted((a, b) => b.at - a.at).slice(0, 50)) {
-    const model = await finishedModel(store, run, { phase, round }).catch(() => null);
-    if (model?.files['model.safetensors']?.sha256 === weights) return { run, round };
-  }
-  return null;
 }
 
 function compare(

@@ -4,6 +4,7 @@ import { bandChart, spanBar } from './charts.ts';
 import { foreign, html, type Html, type Part } from './html.ts';
 import { renderData } from './render-data.ts';
 import { renderAbilities } from './render-abilities.ts';
+import { renderLedger } from './render-ledger.ts';
 import { renderTraining } from './render-training.ts';
 import { digest, table } from './render-parts.ts';
 import type { RunReport, StageReport } from './run-report.ts';
@@ -28,6 +29,7 @@ export function renderReport(report: RunReport): string {
   const sections: [id: string, title: string, body: Html | null][] = [
     ['plan', 'Plan against outcome', renderPlan(report)],
     ['training', 'Training', renderTraining(report)],
+    ['ledger', 'What it was trained on, and how often', renderLedger(report)],
     ['abilities', 'What it can do', renderAbilities(report)],
     ['data', 'What it read', renderData(report)],
     ['way', 'What happened on the way', renderNotes(report)],

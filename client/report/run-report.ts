@@ -10,6 +10,7 @@ import {
 import { machineSchema, recipeSchema } from '../../config/recipe.ts';
 import { plateauFoundSchema } from '../../config/trainer.ts';
 import { stageNames } from '../../workflows/messages.ts';
+import { ledgerSchema } from '../ledger/ledger.ts';
 
 const count = z.number().int().nonnegative();
 const counts = z.record(z.string(), count);
@@ -201,6 +202,7 @@ export const runReportSchema = z.strictObject({
     })
     .nullable(),
   phases: z.array(phaseReportSchema),
+  ledger: ledgerSchema.nullable().default(null).describe('null where nobody could count'),
   evaluations: z.array(z.strictObject({ stage: stageName, evaluation: evaluationSchema })),
   gates: z.array(gateReportSchema),
   data: dataReportSchema.nullable(),

@@ -1,12 +1,12 @@
 /** Traces a run in S3 alone, for when Temporal's history is gone or does not answer. */
-import { z } from 'zod';
 import {
   corpusManifestSchema,
   importedModelSchema,
   modelManifestSchema,
 } from '../../config/manifests.ts';
 import { isBase, pipelineSchema } from '../../config/pipeline.ts';
-import { machineSchema, recipeSchema } from '../../config/recipe.ts';
+import { recipeSchema } from '../../config/recipe.ts';
+import { runInputsSchema, runSpecSchema } from '../../config/run-records.ts';
 import { readBlob } from '../../registry/blobs.ts';
 import { getModel, listVersions } from '../../registry/models.ts';
 import { readRecord } from '../../registry/json.ts';
@@ -17,8 +17,6 @@ import { readHead } from '../../registry/training.ts';
 import type { ModelManifest } from '../../config/manifests.ts';
 import type { StageName } from '../../workflows/messages.ts';
 import { nothingTraced, phaseOrder, type Trace } from './trace.ts';
-
-const specSchema = z.looseObject({ pipeline: z.unknown(), machine: machineSchema });
 
 /** Everything that S3 knows of a run; null when nothing is stored under its name. */
 export async function traceStored(store: Store, run: string): Promise<Trace | null> {
@@ -33,8 +31,9 @@ export async function traceStored(store: Store, run: string): Promise<Trace | nu
     if (trial === '0') trials.set(`${phase}/${round}`, { phase: phase!, round: Number(round) });
   }
   if (last === 0) return null;
-  const spec = await getRunRecord(store, run, 'spec', specSchema).catch(() => null);
+  const spec = await getRunRecord(store, run, 'spec', runSpecSchema).catch(() => null);
   const recipe = await getRunRecord(store, run, 'plan', recipeSchema).catch(() => null);
+  const inputs = await getRunRecord(store, run, 'inputs', runInputsSchema).catch(() => null);
   const pipeline = pipelineSchema.safeParse(spec?.pipeline).data ?? null;
   const trace: Trace = {
     ...nothingTraced,
@@ -74,9 +73,11 @@ export async function traceStored(store: Store, run: string): Promise<Trace | nu
     });
   }
   if (pipeline !== null) {
+    trace.corpus = inputs?.corpus ?? null;
+    trace.dataset = inputs?.ingested?.dataset ?? null;
     await addVersion(store, run, pipeline.name, trace);
     if (isBase(pipeline.startFrom)) await addBase(store, pipeline.startFrom, trace);
-    else await addParent(store, pipeline.startFrom, trace);
+    else await addParent(store, inputs?.startFrom ?? pipeline.startFrom, trace);
   }
   return trace;
 }
@@ -167,6 +168,8 @@ async function addCorpus(
   manifestDigest: string | null,
   trace: Trace,
 ): Promise<void> {
+  // As the run itself recorded it, before its training began.
+  if (trace.corpus !== null) return;
   const keys: { key: string; at: number }[] = [];
   for await (const { key, lastModified } of store.list('stages/preprocess/')) {
     keys.push({ key, at: lastModified.getTime() });

@@ -5,6 +5,9 @@ import { createIngestActivities, type IngestInput } from '../../activities/inges
 import { FailureType } from '../../config/failures.ts';
 import type { Document, DroppedDocument } from '../../config/manifests.ts';
 import { readJsonLines } from '../../registry/blobs.ts';
+import { runInputsSchema } from '../../config/run-records.ts';
+import { getRunRecord, putRunRecord } from '../../registry/runs.ts';
+import { machine } from '../support/recipes.ts';
 import { getDataset, listDatasets } from '../../registry/datasets.ts';
 import {
   failureOf,
@@ -136,6 +139,18 @@ test('a file that changes each time it is read fails the stage, and the sentence
   );
   expect(failure.message).toMatch(/moving\/log.txt changed each time it was read, expected a file/);
   expect([failure.type, failure.nonRetryable]).toEqual([FailureType.InvalidCorpus, true]);
+});
+
+test('what a run has read is kept with it; a look before there is a run leaves nothing', async () => {
+  const { store } = fixture.deps;
+  await fixture.put('kept/a.txt', 'some text');
+  const look = { ...input('kept', pathSource('kept')), run: 'looked' };
+  await inActivity(ingest, look);
+  const inputs = (run: string) => getRunRecord(store, run, 'inputs', runInputsSchema);
+  expect(await inputs('looked')).toBeNull();
+  await putRunRecord(store, 'begun', 'spec', { pipeline: {}, machine });
+  const { result } = await inActivity(ingest, { ...look, run: 'begun' });
+  expect(await inputs('begun')).toEqual({ schemaVersion: 1, ingested: result });
 });
 
 test('a wrong argument is refused as such', async () => {

@@ -6,10 +6,12 @@ import { FailureType } from '../../config/failures.ts';
 import { corpusManifestSchema } from '../../config/manifests.ts';
 import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
 import { putBlob } from '../../registry/blobs.ts';
+import { runInputsSchema, runSpecSchema } from '../../config/run-records.ts';
+import { getRunRecord } from '../../registry/runs.ts';
 import { recordStage } from '../../registry/stages.ts';
 import { maxTokensPerCharacter } from '../../config/base-models.ts';
 import { corpusOf } from '../support/records.ts';
-import { machine, recipe as someRecipe } from '../support/recipes.ts';
+import { machine, parentOf, recipe as someRecipe } from '../support/recipes.ts';
 import { startFixture, type Fixture } from './corpus-fixtures.ts';
 
 let fixture: Fixture;
@@ -120,6 +122,28 @@ test('an assistant from a base model is planned by the length of its chats, wher
     'the vocabulary of tiny has no tokens that part the turns of a chat, expected <|user|> <|assistant|> <|end|> or ' +
       '<|im_start|> <|im_end|>. Set goal: adapt, which teaches the documents alone, or take another base model.',
   );
+});
+
+test('a plan keeps which corpus and which version it was made from, until another pipeline takes the name', async () => {
+  const { store } = fixture.deps;
+  const { recordSpecification, planTraining } = createPlanActivities(fixture.deps);
+  const inputs = () => getRunRecord(store, 'kept', 'inputs', runInputsSchema);
+  const corpus = 'e'.repeat(64);
+  await recordStage(store, 'preprocess', corpus, corpusManifestSchema, corpusOf('test'));
+  const pipeline = pipelineSchema.parse({ ...file, startFrom: 'test@champion' });
+  const asked = { run: 'kept', pipeline, machine, baseDir: '/docs', follows: null };
+  await recordSpecification(asked);
+  const parent = parentOf('test', 3);
+  await planTraining({ run: 'kept', pipeline, corpus, machine, previous: null, parent });
+  const found = { schemaVersion: 1, corpus, startFrom: 'test@3' };
+  expect(await inputs()).toEqual(found);
+
+  await recordSpecification(asked);
+  expect(await inputs()).toEqual(found);
+  const spec = await getRunRecord(store, 'kept', 'spec', runSpecSchema);
+  expect(spec).toMatchObject({ baseDir: '/docs', follows: null, machine });
+  await recordSpecification({ ...asked, pipeline: { ...pipeline, seed: 2 } });
+  expect(await inputs()).toEqual({ schemaVersion: 1 });
 });
 
 test('a base model whose tokenizer cuts the language into bytes is refused with what was measured', async () => {

@@ -189,7 +189,9 @@ describe.each(byName)('%s', (name, page) => {
         const isNamed = ['chat', 'models', 'datasets'].includes(verb!) && about !== undefined;
         if (isNamed && !names.has(about.replace(/@\d+$/, '')))
           faults.push(`${text}: nothing of the name ${about} was made on this page`);
-        const isRun = ['report', 'cancel', 'status'].includes(verb!) && about !== undefined;
+        const isRun =
+          ['report', 'cancel', 'status', 'ledger', 'recover', 'compare'].includes(verb!) &&
+          about !== undefined;
         if (isRun && !names.has(about.replace(/-[0-9a-f]{4}$/, '')))
           faults.push(`${text}: no run of the name ${about} was started on this page`);
       }

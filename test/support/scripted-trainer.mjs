@@ -21,6 +21,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const config = process.argv[process.argv.indexOf('--config') + 1];
 const run = JSON.parse(readFileSync(config, 'utf8'));
 const { runDir, recipe } = run;
+const tokensAStep = recipe.batchSize * recipe.contextLength;
 const scriptFile = path.join(path.dirname(path.dirname(runDir)), 'script.json');
 const script = existsSync(scriptFile) ? JSON.parse(readFileSync(scriptFile, 'utf8')) : {};
 const event = (fields) =>
@@ -75,6 +76,8 @@ function save(step) {
   const returned = rollbacksUsed(step);
   const state = {
     step,
+    cursor: step * recipe.batchSize,
+    numTokens: step * tokensAStep,
     scales,
     learningRates: learningRates(),
     ...(returned.length > 0 && { rollbacks: returned }),
@@ -127,7 +130,7 @@ while (step < recipe.numSteps) {
     lr: scales.at(-1),
     grad_norm: 1,
     tokens_per_second: 100,
-    num_tokens: step * 10,
+    num_tokens: step * tokensAStep,
   });
   if (step % recipe.saveEverySteps === 0 && step < recipe.numSteps) {
     save(step);
@@ -148,7 +151,7 @@ writeFileSync(path.join(runDir, 'model', 'config.json'), '{}');
 end({
   ok: true,
   step,
-  numTokens: step * 10,
+  numTokens: step * tokensAStep,
   finalLoss: 5 / step,
   valBpb: 1,
   learningRates: learningRates(),

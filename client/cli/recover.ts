@@ -1,0 +1,60 @@
+/** `temper recover`: goes on with a run of which Temporal knows nothing any more, from what S3 remembers. */
+import path from 'node:path';
+import { homeFolder } from '../../infra/layout.ts';
+import type { Recoverable } from '../recover.ts';
+import { large } from '../report/words.ts';
+import { clientOf, ensureUp, openContext, requireStore } from './context.ts';
+import { say, type CommonOptions } from './output.ts';
+import { watchStarted } from './run.ts';
+import { count, table } from './text.ts';
+
+export interface RecoverOptions extends CommonOptions {
+  detach?: boolean;
+  baseDir?: string;
+}
+
+export async function recoverCommand(run: string, options: RecoverOptions): Promise<number> {
+  const context = await openContext();
+  if (context.stack !== null) await ensureUp(homeFolder(process.env), options);
+  else await requireStore(context);
+  const client = await clientOf(await openContext());
+  const baseDir = options.baseDir === undefined ? undefined : path.resolve(options.baseDir);
+  const found = await client.findRecoverable({ run, baseDir });
+  for (const line of foundLines(found)) say(options, line);
+  const started = await client.recover(found);
+  say(options);
+  return await watchStarted(client, started, options);
+}
+
+/** What is there already, stage by stage, and where the run goes on. */
+export function foundLines(found: Recoverable): string[] {
+  const { run, known, dataset, corpus, recipe, trainings, version, pausedBy, input } = found;
+  const rows = [
+    ['ingest', dataset ?? `nothing recorded: the sources in ${input.baseDir} are read again`],
+    ['preprocess', corpus === null ? 'nothing recorded' : `corpus ${corpus.slice(0, 12)}`],
+    [
+      'plan',
+      recipe === null
+        ? 'nothing recorded'
+        : `${large(recipe.numParameters)} parameters, round ${recipe.round + 1}`,
+    ],
+    ...trainings.map(({ phase, round, durableStep, numSteps, numGenerations, finished }) => [
+      round === 0 ? phase : `${phase}, round ${round + 1}`,
+      finished
+        ? 'finished'
+        : `step ${count(durableStep)}${numSteps === null ? '' : ` of ${count(numSteps)}`} is durable; goes on from there as generation ${numGenerations + 1}`,
+    ]),
+    ...(trainings.length === 0 ? [['training', 'none had begun']] : []),
+    ...(version === null ? [] : [['deploy', `${version} is registered`]]),
+  ];
+  const state = known === null ? 'Temporal does not know it' : `Temporal knows it as ${known}`;
+  return [
+    `run ${run}: ${state}; S3 remembers`,
+    ...table(['', ''], rows)
+      .slice(1)
+      .map((line) => `  ${line}`),
+    ...(pausedBy === null
+      ? []
+      : [`  ${pausedBy} had paused it: it goes on now (npx temper pause ${run})`]),
+  ];
+}

@@ -1,0 +1,45 @@
+/** What S3 keeps of how a run was started and what it found then, so that it can go on without Temporal's history. */
+import { z } from 'zod';
+import { sha256Schema } from './digest.ts';
+import { datasetManifestSchema } from './manifests.ts';
+import { machineSchema, modelShapeSchema, phaseRecipeSchema } from './recipe.ts';
+
+const count = z.number().int().nonnegative();
+
+export const ingestResultSchema = z.strictObject({
+  dataset: datasetManifestSchema.pick({ name: true, version: true, digest: true }),
+  numDocuments: count,
+  sampledFrom: z.exactOptional(count),
+  bytes: count,
+  dropped: z.record(z.string(), count),
+  reused: z.boolean(),
+});
+
+/** runs/<run>/spec.json: what the run was asked. Older versions kept the pipeline and the machine alone. */
+export const runSpecSchema = z.looseObject({
+  pipeline: z.unknown().describe('resolved; its own schema tells whether this version can read it'),
+  machine: machineSchema,
+  baseDir: z.string().optional().describe('folder that relative source paths start from'),
+  ingested: ingestResultSchema.optional().describe('what had been read before the run began'),
+  challenge: z.boolean().optional(),
+  follows: z.number().int().nullable().optional(),
+});
+export type RunSpec = z.infer<typeof runSpecSchema>;
+
+/** runs/<run>/inputs.json: what the run found when it looked, for sources and aliases change. */
+export const runInputsSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  ingested: ingestResultSchema.optional(),
+  startFrom: z.string().optional().describe('the version that startFrom meant, such as policy@2'),
+  corpus: sha256Schema.optional().describe('digest of the stage record of the corpus'),
+});
+export type RunInputs = z.infer<typeof runInputsSchema>;
+
+/** A job of training as its stage digest is made of: kept as the blob whose SHA-256 is that digest. */
+export const trainedJobSchema = z.looseObject({
+  recipe: phaseRecipeSchema,
+  shape: modelShapeSchema,
+  corpus: z.string().describe('digest of the stage record of the corpus'),
+  init: z.looseObject({ phase: z.string(), stage: z.string() }).nullable(),
+});
+export type TrainedJob = z.infer<typeof trainedJobSchema>;
