@@ -18,6 +18,7 @@ import { gatherReport, traceRun } from '../../client/report/gather.ts';
 import { renderReport } from '../../client/report/render.ts';
 import { corpusManifestSchema, headSchema } from '../../config/manifests.ts';
 import { pipelineSchema } from '../../config/pipeline.ts';
+import { batchesTrained } from '../../registry/rollbacks.ts';
 import { putBlob } from '../../registry/blobs.ts';
 import { readGenerations } from '../../registry/generations.ts';
 import { updateRecord } from '../../registry/json.ts';
@@ -250,10 +251,28 @@ describe('what all generations told', () => {
     batchSize: 2,
     tokensAStep: 8,
     chain: [10, 20].map((at, index) => ({ step: at, fence: index + 1, manifest: blob })),
+    rollbacks: [],
     places: [10, 20].map((at) => ({ step: at, cursor: at * 2, numTokens: at * 8 })),
     generations: [],
     finishedAt: 30,
     ...change,
+  });
+
+  test('a return to before a bad loss stands further on in the data, by the batches that it skipped', () => {
+    const rollbacks = [{ step: 10, skippedTo: 14, scale: 0.5 }];
+    const places = [
+      { step: 10, cursor: 20, numTokens: 80 },
+      { step: 20, cursor: 48, numTokens: 160 },
+    ];
+    expect(joinSteps(record({ rollbacks, places })).faults).toEqual([]);
+    expect(joinSteps(record({ rollbacks })).faults).toEqual([
+      'the checkpoint of step 20 stands at cursor 40, expected 48',
+    ]);
+    expect(batchesTrained(rollbacks, 30)).toEqual([
+      { first: 0, end: 10 },
+      { first: 14, end: 34 },
+    ]);
+    expect(batchesTrained([], 30)).toEqual([{ first: 0, end: 30 }]);
   });
 
   test('steps whose events were lost with their host are those of the checkpoint behind them', () => {
