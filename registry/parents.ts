@@ -21,6 +21,8 @@ export interface ParentModel {
   adapted?: true;
   tokenizer: { file: BlobRef; vocabSize: number };
   dataset: ModelVersion['lineage']['dataset'];
+  /** The model from elsewhere that its line began with. */
+  base?: ModelVersion['lineage']['base'];
   /** The best of its line, where it is not this version itself, with the stage record of its pretraining. */
   anchor?: { name: string; version: number; pretrain: string };
 }
@@ -102,6 +104,7 @@ async function parentOf(store: Store, version: ModelVersion): Promise<ParentMode
     ...(base.manifest.adapted !== undefined && { adapted: true as const }),
     tokenizer: { file, vocabSize: shape.vocabSize },
     dataset: lineage.dataset,
+    ...(lineage.base && { base: lineage.base }),
     ...(anchor && { anchor }),
   };
 }

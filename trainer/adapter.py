@@ -4,6 +4,7 @@ Hu et al. 2021, by PEFT. The base stays frozen, in the precision of the products
 float32, and are merged into the base as it was imported.
 """
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +75,18 @@ def save_merged(model: 'LlamaForCausalLM', base: str, folder: Path) -> None:
             down, up = module.lora_A[adapter].weight, module.lora_B[adapter].weight
             targets[name].weight += module.scaling[adapter] * (up @ down)
     merged.save_pretrained(folder)
-    template = Path(base) / TEMPLATE_NAME
-    if template.is_file():
+    keep_template(base, folder)
+
+
+def keep_template(parent: str | None, folder: Path) -> None:
+    """A model that goes on from one that chats in its own words chats in them too."""
+    template = None if parent is None else Path(parent) / TEMPLATE_NAME
+    if template is not None and template.is_file():
         shutil.copyfile(template, folder / TEMPLATE_NAME)
+
+
+def keep_configuration(model: 'LlamaForCausalLM', parent: str) -> None:
+    """Takes over what is no weight and no shape, and yet part of the function."""
+    config = json.loads((Path(parent) / 'config.json').read_text('utf-8'))
+    for name in ('rms_norm_eps', 'bos_token_id', 'eos_token_id'):
+        setattr(model.config, name, config[name])

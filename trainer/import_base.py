@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from trainer.chat import end_of_text_id
 from trainer.checkpoint import write_folder
 from trainer.config import ModelShape
 from trainer.short_lived import run_module, say
+from trainer.special_tokens import END_OF_TEXT
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
@@ -63,22 +63,62 @@ def _read(source: Path) -> tuple[ModelShape, 'LlamaForCausalLM', 'PreTrainedToke
     if source.is_file():
         where, options = str(source.parent), {**options, 'gguf_file': source.name}
     with _refusing(source):
+        # Checked first: to read the weights takes long.
+        tokenizer = AutoTokenizer.from_pretrained(where, **options)
         config = AutoConfig.from_pretrained(where, **options)
     if config.model_type != 'llama':
         raise ValueError(f'{source}: found a {config.model_type} model, expected a llama')
     shape = _shape(config, source)
+    _check_tokenizer(tokenizer, config, source)
     with _refusing(source):
         # Never the weights of a pickle, which may hold a program.
         model, told = LlamaForCausalLM.from_pretrained(
             where, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
         )
-        tokenizer = AutoTokenizer.from_pretrained(where, **options)
-    absent = sorted(set(told['missing_keys']) - {'lm_head.weight'})
-    if absent:
+    _check_weights(model, told, source)
+    return shape, model, tokenizer
+
+
+def _check_weights(model: 'LlamaForCausalLM', told: dict[str, Any], source: Path) -> None:
+    """Refuses weights that are not all there, that nobody would use, or that are no numbers."""
+    import torch
+
+    if absent := sorted(told['missing_keys']):
         raise ValueError(f'{source}: found no weights for {", ".join(absent[:3])}')
+    unused = sorted(key for key in told['unexpected_keys'] if 'rotary_emb' not in key)
+    if unused:
+        raise ValueError(f'{source}: found weights that a plain llama has not: {unused[0]}')
+    state = model.state_dict()
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f'{source}: {name} holds what is no number')
+    head, words = state['lm_head.weight'], state['model.embed_tokens.weight']
+    if model.config.tie_word_embeddings and not torch.equal(head, words):
+        raise ValueError(f'{source}: found a head of its own where config.json says tied')
+
+
+def _check_tokenizer(tokenizer: Any, config: Any, source: Path) -> None:
+    """Refuses what training, export or the server could not use, before anything is spent."""
     if not tokenizer.is_fast:
         raise ValueError(f'{source}: found no tokenizer.json, expected one of a fast tokenizer')
-    return shape, model, tokenizer
+    vocabulary = tokenizer.get_vocab()
+    if END_OF_TEXT not in vocabulary:
+        raise ValueError(
+            f'{source}: found no token {END_OF_TEXT}, which parts documents '
+            f'(its end is {tokenizer.eos_token}); take another base'
+        )
+    if (last := max(vocabulary.values())) >= config.vocab_size:
+        raise ValueError(
+            f'{source}: the tokenizer has an id {last}, '
+            f'the model rows for {config.vocab_size} tokens alone'
+        )
+    ends = config.eos_token_id
+    if not isinstance(ends, int) or ends not in vocabulary.values():
+        raise ValueError(f'{source}: found eos_token_id {ends}, expected one id of its tokenizer')
+    if not isinstance(tokenizer.chat_template, str | None):
+        raise ValueError(f'{source}: found several chat templates, expected one')
+    if 'ByteLevel' not in str(tokenizer.backend_tokenizer.decoder):
+        raise ValueError(f'{source}: found a tokenizer that is not byte-level; take another base')
 
 
 @contextmanager
@@ -86,7 +126,7 @@ def _refusing(source: Path) -> Iterator[None]:
     """Each library has errors of its own for a file that it cannot read: here they are one."""
     try:
         yield
-    except MemoryError:
+    except (MemoryError, InterruptedError, BlockingIOError, TimeoutError):
         raise
     except Exception as error:
         raise ValueError(f'{source}: cannot be read as a model: {error}') from error
@@ -144,8 +184,10 @@ def _rebuild(found: 'LlamaForCausalLM', shape: ModelShape) -> 'LlamaForCausalLM'
 
 def _fill(folder: Path, model: 'LlamaForCausalLM', tokenizer: Any) -> None:
     model.save_pretrained(folder)
+    # Of those who trained it: here a document is read whole.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.save(str(folder / 'tokenizer.json'))
-    end_of_text_id(str(folder / 'tokenizer.json'))
     if tokenizer.chat_template is not None:
         (folder / 'chat_template.jinja').write_text(tokenizer.chat_template, 'utf-8')
 

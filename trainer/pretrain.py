@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from trainer.adapter import (
     add_adapters,
+    keep_configuration,
+    keep_template,
     load_base,
     save_merged,
     share_adapters,
@@ -85,6 +87,7 @@ class Pretraining:
             return model
         model = build_model(run.model, recipe.seed, self.end_of_text)
         if run.init is not None:
+            keep_configuration(model, run.init)
             _load_weights(dict(model.named_parameters()), Path(run.init) / _WEIGHTS)
         return model
 
@@ -209,6 +212,7 @@ class Pretraining:
         """Writes the trained model in transformers' layout, adapters merged."""
         if self.recipe.lora is None:
             self.model.save_pretrained(folder)
+            keep_template(self.run.init, folder)
         else:
             save_merged(self.model, str(self.run.init), folder)
 

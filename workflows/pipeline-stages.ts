@@ -269,7 +269,7 @@ export function createStages(
             evaluations.map(({ stage, evaluation }) => [stage, evaluation.stage]),
           ),
           ...(parent && { parent: { name: parent.name, version: parent.version } }),
-          ...(base && { base: lineageOf(base) }),
+          ...(base ? { base: lineageOf(base) } : parent?.base && { base: parent.base }),
           ...anchorOf(evaluations),
         });
         const model = { name: pipeline.name, version, reused };

@@ -219,7 +219,9 @@ async function checkFrom(from: string | undefined, baseDir: string): Promise<Bas
     const hint = fault.hint === null ? '' : ` ${fault.hint}`;
     throw refuse(`${plain(from)}, ${fault.found}`, basePlaces, hint);
   }
-  const relative = await pathFrom(baseDir, await realpath(place));
+  // The folder alone: a link to a file may lead to one without its ending.
+  const whole = path.join(await realpath(path.dirname(place)), path.basename(place));
+  const relative = await pathFrom(baseDir, whole);
   const startFrom = relative.includes('/') ? relative : `${relative}/`;
   return { startFrom, title: plain(path.basename(place)) };
 }

@@ -122,3 +122,76 @@ def test_neither_a_gguf_nor_a_folder_of_transformers_is_refused(tmp_path: Path) 
     for source in (tmp_path / 'model.bin', tmp_path, tmp_path / 'none.gguf'):
         with pytest.raises(ValueError, match='expected a'):
             ImportRun(schemaVersion=1, source=str(source), output=str(tmp_path / 'out'))
+
+
+def rewrite(folder: Path, change: Any) -> None:
+    file = folder / 'model.safetensors'
+    found = load_file(file)
+    change(found)
+    save_file(found, file, {'format': 'pt'})
+
+
+def untie(found: dict[str, torch.Tensor]) -> None:
+    found['lm_head.weight'] = found['model.embed_tokens.weight'] + 1
+
+
+def add_bias(found: dict[str, torch.Tensor]) -> None:
+    found['model.layers.0.self_attn.q_proj.bias'] = torch.ones(64, dtype=torch.bfloat16)
+
+
+def spoil(found: dict[str, torch.Tensor]) -> None:
+    found['model.norm.weight'][3] = float('nan')
+
+
+@pytest.mark.parametrize(
+    ('change', 'found'),
+    [
+        (untie, 'found a head of its own where config.json says tied'),
+        (add_bias, 'found weights that a plain llama has not'),
+        (spoil, 'model.norm.weight holds what is no number'),
+    ],
+)
+def test_weights_that_would_be_changed_or_dropped_in_silence_are_refused(
+    foreign: Path, tmp_path: Path, change: Any, found: str
+) -> None:
+    rewrite(foreign, change)
+    with pytest.raises(ValueError, match=found):
+        bring(foreign, tmp_path / 'out')
+
+
+def test_an_untied_head_that_is_not_there_is_refused(foreign: Path, tmp_path: Path) -> None:
+    change(foreign, tie_word_embeddings=False)
+    with pytest.raises(ValueError, match='found no weights for lm_head.weight'):
+        bring(foreign, tmp_path / 'out')
+
+
+def test_a_tokenizer_that_cuts_and_pads_reads_whole_documents_here(
+    foreign: Path, tmp_path: Path
+) -> None:
+    from tokenizers import Tokenizer
+
+    file = str(foreign / 'tokenizer.json')
+    cutting = Tokenizer.from_file(file)
+    cutting.enable_truncation(4)
+    cutting.enable_padding(length=8, pad_id=3, pad_token='<|end|>')
+    cutting.save(file)
+    bring(foreign, tmp_path / 'out')
+    brought = Tokenizer.from_file(str(tmp_path / 'out' / 'tokenizer.json'))
+    assert len(brought.encode('Abraham Lincoln spoke of the union in 1862.').ids) > 8
+    assert len(brought.encode('a').ids) == 1
+
+
+@pytest.mark.parametrize(
+    ('config', 'found'),
+    [
+        ({'eos_token_id': [1, 2]}, r'found eos_token_id \[1, 2\]'),
+        ({'eos_token_id': 100000}, 'found eos_token_id 100000'),
+        ({'vocab_size': 300}, 'the tokenizer has an id'),
+    ],
+)
+def test_what_neither_training_nor_export_could_use_is_refused_first(
+    foreign: Path, tmp_path: Path, config: dict[str, Any], found: str
+) -> None:
+    change(foreign, **config)
+    with pytest.raises(ValueError, match=found):
+        bring(foreign, tmp_path / 'out')
