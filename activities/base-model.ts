@@ -115,9 +115,20 @@ async function importFrom(
 ): Promise<ImportedModel> {
   const output = path.join(folder, 'model');
   const config = importRunSchema.parse({ schemaVersion: 1, source: place, output });
-  const { shape, chat } = importOutcomeSchema.parse(
-    await runTrainerModule(deps, 'import_base', config, folder, say),
+  const outcome = await runTrainerModule(deps, 'import_base', config, folder, say).catch(
+    (error: unknown) => {
+      if (!(error instanceof ApplicationFailure)) throw error;
+      // In the words of the pipeline file: the copy is gone by the time that somebody reads this.
+      const message = error.message.replaceAll(place, source.name).replaceAll(folder, '…');
+      const { type, nonRetryable } = error;
+      throw ApplicationFailure.create({
+        message,
+        type: type ?? FailureType.InvalidConfig,
+        nonRetryable: nonRetryable ?? false,
+      });
+    },
   );
+  const { shape, chat } = importOutcomeSchema.parse(outcome);
   say({ kind: 'import', line: 'storing the weights' });
   return { schemaVersion: 1, source, files: await putBlobFolder(deps.store, output), shape, chat };
 }

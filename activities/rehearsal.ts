@@ -2,7 +2,7 @@
 import path from 'node:path';
 import type { BlobRef } from '../config/digest.ts';
 import { rehearsalManifestSchema } from '../config/manifests.ts';
-import type { Phase, PretrainRecipe } from '../config/recipe.ts';
+import type { Machine, Phase, PretrainRecipe } from '../config/recipe.ts';
 import { rehearseRunSchema } from '../config/trainer.ts';
 import { putBlobFile } from '../registry/blobs.ts';
 import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
@@ -15,6 +15,8 @@ import { withWorkDir } from './work-dir.ts';
 
 export interface RehearsalInput {
   model: { phase: Phase | 'import'; stage: string };
+  /** What kind of device writes it: that decides the bits. */
+  device: Pick<Machine, 'device' | 'instructionSet'>;
   recipe: Pick<PretrainRecipe, 'seed' | 'precision' | 'threads' | 'rehearsal'>;
   /** tokenizer.json of the model. */
   tokenizer: BlobRef;
@@ -27,13 +29,14 @@ export function createRehearsalActivities(deps: Deps) {
   return {
     /** Resolves with the digest of the stage; written once for a model, whatever documents it learns. */
     async writeRehearsal(input: RehearsalInput): Promise<string> {
-      const { model: source, recipe, tokenizer, tokenBytes } = input;
+      const { model: source, device, recipe, tokenizer, tokenBytes } = input;
       const { seed, precision, threads, rehearsal } = recipe;
       if (rehearsal === undefined) throw new Error('found a recipe without rehearsal');
       const { numRows, rowLength } = rehearsal;
       const options = { numRows, rowLength, tokenBytes, seed, precision, threads };
       const stage = stageDigest({
         model: source,
+        device,
         tokenizer,
         ...options,
         code: trainerCode(deps.projectDir),

@@ -322,8 +322,10 @@ export function createStages(
     const tokenBytes = shape.vocabSize <= 65_536 ? 2 : 4;
     const { tokenizer } = keptTokenizer();
     if (tokenizer === undefined) return null;
+    const { device, instructionSet } = machine;
     return await writeRehearsal({
       model,
+      device: { device, instructionSet },
       recipe: { seed, precision, threads, rehearsal },
       tokenizer: tokenizer.file,
       tokenBytes,
