@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createIngestActivities, type IngestInput } from '../../activities/ingest.ts';
@@ -134,6 +135,8 @@ test('a file that changes each time it is read fails the stage, and the sentence
     ['-c', 'while :; do echo x; done >> "$0"', path.join(fixture.folder, 'moving/log.txt')],
     { stdio: 'ignore' },
   );
+  const size = async () => (await stat(path.join(fixture.folder, 'moving/log.txt'))).size;
+  await expect.poll(size, { timeout: 10_000 }).toBeGreaterThan(2_000_000);
   const failure = await failureOf(ingest, input('moving', pathSource('moving'))).finally(() =>
     writer.kill('SIGKILL'),
   );
