@@ -102,7 +102,7 @@ def test_a_cursor_that_was_trained_on_twice_shows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(('rows', 'end'), [(7, 3), (7, 7), (7, 33), (1, 4)])
 def test_rows_are_counted_as_the_sampler_gives_them(rows: int, end: int) -> None:
-    sampler = CursorSampler(seed=3, num_rows=rows, cursor=0, count=end)
+    sampler = CursorSampler(seed=3, num_rows=rows, batch_size=1, batches=list(range(end)))
     by_hand = Counter(Counter(sampler).values())
     by_hand[0] = rows - sum(by_hand.values())
     data = PhaseData(
