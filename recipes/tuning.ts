@@ -1,7 +1,7 @@
 /** What is planned when a model that was adapted is taught to answer: SFT, then DPO, by adapters that are merged whole. */
 import type { DpoRecipe, Machine, ModelShape, Reason, SftRecipe } from '../config/recipe.ts';
-import { adapterStepOverheadMs, loraRank, msPerTrainedToken, saveEveryMs } from './adaptation.ts';
-import { bestPrecision, trainerStartMs } from './speed.ts';
+import { adapterPhase, adapterStepOverheadMs, loraRank, msPerTrainedToken } from './adaptation.ts';
+import { trainerStartMs } from './speed.ts';
 
 /** How long the chats are, question and answer together, in UTF-8 bytes. */
 export interface ChatSizes {
@@ -52,7 +52,7 @@ const dpoWork = 1.5;
 
 /** A later round, when a gate on answers was missed, reads the chats half as long again, at a lower rate. */
 export function planTuning(inputs: TuningInputs): Tuning {
-  const { statistics, budgetMs, machine, seed, shape, chats, round } = inputs;
+  const { statistics, budgetMs, machine, shape, chats, round } = inputs;
   const more = 1.5 ** round;
   const lower = 0.7 ** round;
   const contextLength = Math.min(shape.contextLength, rowFor(chats.longestBytes));
@@ -70,19 +70,8 @@ export function planTuning(inputs: TuningInputs): Tuning {
   const sftSteps = steps(sftShare, sftStepMs, (inputs.numChats * sftEpochs) / sftBatch);
   const dpoSteps = steps(1 - sftShare, dpoStepMs, (inputs.numPreferences * dpoEpochs) / dpoBatch);
   const common = (numSteps: number, stepMs: number) => ({
-    seed,
-    numSteps,
+    ...adapterPhase(inputs, { numSteps, stepMs, mergeShare: 1 }),
     contextLength,
-    warmupSteps: Math.min(10, Math.ceil(numSteps / 10)),
-    decaySteps: Math.floor(numSteps * 0.7),
-    weightDecay: 0,
-    gradClip: 1,
-    precision: bestPrecision(machine),
-    worldSize: 1,
-    threads: Math.min(machine.cores, 8),
-    saveEverySteps: Math.max(1, Math.min(numSteps, Math.round(saveEveryMs / stepMs))),
-    unwatchedExitS: 600,
-    lora: { rank: loraRank, alpha: 2 * loraRank, mergeShare: 1 },
   });
   const sft: SftRecipe = {
     phase: 'sft',

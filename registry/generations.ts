@@ -2,10 +2,9 @@
 import { z } from 'zod';
 import { trainerEventSchema, type TrainerEvent } from '../config/trainer.ts';
 import type { Head } from '../config/manifests.ts';
-import { decodeJsonLines, readBlob } from './blobs.ts';
-import { keyPart } from './keys.ts';
+import { readBlob } from './blobs.ts';
 import type { Store } from './store.ts';
-import { readCheckpoint, type TrialPath } from './training.ts';
+import { readCheckpoint, storedEvents, type TrialPath } from './training.ts';
 
 export interface GenerationEvents {
   fence: number;
@@ -14,22 +13,9 @@ export interface GenerationEvents {
 }
 
 /** By fence; what this version cannot read is left out. */
-export async function readGenerations(
-  store: Store,
-  { run, phase, round, trial }: TrialPath,
-): Promise<GenerationEvents[]> {
-  const place = [keyPart('run', run), keyPart('phase', phase), round, trial].join('/');
-  const pieces: { key: string; sequence: number; fence: number }[] = [];
-  for await (const { key } of store.list(`runs/${place}/events/`)) {
-    const match = /\/(\d+)-(\d+)\.jsonl\.zst$/.exec(key);
-    if (match !== null) pieces.push({ key, sequence: Number(match[1]), fence: Number(match[2]) });
-  }
+export async function readGenerations(store: Store, trial: TrialPath): Promise<GenerationEvents[]> {
   const byFence = new Map<number, TrainerEvent[]>();
-  for (const { key, fence } of pieces.toSorted(
-    (a, b) => a.fence - b.fence || a.sequence - b.sequence,
-  )) {
-    const found = await store.get(key);
-    const lines = found === null ? [] : await decodeJsonLines(found.bytes);
+  for await (const { fence, lines } of storedEvents(store, trial)) {
     const events = lines.flatMap((line) => trainerEventSchema.safeParse(line).data ?? []);
     byFence.set(fence, [...(byFence.get(fence) ?? []), ...events]);
   }

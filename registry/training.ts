@@ -344,28 +344,37 @@ export async function putEvents(
   await store.putIfAbsent(`${folderOf(trial)}/events/${name}`, await encodeJsonLines(lines));
 }
 
+/** What the generations of a trial stored, by fence, each in the order in which its trainer wrote it. */
+export async function* storedEvents(
+  store: Store,
+  trial: TrialPath,
+): AsyncIterable<{ fence: number; lines: unknown[] }> {
+  const pieces: { key: string; sequence: number; fence: number }[] = [];
+  for await (const { key } of store.list(`${folderOf(trial)}/events/`)) {
+    const match = /\/(\d+)-(\d+)\.jsonl\.zst$/.exec(key);
+    if (match !== null) pieces.push({ key, sequence: Number(match[1]), fence: Number(match[2]) });
+  }
+  for (const { key, fence } of pieces.toSorted(
+    (a, b) => a.fence - b.fence || a.sequence - b.sequence,
+  )) {
+    const found = await store.get(key);
+    if (found !== null) yield { fence, lines: await decodeJsonLines(found.bytes) };
+  }
+}
+
 /**
  * Every stored event, by generation, then in the order they were written. A generation that adopts a trainer
  * stores its events from the first on, and a resumed trainer repeats steps: each is told once, as it was first. What
  * was taken back is not told.
  */
 export async function readEvents(store: Store, trial: TrialPath): Promise<unknown[]> {
-  const pieces: { key: string; sequence: number; fence: number }[] = [];
-  for await (const { key } of store.list(`${folderOf(trial)}/events/`)) {
-    const match = /\/(\d+)-(\d+)\.jsonl\.zst$/.exec(key);
-    if (match !== null) pieces.push({ key, sequence: Number(match[1]), fence: Number(match[2]) });
-  }
   const rollbacks = (await readHead(store, trial))?.value.rollbacks ?? [];
   const events: unknown[] = [];
-  for (const { key, fence } of pieces.toSorted(
-    (a, b) => a.fence - b.fence || a.sequence - b.sequence,
-  )) {
-    const found = await store.get(key);
-    if (found === null) continue;
+  for await (const { fence, lines } of storedEvents(store, trial)) {
     const lastStep = Math.min(
       ...rollbacks.filter((rollback) => fence <= rollback.fence).map(({ step }) => step),
     );
-    for (const line of await decodeJsonLines(found.bytes)) {
+    for (const line of lines) {
       // Infinity, where nothing was taken back.
       if (((line as { step?: number }).step ?? 0) <= lastStep) events.push(line);
     }

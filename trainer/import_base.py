@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from trainer.chat import TEMPLATE_NAME
 from trainer.checkpoint import write_folder
 from trainer.config import ModelShape
+from trainer.llama import llama_config
 from trainer.short_lived import run_module, say
 from trainer.special_tokens import END_OF_TEXT
 
@@ -160,19 +162,10 @@ def _shape(config: Any, source: Path) -> ModelShape:
 
 def _rebuild(found: 'LlamaForCausalLM', shape: ModelShape) -> 'LlamaForCausalLM':
     """The same weights under a fresh configuration: one that came with a GGUF cannot be saved."""
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
-    config = LlamaConfig(
-        vocab_size=shape.vocabSize,
-        hidden_size=shape.hiddenSize,
-        intermediate_size=shape.intermediateSize,
-        num_hidden_layers=shape.numLayers,
-        num_attention_heads=shape.numHeads,
-        num_key_value_heads=shape.numKvHeads,
-        head_dim=shape.hiddenSize // shape.numHeads,
-        max_position_embeddings=shape.contextLength,
-        rope_parameters={'rope_type': 'default', 'rope_theta': shape.ropeTheta},
-        tie_word_embeddings=shape.tieEmbeddings,
+    config = llama_config(
+        shape,
         rms_norm_eps=found.config.rms_norm_eps,
         bos_token_id=found.config.bos_token_id,
         eos_token_id=found.config.eos_token_id,
@@ -189,7 +182,7 @@ def _fill(folder: Path, model: 'LlamaForCausalLM', tokenizer: Any) -> None:
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.save(str(folder / 'tokenizer.json'))
     if tokenizer.chat_template is not None:
-        (folder / 'chat_template.jinja').write_text(tokenizer.chat_template, 'utf-8')
+        (folder / TEMPLATE_NAME).write_text(tokenizer.chat_template, 'utf-8')
 
 
 if __name__ == '__main__':

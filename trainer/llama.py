@@ -14,19 +14,21 @@ from torch import Tensor, nn
 from trainer.config import ModelShape
 
 if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM
 
 _LOSS_CHUNK = 512
 # Of the models that we make; one that was made elsewhere brings its own.
 _RMS_EPS = 1e-6
 
 
-def build_model(shape: ModelShape, seed: int, end_of_text: int) -> 'LlamaForCausalLM':
-    """A Llama with random weights that depend on the seed alone."""
+def llama_config(
+    shape: ModelShape, *, rms_norm_eps: float, bos_token_id: int | None, eos_token_id: int
+) -> 'LlamaConfig':
+    """The configuration of transformers for a shape."""
     # Imported late: transformers takes seconds, and a wrong configuration should be told at once.
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig
 
-    config = LlamaConfig(
+    return LlamaConfig(
         vocab_size=shape.vocabSize,
         hidden_size=shape.hiddenSize,
         intermediate_size=shape.intermediateSize,
@@ -37,9 +39,18 @@ def build_model(shape: ModelShape, seed: int, end_of_text: int) -> 'LlamaForCaus
         max_position_embeddings=shape.contextLength,
         rope_parameters={'rope_type': 'default', 'rope_theta': shape.ropeTheta},
         tie_word_embeddings=shape.tieEmbeddings,
-        rms_norm_eps=_RMS_EPS,
-        bos_token_id=end_of_text,
-        eos_token_id=end_of_text,
+        rms_norm_eps=rms_norm_eps,
+        bos_token_id=bos_token_id,
+        eos_token_id=eos_token_id,
+    )
+
+
+def build_model(shape: ModelShape, seed: int, end_of_text: int) -> 'LlamaForCausalLM':
+    """A Llama with random weights that depend on the seed alone."""
+    from transformers import LlamaForCausalLM
+
+    config = llama_config(
+        shape, rms_norm_eps=_RMS_EPS, bos_token_id=end_of_text, eos_token_id=end_of_text
     )
     torch.manual_seed(seed)
     model = LlamaForCausalLM(config)

@@ -11,10 +11,9 @@ import { EventTail } from '../../activities/trainer-files.ts';
 import { endTrainer, findTrainer, signalTrainer } from '../../activities/trainer-process.ts';
 import type { TrainerStart } from '../../activities/trainer-start.ts';
 import type { Generation, TrainedModel } from '../../activities/training-job.ts';
-import { corpusManifestSchema } from '../../config/manifests.ts';
 import { putBlob } from '../../registry/blobs.ts';
-import { recordStage, stageDigest } from '../../registry/stages.ts';
 import { readCheckpoint, readEvents, readHead } from '../../registry/training.ts';
+import { storeCorpus } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
 import { startS3 } from '../support/s3.ts';
 
@@ -62,32 +61,8 @@ beforeAll(async () => {
       }),
     ),
   );
-  const blob = await putBlob(s3.store, Buffer.from('{}'));
   const pattern = Uint16Array.from({ length: numTokens }, (_, place) => (place * 7) % 64);
-  const tokens = await putBlob(s3.store, Buffer.from(pattern.buffer));
-  const manifest = corpusManifestSchema.parse({
-    schemaVersion: 1,
-    dataset: { name: 'test', version: 1, digest: 'd'.repeat(64) },
-    tokenizer,
-    vocabSize: 512,
-    tokenBytes: 2,
-    shards: [{ tokens, index: blob, numDocuments: 1, numTokens }],
-    heldOut: { documents: blob, tokens, numDocuments: 1, numTokens, bytes: numTokens },
-    instructions: null,
-    statistics: {
-      numDocuments: 2,
-      kept: 2,
-      dropped: {},
-      redacted: {},
-      numTokens,
-      bytes: numTokens,
-      characters: numTokens,
-      scripts: {},
-    },
-    droppedDocuments: blob,
-  });
-  corpus = stageDigest(manifest);
-  await recordStage(s3.store, 'preprocess', corpus, corpusManifestSchema, manifest);
+  corpus = await storeCorpus(s3.store, { tokens: pattern, tokenizer });
 }, 60_000);
 afterAll(async () => {
   await s3.stop();

@@ -14,18 +14,13 @@ import { EventTail, readRun } from '../../activities/trainer-files.ts';
 import { endTrainer, findTrainer, signalTrainer } from '../../activities/trainer-process.ts';
 import type { TrainerStart } from '../../activities/trainer-start.ts';
 import type { Generation, TrainedModel } from '../../activities/training-job.ts';
-import {
-  corpusManifestSchema,
-  modelManifestSchema,
-  type CorpusManifest,
-  type DecidedRollback,
-  type Head,
-} from '../../config/manifests.ts';
+import { modelManifestSchema, type DecidedRollback, type Head } from '../../config/manifests.ts';
 import type { TrainerFault } from '../../config/trainer.ts';
-import { putBlob, readBlob } from '../../registry/blobs.ts';
+import { readBlob } from '../../registry/blobs.ts';
 import { describeRollback } from '../../registry/rollbacks.ts';
-import { findStage, recordStage, stageDigest } from '../../registry/stages.ts';
+import { findStage, stageDigest } from '../../registry/stages.ts';
 import { readCheckpoint, readEvents, readHead } from '../../registry/training.ts';
+import { storeCorpus } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
 import { startS3 } from '../support/s3.ts';
 
@@ -106,30 +101,7 @@ const folders: string[] = [];
 
 beforeAll(async () => {
   s3 = await startS3();
-  const blob = await putBlob(s3.store, Buffer.from('{}'));
-  const manifest: CorpusManifest = {
-    schemaVersion: 1,
-    dataset: { name: 'test', version: 1, digest: 'd'.repeat(64) },
-    tokenizer: blob,
-    vocabSize: 512,
-    tokenBytes: 2,
-    shards: [{ tokens: blob, index: blob, numDocuments: 1, numTokens: 1 }],
-    heldOut: { documents: blob, tokens: blob, numDocuments: 1, numTokens: 1, bytes: 2 },
-    instructions: null,
-    statistics: {
-      numDocuments: 2,
-      kept: 2,
-      dropped: {},
-      redacted: {},
-      numTokens: 1,
-      bytes: 2,
-      characters: 2,
-      scripts: {},
-    },
-    droppedDocuments: blob,
-  };
-  corpus = stageDigest(manifest);
-  await recordStage(s3.store, 'preprocess', corpus, corpusManifestSchema, manifest);
+  corpus = await storeCorpus(s3.store);
 }, 60_000);
 afterAll(async () => s3.stop());
 

@@ -16,13 +16,12 @@ import { Metrics } from '../../activities/trainer-metrics.ts';
 import { endTrainer, findTrainer } from '../../activities/trainer-process.ts';
 import type { Generation, TrainedModel } from '../../activities/training-job.ts';
 import { FailureType, PassingFailure } from '../../config/failures.ts';
-import { corpusManifestSchema, type CorpusManifest } from '../../config/manifests.ts';
 import type { TrainerEvent, TrainingProgress } from '../../config/trainer.ts';
-import { blobKey, putBlob } from '../../registry/blobs.ts';
+import { blobKey } from '../../registry/blobs.ts';
 import { acquireHost, readLeases } from '../../registry/leases.ts';
-import { recordStage, stageDigest } from '../../registry/stages.ts';
 import type { Store } from '../../registry/store.ts';
 import { readEvents, readHead } from '../../registry/training.ts';
+import { storeCorpus } from '../support/records.ts';
 import { startS3 } from '../support/s3.ts';
 import { machine, recipe } from '../support/recipes.ts';
 
@@ -30,30 +29,7 @@ let s3: Awaited<ReturnType<typeof startS3>>;
 let corpus: string;
 beforeAll(async () => {
   s3 = await startS3();
-  const blob = await putBlob(s3.store, Buffer.from('{}'));
-  const manifest: CorpusManifest = {
-    schemaVersion: 1,
-    dataset: { name: 'test', version: 1, digest: 'd'.repeat(64) },
-    tokenizer: blob,
-    vocabSize: 512,
-    tokenBytes: 2,
-    shards: [{ tokens: blob, index: blob, numDocuments: 1, numTokens: 1 }],
-    heldOut: { documents: blob, tokens: blob, numDocuments: 1, numTokens: 1, bytes: 2 },
-    instructions: null,
-    statistics: {
-      numDocuments: 2,
-      kept: 2,
-      dropped: {},
-      redacted: {},
-      numTokens: 1,
-      bytes: 2,
-      characters: 2,
-      scripts: {},
-    },
-    droppedDocuments: blob,
-  };
-  corpus = stageDigest(manifest);
-  await recordStage(s3.store, 'preprocess', corpus, corpusManifestSchema, manifest);
+  corpus = await storeCorpus(s3.store);
 });
 afterAll(async () => {
   await s3.stop();

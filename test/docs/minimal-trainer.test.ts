@@ -12,11 +12,11 @@ import { createTrainActivities } from '../../activities/train.ts';
 import { endTrainer, findTrainer, signalTrainer } from '../../activities/trainer-process.ts';
 import type { TrainerStart } from '../../activities/trainer-start.ts';
 import type { Generation, TrainedModel } from '../../activities/training-job.ts';
-import { corpusManifestSchema, modelManifestSchema } from '../../config/manifests.ts';
+import { modelManifestSchema } from '../../config/manifests.ts';
 import { trainerResultSchema, type TrainingProgress } from '../../config/trainer.ts';
-import { putBlob } from '../../registry/blobs.ts';
-import { findStage, recordStage, stageDigest } from '../../registry/stages.ts';
+import { findStage } from '../../registry/stages.ts';
 import { readEvents, readHead } from '../../registry/training.ts';
+import { storeCorpus } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
 import { startS3 } from '../support/s3.ts';
 
@@ -39,33 +39,8 @@ beforeAll(async () => {
     path.join(projectDir, 'trainer/launch.py'),
   );
   copyFileSync(path.join(project, 'requirements.txt'), path.join(projectDir, 'requirements.txt'));
-
-  const blob = await putBlob(s3.store, Buffer.from('{}'));
   const pattern = Uint16Array.from({ length: numTokens }, (_, place) => (place * 7) % 64);
-  const tokens = await putBlob(s3.store, Buffer.from(pattern.buffer));
-  const manifest = corpusManifestSchema.parse({
-    schemaVersion: 1,
-    dataset: { name: 'test', version: 1, digest: 'd'.repeat(64) },
-    tokenizer: blob,
-    vocabSize: 512,
-    tokenBytes: 2,
-    shards: [{ tokens, index: blob, numDocuments: 1, numTokens }],
-    heldOut: { documents: blob, tokens, numDocuments: 1, numTokens, bytes: numTokens },
-    instructions: null,
-    statistics: {
-      numDocuments: 2,
-      kept: 2,
-      dropped: {},
-      redacted: {},
-      numTokens,
-      bytes: numTokens,
-      characters: numTokens,
-      scripts: {},
-    },
-    droppedDocuments: blob,
-  });
-  corpus = stageDigest(manifest);
-  await recordStage(s3.store, 'preprocess', corpus, corpusManifestSchema, manifest);
+  corpus = await storeCorpus(s3.store, { tokens: pattern });
 });
 afterAll(async () => {
   await s3.stop();

@@ -1,12 +1,16 @@
 /** Small valid records for tests of the registry. */
 import type { BlobRef } from '../../config/digest.ts';
-import type {
-  CheckpointManifest,
-  CorpusManifest,
-  DatasetManifest,
-  ModelManifest,
-  ModelVersion,
+import {
+  corpusManifestSchema,
+  type CheckpointManifest,
+  type CorpusManifest,
+  type DatasetManifest,
+  type ModelManifest,
+  type ModelVersion,
 } from '../../config/manifests.ts';
+import { putBlob } from '../../registry/blobs.ts';
+import { recordStage, stageDigest } from '../../registry/stages.ts';
+import type { Store } from '../../registry/store.ts';
 import { checkpointState } from '../../registry/training.ts';
 
 export const digestOf = (letter: string): string => letter.repeat(64);
@@ -82,6 +86,33 @@ export function corpusOf(name: string): CorpusManifest {
     },
     droppedDocuments: blob,
   };
+}
+
+/** Records a corpus of one shard, whose tokens are also its held-out part; returns its digest. */
+export async function storeCorpus(
+  store: Store,
+  { tokens = Uint16Array.of(1), tokenizer }: { tokens?: Uint16Array; tokenizer?: BlobRef } = {},
+): Promise<string> {
+  const blob = await putBlob(store, Buffer.from('{}'));
+  const stored = await putBlob(store, Buffer.from(tokens.buffer));
+  const corpus = corpusOf('test');
+  const manifest: CorpusManifest = {
+    ...corpus,
+    tokenizer: tokenizer ?? blob,
+    shards: [{ tokens: stored, index: blob, numDocuments: 1, numTokens: tokens.length }],
+    heldOut: {
+      documents: blob,
+      tokens: stored,
+      numDocuments: 1,
+      numTokens: tokens.length,
+      bytes: tokens.length,
+    },
+    statistics: { ...corpus.statistics, numTokens: tokens.length, bytes: tokens.length },
+    droppedDocuments: blob,
+  };
+  const digest = stageDigest(manifest);
+  await recordStage(store, 'preprocess', digest, corpusManifestSchema, manifest);
+  return digest;
 }
 
 /** A model version that was not evaluated. */
