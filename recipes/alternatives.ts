@@ -53,10 +53,10 @@ export function planAlternatives(inputs: PlanInputs, recipe: Recipe): [Alternati
     title: string,
     how: string,
     changed: Partial<PlanInputs>,
-  ): Alternative & { recipe: Recipe } => {
+  ): { recipe: Recipe; told: Alternative } => {
     const other = planRecipe({ ...inputs, ...changed });
-    const figures = figuresOf(other);
-    return { change, title, how, figures, gain: compare(recipe, other), recipe: other };
+    const gain = compare(recipe, other);
+    return { recipe: other, told: { change, title, how, figures: figuresOf(other), gain } };
   };
   const budget = (factor: number) => inputs.budgetMs * factor;
   const time = (factor: number) => `budget: { time: ${duration(budget(factor))} }`;
@@ -72,7 +72,7 @@ export function planAlternatives(inputs: PlanInputs, recipe: Recipe): [Alternati
     machine: { ...inputs.machine, cores: 2 * cores },
   });
   const second = preference.recipe.numParameters === recipe.numParameters ? machine : preference;
-  return [first, second].map(({ recipe: _, ...told }) => told) as [Alternative, Alternative];
+  return [first.told, second.told];
 }
 
 function differs(recipe: Recipe, other: Recipe): boolean {
