@@ -46,7 +46,8 @@ export function rememberEvents(store: Store): Store {
 export interface KeptEvents {
   phase: string;
   folder: string;
-  numEvents: number;
+  /** Steps and evaluations. */
+  numValues: number;
 }
 
 /** Writes every training of a run below the folder: `<run>/<phase>`, later rounds as `<run>/<phase>-round-2`. */
@@ -70,8 +71,8 @@ export async function keepTensorboard(
     const events = lines.flatMap((line) => trainerEventSchema.safeParse(line).data ?? []);
     const place = path.join(folder, run, name);
     await keepEventFile(place, eventFile(events));
-    if (events.length === 0) continue;
-    kept.push({ phase: trial.phase, folder: place, numEvents: events.length });
+    const numValues = events.filter(({ event }) => event === 'step' || event === 'eval').length;
+    if (numValues > 0) kept.push({ phase: trial.phase, folder: place, numValues });
   }
   return kept;
 }

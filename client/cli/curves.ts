@@ -15,6 +15,7 @@ import {
   type CurveOptions,
 } from './render-curves.ts';
 import { temporalOf } from './report.ts';
+import { count } from './text.ts';
 import { sayInterrupted } from './watch.ts';
 
 export interface CurvesOptions extends CommonOptions {
@@ -62,7 +63,7 @@ export async function curvesCommand(
     if (options.json === true) {
       printJson({
         runs: curves.map(({ trace: _, ...shown }) => shown),
-        tensorboard: kept.map(({ phase, folder, numEvents }) => ({ phase, folder, numEvents })),
+        tensorboard: kept.map(({ phase, folder, numValues }) => ({ phase, folder, numValues })),
       });
     }
     const columns = screen.isTTY ? screen.columns - 1 : screen.columns;
@@ -96,8 +97,8 @@ async function keep(
 
 function sayKept(kept: Awaited<ReturnType<typeof keepTensorboard>>, options: CurvesOptions): void {
   const paint = stdoutPaint();
-  for (const { phase, folder, numEvents } of kept) {
-    say(options, `${paint('green', '✓')} ${phase}: ${numEvents} events in ${folder}`);
+  for (const { phase, folder, numValues } of kept) {
+    say(options, `${paint('green', '✓')} ${phase}: ${count(numValues)} values in ${folder}`);
   }
   if (kept.length > 0) {
     say(options, `  look at them: tensorboard --logdir ${options.tensorboard}`);
