@@ -102,7 +102,7 @@ interface Figure {
   /** The newest. */
   text: string;
   values: number[];
-  words(value: number): string;
+  words: (value: number) => string;
 }
 
 function figuresOf({ points, evaluations }: PhaseReport): Figure[] {
