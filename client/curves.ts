@@ -58,7 +58,10 @@ export async function keepTensorboard(
 ): Promise<KeptEvents[]> {
   const kept: KeptEvents[] = [];
   const trials: (TrialPath & { name: string })[] = trace.trials.map(({ phase, round }) => ({
-    ...{ run, phase, round, trial: 0 },
+    run,
+    phase,
+    round,
+    trial: 0,
     name: round === 0 ? phase : `${phase}-round-${round + 1}`,
   }));
   for (const { phase, trainedBy, weights } of phases) {

@@ -46,6 +46,7 @@ def flops_of(model: Any) -> tuple[float, float]:
         if parameter is not looked_up
     )
     config = model.config
+    # Not every configuration says how wide a head is.
     width = getattr(config, 'head_dim', None) or config.hidden_size // config.num_attention_heads
     return weights, 12.0 * config.num_hidden_layers * config.num_attention_heads * width
 

@@ -62,7 +62,12 @@ export async function curvesCommand(
     draw?.([]);
     if (options.json === true) {
       printJson({
-        runs: curves.map(({ trace: _, ...shown }) => shown),
+        runs: curves.map(({ run: name, state, live, phases }) => ({
+          run: name,
+          state,
+          live,
+          phases,
+        })),
         tensorboard: kept.map(({ phase, folder, numValues }) => ({ phase, folder, numValues })),
       });
     }

@@ -10,7 +10,7 @@ from conftest import SHAPE, MakeRun, Run
 
 from trainer.config import ModelShape
 from trainer.figures import Figures, flops_of, memory_used
-from trainer.llama import build_model
+from trainer.model import build_model
 from trainer.peak import measure_peak, peak_flops, peak_key
 
 # Of conftest's shape: embedding 320 × 64 and two layers (queries and output 64², keys and values
