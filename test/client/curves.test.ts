@@ -85,10 +85,11 @@ afterAll(async () => {
   await s3?.stop();
 });
 
-const temper = (...args: string[]) =>
+const temper = (...args: string[]) => run('curves', ...args);
+const run = (...args: string[]) =>
   execa(
     process.execPath,
-    [path.resolve(import.meta.dirname, '../../client/cli/main.ts'), 'curves', ...args],
+    [path.resolve(import.meta.dirname, '../../client/cli/main.ts'), ...args],
     {
       reject: false,
       env: {
@@ -122,6 +123,15 @@ describe('temper curves', { timeout: 60_000 }, () => {
     expect(exitCode).toBe(0);
     expect(stdout).toContain('  * policy-7f3a   + policy-11aa');
     expect(stdout).toMatch(/loss +6\.000 +8\.500/);
+  });
+
+  test('is what a comparison ends with, and its page', async () => {
+    const file = path.join(folder, 'pair.html');
+    const { exitCode, stdout } = await run('compare', 'policy-7f3a', 'policy-11aa', '-o', file);
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/pretrain: loss over tokens trained on\n {2}\* policy-7f3a/);
+    expect(stdout.trimEnd().endsWith(file)).toBe(true);
+    expect(readFileSync(file, 'utf8')).toContain('over the tokens trained on');
   });
 
   test('as JSON gives every step that counts, once', async () => {
