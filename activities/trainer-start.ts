@@ -18,6 +18,7 @@ import {
 import { trainerRunSchema, type TrainerRun } from '../config/trainer.ts';
 import { readBlob } from '../registry/blobs.ts';
 import { readRunControl } from '../registry/run-control.ts';
+import { microBatchesOf } from '../registry/micro-batches.ts';
 import { rollbacksOf } from '../registry/rollbacks.ts';
 import { ratesFault, ratesOf, readHead } from '../registry/training.ts';
 import { isRatesDiffer, isUnusable, ratesUsed, uploadCheckpoint } from './checkpoint-uploads.ts';
@@ -250,6 +251,7 @@ async function trainerRun(
     resumeFrom: null,
     // A trainer that was not given them is another one: neither it nor what it saved is gone on from.
     ...(head.rollbacks.length > 0 && { rollbacks: rollbacksOf(head.rollbacks) }),
+    ...(head.microBatches && { microBatches: microBatchesOf(head.microBatches) }),
   });
 }
 

@@ -52,6 +52,9 @@ const phaseFields = {
   unwatchedExitS: positive.describe(
     'the trainer saves and exits when nobody has watched it for so long',
   ),
+  microBatchSize: positive
+    .optional()
+    .describe('sequences that a rank computes at once; left out, its whole share of a batch'),
   lora: loraSchema
     .optional()
     .describe('adapters around a frozen base; left out, all weights are trained'),

@@ -6,13 +6,27 @@ the two apart is the kernel's own count of such kills.
 
 import resource
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+from trainer.config import MicroBatch
 
 _ADVICE = (
     'end other programs, use a machine with more memory, or give a smaller time budget, '
     'which plans a smaller model and batch'
 )
+
+
+def micro_batch(planned: int | None, decided: Sequence[MicroBatch], step: int, rows: int) -> int:
+    """How many of a rank's rows the step after `step` steps computes at once."""
+    sizes = [each.size for each in decided if each.step <= step]
+    return min(rows, sizes[-1] if sizes else planned or rows)
+
+
+def parts(rows: int, size: int) -> Iterator[slice]:
+    """The rows of a batch in micro-batches of that size, the last one perhaps smaller."""
+    for at in range(0, rows, size):
+        yield slice(at, min(rows, at + size))
 
 
 def oom_kills(proc: Path = Path('/proc'), cgroups: Path = Path('/sys/fs/cgroup')) -> int:
