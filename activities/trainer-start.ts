@@ -223,10 +223,10 @@ async function lastStepSeen(runDir: string): Promise<number> {
 }
 
 /** Brings the inputs to this host and says what to train. */
-async function trainerRun(
+export async function trainerRun(
   deps: Deps,
   job: TrainingJob,
-  head: Head,
+  head: Pick<Head, 'rollbacks' | 'microBatches'>,
   runDir: string,
 ): Promise<TrainerRun> {
   const { store } = deps;

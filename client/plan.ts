@@ -11,10 +11,13 @@ import { isBase, type Pipeline, type Source } from '../config/pipeline.ts';
 import type { Machine, ModelShape, Recipe } from '../config/recipe.ts';
 import type { Survey, SurveyRequest } from '../config/survey.ts';
 import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';
-import { planRecipe, type PlanInputs } from '../recipes/plan.ts';
+import { planMeasured, stepsToCalibrate, type MeasuredPlan } from '../recipes/measured.ts';
+import { DoesNotFit } from '../recipes/memory.ts';
+import type { PlanInputs } from '../recipes/plan.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { chooseVocabSize, estimateTokens } from '../recipes/vocabulary.ts';
 import { readBlob } from '../registry/blobs.ts';
+import { findMeasurement } from '../registry/measurements.ts';
 import { readRecord } from '../registry/json.ts';
 import { findParent, UnknownParent, type ParentModel } from '../registry/parents.ts';
 import type { Store } from '../registry/store.ts';
@@ -40,6 +43,8 @@ export interface CorpusFigures {
 export interface Plan {
   corpus: CorpusFigures;
   recipe: Recipe;
+  /** In words: by what the time was planned. */
+  speed: string;
   /** The same plan with one thing changed. */
   alternatives: Alternative[];
   /** The model from elsewhere that is adapted; null: none. */
@@ -96,8 +101,29 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     chats: corpus.chats,
     ...(base && { base }),
   };
-  const recipe = planRecipe(inputs);
-  return { corpus, recipe, alternatives: planAlternatives(inputs, recipe), base };
+  try {
+    const { store } = request;
+    const planned = await planMeasured(inputs, async (load) =>
+      store === null ? null : await findMeasurement(store, machine, load),
+    );
+    const { recipe, corrections, calibration } = planned;
+    const alternatives = planAlternatives({ ...inputs, ...corrections }, recipe);
+    const speed = speedOf(calibration, stepsToCalibrate(recipe, pipeline.budget.time));
+    return { corpus, recipe, alternatives, speed, base };
+  } catch (error) {
+    if (!(error instanceof DoesNotFit)) throw error;
+    throw new ClientError('input', error.message, error);
+  }
+}
+
+/** In words: by what the time was planned. */
+function speedOf(calibration: MeasuredPlan['calibration'], numSteps: number): string {
+  if (calibration !== null) {
+    return `as timed on this machine, ${calibration.numSteps} steps on ${calibration.at.slice(0, 10)}`;
+  }
+  return numSteps === 0
+    ? 'estimated for machines of this kind; not timed before training, for that would take more than 3 % of the budget'
+    : `estimated for machines of this kind; a run times ${numSteps} steps first, and plans again`;
 }
 
 /** The model that a pipeline goes on from; null when it starts from scratch. */

@@ -146,5 +146,9 @@ export const recipeSchema = z.strictObject({
     lostIfKilledMs: positive.describe('work lost at most when the trainer is killed'),
   }),
   reasons: z.array(reasonSchema),
+  calibrate: z
+    .strictObject({ numSteps: positive })
+    .optional()
+    .describe('steps to time on the machine before this is trained; left out: none'),
 });
 export type Recipe = z.infer<typeof recipeSchema>;

@@ -3,6 +3,7 @@ import { loadOf, type Load, type Measurement } from '../config/measurements.ts';
 import type { Phase, Recipe } from '../config/recipe.ts';
 import { adaptationStepMs } from './adaptation.ts';
 import { planRecipe, pretrainingStepMs, type PlanInputs } from './plan.ts';
+import { trainerStartMs } from './speed.ts';
 
 /** What measurements change of a plan; numbers alone, so that a run can keep them. */
 export interface Corrections {
@@ -32,13 +33,10 @@ export function estimatedStepMs({ pretrain, machine, model }: Recipe): number {
 }
 
 /** How many steps a calibration would time; 0 where it would take too much of the budget. */
-export function stepsToCalibrate(
-  recipe: Recipe,
-  { budgetMs, startMs }: { budgetMs: number; startMs: number },
-): number {
+export function stepsToCalibrate(recipe: Recipe, budgetMs: number): number {
   const { timed, warmup, least } = calibratedSteps;
   const affordable = Math.floor(
-    (budgetMs * calibrationShare - startMs) / estimatedStepMs(recipe) - warmup,
+    (budgetMs * calibrationShare - trainerStartMs) / estimatedStepMs(recipe) - warmup,
   );
   return affordable < least ? 0 : Math.min(timed, affordable);
 }
