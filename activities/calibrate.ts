@@ -15,7 +15,7 @@ import type { Deps } from './deps.ts';
 import { withSigns } from './heartbeats.ts';
 import { halvedMicroBatch } from './micro-batch.ts';
 import { EventTail, readResult, touchControl, writeControl, writeRun } from './trainer-files.ts';
-import { endTrainer, startTrainer, trainerIsGone } from './trainer-process.ts';
+import { createSight, endTrainer, startTrainer } from './trainer-process.ts';
 import { throwIfEnded } from './trainer-signs.ts';
 import { trainerRun } from './trainer-start.ts';
 import { hostPool, leaseTtlMs, trainingJobSchema, type TrainingJob } from './training-job.ts';
@@ -96,17 +96,19 @@ async function measure(
     learningRates: [],
   });
   await startTrainer({ python: deps.python, projectDir: deps.projectDir, runDir });
+  const isGone = createSight(runDir);
   const tail = new EventTail(runDir);
   const at: number[] = [];
   const deadline = Date.now() + limitMs;
   const { warmup } = calibratedSteps;
   while (at.length < numSteps + warmup) {
     throwIfEnded(context);
+    // Asked first: what a trainer that is gone has left is whole then.
+    const gone = await isGone();
     for (const event of await tail.read()) if (event.event === 'step') at.push(event.at);
     const result = await readResult(runDir);
     if (result?.ok === false) return await failed(deps, job, result);
-    const late = Date.now() > deadline;
-    if (result !== null || late || (await trainerIsGone(runDir))) break;
+    if (result !== null || gone || Date.now() > deadline) break;
     await touchControl(runDir);
     await sleep(tickMs, undefined, { signal: context.cancellationSignal }).catch(() => undefined);
   }

@@ -390,7 +390,9 @@ async function trainerFailure(
   { type, message, step }: Failed,
 ): Promise<ApplicationFailure> {
   const { job } = generation;
-  const told = `the trainer ended at step ${step}: ${message}`;
+  // With more at once it would have gone on with half of them.
+  const alone = type === FailureType.OutOfMemory ? ', with one sequence at once' : '';
+  const told = `the trainer ended at step ${step}: ${message}${alone}`;
   if (type === PassingFailure.DiskFull) return await diskFull(deps, job, told);
   const advice =
     type === FailureType.OutOfMemory

@@ -13,6 +13,7 @@ import type { Survey, SurveyRequest } from '../config/survey.ts';
 import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';
 import { planMeasured, stepsToCalibrate, type MeasuredPlan } from '../recipes/measured.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
+import { refuseTooLarge } from '../recipes/adaptation.ts';
 import type { PlanInputs } from '../recipes/plan.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { chooseVocabSize, estimateTokens } from '../recipes/vocabulary.ts';
@@ -151,7 +152,7 @@ export async function parentFor({
 async function baseFor({
   pipeline: { startFrom },
   baseDir,
-}: PlanRequest): Promise<PlannedBase | null> {
+}: Pick<PlanRequest, 'pipeline' | 'baseDir'>): Promise<PlannedBase | null> {
   if (!isBase(startFrom)) return null;
   const known = knownBases[startFrom];
   if (known !== undefined) {
@@ -170,6 +171,20 @@ async function baseFor({
   }
   const title = path.basename(place);
   return { title, license: null, origin: startFrom, shape, tokensPerCharacter: null };
+}
+
+/** Throws where the base that a pipeline adapts does not fit into the machine's memory: before it is imported. */
+export async function requireRoomForBase(
+  request: Pick<PlanRequest, 'pipeline' | 'baseDir' | 'machine'>,
+): Promise<void> {
+  const base = await baseFor(request);
+  if (base === null) return;
+  try {
+    refuseTooLarge(request.machine, base);
+  } catch (error) {
+    if (!(error instanceof DoesNotFit)) throw error;
+    throw new ClientError('input', error.message, error);
+  }
 }
 
 async function folderShape(folder: string): Promise<ModelShape | null> {

@@ -1,7 +1,7 @@
 /** What is planned when a model that exists is taught documents by LoRA: little enough that it keeps what it knew. */
 import type { Machine, ModelShape, PretrainRecipe, Reason, Recipe } from '../config/recipe.ts';
 import { countParameters, trainingFlopsPerToken } from './shapes.ts';
-import { availableBytes, gigabytes, trainingBytes } from './memory.ts';
+import { availableBytes, doesNotFit, gigabytes, trainingBytes } from './memory.ts';
 import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
 
 export interface AdaptationInputs {
@@ -90,6 +90,23 @@ function rowLengthFor(machine: Machine, shape: ModelShape): number {
     (length) => trainingBytes({ ...load, contextLength: length }, 1) <= available,
   );
   return fitting ?? lengths.at(-1)!;
+}
+
+/** Throws `DoesNotFit` where not even the shortest row of a base can be trained on. */
+export function refuseTooLarge(
+  machine: Machine,
+  { title, shape }: { title: string; shape: ModelShape },
+): void {
+  const load = {
+    phase: 'pretrain',
+    precision: bestPrecision(machine),
+    contextLength: rowLengthFor(machine, shape),
+    lora: { rank: loraRank, alpha: 2 * loraRank, mergeShare },
+    shape,
+  } as const;
+  if (trainingBytes(load, 1) > availableBytes(machine)) {
+    throw doesNotFit(load, machine, `adapting ${title}`);
+  }
 }
 
 /** A later round, when a gate on the held-out text was missed, reads the documents once more. */

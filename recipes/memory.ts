@@ -122,8 +122,9 @@ export function inMemory<Recipe extends PhaseRecipe>(
   const rows = recipe.batchSize / recipe.worldSize;
   const load = { ...recipe, shape };
   const fitting = fittingMicroBatch(load, rows, availableBytes(machine));
-  if (fitting === null) throw doesNotFit(load, machine, what);
-  const microBatchSize = Math.min(fitting, limit ?? fitting);
+  // Chats are as long as the longest one only now and then: a row that may not fit is tried.
+  if (fitting === null && recipe.phase === 'pretrain') throw doesNotFit(load, machine, what);
+  const microBatchSize = Math.min(fitting ?? 1, limit ?? rows);
   return microBatchSize < rows ? { ...recipe, microBatchSize } : recipe;
 }
 

@@ -16,6 +16,7 @@ from trainer.chat import TEMPLATE_NAME
 from trainer.checkpoint import write_folder
 from trainer.config import ModelShape
 from trainer.llama import llama_config
+from trainer.memory import require_room
 from trainer.short_lived import run_module, say
 from trainer.special_tokens import END_OF_TEXT
 
@@ -72,6 +73,9 @@ def _read(source: Path) -> tuple[ModelShape, 'LlamaForCausalLM', 'PreTrainedToke
         raise ValueError(f'{source}: found a {config.model_type} model, expected a llama')
     shape = _shape(config, source)
     _check_tokenizer(tokenizer, config, source)
+    with torch.device('meta'):
+        parameters = LlamaForCausalLM(config).num_parameters()
+    require_room(parameters, str(source))
     with _refusing(source):
         # Never the weights of a pickle, which may hold a program.
         model, told = LlamaForCausalLM.from_pretrained(

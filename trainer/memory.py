@@ -61,6 +61,18 @@ def size_of(count: int) -> str:
     return f'{count / 1e9:.2f} GB' if count >= 1e9 else f'{count / 1e6:.1f} MB'
 
 
+def require_room(parameters: int, what: str) -> None:
+    """Refuses, before its weights are read, a model that this machine could not even hold."""
+    # As it is read, and as it is written again, both in float32; and the libraries.
+    needed, found = 8 * parameters + (1 << 29), _machine_bytes()
+    if needed > found:
+        raise ValueError(
+            f'{what}: a model of {parameters / 1e6:.0f}M parameters takes {size_of(needed)} of '
+            f'memory to import, the machine has {size_of(found)}, {size_of(needed - found)} too '
+            'little; take a smaller base model, or a machine with more memory'
+        )
+
+
 def _control_group(proc: Path, cgroups: Path) -> Path:
     try:
         lines = (proc / 'self/cgroup').read_text('utf-8').splitlines()
