@@ -11,7 +11,7 @@ const gib = 2 ** 30;
 const processBytes = 0.5 * gib;
 /** Server, store, workers and the page cache of a stack that stands beside the trainer. */
 const stackBytes = gib;
-/** Rest for what the estimate misses: peaks were between 0.8 and 1.1 of it (docs/log.md). */
+/** The rest is for what the estimate misses: peaks were 0.8 to 0.97 of it (docs/log.md), and for the page cache. */
 const usable = 0.75;
 /** Rows of logits that stand at once. */
 const lossChunk = 512;

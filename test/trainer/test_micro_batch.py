@@ -1,5 +1,4 @@
-"""A batch in parts: the same step for less memory, from a decided step on, to the same bits.
-"""
+"""A batch in parts: the same step for less memory, from a decided step on, to the same bits."""
 
 import json
 import os
