@@ -25,9 +25,10 @@ export function availableBytes({ memoryBytes }: Pick<Machine, 'memoryBytes'>): n
 export function trainingBytes({ shape, ...recipe }: MemoryLoad, rows: number): number {
   const { phase, contextLength, precision, lora } = recipe;
   const { hiddenSize, intermediateSize, numLayers, numHeads, numKvHeads, vocabSize } = shape;
+  const width = shape.headDim ?? hiddenSize / numHeads;
   const word = precision === 'bf16' ? 2 : 4;
   const parameters = countParameters(shape);
-  const kv = (hiddenSize / numHeads) * numKvHeads;
+  const [query, kv] = [width * numHeads, width * numKvHeads];
   const trained =
     lora === undefined
       ? parameters
@@ -39,7 +40,8 @@ export function trainingBytes({ shape, ...recipe }: MemoryLoad, rows: number): n
   const tokens = rows * contextLength * (phase === 'dpo' ? 2 : 1);
   const perLayer =
     8 * hiddenSize +
-    word * (7 * hiddenSize + 4 * kv + 4 * intermediateSize + 2 * numHeads * contextLength);
+    word *
+      (2 * hiddenSize + 5 * query + 4 * kv + 4 * intermediateSize + 2 * numHeads * contextLength);
   // Alignment scores its answers at once, the other phases in chunks.
   const logits = (phase === 'dpo' ? tokens : Math.min(tokens, lossChunk)) * vocabSize * 8;
   const head = lora === undefined ? vocabSize * hiddenSize * 4 : 0;
