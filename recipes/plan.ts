@@ -27,6 +27,7 @@ import { endingOnPlateau } from './plateau.ts';
 import { preferenceReasons, preferred } from './preference.ts';
 import { countParameters, ladder, trainingFlopsPerToken } from './shapes.ts';
 import { availableBytes, inMemory, memoryReasons, trainingBytes } from './memory.ts';
+import { stepReasons } from './step.ts';
 import { planTuning, usualChats, type ChatSizes } from './tuning.ts';
 import { bestPrecision, paceReasons, trainerStartMs, trainingSpeed } from './speed.ts';
 
@@ -80,6 +81,8 @@ const stepOverheadMs = 5;
 const chatStepOverheadMs = 40;
 const maxEpochs = 16;
 const minAssistantWidth = 192;
+/** Of the corpus: a larger model learns so little text by heart, which no loss law foretells. */
+const mostParametersPerToken = 20;
 /** Below this a wide model has seen too little text for its width to help. */
 const minTokensPerParameter = 0.3;
 const sftBatch = 64;
@@ -136,7 +139,11 @@ function fitted(
     sft: sft && fit(sft),
     dpo: dpo && fit(dpo),
   };
-  const more = [...memoryReasons(Object.values(phases), model, machine), ...paceReasons(pace)];
+  const more = [
+    ...stepReasons(phases.pretrain),
+    ...memoryReasons(Object.values(phases), model, machine),
+    ...paceReasons(pace),
+  ];
   return { ...recipe, model, ...phases, reasons: [...reasons, ...more] };
 }
 
@@ -199,7 +206,10 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
   const shapes = parent
     ? [parent.shape]
     : ladder(vocabSize, contextLength, inputs.family).filter(
-        (shape, rung) => rung === 0 || fitsAlone(machine, shape, contextLength),
+        (shape, rung) =>
+          rung === 0 ||
+          (fitsAlone(machine, shape, contextLength) &&
+            countParameters(shape) <= mostParametersPerToken * statistics.numTokens),
       );
   const pace = inputs.pace ?? 1;
   const candidates = shapes.map((shape) => {
