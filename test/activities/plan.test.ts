@@ -137,7 +137,7 @@ test('a plan keeps which corpus and which version it was made from, until anothe
   await recordSpecification(asked);
   const parent = parentOf('test', 3);
   await planTraining({ run: 'kept', pipeline, corpus, machine, previous: null, parent });
-  const found = { schemaVersion: 1, corpus, startFrom: 'test@3' };
+  const found = { schemaVersion: 1, corpus, startFrom: 'test@3', corrections: {} };
   expect(await inputs()).toEqual(found);
 
   await recordSpecification(asked);
@@ -213,7 +213,7 @@ test('a long run asks to time its steps, a short one does not, and one that was 
   const timed = await ask('long', { calibrated: true });
   expect(timed).not.toHaveProperty('calibrate');
   expect(timed.reasons.some(({ choice }) => choice === 'speed')).toBe(true);
-  expect(timed.pretrain.numSteps).not.toBe(first.pretrain.numSteps);
+  expect(timed.estimate.trainingMs).not.toBe(first.estimate.trainingMs);
   expect(await ask('another')).toEqual(timed);
 
   // What the machine is learnt of later changes other runs, and not this one.
