@@ -148,7 +148,7 @@ export function memoryReasons(
         : 'this machine ran out of memory with more of them at once';
     return [
       {
-        choice: `micro-batch of ${phase}`,
+        choice: phase === 'pretrain' ? 'micro-batch' : `micro-batch of ${phase}`,
         value: `${microBatchSize} of ${rows} sequences at once`,
         reason: `${reason}; gradients are summed, so that the step is that of the whole batch but for rounding`,
         source:

@@ -132,7 +132,7 @@ function fitted(
     inMemory(phase, model, {
       machine,
       limit: microBatch?.[phase.phase],
-      what: `${phase.phase} of ${origin}`,
+      what: `${phase.lora === undefined ? 'pretraining' : 'adapting'} ${origin}`,
     });
   const phases = {
     pretrain: fit(pretrain),

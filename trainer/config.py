@@ -369,6 +369,7 @@ class TrainerRun:
     keepCheckpoints: int = 2
     rollbacks: list[Rollback] | None = None
     microBatches: list[MicroBatch] | None = None
+    peakFile: str | None = None
 
     def __post_init__(self) -> None:
         steps = [rollback.step for rollback in self.rollbacks or []]

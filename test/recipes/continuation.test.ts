@@ -15,7 +15,7 @@ test('the size is the parent’s, whatever the budget would have chosen, or refu
     expect(planRecipe({ ...inputs, budgetMs, parent }).model).toEqual(shape);
   }
   const tooLarge = { ...inputs, machine: { ...inputs.machine, memoryBytes: 1e6 }, parent };
-  expect(() => planRecipe(tooLarge)).toThrow(/^pretrain of policy@3 needs [\d.]+ GB/);
+  expect(() => planRecipe(tooLarge)).toThrow(/^pretraining policy@3 needs [\d.]+ GB/);
 });
 
 test('the rate rises again to 0.3 of the first peak, over 5 % of the steps', () => {

@@ -75,7 +75,7 @@ describe('memory', () => {
     const { microBatchSize, ...pretrain } = recipe.pretrain;
     expect([1, 2]).toContain(microBatchSize);
     expect(pretrain).toEqual(whole.pretrain);
-    const reason = recipe.reasons.find(({ choice }) => choice === 'micro-batch of pretrain')!;
+    const reason = recipe.reasons.find(({ choice }) => choice === 'micro-batch')!;
     expect(reason.value).toBe(`${microBatchSize} of 4 sequences at once`);
     expect(reason.reason).toMatch(
       /^the whole batch would take [\d.]+ GB, the machine has [\d.]+ GB/,
@@ -100,7 +100,7 @@ describe('memory', () => {
     const base = { title: 'Large', shape: large };
     expect(() => planRecipe({ ...adapting, base })).toThrow(DoesNotFit);
     expect(() => planRecipe({ ...adapting, base })).toThrow(
-      /^pretrain of Large needs [\d.]+ GB of memory for one row of 128 tokens, and this machine has 16\.9 GB for it \(of 24\.0 GB\): [\d.]+ GB too little\. What would fit: .*a model of about \d+M parameters, a machine with [\d.]+ GB of memory\. Nothing was trained\.$/,
+      /^adapting Large needs [\d.]+ GB of memory for one row of 128 tokens, and this machine has 16\.9 GB for it \(of 24\.0 GB\): [\d.]+ GB too little\. What would fit: .*a model of about \d+M parameters, a machine with [\d.]+ GB of memory\. Nothing was trained\.$/,
     );
     expect(() => refuseTooLarge(machine, base)).toThrow(/^adapting Large needs/);
     expect(() => refuseTooLarge(machine, { title, shape })).not.toThrow();
@@ -177,9 +177,7 @@ describe('what was measured of a machine', () => {
     const planned = await planMeasured(scratch, measured({ microBatchSize: 4 }));
     expect(planned.corrections).toEqual({ microBatch: { pretrain: 4 } });
     expect(planned.recipe.pretrain).toEqual({ ...recipe.pretrain, microBatchSize: 4 });
-    const reason = planned.recipe.reasons.find(
-      ({ choice }) => choice === 'micro-batch of pretrain',
-    );
+    const reason = planned.recipe.reasons.find(({ choice }) => choice === 'micro-batch');
     expect(reason?.source).toBe('measured on this machine');
   });
 
