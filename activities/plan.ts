@@ -10,6 +10,7 @@ import { runSpecSchema } from '../config/run-records.ts';
 import { pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
 import type { Machine, Recipe } from '../config/recipe.ts';
 import { planRecipe, replanRecipe } from '../recipes/plan.ts';
+import { SweepDoesNotFit, type SweepWish } from '../recipes/sweep.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { readBlob } from '../registry/blobs.ts';
 import {
@@ -124,12 +125,14 @@ export function createPlanActivities(deps: Deps) {
         numPreferences: instructions?.numPreferences ?? 0,
         parent,
         base,
+        ...(pipeline.sweep && { sweep: sweepOf(pipeline.sweep, heldOut.numTokens) }),
         ...(adapted !== null && instructions && { chats: await sizesOf(store, instructions) }),
       };
-      const recipe =
+      const recipe = refusingSweep(() =>
         previous === null
           ? planRecipe(inputs)
-          : replanRecipe(inputs, previous.recipe, previous.failures);
+          : replanRecipe(inputs, previous.recipe, previous.failures),
+      );
       await putRunRecord(store, run, 'plan', recipe);
       const startFrom = parent && { startFrom: `${parent.name}@${parent.version}` };
       await addRunInputs(store, run, { corpus, ...startFrom });
@@ -145,6 +148,28 @@ async function refusingUnknown<T>(work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     if (!(error instanceof UnknownParent)) throw error;
+    throw ApplicationFailure.nonRetryable(error.message, FailureType.InvalidConfig);
+  }
+}
+
+/** What is asked for, with what the trials are compared on. */
+function sweepOf(
+  { learningRate, halving }: NonNullable<Pipeline['sweep']>,
+  heldOutTokens: number,
+): SweepWish {
+  if (heldOutTokens > 0) return { learningRate, halving, heldOutTokens };
+  throw ApplicationFailure.nonRetryable(
+    'sweep: the corpus holds no document out, and trials are compared on held-out text. Raise data.heldOut, or remove sweep.',
+    FailureType.InvalidConfig,
+  );
+}
+
+/** A search that does not fit its budget is the operator's to change. */
+function refusingSweep(plan: () => Recipe): Recipe {
+  try {
+    return plan();
+  } catch (error) {
+    if (!(error instanceof SweepDoesNotFit)) throw error;
     throw ApplicationFailure.nonRetryable(error.message, FailureType.InvalidConfig);
   }
 }

@@ -102,8 +102,9 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   };
   let head = await requireCurrent();
   await mkdir(path.join(runDir, 'checkpoints'), { recursive: true });
-  if (head.finished !== null) return { adopted: true, resumedFrom: null, note: null };
-  const wanted = await trainerRun(deps, job, head, runDir);
+  if (head.finished !== null && generation.until === undefined)
+    return { adopted: true, resumedFrom: null, note: null };
+  const wanted = await trainerRun(deps, generation, head, runDir);
   const there = await readRun(runDir);
   const same = there !== null && identity(there) === identity(wanted);
   const lastStep = await lastStepSeen(runDir);
@@ -138,7 +139,7 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   // Whatever else runs in this folder is not what this job needs.
   await requireCurrent();
   await endTrainer(runDir, 0);
-  const checkpoint = await restoreCheckpoint(deps, runDir, head);
+  const checkpoint = await restoreCheckpoint(deps, runDir, upTo(generation.until, head));
   await keepOnly(path.join(runDir, 'checkpoints'), checkpoint?.folder);
   for (const file of ['result.json', 'events.jsonl'])
     await rm(path.join(runDir, file), { force: true });
@@ -224,7 +225,7 @@ async function lastStepSeen(runDir: string): Promise<number> {
 /** Brings the inputs to this host and says what to train. */
 async function trainerRun(
   deps: Deps,
-  job: TrainingJob,
+  { job, until }: Generation,
   head: Head,
   runDir: string,
 ): Promise<TrainerRun> {
@@ -250,6 +251,7 @@ async function trainerRun(
     resumeFrom: null,
     // A trainer that was not given them is another one: neither it nor what it saved is gone on from.
     ...(head.rollbacks.length > 0 && { rollbacks: rollbacksOf(head.rollbacks) }),
+    ...(until !== undefined && { untilStep: until }),
   });
 }
 
@@ -285,6 +287,13 @@ async function trainingData(
 
 async function rowsOf({ store }: Deps, stage: string): Promise<BlobRef> {
   return (await requireStage(store, 'rehearse', stage, rehearsalManifestSchema)).tokens;
+}
+
+/** The chain as far as a trial may have gone at the end of its rung. */
+function upTo(until: number | undefined, head: Head): Head {
+  return until === undefined
+    ? head
+    : { ...head, chain: head.chain.filter(({ step }) => step <= until) };
 }
 
 /** The newest checkpoint of the chain whose every file has its digest; older ones are tried in turn. */

@@ -39,6 +39,16 @@ export interface Generation {
   writer: string;
   /** Id of the run's execution, whose orders this generation obeys; left out by older versions: whoever asked last. */
   execution?: string;
+  /** A trial ends its rung at this step; left out, it trains to the end. */
+  until?: number;
+}
+
+/** Where a trial stands at the end of its rung. */
+export interface RungEnd {
+  step: number;
+  /** Nats a token of the held-out text. */
+  loss: number;
+  valBpb: number | null;
 }
 
 export interface TrainedModel {

@@ -9,7 +9,8 @@ import { knownBases, maxBaseContext } from '../config/base-models.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
 import { isBase, type Pipeline, type Source } from '../config/pipeline.ts';
 import type { Machine, ModelShape, Recipe } from '../config/recipe.ts';
-import { planRecipe } from '../recipes/plan.ts';
+import { planRecipe, type PlanInputs } from '../recipes/plan.ts';
+import { SweepDoesNotFit } from '../recipes/sweep.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { chooseVocabSize } from '../recipes/vocabulary.ts';
 import { readBlob } from '../registry/blobs.ts';
@@ -72,7 +73,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
   const base = await baseFor(request);
   const vocabSize = base?.shape.vocabSize ?? parent?.tokenizer.vocabSize;
   const corpus = vocabSize === undefined ? estimated : inVocabularyOf(vocabSize, estimated, base);
-  const recipe = planRecipe({
+  const recipe = planOrRefuse({
     statistics: { numTokens: corpus.numTokens, bytes: corpus.bytes },
     goal: pipeline.goal,
     budgetMs: pipeline.budget.time,
@@ -85,8 +86,26 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     parent,
     chats: corpus.chats,
     ...(base && { base }),
+    ...(pipeline.sweep && { sweep: sweepOf(pipeline, corpus) }),
   });
   return { corpus, recipe, base };
+}
+
+/** As `planRecipe`, with a fault of the pipeline file told as such. */
+function planOrRefuse(inputs: PlanInputs): Recipe {
+  try {
+    return planRecipe(inputs);
+  } catch (error) {
+    if (!(error instanceof SweepDoesNotFit)) throw error;
+    throw new ClientError('input', `${error.message} Nothing was started.`, error);
+  }
+}
+
+/** The rates to try, and about what they are compared on. */
+function sweepOf({ sweep, data }: Pipeline, { numTokens }: CorpusFigures): PlanInputs['sweep'] {
+  if (sweep === undefined) return undefined;
+  const { learningRate, halving } = sweep;
+  return { learningRate, halving, heldOutTokens: Math.round(numTokens * data.heldOut) };
 }
 
 /** The model that a pipeline goes on from; null when it starts from scratch. */

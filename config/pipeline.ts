@@ -147,6 +147,39 @@ export const pipelineFileSchema = z.strictObject({
     })
     .prefault({ time: '4m' })
     .describe('what a run may spend'),
+  sweep: z
+    .strictObject({
+      learningRate: z
+        .array(
+          z
+            .number()
+            .min(0.01)
+            .max(100)
+            .describe('multiple of the planned rate'),
+        )
+        .min(2)
+        .max(32)
+        .refine(
+          (values) => new Set(values).size === values.length,
+          'expected multiples of which none comes twice',
+        )
+        .describe('learning rates to try, as multiples of the planned one, such as [0.5, 1, 2, 4]'),
+      halving: z
+        .number()
+        .int()
+        .min(2)
+        .max(32)
+        .default(2)
+        .describe('of so many trials one goes on after each rung; 2: the better half'),
+      phase: z
+        .literal('pretrain')
+        .default('pretrain')
+        .describe('the phase whose rate is searched: the one that measures held-out text on its way'),
+    })
+    .optional()
+    .describe(
+      'tries several learning rates within the budget and goes on with the best; left out, the planned one alone',
+    ),
   compute: z.literal('local').default('local').describe('where it trains; local: this machine'),
   seed: z
     .number()
@@ -191,7 +224,7 @@ export const pipelineFileSchema = z.strictObject({
 /** A pipeline with every default resolved; what is resolved already parses to itself. */
 export const pipelineSchema = pipelineFileSchema
   .transform(({ goal, ...rest }) => ({ ...rest, goal: goal ?? defaultGoal(rest) }))
-  .superRefine(({ startFrom, goal, questions }, context) => {
+  .superRefine(({ startFrom, goal, questions, sweep, data }, context) => {
     const refuse = (field: string, message: string) =>
       context.addIssue({ code: 'custom', path: [field], message });
     if (goal === 'adapt' && startFrom === 'scratch') {
@@ -199,6 +232,10 @@ export const pipelineSchema = pipelineFileSchema
     }
     if (goal === 'base' && isBase(startFrom)) {
       refuse('goal', `expected adapt or assistant, which ${startFrom} can be made into`);
+    }
+    if (sweep !== undefined && data.heldOut === 0) {
+      const message = 'expected more than 0% with sweep: its trials are compared on held-out text';
+      context.addIssue({ code: 'custom', path: ['data', 'heldOut'], message });
     }
     if (goal === 'adapt' && questions.length > 0) {
       refuse('questions', 'expected none with goal adapt, which trains on the documents alone');

@@ -17,6 +17,7 @@ import {
   describeDataset,
   describeEvaluation,
   describeRecipe,
+  describeScale,
   describeTraining,
   describeUnread,
 } from './describe.ts';
@@ -25,6 +26,7 @@ import { workflowId, type PipelineInput, type PipelineResult, type StageName } f
 import { noteUnheeded, untilApproved } from './orders.ts';
 import { preprocessWorkflow } from './preprocess.ts';
 import type { StageBoard } from './stage-board.ts';
+import { searchRate } from './sweep.ts';
 import { trainingWorkflow } from './training.ts';
 
 const { recordSpecification } = proxyActivities<PlanActivities>({
@@ -182,22 +184,31 @@ export function createStages(
         const last = before.at(-1) ?? null;
         const init = last === null ? firstModel() : { phase: last.phase, stage: last.stage };
         const rehearsal = init && (await rehearsalOf(phaseRecipe, init, recipe));
+        const shared = {
+          run,
+          round: recipe.round,
+          execution: workflowInfo().firstExecutionRunId,
+          shape: recipe.model,
+          machine,
+          corpus,
+          init,
+          ...(rehearsal !== null && { rehearsal }),
+        };
+        const chosen =
+          phase === 'pretrain' && recipe.sweep !== undefined
+            ? await searchRate(board, recipe, recipe.sweep, shared)
+            : null;
+        if (chosen !== null) board.status.recipe = { ...recipe, pretrain: chosen.recipe };
         board.training = phase;
         const model = await executeChild(trainingWorkflow, {
           workflowId: workflowId.training(run, phase, recipe.round),
           staticSummary: `${phase}: ${numSteps} steps, round ${recipe.round + 1}`,
           args: [
             {
-              run,
-              round: recipe.round,
-              trial: 0,
-              execution: workflowInfo().firstExecutionRunId,
-              recipe: phaseRecipe,
-              shape: recipe.model,
-              machine,
-              corpus,
-              init,
-              ...(rehearsal !== null && { rehearsal }),
+              ...shared,
+              trial: chosen?.trial ?? 0,
+              recipe: chosen?.recipe ?? phaseRecipe,
+              ...(chosen && { from: chosen.from }),
             },
           ],
         }).finally(() => {
@@ -217,7 +228,7 @@ export function createStages(
             bundle: exported.bundle,
             onnx: exported.onnx,
           },
-          describeTraining(model),
+          `${describeTraining(model)}${chosen ? `, at ${describeScale(chosen.multiple)} of the rate` : ''}`,
           model.reused && exported.reused,
         );
       });

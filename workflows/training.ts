@@ -21,11 +21,13 @@ import {
   uuid4,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { SweepActivities } from '../activities/sweep.ts';
 import type { TrainActivities } from '../activities/train.ts';
-import type { Generation, TrainedModel, TrainingJob } from '../activities/training-job.ts';
+import type { TrainerStart } from '../activities/trainer-start.ts';
+import type { Generation, RungEnd, TrainedModel, TrainingJob } from '../activities/training-job.ts';
 import { FailureType, nonRetryableErrorTypes, PassingFailure } from '../config/failures.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
-import { runNoteSignal, unpausedSignal } from './messages.ts';
+import { hostFreedSignal, runNoteSignal, trialLeasedSignal, unpausedSignal } from './messages.ts';
 
 export type TrainingInput = Omit<TrainingJob, 'trial'> & {
   run: string;
@@ -33,7 +35,12 @@ export type TrainingInput = Omit<TrainingJob, 'trial'> & {
   trial: number;
   /** Id of the run's execution, whose orders are obeyed. */
   execution?: string;
+  /** The step at which its last rung as a trial ended. */
+  from?: number;
 };
+
+/** One of several trainings that are tried: it ends its rung at this step. */
+export type TrialInput = TrainingInput & { until: number };
 
 /** Generations that may end without a new checkpoint before the run asks for help. */
 const maxFruitlessGenerations = 8;
@@ -61,18 +68,65 @@ const control = proxyActivities<TrainActivities>({
 });
 
 export async function trainingWorkflow(input: TrainingInput): Promise<TrainedModel> {
-  const { run, round, execution, ...rest } = input;
+  return await train<TrainedModel>(
+    input,
+    (found) => found,
+    async (host, watched) => {
+      const { job, fence } = watched;
+      const { watchTrainer } = proxyActivities<TrainActivities>({
+        ...onHost(host),
+        summary: `${job.trial.phase}: ${job.recipe.numSteps} steps, generation ${fence}`,
+        ...watching,
+      });
+      return await watchTrainer(watched);
+    },
+  );
+}
+
+/** One rung of a trial: as a training, but it ends at a step, with the loss by which trials are compared. */
+export async function trialWorkflow(input: TrialInput): Promise<RungEnd> {
+  return await train<RungEnd>(
+    input,
+    () => null,
+    async (host, watched) => {
+      const { job, fence } = watched;
+      const { watchTrial } = proxyActivities<SweepActivities>({
+        ...onHost(host),
+        summary: `${job.trial.phase}, trial ${job.trial.trial}: to step ${input.until}, generation ${fence}`,
+        ...watching,
+      });
+      return await watchTrial(watched);
+    },
+  );
+}
+
+const watching = { startToCloseTimeout: '30d' } as const;
+
+type Watch<Ended> = (host: string, watched: Generation & { start: TrainerStart }) => Promise<Ended>;
+
+async function train<Ended>(
+  input: TrainingInput & { until?: number },
+  reuse: (found: TrainedModel) => Ended | null,
+  watch: Watch<Ended>,
+): Promise<Ended> {
+  const { run, round, execution, from, until, ...rest } = input;
   const trial = { run, phase: input.recipe.phase, round, trial: input.trial };
   const job: TrainingJob = { ...rest, trial };
   const whose = execution === undefined ? {} : { execution };
+  const waiting: Waiting = { freed: false };
+  setHandler(hostFreedSignal, () => {
+    waiting.freed = true;
+  });
   let unpaused = false;
   setHandler(unpausedSignal, () => {
     unpaused = true;
   });
   const { stage, model } = await control.findTrainedModel(job);
-  if (model !== null) return model;
+  const reused = model && reuse(model);
+  if (reused !== null) return reused;
 
   const losses = new Losses(trial.phase);
+  const note = (text: string) => tell(until === undefined ? text : `trial ${trial.trial}: ${text}`);
   let generation: Generation | null = null;
   let host: string | null = null;
   let outcome: Outcome = 'failed';
@@ -81,7 +135,8 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
       const before: string | null = host;
       // Until it is leased again there is none that we could give back.
       host = null;
-      host = await leaseHost(input, losses.hostIsGone ? null : before);
+      host = await leaseHost(input, losses.hostIsGone ? null : before, waiting);
+      if (until !== undefined) await tellLeased(trial.trial);
       const writer = uuid4();
       unpaused = false;
       const { fence, durableStep, paused } = await control.openTrainingGeneration({
@@ -90,10 +145,15 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
         writer,
         ...whose,
       });
-      generation = { job, stage, fence, writer, ...whose };
+      const first = generation === null;
+      generation = { job, stage, fence, writer, ...whose, ...(until !== undefined && { until }) };
       losses.requireProgress(durableStep, host, paused ?? false);
       try {
-        const trained = await trainGeneration(host, generation);
+        const start = await startTrainer(host, generation);
+        // That a trial goes on from the end of its rung is no news.
+        const isOnward = first && from !== undefined && start.resumedFrom === from;
+        if (start.note !== null && !isOnward) await note(start.note);
+        const trained = await watch(host, { ...generation, start });
         outcome = 'trained';
         return trained;
       } catch (failure) {
@@ -114,6 +174,12 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
   }
 }
 
+/** Of a trial without a host. */
+interface Waiting {
+  /** Another has given one back meanwhile. */
+  freed: boolean;
+}
+
 type Outcome = 'trained' | 'failed' | 'cancelled';
 
 /** A lease that is under way when the run is cancelled is waited for: one that nobody knows of would keep the host from others. */
@@ -123,7 +189,11 @@ const leasing = {
 } as const;
 
 /** Leases a host: the one whose trainer may still run, if nobody else has it, else whichever is free. */
-async function leaseHost(input: TrainingInput, preferred: string | null): Promise<string> {
+async function leaseHost(
+  input: TrainingInput & { until?: number },
+  preferred: string | null,
+  waiting: Waiting,
+): Promise<string> {
   const { phase, unwatchedExitS } = input.recipe;
   const ask = { holder: workflowInfo().workflowId, unwatchedExitS };
   if (preferred !== null) {
@@ -141,6 +211,7 @@ async function leaseHost(input: TrainingInput, preferred: string | null): Promis
     ...leasing,
   });
   for (let pauseS = 1; ; pauseS = Math.min(60, 2 * pauseS)) {
+    waiting.freed = false;
     const { host, busy } = await anyHost.leaseHost({ ...ask, host: null });
     if (busy === null) {
       setCurrentDetails(`training on host ${host}`);
@@ -149,7 +220,8 @@ async function leaseHost(input: TrainingInput, preferred: string | null): Promis
     setCurrentDetails(
       `waiting for host ${host}, which \`${busy.holder}\` has leased until ${busy.expiresAt} or longer`,
     );
-    await sleep(`${pauseS}s`);
+    if (input.until === undefined) await sleep(`${pauseS}s`);
+    else await condition(() => waiting.freed, `${pauseS}s`);
     // Whoever waits for days must not be ended by the length of his history.
     if (workflowInfo().continueAsNewSuggested) await continueAsNew<typeof trainingWorkflow>(input);
   }
@@ -271,29 +343,24 @@ class Losses {
   }
 }
 
-async function trainGeneration(host: string, generation: Generation): Promise<TrainedModel> {
-  const { phase } = generation.job.trial;
-  const onHost = {
+/** What is done once on a host: when it is lost, the next generation does it anew. */
+function onHost(host: string) {
+  return {
     taskQueue: gpuHostQueue(host),
     retry: { maximumAttempts: 1 },
     scheduleToStartTimeout: '5m',
+    heartbeatTimeout: '15s',
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
   } as const;
+}
+
+async function startTrainer(host: string, generation: Generation): Promise<TrainerStart> {
   const { prepareTrainer } = proxyActivities<TrainActivities>({
-    ...onHost,
-    summary: `${phase}: adopt or start the trainer, generation ${generation.fence}`,
+    ...onHost(host),
+    summary: `${generation.job.trial.phase}: adopt or start the trainer, generation ${generation.fence}`,
     startToCloseTimeout: '10m',
-    heartbeatTimeout: '15s',
   });
-  const { watchTrainer } = proxyActivities<TrainActivities>({
-    ...onHost,
-    summary: `${phase}: ${generation.job.recipe.numSteps} steps, generation ${generation.fence}`,
-    startToCloseTimeout: '30d',
-    heartbeatTimeout: '15s',
-  });
-  const start = await prepareTrainer(generation);
-  if (start.note !== null) await note(start.note);
-  return await watchTrainer({ ...generation, start });
+  return await prepareTrainer(generation);
 }
 
 /** Losses that another generation can cure become a sentence; what none can is thrown on. */
@@ -317,7 +384,13 @@ function explainLoss(failure: unknown): Loss {
   return { kind: 'generation', reason: cause?.message ?? failure.message };
 }
 
-async function note(text: string): Promise<void> {
+/** So that the run may start the next trial, which waits for a host of its own. */
+async function tellLeased(trial: number): Promise<void> {
+  const { parent } = workflowInfo();
+  if (parent) await getExternalWorkflowHandle(parent.workflowId).signal(trialLeasedSignal, { trial });
+}
+
+async function tell(text: string): Promise<void> {
   const { parent } = workflowInfo();
   if (parent) await getExternalWorkflowHandle(parent.workflowId).signal(runNoteSignal, { text });
 }
