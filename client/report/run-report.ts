@@ -8,6 +8,7 @@ import {
   modelVersionSchema,
 } from '../../config/manifests.ts';
 import { machineSchema, recipeSchema } from '../../config/recipe.ts';
+import { sweepDecisionSchema } from '../../config/sweep.ts';
 import { plateauFoundSchema } from '../../config/trainer.ts';
 import { stageNames } from '../../workflows/messages.ts';
 import { ledgerSchema } from '../ledger/ledger.ts';
@@ -202,6 +203,10 @@ export const runReportSchema = z.strictObject({
     })
     .nullable(),
   phases: z.array(phaseReportSchema),
+  sweep: z
+    .array(sweepDecisionSchema)
+    .optional()
+    .describe('which of several learning rates went on, rung by rung; left out by older versions'),
   ledger: ledgerSchema.nullable().default(null).describe('null where nobody could count'),
   evaluations: z.array(z.strictObject({ stage: stageName, evaluation: evaluationSchema })),
   gates: z.array(gateReportSchema),

@@ -49,16 +49,14 @@ interface World {
 function fakes(
   losses: Losses,
   { hosts = ['h1'] }: { hosts?: string[] } = {},
-): { activities: TrainActivities & SweepActivities & object; world: World } {
+): { activities: TrainActivities & SweepActivities; world: World } {
   const world: World = { hosts: [], trained: [], decided: [], final: null };
   const holders = new Map<string, string>();
   const fences = new Map<number, number>();
   const stood = new Map<number, number>();
   const nameOf = (holder: string) => /pretrain\/0\/(\d+)$/.exec(holder)?.[1] ?? 'end';
   const planned = recipe.pretrain.learningRate;
-  const activities = {
-    ...pipelineActivities().activities,
-    planTraining: async () => recipe,
+  const activities: TrainActivities & SweepActivities = {
     findTrainedModel: async () => ({ stage: 'a'.repeat(64), model: null }),
     leaseHost: async ({ holder, host: asked }) => {
       const free = asked ?? hosts.find((one) => !holders.has(one));
@@ -114,15 +112,20 @@ function fakes(
       world.decided.push(outcome);
       return outcome;
     },
-  } satisfies TrainActivities & SweepActivities & object;
+  };
   return { activities, world };
 }
 
 let id = 0;
 async function run(
-  activities: object,
-  meanwhile: (run: string) => Promise<unknown> = async () => null,
+  trials: TrainActivities & SweepActivities,
+  meanwhile: (workflowId: string) => Promise<unknown> = async () => null,
 ) {
+  const activities = {
+    ...pipelineActivities().activities,
+    planTraining: async () => recipe,
+    ...trials,
+  };
   const { nativeConnection: connection } = env;
   const others = await Promise.all(
     ['data', 'gpu', 'gpu-h1', 'gpu-h2'].map((taskQueue) =>
@@ -289,11 +292,7 @@ test('a rung that was decided before is not trained again', async () => {
     })),
     goesOn: [0, 3],
   };
-  const { findRung: _, ...others } = activities;
-  await run({
-    ...others,
-    findRung: async ({ rung }: { rung: number }) => (rung === 0 ? before : null),
-  });
+  await run({ ...activities, findRung: async ({ rung }) => (rung === 0 ? before : null) });
   expect(world.trained.map((text) => text.replace(/ from.*/, ''))).toEqual([
     `trial 0 to ${late}`,
     `trial 3 to ${late}`,
