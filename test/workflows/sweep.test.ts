@@ -2,8 +2,8 @@
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { ApplicationFailure } from '@temporalio/activity';
 import type { WorkflowFailedError } from '@temporalio/client';
-import { Worker, type WorkflowBundle } from '@temporalio/worker';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Worker } from '@temporalio/worker';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import type { SweepActivities } from '../../activities/sweep.ts';
 import type { TrainActivities } from '../../activities/train.ts';
 import { FailureType } from '../../config/failures.ts';
@@ -17,13 +17,39 @@ import { machine, planInputs } from '../support/recipes.ts';
 import { bundleWorkflows, startTimeSkipping } from '../support/temporal.ts';
 
 let env: TestWorkflowEnvironment;
-let workflowBundle: WorkflowBundle;
+let workers: Worker[] = [];
+let running: Promise<unknown>;
+/** What the test that runs now has its trials do. */
+let current: TrainActivities & SweepActivities;
+// A run has seven trainings.
+vi.setConfig({ testTimeout: 120_000 });
 beforeAll(async () => {
-  [env, workflowBundle] = await Promise.all([startTimeSkipping(), bundleWorkflows()]);
-}, 60_000);
+  const [started, workflowBundle] = await Promise.all([startTimeSkipping(), bundleWorkflows()]);
+  env = started;
+  const { nativeConnection: connection } = env;
+  const delegated = Object.keys(fakes(bowl).activities).map((name) => [
+    name,
+    (input: never) => current[name as 'watchTrial'](input),
+  ]);
+  const activities = {
+    ...pipelineActivities().activities,
+    planTraining: async () => recipe,
+    ...(Object.fromEntries(delegated) as typeof current),
+  };
+  const control = { connection, workflowBundle, taskQueue: 'control', activities };
+  workers = await Promise.all([
+    Worker.create(control),
+    ...['data', 'gpu', 'gpu-h1', 'gpu-h2'].map((taskQueue) =>
+      Worker.create({ connection, taskQueue, activities }),
+    ),
+  ]);
+  running = Promise.all(workers.map((worker) => worker.run()));
+}, 120_000);
 afterAll(async () => {
+  for (const worker of workers) worker.shutdown();
+  await running;
   await env.teardown();
-});
+}, 60_000);
 
 const learningRate = [0.5, 1, 2, 4];
 const recipe = planRecipe({
@@ -117,58 +143,35 @@ function fakes(
 }
 
 let id = 0;
+/** Runs a pipeline whose plan tries the rates; the workers are those of the whole file. */
 async function run(
   trials: TrainActivities & SweepActivities,
   meanwhile: (workflowId: string) => Promise<unknown> = async () => null,
 ) {
-  const activities = {
-    ...pipelineActivities().activities,
-    planTraining: async () => recipe,
-    ...trials,
-  };
-  const { nativeConnection: connection } = env;
-  const others = await Promise.all(
-    ['data', 'gpu', 'gpu-h1', 'gpu-h2'].map((taskQueue) =>
-      Worker.create({ connection, taskQueue, activities }),
-    ),
-  );
-  const control = await Worker.create({
-    connection,
-    workflowBundle,
-    taskQueue: 'control',
-    activities,
-  });
-  const running = others.map((worker) => worker.run());
+  current = trials;
   const name = `sweep-${++id}`;
-  try {
-    return await control.runUntil(async () => {
-      const handle = await env.client.workflow.start(pipelineWorkflow, {
-        workflowId: `pipeline/${name}`,
-        taskQueue: 'control',
-        args: [
-          {
-            run: name,
-            pipeline: pipelineSchema.parse({
-              version: 1,
-              name: 'test',
-              data: { sources: [{ path: './docs', license: 'internal' }] },
-              sweep: { learningRate },
-            }),
-            baseDir: '/',
-            machine,
-          },
-        ],
-      });
-      const [outcome] = await Promise.all([
-        handle.result().catch((error: unknown) => error as WorkflowFailedError),
-        meanwhile(`pipeline/${name}`),
-      ]);
-      return { outcome, status: await handle.query(runStatusQuery) };
-    });
-  } finally {
-    for (const worker of others) worker.shutdown();
-    await Promise.all(running);
-  }
+  const handle = await env.client.workflow.start(pipelineWorkflow, {
+    workflowId: `pipeline/${name}`,
+    taskQueue: 'control',
+    args: [
+      {
+        run: name,
+        pipeline: pipelineSchema.parse({
+          version: 1,
+          name: 'test',
+          data: { sources: [{ path: './docs', license: 'internal' }] },
+          sweep: { learningRate },
+        }),
+        baseDir: '/',
+        machine,
+      },
+    ],
+  });
+  const [outcome] = await Promise.all([
+    handle.result().catch((error: unknown) => error as WorkflowFailedError),
+    meanwhile(`pipeline/${name}`),
+  ]);
+  return { outcome, status: await handle.query(runStatusQuery) };
 }
 
 /** Best near twice the planned rate. */
