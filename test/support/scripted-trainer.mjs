@@ -4,7 +4,8 @@
  * that watches: its weights are a function of the step, of the rates that were in force and of the batches that were
  * skipped. `script.json` beside the run directories says what shall go wrong: {stepMs, dieAt, hangAt, failWith}, `deaf`
  * to changes of the rate, `mute` about the number of a pause, `poison`: the numbers of batches without a finite loss,
- * `stubborn` about returns, which it does not obey.
+ * `stubborn` about returns, which it does not obey; `rated`: its weights are a function of the rate too, `unaware` of
+ * the end of a rung.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -51,12 +52,13 @@ const batchOf = (step) => {
   const last = rollbacks.findLast((rollback) => rollback.step <= step);
   return last === undefined ? step : last.skippedTo + step - last.step;
 };
+const rated = script.rated ? ` rate ${recipe.learningRate}` : '';
 const weights = (step) => {
   const changed = scales.some((scale) => scale !== 1) ? ` scales ${scales.join()}` : '';
   const used = rollbacksUsed(step);
   const returned = used.length > 0 ? ` returned ${JSON.stringify(used)}` : '';
   return createHash('sha256')
-    .update(`seed ${recipe.seed} step ${step}${changed}${returned}`)
+    .update(`seed ${recipe.seed} step ${step}${changed}${returned}${rated}`)
     .digest('hex')
     .repeat(50);
 };
@@ -101,7 +103,8 @@ if (run.resumeFrom !== null) {
 }
 event({ event: 'start', step, resumedFrom: run.resumeFrom });
 let savedAt = step;
-while (step < recipe.numSteps) {
+const until = script.unaware ? undefined : run.untilStep;
+while (step < (until ?? recipe.numSteps)) {
   if (control().paused) {
     if (step !== savedAt) save(step);
     savedAt = step;
@@ -144,6 +147,12 @@ while (step < recipe.numSteps) {
   if (step === script.hangAt) await sleep(600_000);
   if (step === script.failAt)
     end({ ok: false, type: script.failWith, message: 'as scripted', step });
+}
+if (until !== undefined) {
+  if (savedAt !== step) save(step);
+  const loss = 5 / step + Math.abs(Math.log2(recipe.learningRate / 0.04));
+  const message = `ended at step ${step}, as asked`;
+  end({ ok: false, type: 'RungEnded', message, step, heldOut: { loss, bpb: loss / 2 } });
 }
 mkdirSync(path.join(runDir, 'model'), { recursive: true });
 writeFileSync(path.join(runDir, 'model', 'model.safetensors'), weights(step));
