@@ -224,7 +224,7 @@ export const pipelineFileSchema = z.strictObject({
 /** A pipeline with every default resolved; what is resolved already parses to itself. */
 export const pipelineSchema = pipelineFileSchema
   .transform(({ goal, ...rest }) => ({ ...rest, goal: goal ?? defaultGoal(rest) }))
-  .superRefine(({ startFrom, goal, questions, sweep, data }, context) => {
+  .superRefine(({ startFrom, goal, questions }, context) => {
     const refuse = (field: string, message: string) =>
       context.addIssue({ code: 'custom', path: [field], message });
     if (goal === 'adapt' && startFrom === 'scratch') {
@@ -232,10 +232,6 @@ export const pipelineSchema = pipelineFileSchema
     }
     if (goal === 'base' && isBase(startFrom)) {
       refuse('goal', `expected adapt or assistant, which ${startFrom} can be made into`);
-    }
-    if (sweep !== undefined && data.heldOut === 0) {
-      const message = 'expected more than 0% with sweep: its trials are compared on held-out text';
-      context.addIssue({ code: 'custom', path: ['data', 'heldOut'], message });
     }
     if (goal === 'adapt' && questions.length > 0) {
       refuse('questions', 'expected none with goal adapt, which trains on the documents alone');
