@@ -52,11 +52,7 @@ export function planSweep(
   );
 }
 
-function fit(
-  wish: SweepWish,
-  budgetMs: number,
-  plan: (budgetMs: number) => Recipe,
-): Recipe | null {
+function fit(wish: SweepWish, budgetMs: number, plan: (budgetMs: number) => Recipe): Recipe | null {
   for (const share of shares) {
     const recipe = plan(budgetMs * (1 - share));
     // A later round trains for longer than the budget says, so nothing would be left of it.

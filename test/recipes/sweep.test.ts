@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { recipeSchema, type Machine } from '../../config/recipe.ts';
+import { planAlternatives } from '../../recipes/alternatives.ts';
 import { planRecipe, replanRecipe, type PlanInputs } from '../../recipes/plan.ts';
 import { trainerStartMs } from '../../recipes/speed.ts';
 import { rungSizes, SweepDoesNotFit } from '../../recipes/sweep.ts';
@@ -77,9 +78,7 @@ describe('a plan that tries several rates', () => {
     const adapted = { ...inputs, goal: 'adapt' as const, base, budgetMs: 1_200_000 };
     const { pretrain, sweep } = planRecipe(adapted);
     expect(pretrain.lora).toBeDefined();
-    expect(sweep!.rungs.at(-1)!.step).toBeLessThanOrEqual(
-      pretrain.numSteps - pretrain.decaySteps,
-    );
+    expect(sweep!.rungs.at(-1)!.step).toBeLessThanOrEqual(pretrain.numSteps - pretrain.decaySteps);
   });
 
   test('where it is not asked for, the recipe has no trace of it', () => {
@@ -96,6 +95,12 @@ describe('a plan that tries several rates', () => {
     expect(tuned.sweep).toEqual(first.sweep);
     expect(tuned.pretrain).toEqual(first.pretrain);
   });
+});
+
+test('alternatives are told also where the search would not fit into them', () => {
+  const close = { ...inputs, budgetMs: 120_000 };
+  expect(() => planRecipe({ ...close, budgetMs: 60_000 })).toThrow(SweepDoesNotFit);
+  expect(planAlternatives(close, planRecipe(close))).toHaveLength(2);
 });
 
 describe('a search that does not fit', () => {
