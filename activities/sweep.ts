@@ -1,9 +1,5 @@
 /** The search for a learning rate: what was decided after each rung, so that it is decided once and stays readable. */
-import {
-  rungOutcomeSchema,
-  type RungOutcome,
-  type SweepDecision,
-} from '../config/sweep.ts';
+import { rungOutcomeSchema, type RungOutcome, type SweepDecision } from '../config/sweep.ts';
 import { keepDecision } from '../registry/decisions.ts';
 import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
 import type { Deps } from './deps.ts';
@@ -58,7 +54,13 @@ export function createSweepActivities(deps: Deps) {
     },
 
     /** Makes a decision count; whoever decided the same rung first is followed. */
-    async recordRung({ rung, outcome }: { rung: Rung; outcome: RungOutcome }): Promise<RungOutcome> {
+    async recordRung({
+      rung,
+      outcome,
+    }: {
+      rung: Rung;
+      outcome: RungOutcome;
+    }): Promise<RungOutcome> {
       const kept = await recordStage(store, 'sweep', digestOf(rung), rungOutcomeSchema, outcome);
       await keep(rung, kept);
       return kept;

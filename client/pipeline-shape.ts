@@ -56,7 +56,7 @@ function schemaFaults(
 
 /** A rate itself, where a multiple of the planned one is asked for. */
 function sizeHint(keys: readonly PropertyKey[]): string | null {
-  return /^sweep\.learningRate\[/.test(fieldName(keys))
+  return fieldName(keys).startsWith('sweep.learningRate[')
     ? 'It is a multiple of the planned rate: 1 is the planned one, 2 twice that.'
     : null;
 }

@@ -159,13 +159,7 @@ export const pipelineFileSchema = z.strictObject({
   sweep: z
     .strictObject({
       learningRate: z
-        .array(
-          z
-            .number()
-            .min(0.01)
-            .max(100)
-            .describe('multiple of the planned rate'),
-        )
+        .array(z.number().min(0.01).max(100).describe('multiple of the planned rate'))
         .min(2)
         .max(32)
         .refine(
@@ -183,7 +177,9 @@ export const pipelineFileSchema = z.strictObject({
       phase: z
         .literal('pretrain')
         .default('pretrain')
-        .describe('the phase whose rate is searched: the one that measures held-out text on its way'),
+        .describe(
+          'the phase whose rate is searched: the one that measures held-out text on its way',
+        ),
     })
     .optional()
     .describe(

@@ -32,8 +32,8 @@ export async function keepDecision(
 }
 
 /** Whenever it was decided. */
-function sameOf({ at: _, ...decision }: SweepDecision): string {
-  return canonicalJson(decision);
+function sameOf(decision: SweepDecision): string {
+  return canonicalJson({ ...decision, at: null });
 }
 
 /** The trial that stands for a phase of a run: the best of those that were tried. */

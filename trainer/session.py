@@ -360,7 +360,7 @@ class Session:
         self._clock = time.monotonic()
 
     def end_rung(self, held_out_loss: float, val_bpb: float | None) -> None:
-        """Ends where run.json says, a checkpoint saved, with the loss that trials are compared by."""
+        """Ends where run.json says, saved, with the loss that trials are compared by."""
         if not math.isfinite(held_out_loss):
             fault = Fault(
                 kind='not-finite', first=self.step, step=self.step, found=None, bound=None

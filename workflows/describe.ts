@@ -79,7 +79,10 @@ export function describeRung({ step, trials, goesOn }: RungOutcome): string {
       .map(({ multiple, loss }) => `${describeScale(multiple)} ${loss?.toFixed(3) ?? 'diverged'}`)
       .join(', ');
   const lost = trials.map(({ trial }) => trial).filter((trial) => !goesOn.includes(trial));
-  const onwards = goesOn.length === 0 ? 'none goes on' : `${told(goesOn)} ${goesOn.length === 1 ? 'goes' : 'go'} on`;
+  const onwards =
+    goesOn.length === 0
+      ? 'none goes on'
+      : `${told(goesOn)} ${goesOn.length === 1 ? 'goes' : 'go'} on`;
   return `after step ${step} of the sweep ${onwards}${lost.length === 0 ? '' : `; ${told(lost)} ${lost.length === 1 ? 'ends' : 'end'}`}`;
 }
 

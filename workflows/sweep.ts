@@ -70,7 +70,11 @@ export async function searchRate(
           trials,
           step,
           goOn,
-          await trainRung(board, { ...rung, recipes }, { ...shared, ...(from !== null && { from }) }),
+          await trainRung(
+            board,
+            { ...rung, recipes },
+            { ...shared, ...(from !== null && { from }) },
+          ),
         ),
       }));
     const decided = { phase: 'pretrain' as const, round, rung: index, ...outcome };

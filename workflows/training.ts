@@ -387,7 +387,8 @@ function explainLoss(failure: unknown): Loss {
 /** So that the run may start the next trial, which waits for a host of its own. */
 async function tellLeased(trial: number): Promise<void> {
   const { parent } = workflowInfo();
-  if (parent) await getExternalWorkflowHandle(parent.workflowId).signal(trialLeasedSignal, { trial });
+  if (parent)
+    await getExternalWorkflowHandle(parent.workflowId).signal(trialLeasedSignal, { trial });
 }
 
 async function tell(text: string): Promise<void> {

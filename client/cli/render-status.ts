@@ -134,7 +134,12 @@ function trainingText(
     [3, `${'█'.repeat(filled)}${'░'.repeat(12 - filled)}`],
     [0, `${count(step)}/${count(numSteps)}`],
     [2, loss === null ? '' : `loss ${loss.toFixed(2)}${planned}`],
-    [0.5, trial === undefined ? '' : `trial ${trial}${multiple === undefined ? '' : ` at ×${multiple}`}`],
+    [
+      0.5,
+      trial === undefined
+        ? ''
+        : `trial ${trial}${multiple === undefined ? '' : ` at ×${multiple}`}`,
+    ],
     [2.5, learningRateScale === undefined ? '' : `lr ×${Number(learningRateScale.toPrecision(3))}`],
     [5, tokensPerSecond === null ? '' : `${count(tokensPerSecond)} tok/s`],
     [4, `durable ${count(durableStep)}`],

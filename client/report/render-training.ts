@@ -14,13 +14,7 @@ const titles: Record<string, string> = {
 
 const maxRows = 40;
 
-export function renderTraining({
-  phases,
-  plan,
-  base,
-  run,
-  sweep = [],
-}: RunReport): Html | null {
+export function renderTraining({ phases, plan, base, run, sweep = [] }: RunReport): Html | null {
   if (phases.length === 0) return null;
   const adapts = base !== null || plan?.recipe.pretrain.lora !== undefined;
   const title = ({ phase }: PhaseReport) =>
@@ -46,8 +40,8 @@ function renderSweep(rungs: NonNullable<RunReport['sweep']>): Html | null {
   ]);
   return html`<h4>Learning rates tried</h4>
     <p>
-      The loss on unseen text after so many steps, in nats a token; the lowest went on from their own
-      checkpoints (successive halving). The curve above is that of the last one.
+      The loss on unseen text after so many steps, in nats a token; the lowest went on from their
+      own checkpoints (successive halving). The curve above is that of the last one.
     </p>
     ${table(['of the planned rate', 'learning rate', ...rungs.map(({ step }) => `step ${count(step)}`)], rows)}`;
 }

@@ -29,7 +29,8 @@ export async function traceStored(store: Store, run: string): Promise<Trace | nu
     first = Math.min(first, at);
     last = Math.max(last, at);
     const [, , phase, round, trial] = key.split('/');
-    if (/^\d+$/.test(trial ?? '')) trials.set(`${phase}/${round}`, { phase: phase!, round: Number(round) });
+    if (/^\d+$/.test(trial ?? ''))
+      trials.set(`${phase}/${round}`, { phase: phase!, round: Number(round) });
   }
   if (last === 0) return null;
   const spec = await getRunRecord(store, run, 'spec', runSpecSchema).catch(() => null);

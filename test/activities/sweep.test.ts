@@ -118,9 +118,10 @@ test('the trial that is left has the model of a run that had its rate from the s
   expect(swept.model).toMatchObject({ stage: alone.model.stage, weights: alone.model.weights });
   // By the heads: of a stage that is recorded, the first is taken over.
   expect(swept.head.finished!.sha256).toBe(alone.head.finished!.sha256);
-  const other = await trainToTheEnd({ ...own, recipe: { ...own.recipe, learningRate: 0.04 } }).catch(
-    (error: unknown) => error,
-  );
+  const other = await trainToTheEnd({
+    ...own,
+    recipe: { ...own.recipe, learningRate: 0.04 },
+  }).catch((error: unknown) => error);
   expect(String(other)).toContain('another job');
   const events = (await readEvents(deps.store, trialOf(1))) as { event: string; step: number }[];
   const steps = events.filter(({ event }) => event === 'step').map(({ step }) => step);

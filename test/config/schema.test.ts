@@ -45,7 +45,11 @@ test.each<[what: string, accepted: boolean, file: unknown]>([
   ['a rate below zero', false, { ...minimal, sweep: { learningRate: [1, -2] } }],
   ['33 rates', false, { ...minimal, sweep: { learningRate: manyRates(33) } }],
   ['32 rates', true, { ...minimal, sweep: { learningRate: manyRates(32) } }],
-  ['a phase that is not searched', false, { ...minimal, sweep: { learningRate: [1, 2], phase: 'sft' } }],
+  [
+    'a phase that is not searched',
+    false,
+    { ...minimal, sweep: { learningRate: [1, 2], phase: 'sft' } },
+  ],
   ['an unknown key', false, { ...minimal, gaol: 'base' }],
   ['an unknown key inside', false, { ...minimal, data: { sources, heldout: '2%' } }],
   ['a goal that there is not', false, { ...minimal, goal: 'asistant' }],

@@ -198,7 +198,9 @@ test('the better half goes on after each rung from its own checkpoint, and the l
   expect(status.recipe?.pretrain.learningRate).toBe(2 * recipe.pretrain.learningRate);
   const notes = status.notes.map(({ text }) => text);
   expect(notes).toHaveLength(2);
-  expect(notes[0]).toMatch(/^after step \d+ of the sweep ×1 5\.\d+, ×2 4\.\d+ go on; ×0\.5 .* end$/);
+  expect(notes[0]).toMatch(
+    /^after step \d+ of the sweep ×1 5\.\d+, ×2 4\.\d+ go on; ×0\.5 .* end$/,
+  );
   const line = status.stages.find(({ name }) => name === 'pretrain');
   expect(line?.summary).toContain('at ×2 of the rate');
 });
@@ -263,7 +265,9 @@ test('when all diverge the run fails, and says of each rate what it found', asyn
   expect(outcome).toBeInstanceOf(Error);
   expect(status.state).toBe('failed');
   expect(status.failure).toMatch(
-    new RegExp(`^sweep: all 4 learning rates diverged before step ${early}\\..*×4 \\(.*\\): loss nan`),
+    new RegExp(
+      `^sweep: all 4 learning rates diverged before step ${early}\\..*×4 \\(.*\\): loss nan`,
+    ),
   );
 });
 
