@@ -7,7 +7,12 @@ import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import type { IngestResult } from '../config/ingest.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
 import { runSpecSchema } from '../config/run-records.ts';
-import { pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
+import {
+  pipelineSchema,
+  plannedTimeMs,
+  type GateMetric,
+  type Pipeline,
+} from '../config/pipeline.ts';
 import type { Machine, Recipe } from '../config/recipe.ts';
 import { planRecipe, replanRecipe } from '../recipes/plan.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
@@ -115,7 +120,7 @@ export function createPlanActivities(deps: Deps) {
           bytes: Math.max(1, statistics.bytes - heldOut.bytes),
         },
         goal: pipeline.goal,
-        budgetMs: pipeline.budget.time,
+        budgetMs: plannedTimeMs(pipeline),
         stopOnPlateau: pipeline.budget.stopOnPlateau,
         machine,
         seed: pipeline.seed,

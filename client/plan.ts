@@ -7,7 +7,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { knownBases, maxBaseContext } from '../config/base-models.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
-import { isBase, type Pipeline, type Source } from '../config/pipeline.ts';
+import { isBase, plannedTimeMs, type Pipeline, type Source } from '../config/pipeline.ts';
 import type { Machine, ModelShape, Recipe } from '../config/recipe.ts';
 import { planRecipe } from '../recipes/plan.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
@@ -75,7 +75,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
   const recipe = planRecipe({
     statistics: { numTokens: corpus.numTokens, bytes: corpus.bytes },
     goal: pipeline.goal,
-    budgetMs: pipeline.budget.time,
+    budgetMs: plannedTimeMs(pipeline),
     stopOnPlateau: pipeline.budget.stopOnPlateau,
     machine,
     seed: pipeline.seed,

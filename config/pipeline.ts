@@ -6,6 +6,8 @@ import { z } from 'zod';
 import { knownBases } from './base-models.ts';
 
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const leastTimeMs = 10 * unitMs.s;
+const mostTimeMs = 30 * unitMs.d;
 
 /** A file says the unit; a number is the milliseconds of a pipeline that is already resolved. */
 const durationMs = z
@@ -137,15 +139,26 @@ export const pipelineFileSchema = z.strictObject({
   budget: z
     .strictObject({
       time: durationMs
-        .refine((ms) => ms >= 10 * unitMs.s, 'expected at least 10s')
-        .refine((ms) => ms <= 30 * unitMs.d, 'expected at most 30d')
-        .describe('training time, all phases'),
+        .refine((ms) => ms >= leastTimeMs, 'expected at least 10s')
+        .refine((ms) => ms <= mostTimeMs, 'expected at most 30d')
+        .optional()
+        .describe('training time, all phases; left out, what usd affords, else 4m'),
+      usd: z
+        .number()
+        .positive()
+        .optional()
+        .describe('what the machines that train may cost; needs usdPerHour'),
+      usdPerHour: z
+        .number()
+        .nonnegative()
+        .optional()
+        .describe('price of one machine, in dollars; left out, it costs nothing'),
       stopOnPlateau: z
         .boolean()
         .optional()
         .describe('end pretraining early when the held-out text gets no likelier any more'),
     })
-    .prefault({ time: '4m' })
+    .prefault({})
     .describe('what a run may spend'),
   compute: z.literal('local').default('local').describe('where it trains; local: this machine'),
   seed: z
@@ -190,10 +203,20 @@ export const pipelineFileSchema = z.strictObject({
 
 /** A pipeline with every default resolved; what is resolved already parses to itself. */
 export const pipelineSchema = pipelineFileSchema
-  .transform(({ goal, ...rest }) => ({ ...rest, goal: goal ?? defaultGoal(rest) }))
-  .superRefine(({ startFrom, goal, questions }, context) => {
+  .transform(({ goal, budget, ...rest }) => ({
+    ...rest,
+    budget: { ...budget, time: budget.time ?? defaultTimeMs(budget) },
+    goal: goal ?? defaultGoal(rest),
+  }))
+  .superRefine(({ startFrom, goal, questions, budget }, context) => {
     const refuse = (field: string, message: string) =>
-      context.addIssue({ code: 'custom', path: [field], message });
+      context.addIssue({ code: 'custom', path: field.split('.'), message });
+    const affordable = affordableMs(budget);
+    if (affordable === Infinity) {
+      refuse('budget.usd', 'expected budget.usdPerHour beside it, the price of the machine');
+    } else if (affordable !== null && affordable < leastTimeMs) {
+      refuse('budget.usd', 'expected at least the price of 10s');
+    }
     if (goal === 'adapt' && startFrom === 'scratch') {
       refuse('goal', 'expected base or assistant: adapt needs a model, such as startFrom: smollm2');
     }
@@ -204,6 +227,28 @@ export const pipelineSchema = pipelineFileSchema
       refuse('questions', 'expected none with goal adapt, which trains on the documents alone');
     }
   });
+
+/** The training time that is planned for: what the dollars afford, where that is less. */
+export function plannedTimeMs({ budget }: { budget: Pipeline['budget'] }): number {
+  return Math.min(budget.time, affordableMs(budget) ?? Infinity);
+}
+
+/** How long a machine may be paid for; null where no dollars bound it, infinity where it costs nothing. */
+export function affordableMs({
+  usd,
+  usdPerHour = 0,
+}: {
+  usd?: number | undefined;
+  usdPerHour?: number | undefined;
+}): number | null {
+  if (usd === undefined) return null;
+  return usdPerHour === 0 ? Infinity : Math.floor((usd / usdPerHour) * unitMs.h);
+}
+
+function defaultTimeMs(budget: { usd?: number | undefined; usdPerHour?: number | undefined }) {
+  const affordable = affordableMs(budget) ?? Infinity;
+  return affordable === Infinity ? 4 * unitMs.m : Math.min(affordable, mostTimeMs);
+}
 
 function defaultGoal(file: { startFrom: string; questions: unknown[] }) {
   if (file.questions.length > 0) return 'assistant' as const;

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 import { readPipelineFile } from '../../client/pipeline-file.ts';
 import { planPipeline } from '../../client/plan.ts';
+import { pipelineSchema, plannedTimeMs } from '../../config/pipeline.ts';
 import { machine } from '../support/recipes.ts';
 
 const projectDir = path.resolve(import.meta.dirname, '../..');
@@ -25,4 +26,17 @@ test('there is a file for a model from scratch, one that adapts and one that mak
   expect(readdirSync(folder)).toEqual(
     expect.arrayContaining(['quickstart.yaml', 'adapt-smollm2.yaml', 'assistant-smollm2.yaml']),
   );
+});
+
+test('dollars buy time by the price of the machine, and the plan is for the lesser of the two', () => {
+  const sources = [{ path: './docs', license: 'internal' }];
+  const resolved = (budget: object) =>
+    pipelineSchema.parse({ version: 1, name: 'policy', data: { sources }, budget });
+  const hour = 3_600_000;
+  expect(resolved({}).budget).toEqual({ time: 240_000 });
+  expect(resolved({ usd: 5, usdPerHour: 2.5 }).budget.time).toBe(2 * hour);
+  const both = resolved({ time: '4h', usd: 5, usdPerHour: 2.5 });
+  expect([both.budget.time, plannedTimeMs(both)]).toEqual([4 * hour, 2 * hour]);
+  expect(plannedTimeMs(resolved({ time: '1h', usd: 5, usdPerHour: 2.5 }))).toBe(hour);
+  expect(pipelineSchema.parse(both)).toEqual(both);
 });
