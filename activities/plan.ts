@@ -9,12 +9,13 @@ import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.t
 import { runSpecSchema } from '../config/run-records.ts';
 import {
   pipelineSchema,
-  plannedTimeMs,
+ 
   type GateMetric,
   type Pipeline,
 } from '../config/pipeline.ts';
 import type { Machine, Recipe } from '../config/recipe.ts';
 import { planRecipe, replanRecipe } from '../recipes/plan.ts';
+import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { readBlob } from '../registry/blobs.ts';
 import {
@@ -120,7 +121,7 @@ export function createPlanActivities(deps: Deps) {
           bytes: Math.max(1, statistics.bytes - heldOut.bytes),
         },
         goal: pipeline.goal,
-        budgetMs: plannedTimeMs(pipeline),
+        budgetMs: plannedTimeMs(pipeline.budget),
         stopOnPlateau: pipeline.budget.stopOnPlateau,
         machine,
         seed: pipeline.seed,
@@ -131,10 +132,11 @@ export function createPlanActivities(deps: Deps) {
         base,
         ...(adapted !== null && instructions && { chats: await sizesOf(store, instructions) }),
       };
-      const recipe =
+      const planned =
         previous === null
           ? planRecipe(inputs)
           : replanRecipe(inputs, previous.recipe, previous.failures);
+      const recipe = holding(planned, pipeline.budget);
       await putRunRecord(store, run, 'plan', recipe);
       const startFrom = parent && { startFrom: `${parent.name}@${parent.version}` };
       await addRunInputs(store, run, { corpus, ...startFrom });

@@ -7,9 +7,10 @@ import path from 'node:path';
 import { z } from 'zod';
 import { knownBases, maxBaseContext } from '../config/base-models.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
-import { isBase, plannedTimeMs, type Pipeline, type Source } from '../config/pipeline.ts';
+import { isBase, type Pipeline, type Source } from '../config/pipeline.ts';
 import type { Machine, ModelShape, Recipe } from '../config/recipe.ts';
 import { planRecipe } from '../recipes/plan.ts';
+import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { chooseVocabSize } from '../recipes/vocabulary.ts';
 import { readBlob } from '../registry/blobs.ts';
@@ -72,10 +73,10 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
   const base = await baseFor(request);
   const vocabSize = base?.shape.vocabSize ?? parent?.tokenizer.vocabSize;
   const corpus = vocabSize === undefined ? estimated : inVocabularyOf(vocabSize, estimated, base);
-  const recipe = planRecipe({
+  const planned = planRecipe({
     statistics: { numTokens: corpus.numTokens, bytes: corpus.bytes },
     goal: pipeline.goal,
-    budgetMs: plannedTimeMs(pipeline),
+    budgetMs: plannedTimeMs(pipeline.budget),
     stopOnPlateau: pipeline.budget.stopOnPlateau,
     machine,
     seed: pipeline.seed,
@@ -86,7 +87,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     chats: corpus.chats,
     ...(base && { base }),
   });
-  return { corpus, recipe, base };
+  return { corpus, recipe: holding(planned, pipeline.budget), base };
 }
 
 /** The model that a pipeline goes on from; null when it starts from scratch. */

@@ -153,6 +153,12 @@ export const pipelineFileSchema = z.strictObject({
         .nonnegative()
         .optional()
         .describe('price of one machine, in dollars; left out, it costs nothing'),
+      whenSpent: z
+        .enum(['finish', 'wait', 'go-on'])
+        .optional()
+        .describe(
+          'finish: training ends within the budget, and the run goes on with its best checkpoint; wait: it stands until more is added; go-on: the budget is planned for, not held; left out, finish where there is usd, else go-on',
+        ),
       stopOnPlateau: z
         .boolean()
         .optional()
@@ -227,11 +233,6 @@ export const pipelineSchema = pipelineFileSchema
       refuse('questions', 'expected none with goal adapt, which trains on the documents alone');
     }
   });
-
-/** The training time that is planned for: what the dollars afford, where that is less. */
-export function plannedTimeMs({ budget }: { budget: Pipeline['budget'] }): number {
-  return Math.min(budget.time, affordableMs(budget) ?? Infinity);
-}
 
 /** How long a machine may be paid for; null where no dollars bound it, infinity where it costs nothing. */
 export function affordableMs({

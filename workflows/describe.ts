@@ -55,6 +55,7 @@ export function describeTraining({
   learningRates = [],
   rollbacks = [],
   plateau,
+  ended,
 }: TrainedModel): string {
   const rates = learningRates.map(
     ({ step, scale }) => `, rate ${describeScale(scale)} from step ${step}`,
@@ -62,7 +63,8 @@ export function describeTraining({
   const returns = rollbacks.map(
     ({ step, scale }) => `, taken back to step ${step} (${describeScale(scale)})`,
   );
-  const end = plateau === undefined ? '' : ', ended early on a plateau';
+  const spent = ended && `, ended by the budget at step ${ended.step} of ${ended.numSteps}`;
+  const end = spent ?? (plateau === undefined ? '' : ', ended early on a plateau');
   const gain =
     adapted === undefined
       ? ''
