@@ -7,12 +7,7 @@ import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import type { IngestResult } from '../config/ingest.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
 import { runSpecSchema } from '../config/run-records.ts';
-import {
-  pipelineSchema,
- 
-  type GateMetric,
-  type Pipeline,
-} from '../config/pipeline.ts';
+import { pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
 import type { Machine, Recipe } from '../config/recipe.ts';
 import { planRecipe, replanRecipe } from '../recipes/plan.ts';
 import { holding, plannedTimeMs } from '../recipes/held-budget.ts';

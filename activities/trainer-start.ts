@@ -152,7 +152,9 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
     await rm(path.join(runDir, file), { force: true });
   const wish = await readRunControl(deps.store, job.trial.run, generation.execution);
   const paused = (wish?.paused ?? null) !== null;
-  await control(runDir, fence, head, { paused, pause: (told?.pause ?? 0) + 1 });
+  // It may lose its watcher before that has told it anything.
+  const stopAt = endingOf(head) === undefined ? budget?.stopAt(deps.now(), null) : undefined;
+  await control(runDir, fence, head, { paused, pause: (told?.pause ?? 0) + 1, stopAt });
   await requireCurrent();
   await writeRun(runDir, { ...wanted, ...endOf(head), resumeFrom: checkpoint?.folder ?? null });
   await startTrainer({
@@ -185,7 +187,7 @@ async function control(
   runDir: string,
   fence: number,
   head: Head,
-  { paused, pause }: { paused: boolean; pause: number },
+  { paused, pause, stopAt }: { paused: boolean; pause: number; stopAt?: number | undefined },
 ): Promise<void> {
   const acknowledged = head.chain.map(({ step }) => step);
   await writeControl(runDir, {
@@ -194,6 +196,7 @@ async function control(
     paused,
     pause,
     learningRates: ratesOf(head.learningRates),
+    ...(stopAt !== undefined && { stopAt }),
   });
 }
 

@@ -40,6 +40,8 @@ import { budgetSpent, endTraining, TrainingBudget } from './training-budget.ts';
 const tickMs = 500;
 /** For a trainer that is to end: it saves first. */
 const graceMs = 30_000;
+/** A trainer that ends by its own clock may do so a little before it would have been told to. */
+const clockMs = 10_000;
 /** How long a watcher that is told to end may wait for the store. */
 const patienceMs = 20_000;
 
@@ -195,7 +197,8 @@ async function watch(
       if (!result.ok && isSpent(result)) return await withSigns(sign, end);
       return await withSigns(sign, () => (result.ok ? finish(result) : fail(result)));
     }
-    if (control.stopping && Date.now() - stoppingSince > patience()) await endTrainer(runDir, graceMs);
+    if (control.stopping && Date.now() - stoppingSince > patience())
+      await endTrainer(runDir, graceMs);
     if (gone && (await readResult(runDir)) === null) return await withSigns(sign, mourn);
     if (pace.isHung(Date.now())) return await withSigns(sign, endHung);
     if (lease.takenBy !== null) return await withSigns(sign, leaveHost);
@@ -221,7 +224,8 @@ async function watch(
   /** Whether it has saved and left because of the budget: we told it to, or its own clock did. */
   function isSpent({ type }: Failed): boolean {
     if (type !== 'Stopped' || budget === null || isEnding) return false;
-    return control.stopping || deps.now().getTime() / 1000 >= (control.stopAt ?? Infinity);
+    const soon = new Date(deps.now().getTime() + clockMs);
+    return control.stopping || budget.isDue(soon, uploads.slowestMs);
   }
 
   async function end(): Promise<never> {
@@ -301,7 +305,8 @@ async function watch(
       ...(changes.length > 0 && { learningRates: changes }),
       ...(rollbacks.length > 0 && { rollbacks }),
       ...(result.plateau && { plateau: result.plateau }),
-      ...(ending && isEarly(ending, job) && { ended: { step: ending.step, numSteps: job.recipe.numSteps } }),
+      ...(ending &&
+        isEarly(ending, job) && { ended: { step: ending.step, numSteps: job.recipe.numSteps } }),
     };
     await metrics.flush();
     const used = {

@@ -32,7 +32,11 @@ const caution = 1.5;
 export function describeMs(ms: number): string {
   const s = Math.round(ms / 1000);
   const [h, m] = [Math.floor(s / 3600), Math.floor((s % 3600) / 60)];
-  const parts = [h > 0 ? `${h}h` : '', m > 0 ? `${m}m` : '', s % 60 > 0 || s < 60 ? `${s % 60}s` : ''];
+  const parts = [
+    h > 0 ? `${h}h` : '',
+    m > 0 ? `${m}m` : '',
+    s % 60 > 0 || s < 60 ? `${s % 60}s` : '',
+  ];
   return parts.filter((part) => part !== '').join(' ');
 }
 
@@ -93,7 +97,8 @@ export class TrainingBudget {
       if (event.what === 'evaluating') this.#evaluationBegan ??= at;
       return;
     }
-    if (event.event === 'start' && this.#startedAt !== null) this.#took('start', this.#startedAt, at);
+    if (event.event === 'start' && this.#startedAt !== null)
+      this.#took('start', this.#startedAt, at);
     if (event.event === 'eval') {
       this.#took('evaluation', this.#evaluationBegan, at);
       this.#evaluationBegan = null;
@@ -171,7 +176,12 @@ export class TrainingBudget {
   #finishMs(uploadMs: number | null, now: Date): number {
     if (this.#held.whenSpent === 'wait') return noticeMs;
     const { start, evaluation } = this.#slowestMs;
-    return this.#ms('start', start, now) + this.#ms('upload', uploadMs, now) + this.#evaluateMs(evaluation, now) + noticeMs;
+    return (
+      this.#ms('start', start, now) +
+      this.#ms('upload', uploadMs, now) +
+      this.#evaluateMs(evaluation, now) +
+      noticeMs
+    );
   }
 
   #evaluateMs(evaluation: number | undefined, now: Date): number {
@@ -225,11 +235,7 @@ function executionOf({ execution = 'unnamed' }: Pick<Generation, 'execution'>): 
 /** Where a training has ended whose budget has grown since: when it goes on; undefined elsewhere. */
 export async function continuedSince(
   { store, now }: Deps,
-  {
-    trial,
-    stage,
-    budget,
-  }: { trial: TrainingJob['trial']; stage: string; budget?: PhaseBudget },
+  { trial, stage, budget }: { trial: TrainingJob['trial']; stage: string; budget?: PhaseBudget },
 ): Promise<string | undefined> {
   if (budget === undefined) return undefined;
   const head = (await readHead(store, trial))?.value;
@@ -262,11 +268,14 @@ export async function endTraining(
   const head = (await readHead(store, trial))?.value;
   const newest = head?.chain.at(-1)?.step;
   if (generation.budget?.whenSpent === 'wait') {
-    throw budgetSpent(`${told}; ${trial.phase} waits at step ${newest ?? 0} of ${job.recipe.numSteps}`);
+    throw budgetSpent(
+      `${told}; ${trial.phase} waits at step ${newest ?? 0} of ${job.recipe.numSteps}`,
+    );
   }
   const measured = (await readEvents(store, trial)).flatMap((line) => {
     const event = line as { event?: string; step?: number; val_loss?: number };
-    if (event.event !== 'eval' || event.step === undefined || event.val_loss === undefined) return [];
+    if (event.event !== 'eval' || event.step === undefined || event.val_loss === undefined)
+      return [];
     return [{ step: event.step, loss: event.val_loss }];
   });
   const chosen = chooseEnding(head?.chain.map(({ step }) => step) ?? [], measured);
@@ -281,7 +290,8 @@ export async function endTraining(
   const ended = await commitEnding(store, trial, { fence, writer }, decision);
   const ending = endingOf(ended);
   // Only of a head that has finished, which the next generation finds.
-  if (ending === undefined) throw new Error(`${trial.phase} had finished when its budget was spent`);
+  if (ending === undefined)
+    throw new Error(`${trial.phase} had finished when its budget was spent`);
   const text = `${told}; ${trial.phase} ends with the checkpoint of step ${ending.step} of ${job.recipe.numSteps} (${ending.reason})`;
   return { head: ended, ending, text };
 }

@@ -370,7 +370,9 @@ export type DecidedRollback = z.infer<typeof decidedRollbackSchema>;
 /** An end before the recipe's last step, because the budget was spent: what is registered is made of that checkpoint. */
 export const endingSchema = z.strictObject({
   step: count.describe('of the checkpoint that the model is made of'),
-  newest: count.describe('of the newest checkpoint, from which training goes on when more is added'),
+  newest: count.describe(
+    'of the newest checkpoint, from which training goes on when more is added',
+  ),
   reason: z.string().describe('why this checkpoint'),
   spentMs: count.describe('of machine time, by the whole run'),
   limitMs: count.describe('what the run was allowed then'),

@@ -130,10 +130,16 @@ export function spentMs({ leases }: Pick<RunCost, 'leases'>, now: Date, of?: Pla
 const hourMs = 3_600_000;
 
 /** Machine time that the run may spend, with what was added: in the other currency, by the price of the machine. */
-export function limitMs({ timeMs, usd, usdPerHour }: Bounds, { added }: Pick<RunCost, 'added'>): number {
+export function limitMs(
+  { timeMs, usd, usdPerHour }: Bounds,
+  { added }: Pick<RunCost, 'added'>,
+): number {
   const total = (values: (number | undefined)[]) =>
     values.reduce<number>((sum, value) => sum + (value ?? 0), 0);
-  const [addedMs, addedUsd] = [total(added.map((one) => one.timeMs)), total(added.map((one) => one.usd))];
+  const [addedMs, addedUsd] = [
+    total(added.map((one) => one.timeMs)),
+    total(added.map((one) => one.usd)),
+  ];
   const msOf = (dollars: number) => (dollars === 0 ? 0 : (dollars / usdPerHour) * hourMs);
   if (usd === null) return Math.floor((timeMs ?? Infinity) + addedMs + msOf(addedUsd));
   if (timeMs === null) return Math.floor(msOf(usd + addedUsd) + addedMs);

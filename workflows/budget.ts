@@ -130,7 +130,9 @@ function requireOrder(order: BudgetOrder): void {
 /** What the recipe says of the budget; refuses where nothing holds it, or dollars buy no time. */
 function requireHeld({ status: { run, recipe } }: StageBoard, order?: BudgetOrder): HeldBudget {
   if (recipe === null) {
-    throw refusal(`run ${run} has no recipe yet, so its budget cannot be added to: ask again then.`);
+    throw refusal(
+      `run ${run} has no recipe yet, so its budget cannot be added to: ask again then.`,
+    );
   }
   const { held } = recipe;
   if (held === undefined) {

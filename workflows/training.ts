@@ -349,7 +349,8 @@ function explainLoss(failure: unknown): Loss {
 
 async function tellWaiting(waits: boolean): Promise<void> {
   const { parent } = workflowInfo();
-  if (parent) await getExternalWorkflowHandle(parent.workflowId).signal(budgetWaitSignal, { waits });
+  if (parent)
+    await getExternalWorkflowHandle(parent.workflowId).signal(budgetWaitSignal, { waits });
 }
 
 async function note(text: string): Promise<void> {

@@ -49,7 +49,10 @@ beforeAll(async () => {
       Worker.create({
         connection,
         taskQueue,
-        activities: { ...fakes.activities, ...createRunControlActivities(s3) },
+        activities: {
+          ...fakes.activities,
+          ...createRunControlActivities({ store: s3.store, now: () => new Date() }),
+        },
         ...(taskQueue === 'control' && { workflowBundle }),
       }),
     ),
