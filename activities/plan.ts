@@ -118,6 +118,7 @@ export function createPlanActivities(deps: Deps) {
         goal: pipeline.goal,
         budgetMs: plannedTimeMs(pipeline.budget),
         stopOnPlateau: pipeline.budget.stopOnPlateau,
+        prefer: pipeline.prefer,
         machine,
         seed: pipeline.seed,
         vocabSize,

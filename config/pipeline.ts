@@ -8,6 +8,8 @@ import { knownBases } from './base-models.ts';
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const leastTimeMs = 10 * unitMs.s;
 const mostTimeMs = 30 * unitMs.d;
+/** Starting, saving and making the model take tens of seconds of it. */
+const leastHeldMs = unitMs.m;
 
 /** A file says the unit; a number is the milliseconds of a pipeline that is already resolved. */
 const durationMs = z
@@ -86,6 +88,9 @@ const boundSchema = z
     'expected min, max or both',
   );
 
+export const preferences = ['quality', 'latency', 'size'] as const;
+export type Preference = (typeof preferences)[number];
+
 /** The keys of a pipeline file. */
 export const pipelineFileSchema = z.strictObject({
   version: z.literal(1).describe('of this format'),
@@ -131,6 +136,12 @@ export const pipelineFileSchema = z.strictObject({
     .optional()
     .describe(
       'base: pretrain only; adapt: teach a model that exists the documents, by LoRA; assistant: then SFT and DPO; left out, assistant where there are questions, else adapt for a base model, else base',
+    ),
+  prefer: z
+    .enum(preferences)
+    .optional()
+    .describe(
+      'what comes first where the size of a model is chosen: quality (default), the lowest expected loss; latency, the quickest to answer within 5 % of it; size, the smallest within 10 %',
     ),
   questions: z
     .array(questionsSchema)
@@ -222,6 +233,11 @@ export const pipelineSchema = pipelineFileSchema
       refuse('budget.usd', 'expected budget.usdPerHour beside it, the price of the machine');
     } else if (affordable !== null && affordable < leastTimeMs) {
       refuse('budget.usd', 'expected at least the price of 10s');
+    } else if (
+      endsTraining(budget) &&
+      Math.min(budget.time, affordable ?? Infinity) < leastHeldMs
+    ) {
+      refuse('budget', 'expected at least 1m where it ends the training, which takes part of it');
     }
     if (goal === 'adapt' && startFrom === 'scratch') {
       refuse('goal', 'expected base or assistant: adapt needs a model, such as startFrom: smollm2');
@@ -244,6 +260,11 @@ export function affordableMs({
 }): number | null {
   if (usd === undefined) return null;
   return usdPerHour === 0 ? Infinity : Math.floor((usd / usdPerHour) * unitMs.h);
+}
+
+/** Whether a budget ends the training, rather than being planned for alone. */
+export function endsTraining({ usd, whenSpent }: Pipeline['budget']): boolean {
+  return (whenSpent ?? (usd === undefined ? 'go-on' : 'finish')) !== 'go-on';
 }
 
 function defaultTimeMs(budget: { usd?: number | undefined; usdPerHour?: number | undefined }) {

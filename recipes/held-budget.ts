@@ -3,7 +3,7 @@
  * cannot know. A budget of time alone is planned for and not held, unless the file says so: an end that a clock decides
  * would take the equal bits from a run that was killed on its way.
  */
-import { affordableMs, type Pipeline } from '../config/pipeline.ts';
+import { affordableMs, endsTraining, type Pipeline } from '../config/pipeline.ts';
 import type { HeldBudget, PhaseRecipe, Reason, Recipe } from '../config/recipe.ts';
 
 type Budget = Pipeline['budget'];
@@ -14,19 +14,16 @@ const plannedShare = 0.85;
 const chatFill = 0.25;
 const dpoCost = 2;
 
-function isHeld({ usd, whenSpent }: Budget): boolean {
-  return (whenSpent ?? (usd === undefined ? 'go-on' : 'finish')) !== 'go-on';
-}
-
 /** The training time that is planned for: what the dollars afford, where that is less; less than that, where it is held. */
 export function plannedTimeMs(budget: Budget): number {
   const timeMs = Math.min(budget.time, affordableMs(budget) ?? Infinity);
-  return isHeld(budget) ? Math.round(timeMs * plannedShare) : timeMs;
+  return endsTraining(budget) ? Math.round(timeMs * plannedShare) : timeMs;
 }
 
-/** The recipe with the budget that ends its training; as it is, where the budget is only planned for. */
-export function holding(recipe: Recipe, budget: Budget): Recipe {
-  if (!isHeld(budget)) return recipe;
+/** The recipe with its price, and with the budget that ends its training; without, where that is only planned for. */
+export function holding(planned: Recipe, budget: Budget): Recipe {
+  const recipe = priced(planned, budget);
+  if (!endsTraining(budget)) return recipe;
   const { time, usd, usdPerHour = 0, whenSpent } = budget;
   const held: HeldBudget = {
     // A time that was left out is what the dollars afford: it bounds nothing by itself.
@@ -44,7 +41,7 @@ export function holding(recipe: Recipe, budget: Budget): Recipe {
     choice: 'budget',
     value: `${describe(held)}, then ${held.whenSpent}`,
     reason: `held: training ends within it; planned for ${Math.round(100 * plannedShare)} % of it, so that a plan that misses by less ends as planned`,
-    source: 'docs/decisions/0007-a-budget-ends-a-training-by-a-decision.md',
+    source: 'docs/decisions/0006-a-budget-ends-a-training-by-a-decision.md',
   };
   return {
     ...recipe,
@@ -52,6 +49,14 @@ export function holding(recipe: Recipe, budget: Budget): Recipe {
     held,
     reasons: [...recipe.reasons, reason],
   };
+}
+
+/** What the planned time costs, where the machine has a price. */
+function priced(recipe: Recipe, { usdPerHour = 0 }: Budget): Recipe {
+  const { estimate } = recipe;
+  if (usdPerHour === 0 || estimate.usd > 0) return recipe;
+  const usd = Number(((estimate.trainingMs / 3_600_000) * usdPerHour).toFixed(2));
+  return { ...recipe, estimate: { ...estimate, usd } };
 }
 
 /** Each phase's part of what is left when it begins, by the tokens that it is planned to compute. */

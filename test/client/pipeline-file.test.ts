@@ -270,6 +270,16 @@ const cases: [what: string, text: string, expected: string][] = [
     'p.yaml:6:11 budget.usd: found 0.001, expected at least the price of 10s.',
   ],
   [
+    'an end before training has begun',
+    `${good}budget: { time: 30s, whenSpent: finish }\n`,
+    'p.yaml:6:1 budget: found an object, expected at least 1m where it ends the training, which takes part of it.',
+  ],
+  [
+    'another word for what happens then',
+    `${good}budget: { whenSpent: stop }\n`,
+    'p.yaml:6:11 budget.whenSpent: found "stop", expected finish, wait or go-on.',
+  ],
+  [
     'a price below nothing',
     `${good}budget: { usdPerHour: -1 }\n`,
     'p.yaml:6:11 budget.usdPerHour: found -1, expected at least 0.',
