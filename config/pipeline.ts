@@ -233,11 +233,13 @@ export const pipelineSchema = pipelineFileSchema
       refuse('budget.usd', 'expected budget.usdPerHour beside it, the price of the machine');
     } else if (affordable !== null && affordable < leastTimeMs) {
       refuse('budget.usd', 'expected at least the price of 10s');
-    } else if (
-      endsTraining(budget) &&
-      Math.min(budget.time, affordable ?? Infinity) < leastHeldMs
-    ) {
-      refuse('budget', 'expected at least 1m where it ends the training, which takes part of it');
+    } else if (endsTraining(budget) && Math.min(budget.time, affordable ?? Infinity) < leastHeldMs) {
+      const bounds = affordable !== null && affordable <= budget.time ? 'usd' : 'time';
+      const least = bounds === 'usd' ? 'the price of 1m' : '1m';
+      refuse(
+        `budget.${bounds}`,
+        `expected at least ${least} where it ends the training: the end takes part of it`,
+      );
     }
     if (goal === 'adapt' && startFrom === 'scratch') {
       refuse('goal', 'expected base or assistant: adapt needs a model, such as startFrom: smollm2');

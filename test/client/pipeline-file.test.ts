@@ -272,7 +272,7 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'an end before training has begun',
     `${good}budget: { time: 30s, whenSpent: finish }\n`,
-    'p.yaml:6:1 budget: found an object, expected at least 1m where it ends the training, which takes part of it.',
+    'p.yaml:6:11 budget.time: found "30s", expected at least 1m where it ends the training: the end takes part of it.',
   ],
   [
     'another word for what happens then',
