@@ -242,7 +242,10 @@ export const pipelineSchema = pipelineFileSchema
       refuse('budget.usd', 'expected budget.usdPerHour beside it, the price of the machine');
     } else if (affordable !== null && affordable < leastTimeMs) {
       refuse('budget.usd', 'expected at least the price of 10s');
-    } else if (endsTraining(budget) && Math.min(budget.time, affordable ?? Infinity) < leastHeldMs) {
+    } else if (
+      endsTraining(budget) &&
+      Math.min(budget.time, affordable ?? Infinity) < leastHeldMs
+    ) {
       const bounds = affordable !== null && affordable <= budget.time ? 'usd' : 'time';
       const least = bounds === 'usd' ? 'the price of 1m' : '1m';
       refuse(
