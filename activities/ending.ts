@@ -32,5 +32,8 @@ export function chooseEnding(
       reason: `the best on held-out text: ${loss}, and ${last.loss.toFixed(3)} at step ${last.step}`,
     };
   }
-  return { step: newest, reason: 'the newest: held-out text has not got less likely since an earlier one' };
+  return {
+    step: newest,
+    reason: 'the newest: held-out text has not got less likely since an earlier one',
+  };
 }
