@@ -40,6 +40,9 @@ export function describeMs(ms: number): string {
   return parts.filter((part) => part !== '').join(' ');
 }
 
+/** Less than this would start a trainer to end it again. */
+const leastMs = 20_000;
+
 type Timed = 'start' | 'evaluation' | 'save';
 
 /** What one training has spent and may spend, and how long its end will take. */
@@ -241,8 +244,10 @@ export async function continuedSince(
   const head = (await readHead(store, trial))?.value;
   const ending = head?.stage === stage ? endingOf(head) : undefined;
   if (ending === undefined) return undefined;
-  const limit = limitMs(boundsOf(budget), await readCost(store, trial.run));
-  return limit > ending.limitMs ? now().toISOString() : undefined;
+  const cost = await readCost(store, trial.run);
+  const limit = limitMs(boundsOf(budget), cost);
+  const isMore = limit > ending.limitMs && limit - spentMs(cost, now()) >= leastMs;
+  return isMore ? now().toISOString() : undefined;
 }
 
 /** The passing failure that says so: the workflow waits, or has the model made. */

@@ -187,8 +187,8 @@ export function createStages(
         const init = last === null ? firstModel() : { phase: last.phase, stage: last.stage };
         const rehearsal = init && (await rehearsalOf(phaseRecipe, init, recipe));
         const { held } = recipe;
-        // After the base, what an ended run had trained was made of a model that is superseded now.
-        const replaces = added !== undefined && (last !== null || recipe.round > 0);
+        // Once a training that the budget had ended goes on, those after it were made of a model that is superseded.
+        const replaces = held !== undefined && (last !== null || recipe.round > 0);
         const train = async (): Promise<TrainedModel> =>
           await executeChild(trainingWorkflow, {
             workflowId: workflowId.training(run, phase, recipe.round),

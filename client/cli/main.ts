@@ -182,10 +182,13 @@ command('add', 'let a run spend more; one that its budget had ended goes on', bu
       run: string,
       time: string | undefined,
       options: CommonOptions & { why?: string; usd?: string },
-    ) =>
-      finish(options, async () =>
-        (await import('./budget.ts')).addBudgetCommand(run, time, options),
-      ),
+    ) => {
+      // An option that the command above has as well is read by that one.
+      const all = { ...options, ...budgets.opts<CommonOptions>() };
+      return finish(all, async () =>
+        (await import('./budget.ts')).addBudgetCommand(run, time, all),
+      );
+    },
   );
 
 command('report', 'everything about one run on one self-contained page')

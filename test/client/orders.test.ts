@@ -426,8 +426,10 @@ describe('a budget', () => {
       0,
       'run spend-aaaa may spend 41m of machine time now.',
     ]);
+    const told = await command('budget', 'add', 'spend-aaaa', '90s', '--json');
+    expect(JSON.parse(told.stdout)).toMatchObject({ limitMs: 2_550_000, continued: false });
     const { added } = await readCost(s3.store, 'spend-aaaa');
-    expect(added).toMatchObject([{ ...ann, timeMs: 60_000 }, { usd: 1.8 }]);
+    expect(added).toMatchObject([{ ...ann, timeMs: 60_000 }, { usd: 1.8 }, { timeMs: 90_000 }]);
     await expect(temper.addBudget('spend-aaaa', ann)).rejects.toMatchObject({
       kind: 'input',
       message: 'budget: found nothing to add, expected a time, dollars or both.',
