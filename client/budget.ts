@@ -32,7 +32,9 @@ export interface RunBudget {
 export async function readBudget(store: Store, run: string, now: Date): Promise<RunBudget | null> {
   const spec = await getRunRecord(store, run, 'spec', runSpecSchema);
   if (spec === null) return null;
-  const held = (await getRunRecord(store, run, 'plan', recipeSchema))?.held ?? null;
+  // A plan of another version of Temper is none that this one could hold.
+  const plan = await getRunRecord(store, run, 'plan', recipeSchema).catch(() => null);
+  const held = plan?.held ?? null;
   const cost = await readCost(store, run);
   const spent = spentMs(cost, now);
   const usdPerHour = held?.usdPerHour ?? priceOf(spec.pipeline);

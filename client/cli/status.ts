@@ -3,7 +3,7 @@ import os from 'node:os';
 import { stackStatus } from '../../infra/stack.ts';
 import type { RunSummary } from '../client.ts';
 import { readBudget, type RunBudget } from '../budget.ts';
-import { budgetLine } from './budget.ts';
+import { budgetLine } from '../budget-words.ts';
 import { clientOf, openContext, stdoutPaint, type Context } from './context.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { screenOf } from './progress.ts';
