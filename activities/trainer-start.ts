@@ -180,7 +180,8 @@ function endOf(head: Head): { endAt?: number } {
 
 /** What must be equal for a running trainer to be the one that this job needs. */
 function identity(run: TrainerRun): string {
-  return canonicalJson({ ...run, resumeFrom: null });
+  const { peakFile: _measured, ...needed } = run;
+  return canonicalJson({ ...needed, resumeFrom: null });
 }
 
 async function control(
@@ -268,6 +269,7 @@ async function trainerRun(
     // A trainer that was not given them is another one: neither it nor what it saved is gone on from.
     ...(head.rollbacks.length > 0 && { rollbacks: rollbacksOf(head.rollbacks) }),
     ...endOf(head),
+    peakFile: path.join(deps.home, 'machine-peak.json'),
   });
 }
 

@@ -352,6 +352,7 @@ class TrainerRun:
     keepCheckpoints: int = 2
     rollbacks: list[Rollback] | None = None
     endAt: int | None = None
+    peakFile: str | None = None
 
     def __post_init__(self) -> None:
         steps = [rollback.step for rollback in self.rollbacks or []]
