@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { FailureType } from '../config/failures.ts';
 import type { ModelManifest } from '../config/manifests.ts';
 import type { LeaseCost } from '../config/run-records.ts';
-import type { Rollback } from '../config/trainer.ts';
+import type { MicroBatch, Rollback } from '../config/trainer.ts';
 import {
   machineSchema,
   modelShapeSchema,
@@ -74,6 +74,8 @@ export interface TrainedModel {
   }[];
   /** Returns to before a bad loss; left out: none. */
   rollbacks?: Rollback[];
+  /** Smaller micro-batches for want of memory; left out: none. */
+  microBatches?: MicroBatch[];
   /** Where its held-out loss fell no more, so that it ended before its planned last step. */
   plateau?: number;
   /** The budget was spent at this step of so many planned. */

@@ -216,7 +216,14 @@ async function leaveHost(
 
 interface Loss {
   /** Only a generation that could run and made no checkpoint is fruitless. */
-  kind: 'generation' | 'host-gone' | 'host-taken' | 'disk-full' | 'rolled-back' | 'budget-spent';
+  kind:
+    | 'generation'
+    | 'host-gone'
+    | 'host-taken'
+    | 'disk-full'
+    | 'rolled-back'
+    | 'halved'
+    | 'budget-spent';
   reason: string;
 }
 
@@ -256,7 +263,7 @@ class Losses {
   add(loss: Loss, fence: number): string | null {
     this.#last = loss;
     // A decision, and bounded: neither a fault of the host nor a reason to wait.
-    if (loss.kind === 'rolled-back' || loss.kind === 'budget-spent') return loss.reason;
+    if (['rolled-back', 'halved', 'budget-spent'].includes(loss.kind)) return loss.reason;
     const lastedMs = Date.now() - this.#openedAt;
     if (this.#paused && loss.kind === 'generation' && lastedMs >= ableMs) this.#number = 0;
     this.#number += 1;
@@ -335,6 +342,7 @@ function explainLoss(failure: unknown): Loss {
     if (type === PassingFailure.HostTaken) return { kind: 'host-taken', reason };
     if (type === PassingFailure.RolledBack) return { kind: 'rolled-back', reason };
     if (type === PassingFailure.BudgetSpent) return { kind: 'budget-spent', reason };
+    if (type === PassingFailure.MicroBatchHalved) return { kind: 'halved', reason };
     const incurable = cause.nonRetryable || nonRetryableErrorTypes.includes(type ?? '');
     if (incurable && type !== FailureType.Fenced) throw failure;
     return { kind: 'generation', reason };
