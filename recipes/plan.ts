@@ -19,6 +19,7 @@ import {
   rewarmingSteps,
   type PlannedParent,
 } from './continuation.ts';
+import { limitReasons, shapeWithin, type Limits } from './limits.ts';
 import { expectedBitsPerByte } from './loss.ts';
 import { endingOnPlateau } from './plateau.ts';
 import { countParameters, ladder, trainingFlopsPerToken, trainingMemoryBytes } from './shapes.ts';
@@ -43,6 +44,8 @@ export interface PlanInputs {
   chats?: ChatSizes;
   /** A model from elsewhere that is adapted, in words and its shape. */
   base?: { title: string; shape: ModelShape } | undefined;
+  /** What is fixed beforehand where a model is made from random weights; left out, nothing. */
+  limits?: Limits | undefined;
 }
 
 /** How a model of an earlier round missed its gates. */
@@ -158,18 +161,29 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
   const trainMs = Math.max(inputs.budgetMs * 0.2, inputs.budgetMs - startMs);
   const pretrainMs = trainMs * share.pretrain * turn.pretrain.time;
 
-  const contextLength = Math.min(256, parent?.shape.contextLength ?? 256);
+  const limits = inputs.limits ?? {};
+  const contextLength = Math.min(
+    256,
+    parent?.shape.contextLength ?? 256,
+    limits.contextLength ?? 256,
+  );
   const batchSize = 16;
+  const ours =
+    limits.numParameters === undefined
+      ? ladder(vocabSize, contextLength)
+      : [shapeWithin(limits.numParameters, vocabSize, contextLength)];
   const shapes = parent
     ? [parent.shape]
-    : ladder(vocabSize, contextLength).filter(
-        (shape) => trainingMemoryBytes(shape, batchSize) < machine.memoryBytes / 2,
-      );
+    : ours.filter((shape) => trainingMemoryBytes(shape, batchSize) < machine.memoryBytes / 2);
   const candidates = shapes.map((shape) => {
     const speed = trainingSpeed(machine, shape.hiddenSize);
     const msPerToken = (trainingFlopsPerToken(shape) / speed) * 1000;
     const affordable = pretrainMs / msPerToken;
-    const numTokens = Math.min(affordable, statistics.numTokens * maxEpochs);
+    const numTokens = Math.min(
+      affordable,
+      statistics.numTokens * maxEpochs,
+      limits.numTokens ?? Infinity,
+    );
     const numParameters = countParameters(shape);
     const seen = (parent?.numTokens ?? 0) + numTokens;
     const bpb = expectedBitsPerByte(numParameters, seen, statistics.numTokens);
@@ -296,7 +310,7 @@ function round(value: number): number {
 }
 
 function explain(
-  { statistics, budgetMs, machine, vocabSize, goal, parent }: PlanInputs,
+  { statistics, budgetMs, machine, vocabSize, goal, parent, limits }: PlanInputs,
   chosen: {
     pretrain: PretrainRecipe;
     sft: SftRecipe | null;
@@ -325,6 +339,7 @@ function explain(
     },
   ];
   const reasons: Reason[] = [
+    ...(limits ? limitReasons(limits) : []),
     ...(parent ? continuationReasons(parent, { size, vocabSize }) : beginning),
     {
       choice: 'tokens',

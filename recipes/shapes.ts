@@ -20,18 +20,37 @@ const rungs = [
 
 /** Every shape of the ladder for a vocabulary and a context, smallest first. */
 export function ladder(vocabSize: number, contextLength: number): ModelShape[] {
-  return rungs.map(({ hiddenSize, numLayers }) => ({
+  return rungs.map(({ hiddenSize, numLayers }) =>
+    shapeOf({
+      vocabSize,
+      contextLength,
+      hiddenSize,
+      numLayers,
+      intermediateSize: Math.ceil((hiddenSize * 8) / 3 / 64) * 64,
+    }),
+  );
+}
+
+/** A shape of the ladder's kind: every head its own keys, head and embedding one matrix. */
+export function shapeOf(
+  size: Pick<
+    ModelShape,
+    'vocabSize' | 'contextLength' | 'hiddenSize' | 'numLayers' | 'intermediateSize'
+  >,
+): ModelShape {
+  const { vocabSize, hiddenSize, intermediateSize, numLayers, contextLength } = size;
+  return {
     family: 'llama',
     vocabSize,
     hiddenSize,
-    intermediateSize: Math.ceil((hiddenSize * 8) / 3 / 64) * 64,
+    intermediateSize,
     numLayers,
     numHeads: hiddenSize / 64,
     numKvHeads: hiddenSize / 64,
     contextLength,
     ropeTheta: 10_000,
     tieEmbeddings: true,
-  }));
+  };
 }
 
 /** Parameters of a Llama with tied embeddings: embedding, attention, gated feed-forward, norms. */

@@ -18,7 +18,9 @@ const tokenBytes = 2;
 /** Writes tokenizer and tokens of a text; its last tenth is held out, as nanoGPT does. */
 export function writeCharacters(file: string, folder: string): CharacterCorpus {
   const characters = Array.from(readFileSync(file, 'utf8'));
-  const distinct = [...new Set(characters)].toSorted((a, b) => a.codePointAt(0)! - b.codePointAt(0)!);
+  const distinct = [...new Set(characters)].toSorted(
+    (a, b) => a.codePointAt(0)! - b.codePointAt(0)!,
+  );
   const vocabulary = [...specialTokens, ...distinct];
   const ids = new Map(vocabulary.map((token, id) => [token, id]));
   mkdirSync(folder, { recursive: true });

@@ -48,6 +48,8 @@ def build(vocab_size: int) -> GPT2LMHeadModel:
             attn_pdrop=0.0,
             resid_pdrop=0.0,
             use_cache=False,
+            bos_token_id=None,
+            eos_token_id=None,
         )
     )
 

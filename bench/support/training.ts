@@ -117,7 +117,7 @@ export async function trainInPipeline(
 /** The trainer as anybody may start it, in a run directory of its own. */
 export async function trainByHand(
   runDir: string,
-  { recipe: { model }, tokenizer, data }: Prepared,
+  { recipe: { model }, tokenizer, data }: Pick<Prepared, 'recipe' | 'tokenizer' | 'data'>,
   recipe: PretrainRecipe,
 ): Promise<TrainerEvent[]> {
   rmSync(runDir, { recursive: true, force: true });
