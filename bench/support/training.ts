@@ -1,5 +1,6 @@
 /** A phase of training for benchmarks: planned by a pipeline, then trained under a workflow or by hand on the same files. */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
@@ -17,6 +18,7 @@ import { downloadBlob } from '../../registry/blobs.ts';
 import { findStage } from '../../registry/stages.ts';
 import { readEvents } from '../../registry/training.ts';
 import { workflowId } from '../../workflows/messages.ts';
+import { lossesOf } from './recovery.ts';
 import { runPipeline, type BenchStack } from './stack.ts';
 
 /** The first steps of a process are slower than the rest. */
@@ -91,15 +93,14 @@ export function shorten({ pretrain, estimate }: Recipe, seconds: number): Pretra
   };
 }
 
-/** A trial in a run of its own, under its workflow; returns what the trainer told. */
-export async function trainInPipeline(
-  { temporal, store }: BenchStack,
+/** Starts the training of a trial in a run of its own, under its workflow. */
+export async function startInPipeline(
+  { temporal }: BenchStack,
   { recipe: { model, machine }, corpus }: Prepared,
   recipe: PretrainRecipe,
   run: string,
-): Promise<TrainerEvent[]> {
-  await sleep(settleMs);
-  const trained = await temporal.workflow.execute<(input: unknown) => Promise<TrainedModel>>(
+) {
+  return await temporal.workflow.start<(input: unknown) => Promise<TrainedModel>>(
     'trainingWorkflow',
     {
       workflowId: workflowId.training(run, 'pretrain', 0),
@@ -107,17 +108,66 @@ export async function trainInPipeline(
       args: [{ run, round: 0, trial: 0, recipe, shape: model, machine, corpus, init: null }],
     },
   );
+}
+
+/** As `startInPipeline`, to its end; returns what the trainer told. */
+export async function trainInPipeline(
+  stack: BenchStack,
+  prepared: Prepared,
+  recipe: PretrainRecipe,
+  run: string,
+): Promise<TrainerEvent[]> {
+  await sleep(settleMs);
+  const trained = await (await startInPipeline(stack, prepared, recipe, run)).result();
   if (trained.reused) {
     throw new Error(`${run}: the model was reused, expected it to be trained. Delete the home.`);
   }
-  const events = await readEvents(store, { run, phase: 'pretrain', round: 0, trial: 0 });
+  const events = await readEvents(stack.store, { run, phase: 'pretrain', round: 0, trial: 0 });
   return z.array(trainerEventSchema).parse(events);
 }
+
+/** What an undisturbed training gave. */
+export interface Reference {
+  /** Of the last checkpoint, SHA-256 by name: weights, optimizer, random numbers, place in the data. */
+  files: Record<string, string>;
+  losses: ReturnType<typeof lossesOf>;
+}
+
+/** Trains by hand, and keeps what others are held against. */
+export async function referenceOf(
+  runDir: string,
+  prepared: Prepared,
+  recipe: PretrainRecipe,
+): Promise<Reference> {
+  const events = await runTrainer(runDir, prepared, recipe);
+  const folder = path.join(runDir, 'checkpoints', String(recipe.numSteps));
+  const files: Record<string, string> = {};
+  for (const name of readdirSync(folder).toSorted()) {
+    files[name] = createHash('sha256')
+      .update(readFileSync(path.join(folder, name)))
+      .digest('hex');
+  }
+  rmSync(runDir, { recursive: true, force: true });
+  return { files, losses: lossesOf(events) };
+}
+
+/** What the trainer itself needs of it. */
+type Inputs = Pick<Prepared, 'recipe' | 'tokenizer' | 'data'>;
 
 /** The trainer as anybody may start it, in a run directory of its own. */
 export async function trainByHand(
   runDir: string,
-  { recipe: { model }, tokenizer, data }: Pick<Prepared, 'recipe' | 'tokenizer' | 'data'>,
+  prepared: Inputs,
+  recipe: PretrainRecipe,
+): Promise<TrainerEvent[]> {
+  const events = await runTrainer(runDir, prepared, recipe);
+  rmSync(runDir, { recursive: true, force: true });
+  return events;
+}
+
+async function runTrainer(
+  runDir: string,
+  { recipe: { model }, tokenizer, data }: Inputs,
   recipe: PretrainRecipe,
 ): Promise<TrainerEvent[]> {
   rmSync(runDir, { recursive: true, force: true });
@@ -150,6 +200,5 @@ export async function trainByHand(
     forceKillAfterDelay: 5000,
   });
   const lines = readFileSync(path.join(runDir, 'events.jsonl'), 'utf8').trim().split('\n');
-  rmSync(runDir, { recursive: true, force: true });
   return lines.map((line) => trainerEventSchema.parse(JSON.parse(line)));
 }
