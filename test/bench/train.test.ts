@@ -1,5 +1,5 @@
 /** The comparison with nanoGPT's recipe: what it is given, how it is read, and a small one from end to end. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { execa } from 'execa';
