@@ -2,7 +2,7 @@
  * What whoever asks for a plan has fixed beforehand, so that two recipes can be compared at the same size and on as
  * much text. The planner chooses the rest.
  */
-import type { ModelShape, Reason } from '../config/recipe.ts';
+import type { Family, ModelShape, Reason } from '../config/recipe.ts';
 import { countParameters, shapeOf } from './shapes.ts';
 
 export interface Limits {
@@ -30,6 +30,7 @@ export function shapeWithin(
   numParameters: number,
   vocabSize: number,
   contextLength: number,
+  family: Family = 'llama',
 ): ModelShape {
   let best: ModelShape | null = null;
   const oddity = ({ intermediateSize, hiddenSize }: ModelShape) =>
@@ -40,7 +41,7 @@ export function shapeWithin(
       numLayers <= hiddenSize / aspect.least;
       numLayers += 1
     ) {
-      const width = { vocabSize, contextLength, hiddenSize, numLayers };
+      const width = { family, vocabSize, contextLength, hiddenSize, numLayers };
       const bare = countParameters(shapeOf({ ...width, intermediateSize: 0 }));
       const room = (numParameters - bare) / (3 * hiddenSize * numLayers);
       const intermediateSize = Math.floor(room / grain) * grain;
