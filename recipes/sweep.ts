@@ -4,6 +4,7 @@
  */
 import type { SweepPlan } from '../config/sweep.ts';
 import type { PretrainRecipe, Reason, Recipe } from '../config/recipe.ts';
+import { DoesNotFit } from './memory.ts';
 import { trainerStartMs } from './speed.ts';
 
 /** What a pipeline file asks for, and what it costs to compare. */
@@ -16,9 +17,7 @@ export interface SweepWish {
 }
 
 /** Asks for more than the budget affords. */
-export class SweepDoesNotFit extends Error {
-  override readonly name = 'SweepDoesNotFit';
-}
+export class SweepDoesNotFit extends DoesNotFit {}
 
 /** Of the budget, for what does not end in the model; more of it only where rungs would else be too short. */
 const shares = [0.25, 0.3, 0.35, 0.4, 0.45, 0.5];

@@ -33,6 +33,8 @@ export class StageBoard {
   training: Phase | null = null;
   /** Ids of the trials at work, where several rates are tried. */
   readonly trials = new Set<string>();
+  /** How often something was added to the budget. */
+  numAdded = 0;
 
   constructor(run: string, model: string) {
     this.status = {

@@ -31,7 +31,7 @@ const { findRung, recordRung } = proxyActivities<SweepActivities>({
 });
 
 /** What all trials share. */
-type Shared = Omit<TrainingInput, 'trial' | 'recipe' | 'from'>;
+type Shared = Omit<TrainingInput, 'trial' | 'recipe' | 'from' | 'budget'>;
 
 /** The trial that is left: it goes on from where its last rung ended. */
 export interface Chosen {
@@ -48,7 +48,7 @@ export async function searchRate(
   { trials, rungs }: SweepPlan,
   shared: Shared,
 ): Promise<Chosen> {
-  const { run, round, execution: _, ...job } = shared;
+  const { run, round, execution: _, replaces: __, ...job } = shared;
   const recipeOf = (trial: number): PretrainRecipe => {
     const { learningRate, adamLearningRate } = trials[trial]!;
     return { ...pretrain, learningRate, adamLearningRate };

@@ -24,12 +24,29 @@ import {
 import type { SweepActivities } from '../activities/sweep.ts';
 import type { TrainActivities } from '../activities/train.ts';
 import type { TrainerStart } from '../activities/trainer-start.ts';
-import type { Generation, RungEnd, TrainedModel, TrainingJob } from '../activities/training-job.ts';
+import type {
+  Generation,
+  PhaseBudget,
+  RungEnd,
+  TrainedModel,
+  TrainingJob,
+} from '../activities/training-job.ts';
 import { FailureType, nonRetryableErrorTypes, PassingFailure } from '../config/failures.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
-import { hostFreedSignal, runNoteSignal, trialLeasedSignal, unpausedSignal } from './messages.ts';
+import {
+  budgetAddedSignal,
+  budgetWaitSignal,
+  hostFreedSignal,
+  runNoteSignal,
+  trialLeasedSignal,
+  unpausedSignal,
+} from './messages.ts';
 
 export type TrainingInput = Omit<TrainingJob, 'trial'> & {
+  /** Ends the training; left out, nothing but its plan does. */
+  budget?: PhaseBudget;
+  /** What another job has trained under this name was made of a model that is superseded. */
+  replaces?: boolean;
   run: string;
   round: number;
   trial: number;
@@ -109,10 +126,10 @@ async function train<Ended>(
   reuse: (found: TrainedModel) => Ended | null,
   watch: Watch<Ended>,
 ): Promise<Ended> {
-  const { run, round, execution, from, until, ...rest } = input;
+  const { run, round, execution, budget, replaces, from, until, ...rest } = input;
   const trial = { run, phase: input.recipe.phase, round, trial: input.trial };
   const job: TrainingJob = { ...rest, trial };
-  const whose = execution === undefined ? {} : { execution };
+  const whose = { ...(execution !== undefined && { execution }), ...(budget && { budget }) };
   const waiting: Waiting = { freed: false };
   setHandler(hostFreedSignal, () => {
     waiting.freed = true;
@@ -120,6 +137,10 @@ async function train<Ended>(
   let unpaused = false;
   setHandler(unpausedSignal, () => {
     unpaused = true;
+  });
+  let added = false;
+  setHandler(budgetAddedSignal, () => {
+    added = true;
   });
   const { stage, model } = await control.findTrainedModel(job);
   const reused = model && reuse(model);
@@ -139,11 +160,13 @@ async function train<Ended>(
       if (until !== undefined) await tellLeased(trial.trial);
       const writer = uuid4();
       unpaused = false;
+      added = false;
       const { fence, durableStep, paused } = await control.openTrainingGeneration({
         trial,
         stage,
         writer,
         ...whose,
+        ...(replaces && { replaces }),
       });
       const first = generation === null;
       generation = { job, stage, fence, writer, ...whose, ...(until !== undefined && { until }) };
@@ -161,6 +184,14 @@ async function train<Ended>(
         const told = losses.add(explainLoss(failure), fence);
         log.warn('generation lost', { run, phase: trial.phase, fence, reason: losses.reason });
         if (told !== null) await note(told);
+        if (losses.isBudgetSpent && budget?.whenSpent === 'wait') {
+          const left = host;
+          host = null;
+          await leaveHost(left, generation, 'waits', trial);
+          await tellWaiting(true);
+          await condition(() => added);
+          await tellWaiting(false);
+        }
       }
       await condition(() => unpaused, `${losses.pauseS}s`);
     }
@@ -170,7 +201,7 @@ async function train<Ended>(
   } finally {
     const left = host;
     if (left !== null)
-      await CancellationScope.nonCancellable(() => leaveHost(left, generation, outcome));
+      await CancellationScope.nonCancellable(() => leaveHost(left, generation, outcome, trial));
   }
 }
 
@@ -180,7 +211,7 @@ interface Waiting {
   freed: boolean;
 }
 
-type Outcome = 'trained' | 'failed' | 'cancelled';
+type Outcome = 'trained' | 'failed' | 'cancelled' | 'waits';
 
 /** A lease that is under way when the run is cancelled is waited for: one that nobody knows of would keep the host from others. */
 const leasing = {
@@ -195,7 +226,8 @@ async function leaseHost(
   waiting: Waiting,
 ): Promise<string> {
   const { phase, unwatchedExitS } = input.recipe;
-  const ask = { holder: workflowInfo().workflowId, unwatchedExitS };
+  const trial = { run: input.run, phase, round: input.round, trial: input.trial };
+  const ask = { holder: workflowInfo().workflowId, unwatchedExitS, trial };
   if (preferred !== null) {
     const sameHost = proxyActivities<TrainActivities>({
       taskQueue: TaskQueue.control,
@@ -235,6 +267,7 @@ async function leaveHost(
   host: string,
   generation: Generation | null,
   outcome: Outcome,
+  trial: TrainingJob['trial'],
 ): Promise<void> {
   try {
     if (generation !== null && outcome !== 'trained') {
@@ -254,7 +287,7 @@ async function leaveHost(
       ...untilAnswered,
       retry: { ...untilAnswered.retry, maximumAttempts: 10 },
     });
-    await releaseHost({ host, holder: workflowInfo().workflowId });
+    await releaseHost({ host, holder: workflowInfo().workflowId, trial });
   } catch (failure) {
     // How the training ended counts, not whether its host could be given back at once.
     log.warn('host not given back; its lease runs out', { host, reason: String(failure) });
@@ -263,7 +296,14 @@ async function leaveHost(
 
 interface Loss {
   /** Only a generation that could run and made no checkpoint is fruitless. */
-  kind: 'generation' | 'host-gone' | 'host-taken' | 'disk-full' | 'rolled-back';
+  kind:
+    | 'generation'
+    | 'host-gone'
+    | 'host-taken'
+    | 'disk-full'
+    | 'rolled-back'
+    | 'halved'
+    | 'budget-spent';
   reason: string;
 }
 
@@ -290,6 +330,10 @@ class Losses {
     return this.#last?.kind === 'host-gone';
   }
 
+  get isBudgetSpent(): boolean {
+    return this.#last?.kind === 'budget-spent';
+  }
+
   get pauseS(): number {
     const pauses = this.#paused ? pausedPausesS : pausesS;
     return pauses[Math.min(this.#number, pauses.length) - 1] ?? 0;
@@ -299,7 +343,7 @@ class Losses {
   add(loss: Loss, fence: number): string | null {
     this.#last = loss;
     // A decision, and bounded: neither a fault of the host nor a reason to wait.
-    if (loss.kind === 'rolled-back') return loss.reason;
+    if (['rolled-back', 'halved', 'budget-spent'].includes(loss.kind)) return loss.reason;
     const lastedMs = Date.now() - this.#openedAt;
     if (this.#paused && loss.kind === 'generation' && lastedMs >= ableMs) this.#number = 0;
     this.#number += 1;
@@ -372,6 +416,8 @@ function explainLoss(failure: unknown): Loss {
     if (type === PassingFailure.DiskFull) return { kind: 'disk-full', reason };
     if (type === PassingFailure.HostTaken) return { kind: 'host-taken', reason };
     if (type === PassingFailure.RolledBack) return { kind: 'rolled-back', reason };
+    if (type === PassingFailure.BudgetSpent) return { kind: 'budget-spent', reason };
+    if (type === PassingFailure.MicroBatchHalved) return { kind: 'halved', reason };
     const incurable = cause.nonRetryable || nonRetryableErrorTypes.includes(type ?? '');
     if (incurable && type !== FailureType.Fenced) throw failure;
     return { kind: 'generation', reason };
@@ -389,6 +435,12 @@ async function tellLeased(trial: number): Promise<void> {
   const { parent } = workflowInfo();
   if (parent)
     await getExternalWorkflowHandle(parent.workflowId).signal(trialLeasedSignal, { trial });
+}
+
+async function tellWaiting(waits: boolean): Promise<void> {
+  const { parent } = workflowInfo();
+  if (parent)
+    await getExternalWorkflowHandle(parent.workflowId).signal(budgetWaitSignal, { waits });
 }
 
 async function tell(text: string): Promise<void> {

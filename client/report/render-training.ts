@@ -1,5 +1,6 @@
 /** The section about training: a chart for each phase, what happened on it, and the numbers as a table. */
 import { describeRollback } from '../../registry/rollbacks.ts';
+import { budgetEvents, budgetLine } from '../budget-words.ts';
 import { describeCurve, lossChart } from './charts.ts';
 import { foreign, html, type Html } from './html.ts';
 import { digest, table } from './render-parts.ts';
@@ -14,14 +15,21 @@ const titles: Record<string, string> = {
 
 const maxRows = 40;
 
-export function renderTraining({ phases, plan, base, run, sweep = [] }: RunReport): Html | null {
+export function renderTraining({
+  phases,
+  plan,
+  base,
+  run,
+  budget,
+  sweep = [],
+}: RunReport): Html | null {
   if (phases.length === 0) return null;
   const adapts = base !== null || plan?.recipe.pretrain.lora !== undefined;
   const title = ({ phase }: PhaseReport) =>
     adapts && phase === 'pretrain' ? 'Adapting (LoRA)' : (titles[phase] ?? phase);
   const rungsOf = ({ phase, round }: PhaseReport) =>
     sweep.filter((rung) => rung.phase === phase && rung.round === round);
-  return html`${phases.map((phase) => html`${renderPhase(phase, title(phase), run)}${renderSweep(rungsOf(phase))}`)}`;
+  return html`${budget && renderBudget(budget)}${phases.map((phase) => html`${renderPhase(phase, title(phase), run)}${renderSweep(rungsOf(phase))}`)}`;
 }
 
 /** Which of the rates that were tried went on, one row for each trial. */
@@ -44,6 +52,17 @@ function renderSweep(rungs: NonNullable<RunReport['sweep']>): Html | null {
       own checkpoints (successive halving). The curve above is that of the last one.
     </p>
     ${table(['of the planned rate', 'learning rate', ...rungs.map(({ step }) => `step ${count(step)}`)], rows)}`;
+}
+
+function renderBudget(budget: NonNullable<RunReport['budget']>): Html {
+  const events = budgetEvents(budget);
+  return html`<p>Spent: ${budgetLine(budget)}.</p>
+    ${
+      events.length > 0 &&
+      html`<ul>
+        ${events.map((text) => html`<li>${foreign(text)}</li>`)}
+      </ul>`
+    }`;
 }
 
 function renderPhase(phase: PhaseReport, title: string, run: string): Html {

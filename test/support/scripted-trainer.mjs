@@ -4,8 +4,9 @@
  * that watches: its weights are a function of the step, of the rates that were in force and of the batches that were
  * skipped. `script.json` beside the run directories says what shall go wrong: {stepMs, dieAt, hangAt, failWith}, `deaf`
  * to changes of the rate, `mute` about the number of a pause, `poison`: the numbers of batches without a finite loss,
- * `stubborn` about returns, which it does not obey; `rated`: its weights are a function of the rate too, `unaware` of
- * the end of a rung.
+ * `stubborn` about returns, which it does not obey, `heldOut`: the loss on held-out text by step, `obstinate` about a
+ * stop that it is told, though not about its own clock, `room`: out of memory at `failAt` with more sequences at once,
+ * `rated`: its weights are a function of the rate too, `unaware` of the end of a rung.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -48,6 +49,14 @@ const rollbacksUsed = (step) =>
   rollbacks
     .filter((rollback) => rollback.step < step)
     .map(({ step: at, skippedTo, scale }) => [at, skippedTo, scale]);
+const microBatchesUsed = (step) =>
+  (run.microBatches ?? [])
+    .filter((decided) => decided.step < step)
+    .map(({ step: at, size }) => [at, size]);
+const microBatch = (step) =>
+  (run.microBatches ?? []).findLast((decided) => decided.step <= step)?.size ??
+  recipe.microBatchSize ??
+  recipe.batchSize;
 const batchOf = (step) => {
   const last = rollbacks.findLast((rollback) => rollback.step <= step);
   return last === undefined ? step : last.skippedTo + step - last.step;
@@ -57,8 +66,10 @@ const weights = (step) => {
   const changed = scales.some((scale) => scale !== 1) ? ` scales ${scales.join()}` : '';
   const used = rollbacksUsed(step);
   const returned = used.length > 0 ? ` returned ${JSON.stringify(used)}` : '';
+  const halved = microBatchesUsed(step);
+  const parts = halved.length > 0 ? ` parts ${JSON.stringify(halved)}` : '';
   return createHash('sha256')
-    .update(`seed ${recipe.seed} step ${step}${changed}${returned}${rated}`)
+    .update(`seed ${recipe.seed} step ${step}${changed}${returned}${parts}${rated}`)
     .digest('hex')
     .repeat(50);
 };
@@ -83,6 +94,7 @@ function save(step) {
     scales,
     learningRates: learningRates(),
     ...(returned.length > 0 && { rollbacks: returned }),
+    ...(microBatchesUsed(step).length > 0 && { microBatches: microBatchesUsed(step) }),
     files,
   };
   writeFileSync(path.join(`${folder}.part`, 'state.json'), JSON.stringify(state));
@@ -104,17 +116,26 @@ if (run.resumeFrom !== null) {
 event({ event: 'start', step, resumedFrom: run.resumeFrom });
 let savedAt = step;
 const until = script.unaware ? undefined : run.untilStep;
-while (step < (until ?? recipe.numSteps)) {
+const numSteps = until ?? run.endAt ?? recipe.numSteps;
+const mustStop = () => {
+  const { stop, stopAt = Infinity } = control();
+  return (stop && !script.obstinate) || Date.now() / 1000 >= stopAt;
+};
+while (step < numSteps) {
   if (control().paused) {
     if (step !== savedAt) save(step);
     savedAt = step;
     let told;
-    for (let asked = control(); asked.paused && !terminated; asked = control()) {
+    for (let asked = control(); asked.paused && !terminated && !mustStop(); asked = control()) {
       const pause = script.mute ? undefined : (asked.pause ?? 0);
       if (told !== (pause ?? 'mute')) event({ event: 'paused', step, pause });
       told = pause ?? 'mute';
       await sleep(50);
     }
+  }
+  if (mustStop()) {
+    if (step > 0 && step !== savedAt) save(step);
+    end({ ok: false, type: 'Stopped', message: 'asked to stop', step });
   }
   const told = script.deaf ? [] : control().learningRates;
   const due = told.filter((change) => change.step <= step);
@@ -135,17 +156,19 @@ while (step < (until ?? recipe.numSteps)) {
     tokens_per_second: 100,
     num_tokens: step * tokensAStep,
   });
-  if (step % recipe.saveEverySteps === 0 && step < recipe.numSteps) {
+  if (step % recipe.saveEverySteps === 0 && step < numSteps) {
     save(step);
     savedAt = step;
   }
+  const heldOut = script.heldOut?.[step];
+  if (heldOut !== undefined) event({ event: 'eval', step, val_loss: heldOut, val_bpb: heldOut });
   if (terminated) {
     save(step);
     end({ ok: false, type: 'Stopped', message: 'asked to stop', step });
   }
   if (step === script.dieAt && run.resumeFrom === null) process.kill(process.pid, 'SIGKILL');
   if (step === script.hangAt) await sleep(600_000);
-  if (step === script.failAt)
+  if (step === script.failAt && !(microBatch(step - 1) <= script.room))
     end({ ok: false, type: script.failWith, message: 'as scripted', step });
 }
 if (until !== undefined) {
@@ -165,5 +188,6 @@ end({
   valBpb: 1,
   learningRates: learningRates(),
   ...(rollbacksUsed(step).length > 0 && { rollbacks: rollbacksUsed(step) }),
+  ...(microBatchesUsed(step).length > 0 && { microBatches: microBatchesUsed(step) }),
   model: 'model',
 });
