@@ -12,6 +12,8 @@ import type { Machine, Recipe } from '../config/recipe.ts';
 import { planMeasured, stepsToCalibrate } from '../recipes/measured.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
 import { planRecipe, replanRecipe } from '../recipes/plan.ts';
+import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
+import type { SweepWish } from '../recipes/sweep.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { readBlob } from '../registry/blobs.ts';
 import { findMeasurement } from '../registry/measurements.ts';
@@ -120,7 +122,7 @@ export function createPlanActivities(deps: Deps) {
           bytes: Math.max(1, statistics.bytes - heldOut.bytes),
         },
         goal: pipeline.goal,
-        budgetMs: pipeline.budget.time,
+        budgetMs: plannedTimeMs(pipeline.budget),
         stopOnPlateau: pipeline.budget.stopOnPlateau,
         prefer: pipeline.prefer,
         machine,
@@ -131,11 +133,12 @@ export function createPlanActivities(deps: Deps) {
         numPreferences: instructions?.numPreferences ?? 0,
         parent,
         base,
+        ...(pipeline.sweep && { sweep: sweepOf(pipeline.sweep, heldOut.numTokens) }),
         ...(adapted !== null && instructions && { chats: await sizesOf(store, instructions) }),
       };
       const earlier = await getRunRecord(store, run, 'inputs', runInputsSchema);
       const kept = input.calibrated === true ? undefined : earlier?.corrections;
-      const { recipe, corrections } = await refusingWhatDoesNotFit(async () =>
+      const { recipe: planned, corrections } = await refusingWhatDoesNotFit(async () =>
         previous !== null
           ? {
               recipe: replanRecipe({ ...inputs, ...kept }, previous.recipe, previous.failures),
@@ -145,6 +148,7 @@ export function createPlanActivities(deps: Deps) {
             ? { recipe: planRecipe({ ...inputs, ...kept }), corrections: kept }
             : await planMeasured(inputs, (load) => findMeasurement(store, machine, load)),
       );
+      const recipe = holding(planned, pipeline.budget);
       await putRunRecord(store, run, 'plan', recipe);
       const startFrom = parent && { startFrom: `${parent.name}@${parent.version}` };
       await addRunInputs(store, run, { corpus, ...startFrom, ...(corrections && { corrections }) });
@@ -165,6 +169,18 @@ async function refusingUnknown<T>(work: () => Promise<T>): Promise<T> {
     if (!(error instanceof UnknownParent)) throw error;
     throw ApplicationFailure.nonRetryable(error.message, FailureType.InvalidConfig);
   }
+}
+
+/** What is asked for, with what the trials are compared on. */
+function sweepOf(
+  { learningRate, halving }: NonNullable<Pipeline['sweep']>,
+  heldOutTokens: number,
+): SweepWish {
+  if (heldOutTokens > 0) return { learningRate, halving, heldOutTokens };
+  throw ApplicationFailure.nonRetryable(
+    'sweep: the corpus holds no document out, and trials are compared on held-out text. Raise data.heldOut, or remove sweep.',
+    FailureType.InvalidConfig,
+  );
 }
 
 /** No retry makes room. */

@@ -17,6 +17,7 @@ import {
 } from '../config/recipe.ts';
 import type { Survey, SurveyRequest } from '../config/survey.ts';
 import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';
+import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import { planMeasured, stepsToCalibrate, type MeasuredPlan } from '../recipes/measured.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
 import { refuseTooLarge } from '../recipes/adaptation.ts';
@@ -96,7 +97,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
   const inputs: PlanInputs = {
     statistics: { numTokens: corpus.numTokens, bytes: corpus.bytes },
     goal: pipeline.goal,
-    budgetMs: pipeline.budget.time,
+    budgetMs: plannedTimeMs(pipeline.budget),
     stopOnPlateau: pipeline.budget.stopOnPlateau,
     prefer: pipeline.prefer,
     machine,
@@ -108,6 +109,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     parent,
     chats: corpus.chats,
     ...(base && { base }),
+    ...(pipeline.sweep && { sweep: sweepOf(pipeline, corpus) }),
   };
   try {
     const { store } = request;
@@ -117,7 +119,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     const { recipe, corrections, calibration } = planned;
     const alternatives = planAlternatives({ ...inputs, ...corrections }, recipe);
     const speed = speedOf(calibration, stepsToCalibrate(recipe, pipeline.budget.time));
-    return { corpus, recipe, alternatives, speed, base };
+    return { corpus, recipe: holding(recipe, pipeline.budget), alternatives, speed, base };
   } catch (error) {
     if (!(error instanceof DoesNotFit)) throw error;
     throw new ClientError('input', error.message, error);
@@ -132,6 +134,13 @@ function speedOf(calibration: MeasuredPlan['calibration'], numSteps: number): st
   return numSteps === 0
     ? 'estimated for machines of this kind; not timed before training, for that would take more than 3 % of the budget'
     : `estimated for machines of this kind; a run times ${numSteps} steps first, and plans again`;
+}
+
+/** The rates to try, and about what they are compared on. */
+function sweepOf({ sweep, data }: Pipeline, { numTokens }: CorpusFigures): PlanInputs['sweep'] {
+  if (sweep === undefined) return undefined;
+  const { learningRate, halving } = sweep;
+  return { learningRate, halving, heldOutTokens: Math.round(numTokens * data.heldOut) };
 }
 
 /** The model that a pipeline goes on from; null when it starts from scratch. */

@@ -368,10 +368,18 @@ class TrainerRun:
     resumeFrom: str | None
     keepCheckpoints: int = 2
     rollbacks: list[Rollback] | None = None
+    untilStep: int | None = None
+    endAt: int | None = None
     microBatches: list[MicroBatch] | None = None
     peakFile: str | None = None
 
     def __post_init__(self) -> None:
+        _check(
+            self.untilStep is None
+            or (self.recipe.phase == 'pretrain' and 0 < self.untilStep < self.recipe.numSteps),
+            f'untilStep: found {self.untilStep} in phase {self.recipe.phase}, '
+            f'expected a step of pretraining before its last, {self.recipe.numSteps}',
+        )
         steps = [rollback.step for rollback in self.rollbacks or []]
         _check(
             steps == sorted(set(steps)),
@@ -383,6 +391,10 @@ class TrainerRun:
             f'microBatches: found steps {steps}, expected each after the one before',
         )
         _check(self.keepCheckpoints >= 2, 'keepCheckpoints: expected 2 or more')
+        _check(
+            self.endAt is None or 0 < self.endAt <= self.recipe.numSteps,
+            f'endAt: found {self.endAt}, expected 1 to recipe.numSteps {self.recipe.numSteps}',
+        )
         # The lean loss goes past the wrapper that would average the ranks' gradients.
         _check(
             self.recipe.phase == 'pretrain' or self.recipe.worldSize == 1,

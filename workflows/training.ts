@@ -21,19 +21,43 @@ import {
   uuid4,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { SweepActivities } from '../activities/sweep.ts';
 import type { TrainActivities } from '../activities/train.ts';
-import type { Generation, TrainedModel, TrainingJob } from '../activities/training-job.ts';
+import type { TrainerStart } from '../activities/trainer-start.ts';
+import type {
+  Generation,
+  PhaseBudget,
+  RungEnd,
+  TrainedModel,
+  TrainingJob,
+} from '../activities/training-job.ts';
 import { FailureType, nonRetryableErrorTypes, PassingFailure } from '../config/failures.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
-import { runNoteSignal, unpausedSignal } from './messages.ts';
+import {
+  budgetAddedSignal,
+  budgetWaitSignal,
+  hostFreedSignal,
+  runNoteSignal,
+  trialLeasedSignal,
+  unpausedSignal,
+} from './messages.ts';
 
 export type TrainingInput = Omit<TrainingJob, 'trial'> & {
+  /** Ends the training; left out, nothing but its plan does. */
+  budget?: PhaseBudget;
+  /** What another job has trained under this name was made of a model that is superseded. */
+  replaces?: boolean;
   run: string;
   round: number;
   trial: number;
   /** Id of the run's execution, whose orders are obeyed. */
   execution?: string;
+  /** The step at which its last rung as a trial ended. */
+  from?: number;
 };
+
+/** One of several trainings that are tried: it ends its rung at this step. */
+export type TrialInput = TrainingInput & { until: number };
 
 /** Generations that may end without a new checkpoint before the run asks for help. */
 const maxFruitlessGenerations = 8;
@@ -61,18 +85,69 @@ const control = proxyActivities<TrainActivities>({
 });
 
 export async function trainingWorkflow(input: TrainingInput): Promise<TrainedModel> {
-  const { run, round, execution, ...rest } = input;
+  return await train<TrainedModel>(
+    input,
+    (found) => found,
+    async (host, watched) => {
+      const { job, fence } = watched;
+      const { watchTrainer } = proxyActivities<TrainActivities>({
+        ...onHost(host),
+        summary: `${job.trial.phase}: ${job.recipe.numSteps} steps, generation ${fence}`,
+        ...watching,
+      });
+      return await watchTrainer(watched);
+    },
+  );
+}
+
+/** One rung of a trial: as a training, but it ends at a step, with the loss by which trials are compared. */
+export async function trialWorkflow(input: TrialInput): Promise<RungEnd> {
+  return await train<RungEnd>(
+    input,
+    () => null,
+    async (host, watched) => {
+      const { job, fence } = watched;
+      const { watchTrial } = proxyActivities<SweepActivities>({
+        ...onHost(host),
+        summary: `${job.trial.phase}, trial ${job.trial.trial}: to step ${input.until}, generation ${fence}`,
+        ...watching,
+      });
+      return await watchTrial(watched);
+    },
+  );
+}
+
+const watching = { startToCloseTimeout: '30d' } as const;
+
+type Watch<Ended> = (host: string, watched: Generation & { start: TrainerStart }) => Promise<Ended>;
+
+async function train<Ended>(
+  input: TrainingInput & { until?: number },
+  reuse: (found: TrainedModel) => Ended | null,
+  watch: Watch<Ended>,
+): Promise<Ended> {
+  const { run, round, execution, budget, replaces, from, until, ...rest } = input;
   const trial = { run, phase: input.recipe.phase, round, trial: input.trial };
   const job: TrainingJob = { ...rest, trial };
-  const whose = execution === undefined ? {} : { execution };
+  const whose = { ...(execution !== undefined && { execution }), ...(budget && { budget }) };
+  const waiting: Waiting = { freed: false };
+  setHandler(hostFreedSignal, () => {
+    waiting.freed = true;
+  });
   let unpaused = false;
   setHandler(unpausedSignal, () => {
     unpaused = true;
   });
+  let added = false;
+  setHandler(budgetAddedSignal, () => {
+    added = true;
+  });
   const { stage, model } = await control.findTrainedModel(job);
-  if (model !== null) return model;
+  const reused = model && reuse(model);
+  if (reused !== null) return reused;
 
   const losses = new Losses(trial.phase);
+  const note = (text: string) => tell(until === undefined ? text : `trial ${trial.trial}: ${text}`);
   let generation: Generation | null = null;
   let host: string | null = null;
   let outcome: Outcome = 'failed';
@@ -81,19 +156,27 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
       const before: string | null = host;
       // Until it is leased again there is none that we could give back.
       host = null;
-      host = await leaseHost(input, losses.hostIsGone ? null : before);
+      host = await leaseHost(input, losses.hostIsGone ? null : before, waiting);
+      if (until !== undefined) await tellLeased(trial.trial);
       const writer = uuid4();
       unpaused = false;
+      added = false;
       const { fence, durableStep, paused } = await control.openTrainingGeneration({
         trial,
         stage,
         writer,
         ...whose,
+        ...(replaces && { replaces }),
       });
-      generation = { job, stage, fence, writer, ...whose };
+      const first = generation === null;
+      generation = { job, stage, fence, writer, ...whose, ...(until !== undefined && { until }) };
       losses.requireProgress(durableStep, host, paused ?? false);
       try {
-        const trained = await trainGeneration(host, generation);
+        const start = await startTrainer(host, generation);
+        // That a trial goes on from the end of its rung is no news.
+        const isOnward = first && from !== undefined && start.resumedFrom === from;
+        if (start.note !== null && !isOnward) await note(start.note);
+        const trained = await watch(host, { ...generation, start });
         outcome = 'trained';
         return trained;
       } catch (failure) {
@@ -101,6 +184,14 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
         const told = losses.add(explainLoss(failure), fence);
         log.warn('generation lost', { run, phase: trial.phase, fence, reason: losses.reason });
         if (told !== null) await note(told);
+        if (losses.isBudgetSpent && budget?.whenSpent === 'wait') {
+          const left = host;
+          host = null;
+          await leaveHost(left, generation, 'waits', trial);
+          await tellWaiting(true);
+          await condition(() => added);
+          await tellWaiting(false);
+        }
       }
       await condition(() => unpaused, `${losses.pauseS}s`);
     }
@@ -110,11 +201,17 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
   } finally {
     const left = host;
     if (left !== null)
-      await CancellationScope.nonCancellable(() => leaveHost(left, generation, outcome));
+      await CancellationScope.nonCancellable(() => leaveHost(left, generation, outcome, trial));
   }
 }
 
-type Outcome = 'trained' | 'failed' | 'cancelled';
+/** Of a trial without a host. */
+interface Waiting {
+  /** Another has given one back meanwhile. */
+  freed: boolean;
+}
+
+type Outcome = 'trained' | 'failed' | 'cancelled' | 'waits';
 
 /** A lease that is under way when the run is cancelled is waited for: one that nobody knows of would keep the host from others. */
 const leasing = {
@@ -123,9 +220,14 @@ const leasing = {
 } as const;
 
 /** Leases a host: the one whose trainer may still run, if nobody else has it, else whichever is free. */
-async function leaseHost(input: TrainingInput, preferred: string | null): Promise<string> {
+async function leaseHost(
+  input: TrainingInput & { until?: number },
+  preferred: string | null,
+  waiting: Waiting,
+): Promise<string> {
   const { phase, unwatchedExitS } = input.recipe;
-  const ask = { holder: workflowInfo().workflowId, unwatchedExitS };
+  const trial = { run: input.run, phase, round: input.round, trial: input.trial };
+  const ask = { holder: workflowInfo().workflowId, unwatchedExitS, trial };
   if (preferred !== null) {
     const sameHost = proxyActivities<TrainActivities>({
       taskQueue: TaskQueue.control,
@@ -141,6 +243,7 @@ async function leaseHost(input: TrainingInput, preferred: string | null): Promis
     ...leasing,
   });
   for (let pauseS = 1; ; pauseS = Math.min(60, 2 * pauseS)) {
+    waiting.freed = false;
     const { host, busy } = await anyHost.leaseHost({ ...ask, host: null });
     if (busy === null) {
       setCurrentDetails(`training on host ${host}`);
@@ -149,7 +252,8 @@ async function leaseHost(input: TrainingInput, preferred: string | null): Promis
     setCurrentDetails(
       `waiting for host ${host}, which \`${busy.holder}\` has leased until ${busy.expiresAt} or longer`,
     );
-    await sleep(`${pauseS}s`);
+    if (input.until === undefined) await sleep(`${pauseS}s`);
+    else await condition(() => waiting.freed, `${pauseS}s`);
     // Whoever waits for days must not be ended by the length of his history.
     if (workflowInfo().continueAsNewSuggested) await continueAsNew<typeof trainingWorkflow>(input);
   }
@@ -163,6 +267,7 @@ async function leaveHost(
   host: string,
   generation: Generation | null,
   outcome: Outcome,
+  trial: TrainingJob['trial'],
 ): Promise<void> {
   try {
     if (generation !== null && outcome !== 'trained') {
@@ -182,7 +287,7 @@ async function leaveHost(
       ...untilAnswered,
       retry: { ...untilAnswered.retry, maximumAttempts: 10 },
     });
-    await releaseHost({ host, holder: workflowInfo().workflowId });
+    await releaseHost({ host, holder: workflowInfo().workflowId, trial });
   } catch (failure) {
     // How the training ended counts, not whether its host could be given back at once.
     log.warn('host not given back; its lease runs out', { host, reason: String(failure) });
@@ -191,7 +296,14 @@ async function leaveHost(
 
 interface Loss {
   /** Only a generation that could run and made no checkpoint is fruitless. */
-  kind: 'generation' | 'host-gone' | 'host-taken' | 'disk-full' | 'rolled-back' | 'halved';
+  kind:
+    | 'generation'
+    | 'host-gone'
+    | 'host-taken'
+    | 'disk-full'
+    | 'rolled-back'
+    | 'halved'
+    | 'budget-spent';
   reason: string;
 }
 
@@ -218,6 +330,10 @@ class Losses {
     return this.#last?.kind === 'host-gone';
   }
 
+  get isBudgetSpent(): boolean {
+    return this.#last?.kind === 'budget-spent';
+  }
+
   get pauseS(): number {
     const pauses = this.#paused ? pausedPausesS : pausesS;
     return pauses[Math.min(this.#number, pauses.length) - 1] ?? 0;
@@ -227,7 +343,7 @@ class Losses {
   add(loss: Loss, fence: number): string | null {
     this.#last = loss;
     // A decision, and bounded: neither a fault of the host nor a reason to wait.
-    if (loss.kind === 'rolled-back' || loss.kind === 'halved') return loss.reason;
+    if (['rolled-back', 'halved', 'budget-spent'].includes(loss.kind)) return loss.reason;
     const lastedMs = Date.now() - this.#openedAt;
     if (this.#paused && loss.kind === 'generation' && lastedMs >= ableMs) this.#number = 0;
     this.#number += 1;
@@ -271,29 +387,24 @@ class Losses {
   }
 }
 
-async function trainGeneration(host: string, generation: Generation): Promise<TrainedModel> {
-  const { phase } = generation.job.trial;
-  const onHost = {
+/** What is done once on a host: when it is lost, the next generation does it anew. */
+function onHost(host: string) {
+  return {
     taskQueue: gpuHostQueue(host),
     retry: { maximumAttempts: 1 },
     scheduleToStartTimeout: '5m',
+    heartbeatTimeout: '15s',
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
   } as const;
+}
+
+async function startTrainer(host: string, generation: Generation): Promise<TrainerStart> {
   const { prepareTrainer } = proxyActivities<TrainActivities>({
-    ...onHost,
-    summary: `${phase}: adopt or start the trainer, generation ${generation.fence}`,
+    ...onHost(host),
+    summary: `${generation.job.trial.phase}: adopt or start the trainer, generation ${generation.fence}`,
     startToCloseTimeout: '10m',
-    heartbeatTimeout: '15s',
   });
-  const { watchTrainer } = proxyActivities<TrainActivities>({
-    ...onHost,
-    summary: `${phase}: ${generation.job.recipe.numSteps} steps, generation ${generation.fence}`,
-    startToCloseTimeout: '30d',
-    heartbeatTimeout: '15s',
-  });
-  const start = await prepareTrainer(generation);
-  if (start.note !== null) await note(start.note);
-  return await watchTrainer({ ...generation, start });
+  return await prepareTrainer(generation);
 }
 
 /** Losses that another generation can cure become a sentence; what none can is thrown on. */
@@ -305,6 +416,7 @@ function explainLoss(failure: unknown): Loss {
     if (type === PassingFailure.DiskFull) return { kind: 'disk-full', reason };
     if (type === PassingFailure.HostTaken) return { kind: 'host-taken', reason };
     if (type === PassingFailure.RolledBack) return { kind: 'rolled-back', reason };
+    if (type === PassingFailure.BudgetSpent) return { kind: 'budget-spent', reason };
     if (type === PassingFailure.MicroBatchHalved) return { kind: 'halved', reason };
     const incurable = cause.nonRetryable || nonRetryableErrorTypes.includes(type ?? '');
     if (incurable && type !== FailureType.Fenced) throw failure;
@@ -318,7 +430,20 @@ function explainLoss(failure: unknown): Loss {
   return { kind: 'generation', reason: cause?.message ?? failure.message };
 }
 
-async function note(text: string): Promise<void> {
+/** So that the run may start the next trial, which waits for a host of its own. */
+async function tellLeased(trial: number): Promise<void> {
+  const { parent } = workflowInfo();
+  if (parent)
+    await getExternalWorkflowHandle(parent.workflowId).signal(trialLeasedSignal, { trial });
+}
+
+async function tellWaiting(waits: boolean): Promise<void> {
+  const { parent } = workflowInfo();
+  if (parent)
+    await getExternalWorkflowHandle(parent.workflowId).signal(budgetWaitSignal, { waits });
+}
+
+async function tell(text: string): Promise<void> {
   const { parent } = workflowInfo();
   if (parent) await getExternalWorkflowHandle(parent.workflowId).signal(runNoteSignal, { text });
 }

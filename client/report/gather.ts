@@ -3,10 +3,12 @@ import { stringify } from 'yaml';
 import { evaluationSchema, type CorpusManifest } from '../../config/manifests.ts';
 import type { GateMetric, Pipeline } from '../../config/pipeline.ts';
 import type { Recipe } from '../../config/recipe.ts';
+import { chosenTrial, readDecisions } from '../../registry/decisions.ts';
 import { getModel } from '../../registry/models.ts';
 import { findStage, stageDigest } from '../../registry/stages.ts';
 import type { Store } from '../../registry/store.ts';
 import { stageNames, type StageName } from '../../workflows/messages.ts';
+import { readBudget } from '../budget.ts';
 import { gatherLedger, type Counted, type Ledger, type PhaseData } from '../ledger/ledger.ts';
 import { stageOfPhase } from '../live-status.ts';
 import { unknownRun, type RunRequest } from '../unknown-run.ts';
@@ -76,6 +78,8 @@ export async function gatherReport(request: GatherRequest): Promise<RunReport> {
       })),
     },
     phases,
+    sweep: (await readDecisions(store, run))?.sweep ?? [],
+    budget: await heldBudget(store, run, now),
     ledger,
     evaluations: await wholeEvaluations(store, trace),
     gates: trace.pipeline === null ? [] : gatesOf(trace.pipeline, trace),
@@ -137,12 +141,14 @@ export async function phaseReports(
     const planned = recipe?.round === round ? phaseRecipe(recipe, phase) : null;
     const notes = trace.notes.filter((note) => note.stage === stage);
     let trainedBy = run;
-    let curve: Curve | null = await readCurve(store, { run, phase, round, trial: 0 }, notes);
+    const own = { run, phase, round };
+    const trial = await chosenTrial(store, own);
+    let curve: Curve | null = await readCurve(store, { ...own, trial }, notes);
     if (curve === null && model?.weights != null) {
       const other = await trainerOf(store, phase, model.weights);
       if (other !== null) {
         trainedBy = other.run;
-        curve = await readCurve(store, { ...other, phase, trial: 0 }, []);
+        curve = await readCurve(store, { ...other, phase }, []);
       }
     }
     reports.push({
@@ -172,6 +178,11 @@ export async function phaseReports(
     });
   }
   return reports;
+}
+
+async function heldBudget(store: Store, run: string, now: Date): Promise<RunReport['budget']> {
+  const budget = await readBudget(store, run, now);
+  return budget?.whenSpent == null ? null : budget;
 }
 
 /** The ledger, where there is somebody to count; a report is worth reading without it. */
