@@ -130,7 +130,7 @@ function speedOf(calibration: MeasuredPlan['calibration'], numSteps: number): st
     return `as timed on this machine, ${calibration.numSteps} steps on ${calibration.at.slice(0, 10)}`;
   }
   return numSteps === 0
-    ? 'estimated for machines of this kind; not timed before training, for that would take more than 3 % of the budget'
+    ? 'estimated for machines of this kind; not timed before training, for that would take more than 3 % of its time'
     : `estimated for machines of this kind; a run times ${numSteps} steps first, and plans again`;
 }
 

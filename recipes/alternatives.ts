@@ -43,6 +43,13 @@ export function figuresOf({ numParameters, model, pretrain, estimate }: Recipe):
   };
 }
 
+/** The other plan at what an hour of the first one costs; what a larger machine costs nobody knows here. */
+function atPriceOf({ estimate }: Recipe, other: Recipe): Recipe {
+  if (estimate.usd === 0) return other;
+  const usd = (estimate.usd / estimate.trainingMs) * other.estimate.trainingMs;
+  return { ...other, estimate: { ...other.estimate, usd: Number(usd.toFixed(2)) } };
+}
+
 /** Of the loss, below which nobody could tell two plans apart. */
 const noticeable = 0.005;
 
@@ -54,7 +61,7 @@ export function planAlternatives(inputs: PlanInputs, recipe: Recipe): [Alternati
     how: string,
     changed: Partial<PlanInputs>,
   ): { recipe: Recipe; told: Alternative } => {
-    const other = planRecipe({ ...inputs, ...changed });
+    const other = atPriceOf(recipe, planRecipe({ ...inputs, ...changed }));
     const gain = compare(recipe, other);
     return { recipe: other, told: { change, title, how, figures: figuresOf(other), gain } };
   };
@@ -68,7 +75,9 @@ export function planAlternatives(inputs: PlanInputs, recipe: Recipe): [Alternati
   const title = other === 'size' ? 'smaller, and quicker to answer' : 'the lowest expected loss';
   const preference = instead('prefer', title, `prefer: ${other}`, { prefer: other });
   const { cores } = inputs.machine;
-  const machine = instead('machine', 'a machine with twice the cores', `${2 * cores} cores`, {
+  const priced = recipe.estimate.usd > 0 ? ', at the same price an hour' : '';
+  const more = `a machine with twice the cores${priced}`;
+  const machine = instead('machine', more, `${2 * cores} cores`, {
     machine: { ...inputs.machine, cores: 2 * cores },
   });
   const second = preference.recipe.numParameters === recipe.numParameters ? machine : preference;
