@@ -53,8 +53,19 @@ function atPriceOf({ estimate }: Recipe, other: Recipe): Recipe {
 /** Of the loss, below which nobody could tell two plans apart. */
 const noticeable = 0.005;
 
+/** The budget as the pipeline file has it, of which the planner may use a part. */
+export interface AskedBudget {
+  /** Milliseconds. */
+  time: number;
+  usd?: number | undefined;
+}
+
 /** Two other plans: another time, and another model or machine. */
-export function planAlternatives(inputs: PlanInputs, recipe: Recipe): [Alternative, Alternative] {
+export function planAlternatives(
+  inputs: PlanInputs,
+  recipe: Recipe,
+  asked: AskedBudget = { time: inputs.budgetMs },
+): [Alternative, Alternative] {
   const instead = (
     change: Alternative['change'],
     title: string,
@@ -66,7 +77,10 @@ export function planAlternatives(inputs: PlanInputs, recipe: Recipe): [Alternati
     return { recipe: other, told: { change, title, how, figures: figuresOf(other), gain } };
   };
   const budget = (factor: number) => inputs.budgetMs * factor;
-  const time = (factor: number) => `budget: { time: ${duration(budget(factor))} }`;
+  const time = (factor: number) =>
+    asked.usd === undefined
+      ? `budget: { time: ${duration(asked.time * factor)} }`
+      : `budget: { usd: ${asked.usd * factor} }`;
   const longer = instead('time', 'twice the time', time(2), { budgetMs: budget(2) });
   const shorter = instead('time', 'half the time', time(0.5), { budgetMs: budget(0.5) });
   const first = differs(recipe, longer.recipe) ? longer : shorter;

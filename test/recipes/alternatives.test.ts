@@ -43,6 +43,8 @@ describe('two other plans', () => {
     expect(figures.usd).toBeCloseTo(3 * hours, 1);
     expect(gain).toMatch(/\$\d\.\d\d dearer$/);
     expect(time.figures.usd).toBe(0);
+    const asked = { time: inputs.budgetMs, usd: 20 };
+    expect(planAlternatives(inputs, priced, asked)[0].how).toBe('budget: { usd: 40 }');
   });
 
   test('more time is not offered where nothing is left to read, but less', () => {
