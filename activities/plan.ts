@@ -12,6 +12,7 @@ import type { Machine, Recipe } from '../config/recipe.ts';
 import { planMeasured, stepsToCalibrate } from '../recipes/measured.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
 import { planRecipe, replanRecipe } from '../recipes/plan.ts';
+import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { readBlob } from '../registry/blobs.ts';
 import { findMeasurement } from '../registry/measurements.ts';
@@ -120,7 +121,7 @@ export function createPlanActivities(deps: Deps) {
           bytes: Math.max(1, statistics.bytes - heldOut.bytes),
         },
         goal: pipeline.goal,
-        budgetMs: pipeline.budget.time,
+        budgetMs: plannedTimeMs(pipeline.budget),
         stopOnPlateau: pipeline.budget.stopOnPlateau,
         prefer: pipeline.prefer,
         machine,
@@ -135,7 +136,7 @@ export function createPlanActivities(deps: Deps) {
       };
       const earlier = await getRunRecord(store, run, 'inputs', runInputsSchema);
       const kept = input.calibrated === true ? undefined : earlier?.corrections;
-      const { recipe, corrections } = await refusingWhatDoesNotFit(async () =>
+      const { recipe: planned, corrections } = await refusingWhatDoesNotFit(async () =>
         previous !== null
           ? {
               recipe: replanRecipe({ ...inputs, ...kept }, previous.recipe, previous.failures),
@@ -145,6 +146,7 @@ export function createPlanActivities(deps: Deps) {
             ? { recipe: planRecipe({ ...inputs, ...kept }), corrections: kept }
             : await planMeasured(inputs, (load) => findMeasurement(store, machine, load)),
       );
+      const recipe = holding(planned, pipeline.budget);
       await putRunRecord(store, run, 'plan', recipe);
       const startFrom = parent && { startFrom: `${parent.name}@${parent.version}` };
       await addRunInputs(store, run, { corpus, ...startFrom, ...(corrections && { corrections }) });

@@ -17,6 +17,7 @@ import {
 } from '../config/recipe.ts';
 import type { Survey, SurveyRequest } from '../config/survey.ts';
 import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';
+import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import { planMeasured, stepsToCalibrate, type MeasuredPlan } from '../recipes/measured.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
 import { refuseTooLarge } from '../recipes/adaptation.ts';
@@ -96,7 +97,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
   const inputs: PlanInputs = {
     statistics: { numTokens: corpus.numTokens, bytes: corpus.bytes },
     goal: pipeline.goal,
-    budgetMs: pipeline.budget.time,
+    budgetMs: plannedTimeMs(pipeline.budget),
     stopOnPlateau: pipeline.budget.stopOnPlateau,
     prefer: pipeline.prefer,
     machine,
@@ -117,7 +118,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     const { recipe, corrections, calibration } = planned;
     const alternatives = planAlternatives({ ...inputs, ...corrections }, recipe);
     const speed = speedOf(calibration, stepsToCalibrate(recipe, pipeline.budget.time));
-    return { corpus, recipe, alternatives, speed, base };
+    return { corpus, recipe: holding(recipe, pipeline.budget), alternatives, speed, base };
   } catch (error) {
     if (!(error instanceof DoesNotFit)) throw error;
     throw new ClientError('input', error.message, error);
