@@ -46,7 +46,7 @@ export function shapeWithin(
       const room = (numParameters - bare) / (3 * hiddenSize * numLayers);
       const intermediateSize = Math.floor(room / grain) * grain;
       if (intermediateSize < hiddenSize) continue;
-      const shape = shapeOf({ ...width, intermediateSize });
+      const shape = shapeOf({ ...width, intermediateSize }, headsOf(hiddenSize));
       if (best === null || oddity(shape) < oddity(best)) best = shape;
     }
   }
@@ -56,6 +56,11 @@ export function shapeWithin(
     );
   }
   return best;
+}
+
+/** Heads of 64; of narrower ones, four, as in the runs of that size in docs/log.md. */
+function headsOf(hiddenSize: number): number {
+  return Math.max(4, hiddenSize / 64);
 }
 
 /** The reasons for what was fixed, in place of the planner's own. */

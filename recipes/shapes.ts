@@ -42,6 +42,7 @@ export function shapeOf(
     ModelShape,
     'family' | 'vocabSize' | 'contextLength' | 'hiddenSize' | 'numLayers' | 'intermediateSize'
   >,
+  numHeads = size.hiddenSize / 64,
 ): ModelShape {
   const { family, vocabSize, hiddenSize, intermediateSize, numLayers, contextLength } = size;
   return {
@@ -50,8 +51,8 @@ export function shapeOf(
     hiddenSize,
     intermediateSize,
     numLayers,
-    numHeads: hiddenSize / 64,
-    numKvHeads: hiddenSize / 64,
+    numHeads,
+    numKvHeads: numHeads,
     contextLength,
     ropeTheta: 10_000,
     tieEmbeddings: true,
