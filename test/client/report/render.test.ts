@@ -224,3 +224,23 @@ test('figures are in the words of people', () => {
   ]);
   expect([size(999), size(5_240_000)]).toEqual(['999 bytes', '5.2 MB']);
 });
+
+test('the rates that were tried have a row each, with who went on from which step', () => {
+  const [phase] = sampleReport().phases;
+  const trials = [1, 3].map((multiple, trial) => ({
+    trial,
+    multiple,
+    learningRate: multiple * 0.02,
+    loss: trial === 0 ? 4.25 : null,
+    valBpb: null,
+  }));
+  const at = new Date(0).toISOString();
+  const { phase: name, round } = phase!;
+  const rung = { phase: name, round, rung: 0, step: 48, trials, goesOn: [0], at };
+  const { text } = read(renderReport(sampleReport({ sweep: [rung] })));
+  expect(text).toContain('Learning rates tried');
+  expect(text).toContain('step 48');
+  expect(text).toMatch(/×1\s*0\.02\s*4\.250, goes on/);
+  expect(text).toMatch(/×3\s*0\.06\s*diverged/);
+  expect(read(renderReport(sampleReport())).text).not.toContain('Learning rates tried');
+});
