@@ -36,6 +36,7 @@ export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): 
   const about = corpus.estimated ? 'about ' : '';
   const phases = [pretrain, sft, dpo].filter((phase) => phase !== null);
   const { lora } = pretrain;
+  const lostUsd = (estimate.usd * estimate.lostIfKilledMs) / estimate.trainingMs;
   return [
     ...(base === null
       ? []
@@ -45,7 +46,7 @@ export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): 
     `${clock(estimate.trainingMs)} of training (${clock(estimate.trainingMsLow)} to ${clock(estimate.trainingMsHigh)}), ${price(estimate.usd)}, on ${machine.cores} cores, ${machine.device}, ${machine.instructionSet}`,
     `speed ${speed}`,
     `valBpb ${estimate.valBpbLow.toFixed(2)} to ${estimate.valBpbHigh.toFixed(2)}, loss ${estimate.finalLoss.toFixed(2)} at the end of ${lora === undefined ? 'pretraining' : 'adapting'}`,
-    `killed at any moment: at most ${clock(estimate.lostIfKilledMs)} of work lost`,
+    `killed at any moment: at most ${clock(estimate.lostIfKilledMs)} of work and ${price(lostUsd)} lost`,
     '',
     ...table(
       ['phase', 'steps', 'sequences a step', 'tokens a sequence', 'peak rate', 'saved every'],
