@@ -22,6 +22,7 @@ import { rollbacksOf } from '../registry/rollbacks.ts';
 import { ratesFault, ratesOf, readHead } from '../registry/training.ts';
 import { isRatesDiffer, isUnusable, ratesUsed, uploadCheckpoint } from './checkpoint-uploads.ts';
 import type { Deps } from './deps.ts';
+import { openMeeting, placeInGang } from './gang-meeting.ts';
 import { cached, ensureFile } from './files.ts';
 import { withSigns } from './heartbeats.ts';
 import { requireModel, requireStage } from './stage-records.ts';
@@ -91,7 +92,7 @@ export async function prepareTrainer(deps: Deps, generation: Generation): Promis
 }
 
 async function prepare(deps: Deps, generation: Generation, runDir: string): Promise<TrainerStart> {
-  const { job, fence } = generation;
+  const { job, fence, gang } = generation;
   const context = Context.current();
   /** Asked right before each deed that would harm a newer generation. */
   const requireCurrent = async () => {
@@ -103,7 +104,7 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   let head = await requireCurrent();
   await mkdir(path.join(runDir, 'checkpoints'), { recursive: true });
   if (head.finished !== null) return { adopted: true, resumedFrom: null, note: null };
-  const wanted = await trainerRun(deps, job, head, runDir);
+  const wanted = await trainerRun(deps, generation, head, runDir);
   const there = await readRun(runDir);
   const same = there !== null && identity(there) === identity(wanted);
   const lastStep = await lastStepSeen(runDir);
@@ -112,7 +113,7 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   const discarded = new Set<string>();
 
   if (same) {
-    const alive = !(await trainerIsGone(runDir));
+    const alive = !(await trainerIsGone(runDir)) && mayGoOn(there, generation, head);
     const result = await readResult(runDir);
     if (alive || result?.ok === true) {
       head = await requireCurrent();
@@ -145,8 +146,10 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   const wish = await readRunControl(deps.store, job.trial.run, generation.execution);
   const paused = (wish?.paused ?? null) !== null;
   await control(runDir, fence, head, { paused, pause: (told?.pause ?? 0) + 1 });
-  await requireCurrent();
-  await writeRun(runDir, { ...wanted, resumeFrom: checkpoint?.folder ?? null });
+  head = await requireCurrent();
+  if (gang !== undefined) head = await openMeeting(deps, generation, checkpoint?.step ?? 0);
+  const place = placeInGang(deps, head, gang);
+  await writeRun(runDir, { ...wanted, resumeFrom: checkpoint?.folder ?? null, ...place });
   await startTrainer({
     python: deps.python,
     projectDir: deps.projectDir,
@@ -163,11 +166,18 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
 }
 
 /** What must be equal for a running trainer to be the one that this job needs. */
-function identity(run: TrainerRun): string {
+function identity({ gang: _, ...run }: TrainerRun): string {
   return canonicalJson({ ...run, resumeFrom: null });
 }
 
-async function control(
+/** A trainer that lives is worth nothing without the others of its gang. */
+function mayGoOn({ gang: its }: TrainerRun, { gang }: Generation, head: Head): boolean {
+  if (gang === undefined) return its === undefined;
+  return gang.adopt && its !== undefined && its.meeting === head.gang?.meeting;
+}
+
+/** Tells a trainer what counts, and from which generation on. */
+export async function control(
   runDir: string,
   fence: number,
   head: Head,
@@ -222,9 +232,9 @@ async function lastStepSeen(runDir: string): Promise<number> {
 }
 
 /** Brings the inputs to this host and says what to train. */
-async function trainerRun(
+export async function trainerRun(
   deps: Deps,
-  job: TrainingJob,
+  { job, gang }: Generation,
   head: Head,
   runDir: string,
 ): Promise<TrainerRun> {
@@ -242,7 +252,7 @@ async function trainerRun(
   return trainerRunSchema.parse({
     schemaVersion: 1,
     runDir,
-    recipe: job.recipe,
+    recipe: gang === undefined ? job.recipe : { ...job.recipe, worldSize: gang.hosts.length },
     model: job.shape,
     tokenizer: await fetch(corpus.tokenizer),
     init,
@@ -288,7 +298,7 @@ async function rowsOf({ store }: Deps, stage: string): Promise<BlobRef> {
 }
 
 /** The newest checkpoint of the chain whose every file has its digest; older ones are tried in turn. */
-async function restoreCheckpoint(
+export async function restoreCheckpoint(
   deps: Deps,
   runDir: string,
   head: Head,
@@ -324,7 +334,7 @@ function isArtifactMismatch(error: unknown): boolean {
 }
 
 /** Removes every entry of a folder but the named ones. */
-async function keepOnly(
+export async function keepOnly(
   folder: string,
   kept: string | undefined,
   names: string[] = [],

@@ -17,9 +17,10 @@ import { recordStage, stageDigest } from '../registry/stages.ts';
 import { commitFinished, commitRollback, ratesOf } from '../registry/training.ts';
 import { CheckpointUploads, ratesUsed, rollbacksUsed } from './checkpoint-uploads.ts';
 import type { Deps } from './deps.ts';
+import { FenceWatch } from './fence-watch.ts';
 import { withSigns } from './heartbeats.ts';
 import { decideRollback } from './rollback.ts';
-import { summariseModel } from './training-job.ts';
+import { incurable, summariseModel } from './training-job.ts';
 import type { Generation, TrainedModel } from './training-job.ts';
 import { diskFull, tellDiskFull } from './trainer-disk.ts';
 import { TrainerControl } from './trainer-control.ts';
@@ -156,6 +157,8 @@ async function watch(
     );
   };
 
+  // A host that trains alone learns of a newer generation when it commits; a gang must not wait for that.
+  const fence = generation.gang === undefined ? null : new FenceWatch(deps, generation);
   let numAcknowledged = uploads.acknowledged.length;
   for (let tick = 0; ; tick += 1) {
     if (signal.aborted) return await withSigns(sign, letGo);
@@ -166,6 +169,8 @@ async function watch(
     if (uploads.refused !== null) return await withSigns(sign, discard);
     uploads.throwIfFatal();
     control.throwIfLost();
+    fence?.look();
+    fence?.throwIfOver();
     const { acknowledged } = uploads;
     await control.obey(acknowledged);
     if (control.isPaused) pace.rest(Date.now());
@@ -236,6 +241,7 @@ async function watch(
 
   async function finish(result: Extract<TrainerResult, { ok: true }>): Promise<TrainedModel> {
     await keepAll();
+    if (result.model === null) throw new Error('result.json: found no model, expected its folder');
     const files = await putBlobFolder(deps.store, path.resolve(runDir, result.model));
     const head = await requireHead(deps, generation);
     const changes = ratesOf(head.learningRates);
@@ -249,11 +255,12 @@ async function watch(
       numSteps: result.step,
       numTokens: result.numTokens,
       finalLoss: result.finalLoss,
-      exact: true,
+      exact: head.worlds === undefined,
       ...adaptedOf(result),
       ...(changes.length > 0 && { learningRates: changes }),
       ...(rollbacks.length > 0 && { rollbacks }),
       ...(result.plateau && { plateau: result.plateau }),
+      ...(head.worlds && { worlds: head.worlds }),
     };
     await metrics.flush();
     const used = {
@@ -281,13 +288,14 @@ async function record(
   deps: Deps,
   { job, stage: planned, execution }: Generation,
   model: ModelManifest,
-  { learningRates: decided, rollbacks: returns }: Head,
+  { learningRates: decided, rollbacks: returns, worlds }: Head,
 ): Promise<TrainedModel> {
   const learningRates = ratesOf(decided);
   const rollbacks = rollbacksOf(returns);
   const changes = {
     ...(learningRates.length > 0 && { learningRates }),
     ...(rollbacks.length > 0 && { rollbacks }),
+    ...(worlds && { worlds }),
   };
   const stage =
     Object.keys(changes).length === 0 ? planned : stageDigest({ stage: planned, ...changes });
@@ -334,14 +342,6 @@ async function rolledBack(
     type: PassingFailure.RolledBack,
   });
 }
-
-const incurable: readonly string[] = [
-  FailureType.InvalidConfig,
-  FailureType.InvalidCorpus,
-  FailureType.CheckpointIncompatible,
-  FailureType.TrainingDiverged,
-  FailureType.OutOfMemory,
-];
 
 async function trainerFailure(
   deps: Deps,

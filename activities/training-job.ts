@@ -2,7 +2,7 @@
 import { ApplicationFailure } from '@temporalio/activity';
 import { z } from 'zod';
 import { FailureType } from '../config/failures.ts';
-import type { ModelManifest } from '../config/manifests.ts';
+import type { ModelManifest, World } from '../config/manifests.ts';
 import type { Rollback } from '../config/trainer.ts';
 import { machineSchema, modelShapeSchema, phaseRecipeSchema } from '../config/recipe.ts';
 
@@ -39,6 +39,12 @@ export interface Generation {
   writer: string;
   /** Id of the run's execution, whose orders this generation obeys; left out by older versions: whoever asked last. */
   execution?: string;
+  /** The hosts that train together, the leading one first; left out: one host trains alone. */
+  gang?: {
+    hosts: string[];
+    /** Every trainer of the last meeting lives, or the leading one has finished: they are gone on with. */
+    adopt: boolean;
+  };
 }
 
 export interface TrainedModel {
@@ -64,6 +70,8 @@ export interface TrainedModel {
   rollbacks?: Rollback[];
   /** Where its held-out loss fell no more, so that it ended before its planned last step. */
   plateau?: number;
+  /** Numbers of hosts other than was planned, for which it is not exact; left out: none. */
+  worlds?: World[];
 }
 
 /** A host that was asked for. */
@@ -74,7 +82,7 @@ export interface LeasedHost {
 }
 
 export function summariseModel(stage: string, model: ModelManifest, reused: boolean): TrainedModel {
-  const { phase, numSteps, numTokens, finalLoss, adapted, plateau } = model;
+  const { phase, numSteps, numTokens, finalLoss, adapted, plateau, worlds } = model;
   const weights = model.files['model.safetensors'];
   if (weights === undefined) {
     throw ApplicationFailure.nonRetryable(
@@ -92,6 +100,7 @@ export function summariseModel(stage: string, model: ModelManifest, reused: bool
     reused,
     ...(adapted && { adapted }),
     ...(plateau && { plateau: plateau.step }),
+    ...(worlds && { worlds }),
   };
 }
 
@@ -99,3 +108,12 @@ export function summariseModel(stage: string, model: ModelManifest, reused: bool
 export function leaseTtlMs(unwatchedExitS: number): number {
   return (unwatchedExitS + 60) * 1000;
 }
+
+/** What the trainer ends with that no other generation can cure. */
+export const incurable: readonly string[] = [
+  FailureType.InvalidConfig,
+  FailureType.InvalidCorpus,
+  FailureType.CheckpointIncompatible,
+  FailureType.TrainingDiverged,
+  FailureType.OutOfMemory,
+];

@@ -4,6 +4,7 @@ Unknown and missing keys are refused, so that a misspelt setting never trains so
 """
 
 import dataclasses
+import ipaddress
 import json
 import math
 import types
@@ -322,6 +323,41 @@ class Rollback:
         )
 
 
+@dataclass(kw_only=True, slots=True)
+class Gang:
+    """This host's place among those that train together, and where their ranks meet.
+
+    `address` and `port` are the leading host's, on the run's network; `meeting` is new each time.
+    """
+
+    meeting: str
+    numHosts: int
+    host: int
+    address: str
+    port: int
+    localAddress: str
+
+    def __post_init__(self) -> None:
+        _check(self.numHosts > 1, f'gang.numHosts: found {self.numHosts}, expected 2 or more')
+        _check(
+            0 <= self.host < self.numHosts,
+            f'gang.host: found {self.host}, expected 0 to {self.numHosts - 1}',
+        )
+        _check(0 < self.port < 65536, f'gang.port: found {self.port}, expected 1 to 65535')
+        for name in ('address', 'localAddress'):
+            value = getattr(self, name)
+            try:
+                ipaddress.IPv4Address(value)
+            except ValueError as error:
+                raise ValueError(
+                    f'gang.{name}: found {value!r}, expected an IPv4 address'
+                ) from error
+        _check(
+            self.host != 0 or self.address == self.localAddress,
+            f'gang.address: found {self.address}, expected {self.localAddress} on host 0',
+        )
+
+
 _RECIPES = {'pretrain': PretrainRecipe, 'sft': SftRecipe, 'dpo': DpoRecipe}
 _DATA = {'tokens': TokenData, 'chat': ChatData, 'preferences': PreferenceData}
 _DATA_OF_PHASE = {'pretrain': 'tokens', 'sft': 'chat', 'dpo': 'preferences'}
@@ -341,8 +377,14 @@ class TrainerRun:
     resumeFrom: str | None
     keepCheckpoints: int = 2
     rollbacks: list[Rollback] | None = None
+    gang: Gang | None = None
 
     def __post_init__(self) -> None:
+        _check(
+            self.gang is None or self.recipe.worldSize % self.gang.numHosts == 0,
+            f'recipe.worldSize: found {self.recipe.worldSize}, '
+            'expected a multiple of gang.numHosts',
+        )
         steps = [rollback.step for rollback in self.rollbacks or []]
         _check(
             steps == sorted(set(steps)),

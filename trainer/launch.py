@@ -1,8 +1,9 @@
 """Starts a phase under torchrun: `python -m trainer.launch --config run.json`.
 
 One host needs no port: the ranks meet in files of the run directory, where all scratch lies, and
-talk over loopback. The allocator keeps what it was given, for returning it costs a fifth of the
-time in page faults. A rank that the kernel killed for want of memory gets its result from here.
+talk over loopback. Several hosts meet where run.json says. The allocator keeps what it was given,
+for returning it costs a fifth of the time in page faults. A rank that the kernel killed for want
+of memory gets its result from here.
 """
 
 import argparse
@@ -14,24 +15,40 @@ import sys
 import tempfile
 from pathlib import Path
 
-from trainer.boundary import last_step, write_json
+from trainer.boundary import last_step, refuse, write_json
+from trainer.config import Gang, read_object
 from trainer.memory import killed_for_memory, oom_kills, out_of_memory
 
 _MODULES = {'pretrain': 'trainer.pretrain', 'sft': 'trainer.sft', 'dpo': 'trainer.dpo'}
 _KEEP = str(1 << 40)
 
 
-def arguments(config: str, phase: str, ranks: int, scratch: Path) -> list[str]:
+def arguments(
+    config: str, phase: str, world_size: int, scratch: Path, gang: Gang | None
+) -> list[str]:
     """The arguments of torchrun."""
+    if gang is None:
+        meeting = [
+            '--nnodes=1',
+            '--rdzv-backend=c10d',
+            f'--rdzv-endpoint={scratch / "agents"}',
+            '--rdzv-conf=store_type=file',
+            '--rdzv-id=temper',
+            '--local-addr=127.0.0.1',
+        ]
+    else:
+        meeting = [
+            f'--nnodes={gang.numHosts}',
+            '--rdzv-backend=temper',
+            f'--rdzv-endpoint={gang.address}:{gang.port}',
+            f'--rdzv-id={gang.meeting}',
+            f'--local-addr={gang.localAddress}',
+        ]
+    num_hosts = 1 if gang is None else gang.numHosts
     return [
-        '--nnodes=1',
-        f'--nproc-per-node={ranks}',
+        *meeting,
+        f'--nproc-per-node={world_size // num_hosts}',
         '--max-restarts=0',
-        '--rdzv-backend=c10d',
-        f'--rdzv-endpoint={scratch / "agents"}',
-        '--rdzv-conf=store_type=file',
-        '--rdzv-id=temper',
-        '--local-addr=127.0.0.1',
         '-m',
         _MODULES[phase],
         '--config',
@@ -39,8 +56,8 @@ def arguments(config: str, phase: str, ranks: int, scratch: Path) -> list[str]:
     ]
 
 
-def environment(threads: int, scratch: Path) -> dict[str, str]:
-    """What the ranks inherit: fixed threads, loopback, no network, scratch, and memory kept."""
+def environment(threads: int, scratch: Path, interface: str) -> dict[str, str]:
+    """What the ranks inherit: fixed threads, one network interface, scratch, and memory kept."""
     return {
         'OMP_NUM_THREADS': str(threads),
         'MKL_NUM_THREADS': str(threads),
@@ -48,7 +65,7 @@ def environment(threads: int, scratch: Path) -> dict[str, str]:
         # steps on a busy machine were many times slower; with none at all, a third on a quiet one.
         'GOMP_SPINCOUNT': '4000',
         'TORCH_DISABLE_SHARE_RDZV_TCP_STORE': '1',
-        'GLOO_SOCKET_IFNAME': 'lo',
+        'GLOO_SOCKET_IFNAME': interface,
         'TEMPER_PARENT_PID': str(os.getpid()),
         'TEMPER_MEETING': str(scratch / 'ranks'),
         'TMPDIR': str(scratch),
@@ -93,13 +110,24 @@ def main() -> None:
     run_dir.mkdir(parents=True, exist_ok=True)
     # In a folder of its own: a second launcher must not take away what the first one uses.
     scratch = Path(tempfile.mkdtemp(prefix='scratch-', dir=run_dir))
-    os.environ.update(environment(recipe['threads'], scratch))
+    os.environ.update(environment(recipe['threads'], scratch, 'lo'))
     kills_before = oom_kills()
+    gang = None
+    if run.get('gang') is not None:
+        from trainer.meeting import interface_of, teach_torchrun
+
+        try:
+            gang = read_object(Gang, run['gang'], 'gang')
+            os.environ['GLOO_SOCKET_IFNAME'] = interface_of(gang.localAddress)
+        except ValueError as error:
+            shutil.rmtree(scratch, ignore_errors=True)
+            refuse(config, str(error))
+        teach_torchrun(gang)
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
     try:
-        torchrun(arguments(config, recipe['phase'], recipe['worldSize'], scratch))
+        torchrun(arguments(config, recipe['phase'], recipe['worldSize'], scratch, gang))
     except ChildFailedError as error:
         exit_codes = [failure.exitcode for failure in error.failures.values()]
         explain_death(run_dir, exit_codes, kills_before)
