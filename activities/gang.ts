@@ -29,7 +29,13 @@ import {
   runDirOf,
   trainerRun,
 } from './trainer-start.ts';
-import { hostPool, incurable, leaseTtlMs, type Generation, type TrainingJob } from './training-job.ts';
+import {
+  hostPool,
+  incurable,
+  leaseTtlMs,
+  type Generation,
+  type TrainingJob,
+} from './training-job.ts';
 
 const tickMs = 500;
 const graceMs = 30_000;
@@ -132,10 +138,12 @@ async function bringCheckpoint(deps: Deps, runDir: string, head: Head): Promise<
   const step = head.gang!.step;
   if (step === 0) return null;
   const chain = head.chain.filter((entry) => entry.step === step);
-  const found = await restoreCheckpoint(deps, runDir, { ...head, chain }).catch((error: unknown) => {
-    // The leading host could read it: what went wrong here may go well the next time.
-    throw new Error(`host ${deps.host}: ${(error as Error).message}`, { cause: error });
-  });
+  const found = await restoreCheckpoint(deps, runDir, { ...head, chain }).catch(
+    (error: unknown) => {
+      // The leading host could read it: what went wrong here may go well the next time.
+      throw new Error(`host ${deps.host}: ${(error as Error).message}`, { cause: error });
+    },
+  );
   if (found !== null) return found.folder;
   throw new Error(`host ${deps.host}: the chain has no checkpoint of step ${step}`);
 }
@@ -150,7 +158,12 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
   const fence = new FenceWatch(deps, generation);
   const isGone = createSight(runDir);
   const tail = new EventTail(runDir);
-  const progress: FollowerProgress = { kind: 'follower', phase: trial.phase, host: deps.host, step: 0 };
+  const progress: FollowerProgress = {
+    kind: 'follower',
+    phase: trial.phase,
+    host: deps.host,
+    step: 0,
+  };
   const sign = () => {
     context.heartbeat(progress);
     lease.renew();
@@ -172,7 +185,12 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
         if (event.event === 'step' || event.event === 'start') progress.step = event.step;
       }
       if (result?.ok === false) throw failureOf(deps, result);
-      if (result === null && tick % 2 === 0 && (await isGone()) && (await readResult(runDir)) === null) {
+      if (
+        result === null &&
+        tick % 2 === 0 &&
+        (await isGone()) &&
+        (await readResult(runDir)) === null
+      ) {
         throw new Error(`the trainer on host ${deps.host} died at step ${progress.step}`);
       }
       if (lease.takenBy !== null) return await withSigns(sign, giveUp);

@@ -172,7 +172,7 @@ function identity({ gang: _, ...run }: TrainerRun): string {
 
 /** A trainer that lives is worth nothing without the others of its gang. */
 function mayGoOn({ gang: its }: TrainerRun, { gang }: Generation, head: Head): boolean {
-  if (gang === undefined) return its === undefined;
+  if (gang === undefined || gang.hosts.length === 1) return its === undefined;
   return gang.adopt && its !== undefined && its.meeting === head.gang?.meeting;
 }
 

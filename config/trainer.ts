@@ -54,7 +54,9 @@ export const plateauFoundSchema = z.strictObject({
 
 /** The place of a host among those that train together, and where their ranks meet. */
 export const gangSchema = z.strictObject({
-  meeting: z.string().describe('new each time: whoever comes late from an earlier one is not let in'),
+  meeting: z
+    .string()
+    .describe('new each time: whoever comes late from an earlier one is not let in'),
   numHosts: z.number().int().min(2),
   host: count.describe('its place; the one at 0 leads: it alone saves and writes the model'),
   address: z.ipv4().describe('of the host at 0, on the network of the run'),

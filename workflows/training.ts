@@ -25,6 +25,7 @@ import type { TrainActivities } from '../activities/train.ts';
 import type { Generation, TrainedModel, TrainingJob } from '../activities/training-job.ts';
 import { FailureType, nonRetryableErrorTypes, PassingFailure } from '../config/failures.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
+import { leaseGang, trainGang, type GangWish } from './gang.ts';
 import { runNoteSignal, unpausedSignal } from './messages.ts';
 
 export type TrainingInput = Omit<TrainingJob, 'trial'> & {
@@ -33,6 +34,8 @@ export type TrainingInput = Omit<TrainingJob, 'trial'> & {
   trial: number;
   /** Id of the run's execution, whose orders are obeyed. */
   execution?: string;
+  /** Several hosts; left out: one. */
+  gang?: GangWish;
 };
 
 /** Generations that may end without a new checkpoint before the run asks for help. */
@@ -61,7 +64,7 @@ const control = proxyActivities<TrainActivities>({
 });
 
 export async function trainingWorkflow(input: TrainingInput): Promise<TrainedModel> {
-  const { run, round, execution, ...rest } = input;
+  const { run, round, execution, gang, ...rest } = input;
   const trial = { run, phase: input.recipe.phase, round, trial: input.trial };
   const job: TrainingJob = { ...rest, trial };
   const whose = execution === undefined ? {} : { execution };
@@ -74,14 +77,17 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
 
   const losses = new Losses(trial.phase);
   let generation: Generation | null = null;
-  let host: string | null = null;
+  let hosts: string[] = [];
   let outcome: Outcome = 'failed';
   try {
     for (;;) {
-      const before: string | null = host;
-      // Until it is leased again there is none that we could give back.
-      host = null;
-      host = await leaseHost(input, losses.hostIsGone ? null : before);
+      const before = hosts;
+      // Until they are leased again there are none that we could give back.
+      hosts = [];
+      hosts =
+        gang === undefined
+          ? [await leaseHost(input, losses.hostIsGone ? null : (before[0] ?? null))]
+          : await leaseGang(input, { hosts: before, trial, stage });
       const writer = uuid4();
       unpaused = false;
       const { fence, durableStep, paused } = await control.openTrainingGeneration({
@@ -91,9 +97,12 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
         ...whose,
       });
       generation = { job, stage, fence, writer, ...whose };
-      losses.requireProgress(durableStep, host, paused ?? false);
+      losses.requireProgress(durableStep, hosts.join(', '), paused ?? false);
       try {
-        const trained = await trainGeneration(host, generation);
+        const trained =
+          gang === undefined
+            ? await trainGeneration(hosts[0]!, generation)
+            : await trainGang(hosts, generation, note);
         outcome = 'trained';
         return trained;
       } catch (failure) {
@@ -108,9 +117,11 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
     if (isCancellation(failure)) outcome = 'cancelled';
     throw failure;
   } finally {
-    const left = host;
-    if (left !== null)
-      await CancellationScope.nonCancellable(() => leaveHost(left, generation, outcome));
+    const left = hosts;
+    if (left.length > 0)
+      await CancellationScope.nonCancellable(async () => {
+        await Promise.all(left.map((host) => leaveHost(host, generation, outcome)));
+      });
   }
 }
 
