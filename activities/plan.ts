@@ -10,6 +10,7 @@ import { runSpecSchema } from '../config/run-records.ts';
 import { pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
 import type { Machine, Recipe } from '../config/recipe.ts';
 import { planRecipe, replanRecipe } from '../recipes/plan.ts';
+import { onHosts } from '../recipes/several-hosts.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { readBlob } from '../registry/blobs.ts';
 import {
@@ -127,10 +128,11 @@ export function createPlanActivities(deps: Deps) {
         base,
         ...(adapted !== null && instructions && { chats: await sizesOf(store, instructions) }),
       };
-      const recipe =
+      const planned =
         previous === null
           ? planRecipe(inputs)
           : replanRecipe(inputs, previous.recipe, previous.failures);
+      const recipe = onHosts(planned, pipeline);
       await putRunRecord(store, run, 'plan', recipe);
       const startFrom = parent && { startFrom: `${parent.name}@${parent.version}` };
       await addRunInputs(store, run, { corpus, ...startFrom });

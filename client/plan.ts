@@ -12,6 +12,7 @@ import type { Machine, ModelShape, Recipe } from '../config/recipe.ts';
 import type { Survey, SurveyRequest } from '../config/survey.ts';
 import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';
 import { planRecipe, type PlanInputs } from '../recipes/plan.ts';
+import { onHosts } from '../recipes/several-hosts.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { chooseVocabSize, estimateTokens } from '../recipes/vocabulary.ts';
 import { readBlob } from '../registry/blobs.ts';
@@ -97,7 +98,8 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     ...(base && { base }),
   };
   const recipe = planRecipe(inputs);
-  return { corpus, recipe, alternatives: planAlternatives(inputs, recipe), base };
+  const alternatives = planAlternatives(inputs, recipe);
+  return { corpus, recipe: onHosts(recipe, pipeline), alternatives, base };
 }
 
 /** The model that a pipeline goes on from; null when it starts from scratch. */

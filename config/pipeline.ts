@@ -87,6 +87,23 @@ const boundSchema = z
 export const preferences = ['quality', 'latency', 'size'] as const;
 export type Preference = (typeof preferences)[number];
 
+/** Pretraining on several hosts at once, each with a gpu worker that has TEMPER_GANG_ADDRESS. */
+const severalHostsSchema = z.strictObject({
+  hosts: z
+    .number()
+    .int()
+    .min(2)
+    .max(16)
+    .refine((hosts) => 16 % hosts === 0, 'expected 2, 4, 8 or 16, which part a batch equally')
+    .describe('how many hosts pretrain together, each on its own share of every batch'),
+  elastic: z
+    .boolean()
+    .optional()
+    .describe(
+      'true: with fewer hosts when some were missing for a minute; the model is then not exact',
+    ),
+});
+
 /** The keys of a pipeline file. */
 export const pipelineFileSchema = z.strictObject({
   version: z.literal(1).describe('of this format'),
@@ -156,7 +173,12 @@ export const pipelineFileSchema = z.strictObject({
     })
     .prefault({ time: '4m' })
     .describe('what a run may spend'),
-  compute: z.literal('local').default('local').describe('where it trains; local: this machine'),
+  compute: z
+    .union([z.literal('local'), severalHostsSchema], {
+      error: 'expected local, or hosts: 2 (or more) to pretrain on several hosts at once',
+    })
+    .default('local')
+    .describe('where it trains; local: this machine'),
   seed: z
     .number()
     .int()
@@ -200,9 +222,12 @@ export const pipelineFileSchema = z.strictObject({
 /** A pipeline with every default resolved; what is resolved already parses to itself. */
 export const pipelineSchema = pipelineFileSchema
   .transform(({ goal, ...rest }) => ({ ...rest, goal: goal ?? defaultGoal(rest) }))
-  .superRefine(({ startFrom, goal, questions }, context) => {
+  .superRefine(({ startFrom, goal, questions, compute }, context) => {
     const refuse = (field: string, message: string) =>
       context.addIssue({ code: 'custom', path: [field], message });
+    if (compute !== 'local' && (goal === 'adapt' || isBase(startFrom))) {
+      refuse('compute', 'expected local where a model is adapted: its adapters train on one host');
+    }
     if (goal === 'adapt' && startFrom === 'scratch') {
       refuse('goal', 'expected base or assistant: adapt needs a model, such as startFrom: smollm2');
     }

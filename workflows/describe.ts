@@ -55,6 +55,7 @@ export function describeTraining({
   learningRates = [],
   rollbacks = [],
   plateau,
+  worlds = [],
 }: TrainedModel): string {
   const rates = learningRates.map(
     ({ step, scale }) => `, rate ${describeScale(scale)} from step ${step}`,
@@ -62,12 +63,17 @@ export function describeTraining({
   const returns = rollbacks.map(
     ({ step, scale }) => `, taken back to step ${step} (${describeScale(scale)})`,
   );
+  const hosts = worlds.map(
+    ({ step, numHosts }) =>
+      `, on ${numHosts} ${numHosts === 1 ? 'host' : 'hosts'} from step ${step}`,
+  );
+  const exact = worlds.length === 0 ? '' : ', not exact';
   const end = plateau === undefined ? '' : ', ended early on a plateau';
   const gain =
     adapted === undefined
       ? ''
       : `, held-out text ${adapted.valBpbBefore.toFixed(3)} → ${adapted.valBpb.toFixed(3)} bits a byte`;
-  return `${numSteps} steps, loss ${finalLoss.toFixed(2)}${gain}${end}${rates.join('')}${returns.join('')}`;
+  return `${numSteps} steps, loss ${finalLoss.toFixed(2)}${gain}${end}${rates.join('')}${returns.join('')}${hosts.join('')}${exact}`;
 }
 
 /** E.g. `×0.5`. */

@@ -10,6 +10,7 @@ import type { RehearsalActivities } from '../activities/rehearsal.ts';
 import type { ReleaseActivities } from '../activities/release.ts';
 import type { TrainedModel } from '../activities/training-job.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
+import type { Pipeline } from '../config/pipeline.ts';
 import type { PhaseRecipe, Recipe } from '../config/recipe.ts';
 import { control, gpu, ingesting } from './activity-options.ts';
 import {
@@ -20,6 +21,7 @@ import {
   describeTraining,
   describeUnread,
 } from './describe.ts';
+import type { GangWish } from './gang.ts';
 import { bestRival, failedChallenge, type Rival } from './gates.ts';
 import { workflowId, type PipelineInput, type PipelineResult, type StageName } from './messages.ts';
 import { noteUnheeded, untilApproved } from './orders.ts';
@@ -198,6 +200,7 @@ export function createStages(
               corpus,
               init,
               ...(rehearsal !== null && { rehearsal }),
+              ...gangOf(pipeline, phaseRecipe),
             },
           ],
         }).finally(() => {
@@ -375,6 +378,12 @@ export function createStages(
     const { evaluation } = await evaluateModel({ exported, corpus, heldOut: true });
     return { name, version, valBpb: evaluation.metrics['valBpb']?.value ?? null };
   }
+}
+
+/** On how many hosts a phase trains, where it is more than one. */
+function gangOf({ compute }: Pipeline, { worldSize }: PhaseRecipe): { gang?: GangWish } {
+  if (compute === 'local' || worldSize === 1) return {};
+  return { gang: { numHosts: worldSize, elastic: compute.elastic ?? false } };
 }
 
 function lineageOf({ name, title, license, weights }: BaseModel) {
