@@ -70,9 +70,9 @@ def _check(condition: bool, message: str) -> None:
 
 @dataclass(kw_only=True, slots=True)
 class ModelShape:
-    """The shape of a Llama."""
+    """The shape of a causal model; heads are as wide as they fill hiddenSize, if not said."""
 
-    family: Literal['llama']
+    family: Literal['llama', 'qwen2', 'qwen3']
     vocabSize: int
     hiddenSize: int
     intermediateSize: int
@@ -82,6 +82,12 @@ class ModelShape:
     contextLength: int
     ropeTheta: float
     tieEmbeddings: bool
+    headDim: int | None = None
+
+    @property
+    def head_width(self) -> int:
+        """Width of a head."""
+        return self.headDim or self.hiddenSize // self.numHeads
 
     def __post_init__(self) -> None:
         for name in ('vocabSize', 'hiddenSize', 'intermediateSize', 'numLayers', 'contextLength'):
@@ -92,9 +98,13 @@ class ModelShape:
             _check(value > 0, f'model.{name}: found {value}, expected more than 0')
         # The ONNX operator for grouped-query attention takes no other width of a head.
         _check(
-            self.hiddenSize % (16 * self.numHeads) == 0,
+            self.headDim is not None or self.hiddenSize % (16 * self.numHeads) == 0,
             f'model.hiddenSize {self.hiddenSize}: '
             f'expected a multiple of 16 times numHeads {self.numHeads}',
+        )
+        _check(
+            self.headDim is None or (self.headDim > 0 and self.headDim % 16 == 0),
+            f'model.headDim: found {self.headDim}, expected a multiple of 16',
         )
         _check(
             self.numHeads % self.numKvHeads == 0,
