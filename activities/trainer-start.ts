@@ -166,8 +166,9 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
 }
 
 /** What must be equal for a running trainer to be the one that this job needs. */
-function identity({ gang: _, ...run }: TrainerRun): string {
-  return canonicalJson({ ...run, resumeFrom: null });
+function identity(run: TrainerRun): string {
+  const { gang: _, ...rest } = run;
+  return canonicalJson({ ...rest, resumeFrom: null });
 }
 
 /** A trainer that lives is worth nothing without the others of its gang. */

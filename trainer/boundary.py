@@ -165,13 +165,6 @@ class RunDirectory:
         if self._seen is None:
             self._control.learning_rates = rates
 
-    def touched_at(self) -> float:
-        """When somebody watched last; 0 when nobody ever did."""
-        try:
-            return (self.path / 'control.json').stat().st_mtime
-        except OSError:
-            return 0.0
-
     def unwatched(self) -> bool:
         """Whether nobody has touched control.json, since the start or for the plan's time."""
         return time.time() - self._watched_at > self._unwatched_exit_s

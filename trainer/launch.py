@@ -13,6 +13,9 @@ import resource
 import shutil
 import sys
 import tempfile
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from trainer.boundary import last_step, refuse, write_json
@@ -21,6 +24,8 @@ from trainer.memory import killed_for_memory, oom_kills, out_of_memory
 
 _MODULES = {'pretrain': 'trainer.pretrain', 'sft': 'trainer.sft', 'dpo': 'trainer.dpo'}
 _KEEP = str(1 << 40)
+# For a rank that saves because nobody watches; the lease of the host lasts longer.
+_UNWATCHED_GRACE_S = 30.0
 
 
 def arguments(
@@ -83,6 +88,24 @@ def environment(threads: int, scratch: Path, interface: str) -> dict[str, str]:
     }
 
 
+def end_unwatched(run_dir: Path, limit_s: float) -> None:
+    """Ends this process, and with it its ranks, when nobody has watched it for so long.
+
+    Who waits for another host cannot look after that itself.
+    """
+    started_at = time.time()
+
+    def watch() -> None:
+        touched_at = started_at
+        while time.time() - touched_at < limit_s:
+            time.sleep(1)
+            with suppress(OSError):
+                touched_at = max(started_at, (run_dir / 'control.json').stat().st_mtime)
+        os._exit(1)
+
+    threading.Thread(target=watch, name='unwatched', daemon=True).start()
+
+
 def explain_death(run_dir: Path, exit_codes: list[int], kills_before: int) -> None:
     """Writes the result of a rank that was killed for want of memory and could not write its own.
 
@@ -123,6 +146,7 @@ def main() -> None:
             shutil.rmtree(scratch, ignore_errors=True)
             refuse(config, str(error))
         teach_torchrun(gang)
+        end_unwatched(run_dir, recipe['unwatchedExitS'] + _UNWATCHED_GRACE_S)
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 

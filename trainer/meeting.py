@@ -29,28 +29,33 @@ _PATIENCE = timedelta(minutes=30)
 
 
 def interface_of(address: str) -> str:
-    """The network interface that has this address, or a network that it lies in."""
+    """The network interface that has this address."""
     wanted = ipaddress.IPv4Address(address)
-    near = None
+    found = None
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as error:
+            raise ValueError(
+                f'gang.localAddress: found {address}, which no interface of this host has; '
+                "expected this host's IPv4 address on the run's network"
+            ) from error
         for _, name in socket.if_nameindex():
             request = struct.pack('256s', name.encode())
             try:
-                found = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)[20:24]
+                first = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)[20:24]
                 mask = fcntl.ioctl(probe.fileno(), _SIOCGIFNETMASK, request)[20:24]
             except OSError:
                 continue  # It has no IPv4 address.
-            if ipaddress.IPv4Address(found) == wanted:
+            if ipaddress.IPv4Address(first) == wanted:
                 return name
-            network = f'{socket.inet_ntoa(found)}/{socket.inet_ntoa(mask)}'
+            # A second address of an interface lies in the network of the first.
+            network = f'{socket.inet_ntoa(first)}/{socket.inet_ntoa(mask)}'
             if wanted in ipaddress.IPv4Network(network, strict=False):
-                near = near or name
-    if near is None:
-        raise ValueError(
-            f'gang.localAddress: found {address}, which no interface of this host has; '
-            "expected this host's IPv4 address on the run's network"
-        )
-    return near
+                found = found or name
+    if found is None:
+        raise ValueError(f'gang.localAddress: found {address}, but no interface by that network')
+    return found
 
 
 def open_store(gang: Gang) -> dist.Store:

@@ -46,8 +46,6 @@ _PAUSE_POLL_S = 0.2
 _RETRY_SAVE_S = 5.0
 # What ranks agree on between two steps is a factor on the rate, or one of these, the lowest first.
 _LEAVE, _WAIT = -1.0, 0.0
-# A rank that waits for another cannot look whether it is watched; the host's lease lasts longer.
-_UNWATCHED_GRACE_S = 30.0
 _WORKING_EVERY_S = 2.0
 # Less of a processor than this is no work: the process hangs.
 _WORKING_SHARE = 0.01
@@ -553,8 +551,6 @@ def run_phase(phase: str, train: Callable[[Session], None]) -> None:
         directory = RunDirectory(run.runDir, run.recipe.unwatchedExitS)
     except Busy as error:
         sys.exit(str(error))
-    if run.gang is not None:
-        _end_unwatched(directory, run.recipe.unwatchedExitS + _UNWATCHED_GRACE_S)
     session = Session(run, directory) if leads else Follower(run, directory)
     try:
         train(session)
@@ -574,18 +570,6 @@ def run_phase(phase: str, train: Callable[[Session], None]) -> None:
             if kind == 'Failed':
                 raise
             sys.exit(f'{kind}: {message}')
-
-
-def _end_unwatched(directory: RunDirectory, limit_s: float) -> None:
-    """Ends a process that waits for another host when nobody watches it any more."""
-    started_at = time.time()
-
-    def watch() -> None:
-        while time.time() - max(started_at, directory.touched_at()) < limit_s:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, name='unwatched', daemon=True).start()
 
 
 def _config_path() -> str:

@@ -18,6 +18,7 @@ from conftest import PROJECT, MakeRun, Run
 
 _NAMES = [f'temper-{os.getpid()}-{host}' for host in range(2)]
 _ADDRESSES = ['10.213.77.1', '10.213.77.2']
+_SOON_UNWATCHED = 'import trainer.launch as t; t._UNWATCHED_GRACE_S = 0.1; t.main()'
 _RECIPE = {'worldSize': 2, 'numSteps': 30, 'saveEverySteps': 5, 'decaySteps': 5}
 
 
@@ -53,14 +54,14 @@ def _remove() -> None:
             _ip('netns', 'del', name)
 
 
-def _launch(run: Run, namespace: str | None = None) -> subprocess.Popen[bytes]:
+def _launch(run: Run, namespace: str | None = None, *program: str) -> subprocess.Popen[bytes]:
     run.path.mkdir(parents=True, exist_ok=True)
     file = run.path / 'run.json'
     file.write_text(json.dumps(run.config))
     enter = [] if namespace is None else ['ip', 'netns', 'exec', namespace]
     with open(run.path / 'trainer.log', 'ab') as log:
         return subprocess.Popen(
-            [*enter, sys.executable, '-m', 'trainer.launch', '--config', str(file)],
+            [*enter, sys.executable, *(program or ('-m', 'trainer.launch')), '--config', str(file)],
             cwd=PROJECT,
             stdout=log,
             stderr=log,
@@ -198,14 +199,14 @@ def test_a_host_that_is_told_to_stop_takes_the_gang_along_and_a_checkpoint_is_sa
     assert runs[0].checkpoints() == [max(runs[0].losses())]
 
 
-def test_a_rank_that_waits_for_a_silent_host_ends_when_nobody_watches_it(
-    make_run: MakeRun, hosts: list[str], monkeypatch: pytest.MonkeyPatch
+def test_a_host_that_waits_for_a_silent_one_ends_when_nobody_watches_it(
+    make_run: MakeRun, hosts: list[str]
 ) -> None:
-    runs = _gang(make_run, 29516, unwatchedExitS=0.1)
+    run = _gang(make_run, 29516, unwatchedExitS=0.1)[0]
     # The other host never comes.
-    process = _launch(runs[0], hosts[0])
-    os.utime(runs[0].path / 'control.json', (0, 0))
-    _until(lambda: process.poll() is not None)
+    process = _launch(run, hosts[0], '-c', _SOON_UNWATCHED)
+    assert process.wait(200) == 1
+    assert _pids(run) == set()
 
 
 @pytest.mark.parametrize(
