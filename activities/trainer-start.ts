@@ -167,8 +167,8 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
 
 /** What must be equal for a running trainer to be the one that this job needs. */
 function identity(run: TrainerRun): string {
-  const { gang: _, ...rest } = run;
-  return canonicalJson({ ...rest, resumeFrom: null });
+  const { peakFile: _measured, gang: _place, ...needed } = run;
+  return canonicalJson({ ...needed, resumeFrom: null });
 }
 
 /** A trainer that lives is worth nothing without the others of its gang. */
@@ -261,6 +261,7 @@ export async function trainerRun(
     resumeFrom: null,
     // A trainer that was not given them is another one: neither it nor what it saved is gone on from.
     ...(head.rollbacks.length > 0 && { rollbacks: rollbacksOf(head.rollbacks) }),
+    peakFile: path.join(deps.home, 'machine-peak.json'),
   });
 }
 

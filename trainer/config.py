@@ -388,6 +388,7 @@ class TrainerRun:
     keepCheckpoints: int = 2
     rollbacks: list[Rollback] | None = None
     gang: Gang | None = None
+    peakFile: str | None = None
 
     def __post_init__(self) -> None:
         _check(

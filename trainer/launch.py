@@ -17,10 +17,12 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from trainer.boundary import last_step, refuse, write_json
 from trainer.config import Gang, read_object
 from trainer.memory import killed_for_memory, oom_kills, out_of_memory
+from trainer.peak import peak_flops
 
 _MODULES = {'pretrain': 'trainer.pretrain', 'sft': 'trainer.sft', 'dpo': 'trainer.dpo'}
 _KEEP = str(1 << 40)
@@ -122,6 +124,16 @@ def explain_death(run_dir: Path, exit_codes: list[int], kills_before: int) -> No
     write_json(run_dir / 'result.json', result)
 
 
+def _peak(run: dict[str, Any]) -> float:
+    """What all ranks together could compute, in operations a second."""
+    recipe, file = run['recipe'], run.get('peakFile')
+    num_hosts = (run.get('gang') or {}).get('numHosts', 1)
+    threads = recipe['threads'] * recipe['worldSize'] // num_hosts
+    # The ranks share this machine, so what all of its threads give is for all of them.
+    path = None if file is None else Path(file)
+    return num_hosts * peak_flops(path, 'cpu', recipe['precision'], threads)
+
+
 def main() -> None:
     """Reads the phase and the number of ranks, then becomes torchrun."""
     parser = argparse.ArgumentParser()
@@ -134,6 +146,7 @@ def main() -> None:
     # In a folder of its own: a second launcher must not take away what the first one uses.
     scratch = Path(tempfile.mkdtemp(prefix='scratch-', dir=run_dir))
     os.environ.update(environment(recipe['threads'], scratch, 'lo'))
+    os.environ['TEMPER_PEAK_FLOPS'] = str(_peak(run))
     kills_before = oom_kills()
     gang = None
     if run.get('gang') is not None:
