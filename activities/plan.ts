@@ -6,13 +6,17 @@ import { FailureType } from '../config/failures.ts';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import type { IngestResult } from '../config/ingest.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
-import { runSpecSchema } from '../config/run-records.ts';
+import { runInputsSchema, runSpecSchema } from '../config/run-records.ts';
 import { pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
 import type { Machine, Recipe } from '../config/recipe.ts';
+import { planMeasured, stepsToCalibrate } from '../recipes/measured.ts';
+import { DoesNotFit } from '../recipes/memory.ts';
 import { planRecipe, replanRecipe } from '../recipes/plan.ts';
 import { onHosts } from '../recipes/several-hosts.ts';
+import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { readBlob } from '../registry/blobs.ts';
+import { findMeasurement } from '../registry/measurements.ts';
 import {
   findChampion,
   findParent,
@@ -47,6 +51,8 @@ export interface PlanInput {
   parent?: ParentModel | null;
   /** The model from elsewhere that is adapted. */
   base?: BaseModel;
+  /** The machine was just measured: its measurements are looked up again. */
+  calibrated?: true;
 }
 export type { ParentModel };
 
@@ -116,7 +122,7 @@ export function createPlanActivities(deps: Deps) {
           bytes: Math.max(1, statistics.bytes - heldOut.bytes),
         },
         goal: pipeline.goal,
-        budgetMs: pipeline.budget.time,
+        budgetMs: plannedTimeMs(pipeline.budget),
         stopOnPlateau: pipeline.budget.stopOnPlateau,
         prefer: pipeline.prefer,
         machine,
@@ -129,15 +135,30 @@ export function createPlanActivities(deps: Deps) {
         base,
         ...(adapted !== null && instructions && { chats: await sizesOf(store, instructions) }),
       };
-      const planned =
-        previous === null
-          ? planRecipe(inputs)
-          : replanRecipe(inputs, previous.recipe, previous.failures);
-      const recipe = onHosts(planned, pipeline);
+      const earlier = await getRunRecord(store, run, 'inputs', runInputsSchema);
+      const kept = input.calibrated === true ? undefined : earlier?.corrections;
+      const { recipe: planned, corrections } = await refusingWhatDoesNotFit(async () =>
+        previous !== null
+          ? {
+              recipe: replanRecipe({ ...inputs, ...kept }, previous.recipe, previous.failures),
+              corrections: kept,
+            }
+          : kept !== undefined
+            ? { recipe: planRecipe({ ...inputs, ...kept }), corrections: kept }
+            : await planMeasured(inputs, (load) => findMeasurement(store, machine, load)),
+      );
+      const recipe = onHosts(holding(planned, pipeline.budget), pipeline);
       await putRunRecord(store, run, 'plan', recipe);
       const startFrom = parent && { startFrom: `${parent.name}@${parent.version}` };
-      await addRunInputs(store, run, { corpus, ...startFrom });
-      return recipe;
+      await addRunInputs(store, run, { corpus, ...startFrom, ...(corrections && { corrections }) });
+      const wanted =
+        previous === null &&
+        input.calibrated !== true &&
+        corrections?.pace === undefined &&
+        // Steps on one host say nothing of several.
+        pipeline.compute === 'local';
+      const numSteps = wanted ? stepsToCalibrate(recipe, pipeline.budget.time) : 0;
+      return numSteps === 0 ? recipe : { ...recipe, calibrate: { numSteps } };
     },
   };
 }
@@ -149,6 +170,16 @@ async function refusingUnknown<T>(work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     if (!(error instanceof UnknownParent)) throw error;
+    throw ApplicationFailure.nonRetryable(error.message, FailureType.InvalidConfig);
+  }
+}
+
+/** No retry makes room. */
+async function refusingWhatDoesNotFit<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof DoesNotFit)) throw error;
     throw ApplicationFailure.nonRetryable(error.message, FailureType.InvalidConfig);
   }
 }

@@ -49,6 +49,8 @@ export interface HostLease {
   holder: string;
   fence: number;
   expiresAt: string;
+  /** When this holder took it; undefined where an older version did. */
+  since?: string | undefined;
 }
 
 /**
@@ -64,7 +66,7 @@ export async function acquireHost(
   const expiresAt = new Date(now.getTime() + ttlMs).toISOString();
   const lease = await changeHost(store, pool, host, (current) => {
     if (current === null || !isLive(current, now)) {
-      return { holder, fence: (current?.fence ?? 0) + 1, expiresAt };
+      return { holder, fence: (current?.fence ?? 0) + 1, expiresAt, since: now.toISOString() };
     }
     return current.holder === holder ? { ...current, expiresAt } : current;
   });
@@ -96,7 +98,9 @@ export async function acquireHosts(
     for (const host of taken) {
       const lease = hosts[host] ?? null;
       const kept = lease !== null && lease.holder === holder && isLive(lease, now);
-      hosts[host] = { holder, fence: (lease?.fence ?? 0) + (kept ? 0 : 1), expiresAt };
+      hosts[host] = kept
+        ? { ...lease, expiresAt }
+        : { holder, fence: (lease?.fence ?? 0) + 1, expiresAt, since: now.toISOString() };
     }
     return { schemaVersion: 1 as const, hosts };
   });

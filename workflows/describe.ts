@@ -55,8 +55,10 @@ export function describeTraining({
   adapted,
   learningRates = [],
   rollbacks = [],
+  microBatches = [],
   plateau,
   worlds = [],
+  ended,
 }: TrainedModel): string {
   const rates = learningRates.map(
     ({ step, scale }) => `, rate ${describeScale(scale)} from step ${step}`,
@@ -69,12 +71,16 @@ export function describeTraining({
       `, on ${numHosts} ${numHosts === 1 ? 'host' : 'hosts'} from step ${step}`,
   );
   const exact = worlds.length === 0 ? '' : ', not exact';
-  const end = plateau === undefined ? '' : ', ended early on a plateau';
+  const halvings = microBatches.map(
+    ({ step, size }) => `, ${size} sequences at once from step ${step} (out of memory)`,
+  );
+  const spent = ended && `, ended by the budget at step ${ended.step} of ${ended.numSteps}`;
+  const end = spent ?? (plateau === undefined ? '' : ', ended early on a plateau');
   const gain =
     adapted === undefined
       ? ''
       : `, held-out text ${adapted.valBpbBefore.toFixed(3)} → ${adapted.valBpb.toFixed(3)} bits a byte`;
-  return `${numSteps} steps, loss ${finalLoss.toFixed(2)}${gain}${end}${rates.join('')}${returns.join('')}${hosts.join('')}${exact}`;
+  return `${numSteps} steps, loss ${finalLoss.toFixed(2)}${gain}${end}${rates.join('')}${returns.join('')}${halvings.join('')}${hosts.join('')}${exact}`;
 }
 
 /** E.g. `×0.5`. */

@@ -100,7 +100,7 @@ async function standDown(
     });
     await stopTrainer({ trial, stage, keepLog: true, keepFiles: true });
     const { releaseHost } = proxyActivities<TrainActivities>(untilAnswered);
-    await releaseHost({ host, holder: workflowInfo().workflowId });
+    await releaseHost({ host, holder: workflowInfo().workflowId, trial });
   } catch (failure) {
     if (isCancellation(failure)) throw failure;
     log.warn('host not given back; its lease runs out', { host, reason: String(failure) });
