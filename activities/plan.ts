@@ -14,6 +14,7 @@ import { DoesNotFit } from '../recipes/memory.ts';
 import { planRecipe, replanRecipe } from '../recipes/plan.ts';
 import { onHosts } from '../recipes/several-hosts.ts';
 import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
+import type { SweepWish } from '../recipes/sweep.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { readBlob } from '../registry/blobs.ts';
 import { findMeasurement } from '../registry/measurements.ts';
@@ -133,6 +134,7 @@ export function createPlanActivities(deps: Deps) {
         numPreferences: instructions?.numPreferences ?? 0,
         parent,
         base,
+        ...(pipeline.sweep && { sweep: sweepOf(pipeline.sweep, heldOut.numTokens) }),
         ...(adapted !== null && instructions && { chats: await sizesOf(store, instructions) }),
       };
       const earlier = await getRunRecord(store, run, 'inputs', runInputsSchema);
@@ -172,6 +174,18 @@ async function refusingUnknown<T>(work: () => Promise<T>): Promise<T> {
     if (!(error instanceof UnknownParent)) throw error;
     throw ApplicationFailure.nonRetryable(error.message, FailureType.InvalidConfig);
   }
+}
+
+/** What is asked for, with what the trials are compared on. */
+function sweepOf(
+  { learningRate, halving }: NonNullable<Pipeline['sweep']>,
+  heldOutTokens: number,
+): SweepWish {
+  if (heldOutTokens > 0) return { learningRate, halving, heldOutTokens };
+  throw ApplicationFailure.nonRetryable(
+    'sweep: the corpus holds no document out, and trials are compared on held-out text. Raise data.heldOut, or remove sweep.',
+    FailureType.InvalidConfig,
+  );
 }
 
 /** No retry makes room. */

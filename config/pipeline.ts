@@ -203,6 +203,35 @@ export const pipelineFileSchema = z.strictObject({
     })
     .prefault({})
     .describe('what a run may spend'),
+  sweep: z
+    .strictObject({
+      learningRate: z
+        .array(z.number().min(0.01).max(100).describe('multiple of the planned rate'))
+        .min(2)
+        .max(32)
+        .refine(
+          (values) => new Set(values).size === values.length,
+          'expected multiples of which none comes twice',
+        )
+        .describe('learning rates to try, as multiples of the planned one, such as [0.5, 1, 2, 4]'),
+      halving: z
+        .number()
+        .int()
+        .min(2)
+        .max(32)
+        .default(2)
+        .describe('of so many trials one goes on after each rung; 2: the better half'),
+      phase: z
+        .literal('pretrain')
+        .default('pretrain')
+        .describe(
+          'the phase whose rate is searched: the one that measures held-out text on its way',
+        ),
+    })
+    .optional()
+    .describe(
+      'tries several learning rates within the budget and goes on with the best; left out, the planned one alone',
+    ),
   compute: z
     .union([z.literal('local'), severalHostsSchema], {
       error: 'expected local, or hosts: 2 (or more) to pretrain on several hosts at once',
@@ -256,11 +285,13 @@ export const pipelineSchema = pipelineFileSchema
     budget: { ...budget, time: budget.time ?? defaultTimeMs(budget) },
     goal: goal ?? defaultGoal(rest),
   }))
-  .superRefine(({ startFrom, model, goal, questions, budget, compute }, context) => {
+  .superRefine(({ startFrom, model, goal, questions, budget, compute, sweep }, context) => {
     const refuse = (field: string, message: string) =>
       context.addIssue({ code: 'custom', path: field.split('.'), message });
     if (compute !== 'local' && (goal === 'adapt' || isBase(startFrom))) {
       refuse('compute', 'expected local where a model is adapted: its adapters train on one host');
+    } else if (compute !== 'local' && sweep !== undefined) {
+      refuse('compute', 'expected local with a sweep, whose trials train on one host each');
     } else if (compute !== 'local' && endsTraining(budget)) {
       refuse(
         'compute',

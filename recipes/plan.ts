@@ -22,12 +22,14 @@ import {
   rewarmingSteps,
   type PlannedParent,
 } from './continuation.ts';
+import { limitReasons, shapeWithin, type Limits } from './limits.ts';
 import { expectedBitsPerByte } from './loss.ts';
 import { endingOnPlateau } from './plateau.ts';
 import { preferenceReasons, preferred } from './preference.ts';
 import { countParameters, ladder, trainingFlopsPerToken } from './shapes.ts';
 import { availableBytes, inMemory, memoryReasons, trainingBytes } from './memory.ts';
 import { stepReasons } from './step.ts';
+import { planSweep, type SweepWish } from './sweep.ts';
 import { planTuning, usualChats, type ChatSizes } from './tuning.ts';
 import { bestPrecision, paceReasons, trainerStartMs, trainingSpeed } from './speed.ts';
 
@@ -55,8 +57,12 @@ export interface PlanInputs {
   parent?: PlannedParent | null | undefined;
   /** How long the chats are; left out, as usual. */
   chats?: ChatSizes;
+  /** Learning rates to try; left out, the planned one alone. */
+  sweep?: SweepWish | undefined;
   /** A model from elsewhere that is adapted, in words and its shape. */
   base?: { title: string; shape: ModelShape } | undefined;
+  /** What is fixed beforehand where a model is made from random weights; left out, nothing. */
+  limits?: Limits | undefined;
 }
 
 /** How a model of an earlier round missed its gates. */
@@ -94,8 +100,11 @@ const dpoEpochs = 0.2;
 const adaptationShare = 0.5;
 
 export function planRecipe(inputs: PlanInputs): Recipe {
-  const recipe = adapting(inputs, { round: 0, documents: 0, chats: 0 }) ?? plan(inputs, firstTurn);
-  return ending(inputs, recipe);
+  return within(inputs, (affordable) => {
+    const recipe =
+      adapting(affordable, { round: 0, documents: 0, chats: 0 }) ?? plan(affordable, firstTurn);
+    return ending(affordable, recipe);
+  });
 }
 
 /** Another recipe for the next round: the phase that missed its gate trains half as long again, at a lower rate. */
@@ -104,16 +113,28 @@ export function replanRecipe(inputs: PlanInputs, previous: Recipe, missed: Misse
   const more = { time: 1.5 ** round, rate: 0.7 ** round };
   const base = missed.some(({ metric }) => metric === 'valBpb');
   const rounds = { round, documents: base ? round : 0, chats: base ? 0 : round };
-  const planned =
-    adapting(inputs, rounds) ??
-    plan(inputs, {
-      round,
-      pretrain: base ? more : firstTurn.pretrain,
-      tune: base ? firstTurn.tune : more,
-    });
-  const recipe = ending(inputs, planned);
+  const recipe = within(inputs, (affordable) => {
+    const planned =
+      adapting(affordable, rounds) ??
+      plan(affordable, {
+        round,
+        pretrain: base ? more : firstTurn.pretrain,
+        tune: base ? firstTurn.tune : more,
+      });
+    return ending(affordable, planned);
+  });
   // What passed its gates stays as it was, so that its model is reused.
-  return base ? recipe : { ...recipe, model: previous.model, pretrain: previous.pretrain };
+  if (base) return recipe;
+  const { model, pretrain, sweep } = previous;
+  return { ...recipe, model, pretrain, ...(sweep && { sweep }) };
+}
+
+/** Plans with the whole budget, or with what a search for the rate leaves of it. */
+function within(inputs: PlanInputs, plan: (affordable: PlanInputs) => Recipe): Recipe {
+  const { sweep, budgetMs } = inputs;
+  return sweep === undefined
+    ? plan(inputs)
+    : planSweep(sweep, budgetMs, (left) => plan({ ...inputs, budgetMs: left }));
 }
 
 function ending({ stopOnPlateau, ...inputs }: PlanInputs, planned: Recipe): Recipe {
@@ -201,11 +222,20 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
   const trainMs = Math.max(inputs.budgetMs * 0.2, inputs.budgetMs - startMs);
   const pretrainMs = trainMs * share.pretrain * turn.pretrain.time;
 
-  const contextLength = Math.min(256, parent?.shape.contextLength ?? 256);
+  const limits = inputs.limits ?? {};
+  const contextLength = Math.min(
+    256,
+    parent?.shape.contextLength ?? 256,
+    limits.contextLength ?? 256,
+  );
   const batchSize = 16;
+  const ours =
+    limits.numParameters === undefined
+      ? ladder(vocabSize, contextLength, inputs.family)
+      : [shapeWithin(limits.numParameters, vocabSize, contextLength, inputs.family)];
   const shapes = parent
     ? [parent.shape]
-    : ladder(vocabSize, contextLength, inputs.family).filter(
+    : ours.filter(
         (shape, rung) =>
           rung === 0 ||
           (fitsAlone(machine, shape, contextLength) &&
@@ -215,7 +245,11 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
   const candidates = shapes.map((shape) => {
     const msPerToken = msPerPretrainedToken(machine, shape) * pace;
     const affordable = pretrainMs / msPerToken;
-    const numTokens = Math.min(affordable, statistics.numTokens * maxEpochs);
+    const numTokens = Math.min(
+      affordable,
+      statistics.numTokens * maxEpochs,
+      limits.numTokens ?? Infinity,
+    );
     const numParameters = countParameters(shape);
     const seen = (parent?.numTokens ?? 0) + numTokens;
     const bpb = expectedBitsPerByte(numParameters, seen, statistics.numTokens);
@@ -387,7 +421,7 @@ const familyReasons: Record<Family, Reason> = {
 };
 
 function explain(
-  { statistics, budgetMs, machine, vocabSize, family, goal, parent, prefer }: PlanInputs,
+  { statistics, budgetMs, machine, vocabSize, family, goal, parent, prefer, limits }: PlanInputs,
   chosen: {
     pretrain: PretrainRecipe;
     sft: SftRecipe | null;
@@ -417,6 +451,7 @@ function explain(
     },
   ];
   const reasons: Reason[] = [
+    ...(limits ? limitReasons(limits) : []),
     ...(parent ? continuationReasons(parent, { size, vocabSize }) : beginning),
     {
       choice: 'tokens',

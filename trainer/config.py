@@ -405,6 +405,7 @@ class TrainerRun:
     keepCheckpoints: int = 2
     rollbacks: list[Rollback] | None = None
     gang: Gang | None = None
+    untilStep: int | None = None
     endAt: int | None = None
     microBatches: list[MicroBatch] | None = None
     peakFile: str | None = None
@@ -414,6 +415,12 @@ class TrainerRun:
             self.gang is None or self.recipe.worldSize % self.gang.numHosts == 0,
             f'recipe.worldSize: found {self.recipe.worldSize}, '
             'expected a multiple of gang.numHosts',
+        )
+        _check(
+            self.untilStep is None
+            or (self.recipe.phase == 'pretrain' and 0 < self.untilStep < self.recipe.numSteps),
+            f'untilStep: found {self.untilStep} in phase {self.recipe.phase}, '
+            f'expected a step of pretraining before its last, {self.recipe.numSteps}',
         )
         steps = [rollback.step for rollback in self.rollbacks or []]
         _check(

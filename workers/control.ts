@@ -4,6 +4,7 @@ import { createGangActivities } from '../activities/gang.ts';
 import { createPlanActivities } from '../activities/plan.ts';
 import { createReleaseActivities } from '../activities/release.ts';
 import { createRunControlActivities } from '../activities/run-control.ts';
+import { createSweepActivities } from '../activities/sweep.ts';
 import { createTrainActivities } from '../activities/train.ts';
 import { TaskQueue } from '../config/queues.ts';
 import { runWorkers } from './run-worker.ts';
@@ -16,6 +17,7 @@ await runWorkers('control', (deps) => [
       ...createPlanActivities(deps),
       ...createReleaseActivities(deps),
       ...createRunControlActivities(deps),
+      ...createSweepActivities(deps),
       ...createTrainActivities(deps),
       ...createGangActivities(deps),
     },

@@ -9,6 +9,7 @@ import { createExportActivities } from '../activities/export.ts';
 import { createGangActivities } from '../activities/gang.ts';
 import { reportHostAgain } from '../activities/host-reports.ts';
 import { createRehearsalActivities } from '../activities/rehearsal.ts';
+import { createSweepActivities } from '../activities/sweep.ts';
 import { createTrainActivities } from '../activities/train.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
 import { runWorkers } from './run-worker.ts';
@@ -31,7 +32,11 @@ await runWorkers('gpu', (deps) => {
     },
     {
       taskQueue: gpuHostQueue(deps.host),
-      activities: { ...createTrainActivities(deps), ...createGangActivities(deps) },
+      activities: {
+        ...createTrainActivities(deps),
+        ...createSweepActivities(deps),
+        ...createGangActivities(deps),
+      },
       maxConcurrentActivityTaskExecutions: 2,
     },
   ];

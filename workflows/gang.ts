@@ -16,6 +16,7 @@ import {
 } from '@temporalio/workflow';
 import type { GangActivities, TrainerSeen } from '../activities/gang.ts';
 import type { TrainActivities } from '../activities/train.ts';
+import type { TrainerStart } from '../activities/trainer-start.ts';
 import type { Generation, TrainedModel, TrainingJob } from '../activities/training-job.ts';
 import { FailureType, nonRetryableErrorTypes, PassingFailure } from '../config/failures.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
@@ -108,11 +109,12 @@ async function standDown(
 }
 
 /** Trains one generation on these hosts, the leading one first. */
-export async function trainGang(
+export async function trainGang<Ended>(
   hosts: string[],
   generation: Generation,
   note: (text: string) => Promise<void>,
-): Promise<TrainedModel> {
+  watch: (host: string, watched: Generation & { start: TrainerStart }) => Promise<Ended>,
+): Promise<Ended> {
   const { job, fence } = generation;
   const { phase } = job.trial;
   const [leading, ...others] = hosts as [string, ...string[]];
@@ -143,21 +145,18 @@ export async function trainGang(
       others.map((host) => on(host, 'adopt or start the trainer', '10m').prepareFollower(member)),
     );
   }
-  const trained = on(leading, `${job.recipe.numSteps} steps`, '30d').watchTrainer({
-    ...member,
-    start,
-  });
+  const trained = watch(leading, { ...member, start });
   const followed = others.map((host) =>
     on(host, 'follow the leading host', '30d').watchFollower(member),
   );
   const failures: unknown[] = [];
-  const all = [trained, ...followed].map((watch) =>
-    watch.catch((failure: unknown) => void failures.push(failure)),
+  const all = [trained, ...followed].map((watched: Promise<unknown>) =>
+    watched.catch((failure: unknown) => void failures.push(failure)),
   );
   try {
     const model = await Promise.race([
       trained,
-      ...followed.map((watch) => watch.then(() => trained)),
+      ...followed.map((watched) => watched.then(() => trained)),
     ]);
     // The others end by themselves once the model counts.
     await Promise.race([Promise.all(all), sleep('30s')]);
