@@ -12,6 +12,7 @@ import type { Machine, Recipe } from '../config/recipe.ts';
 import { planMeasured, stepsToCalibrate } from '../recipes/measured.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
 import { planRecipe, replanRecipe } from '../recipes/plan.ts';
+import { onHosts } from '../recipes/several-hosts.ts';
 import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import type { SweepWish } from '../recipes/sweep.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
@@ -148,12 +149,16 @@ export function createPlanActivities(deps: Deps) {
             ? { recipe: planRecipe({ ...inputs, ...kept }), corrections: kept }
             : await planMeasured(inputs, (load) => findMeasurement(store, machine, load)),
       );
-      const recipe = holding(planned, pipeline.budget);
+      const recipe = onHosts(holding(planned, pipeline.budget), pipeline);
       await putRunRecord(store, run, 'plan', recipe);
       const startFrom = parent && { startFrom: `${parent.name}@${parent.version}` };
       await addRunInputs(store, run, { corpus, ...startFrom, ...(corrections && { corrections }) });
       const wanted =
-        previous === null && input.calibrated !== true && corrections?.pace === undefined;
+        previous === null &&
+        input.calibrated !== true &&
+        corrections?.pace === undefined &&
+        // Steps on one host say nothing of several.
+        pipeline.compute === 'local';
       const numSteps = wanted ? stepsToCalibrate(recipe, pipeline.budget.time) : 0;
       return numSteps === 0 ? recipe : { ...recipe, calibrate: { numSteps } };
     },

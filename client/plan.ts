@@ -22,6 +22,7 @@ import { planMeasured, stepsToCalibrate, type MeasuredPlan } from '../recipes/me
 import { DoesNotFit } from '../recipes/memory.ts';
 import { refuseTooLarge } from '../recipes/adaptation.ts';
 import type { PlanInputs } from '../recipes/plan.ts';
+import { onHosts } from '../recipes/several-hosts.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { chooseVocabSize, estimateTokens } from '../recipes/vocabulary.ts';
 import { readBlob } from '../registry/blobs.ts';
@@ -117,7 +118,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
       store === null ? null : await findMeasurement(store, machine, load),
     );
     const { recipe, corrections, calibration } = planned;
-    const held = holding(recipe, pipeline.budget);
+    const held = onHosts(holding(recipe, pipeline.budget), pipeline);
     const corrected = { ...inputs, ...corrections };
     const alternatives = planAlternatives(corrected, held, pipeline.budget);
     const speed = speedOf(calibration, stepsToCalibrate(recipe, pipeline.budget.time));

@@ -92,6 +92,23 @@ const boundSchema = z
 export const preferences = ['quality', 'latency', 'size'] as const;
 export type Preference = (typeof preferences)[number];
 
+/** Pretraining on several hosts at once, each with a gpu worker that has TEMPER_GANG_ADDRESS. */
+const severalHostsSchema = z.strictObject({
+  hosts: z
+    .number()
+    .int()
+    .min(2)
+    .max(16)
+    .refine((hosts) => 16 % hosts === 0, 'expected 2, 4, 8 or 16, which part a batch equally')
+    .describe('how many hosts pretrain together, each on its own share of every batch'),
+  elastic: z
+    .boolean()
+    .optional()
+    .describe(
+      'true: with fewer hosts when some were missing for a minute; the model is then not exact',
+    ),
+});
+
 /** The keys of a pipeline file. */
 export const pipelineFileSchema = z.strictObject({
   version: z.literal(1).describe('of this format'),
@@ -215,7 +232,12 @@ export const pipelineFileSchema = z.strictObject({
     .describe(
       'tries several learning rates within the budget and goes on with the best; left out, the planned one alone',
     ),
-  compute: z.literal('local').default('local').describe('where it trains; local: this machine'),
+  compute: z
+    .union([z.literal('local'), severalHostsSchema], {
+      error: 'expected local, or hosts: 2 (or more) to pretrain on several hosts at once',
+    })
+    .default('local')
+    .describe('where it trains; local: this machine'),
   seed: z
     .number()
     .int()
@@ -263,9 +285,19 @@ export const pipelineSchema = pipelineFileSchema
     budget: { ...budget, time: budget.time ?? defaultTimeMs(budget) },
     goal: goal ?? defaultGoal(rest),
   }))
-  .superRefine(({ startFrom, model, goal, questions, budget }, context) => {
+  .superRefine(({ startFrom, model, goal, questions, budget, compute, sweep }, context) => {
     const refuse = (field: string, message: string) =>
       context.addIssue({ code: 'custom', path: field.split('.'), message });
+    if (compute !== 'local' && (goal === 'adapt' || isBase(startFrom))) {
+      refuse('compute', 'expected local where a model is adapted: its adapters train on one host');
+    } else if (compute !== 'local' && sweep !== undefined) {
+      refuse('compute', 'expected local with a sweep, whose trials train on one host each');
+    } else if (compute !== 'local' && endsTraining(budget)) {
+      refuse(
+        'compute',
+        'expected local where the budget ends the training: several hosts end by their plan',
+      );
+    }
     const affordable = affordableMs(budget);
     if (affordable === Infinity) {
       refuse('budget.usd', 'expected budget.usdPerHour beside it, the price of the machine');

@@ -4,6 +4,7 @@ Unknown and missing keys are refused, so that a misspelt setting never trains so
 """
 
 import dataclasses
+import ipaddress
 import json
 import math
 import types
@@ -338,6 +339,41 @@ class Rollback:
 
 
 @dataclass(kw_only=True, slots=True)
+class Gang:
+    """This host's place among those that train together, and where their ranks meet.
+
+    `address` and `port` are the leading host's, on the run's network; `meeting` is new each time.
+    """
+
+    meeting: str
+    numHosts: int
+    host: int
+    address: str
+    port: int
+    localAddress: str
+
+    def __post_init__(self) -> None:
+        _check(self.numHosts > 1, f'gang.numHosts: found {self.numHosts}, expected 2 or more')
+        _check(
+            0 <= self.host < self.numHosts,
+            f'gang.host: found {self.host}, expected 0 to {self.numHosts - 1}',
+        )
+        _check(0 < self.port < 65536, f'gang.port: found {self.port}, expected 1 to 65535')
+        for name in ('address', 'localAddress'):
+            value = getattr(self, name)
+            try:
+                ipaddress.IPv4Address(value)
+            except ValueError as error:
+                raise ValueError(
+                    f'gang.{name}: found {value!r}, expected an IPv4 address'
+                ) from error
+        _check(
+            self.host != 0 or self.address == self.localAddress,
+            f'gang.address: found {self.address}, expected {self.localAddress} on host 0',
+        )
+
+
+@dataclass(kw_only=True, slots=True)
 class MicroBatch:
     """A decision for want of memory: from `step` on, at most so many sequences at once."""
 
@@ -368,12 +404,18 @@ class TrainerRun:
     resumeFrom: str | None
     keepCheckpoints: int = 2
     rollbacks: list[Rollback] | None = None
+    gang: Gang | None = None
     untilStep: int | None = None
     endAt: int | None = None
     microBatches: list[MicroBatch] | None = None
     peakFile: str | None = None
 
     def __post_init__(self) -> None:
+        _check(
+            self.gang is None or self.recipe.worldSize % self.gang.numHosts == 0,
+            f'recipe.worldSize: found {self.recipe.worldSize}, '
+            'expected a multiple of gang.numHosts',
+        )
         _check(
             self.untilStep is None
             or (self.recipe.phase == 'pretrain' and 0 < self.untilStep < self.recipe.numSteps),

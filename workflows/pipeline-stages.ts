@@ -11,6 +11,7 @@ import type { RehearsalActivities } from '../activities/rehearsal.ts';
 import type { ReleaseActivities } from '../activities/release.ts';
 import type { TrainedModel } from '../activities/training-job.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
+import type { Pipeline } from '../config/pipeline.ts';
 import type { PhaseRecipe, Recipe } from '../config/recipe.ts';
 import { control, gpu, ingesting } from './activity-options.ts';
 import { addAtStart, budgetOf } from './budget.ts';
@@ -23,6 +24,7 @@ import {
   describeTraining,
   describeUnread,
 } from './describe.ts';
+import type { GangWish } from './gang.ts';
 import { bestRival, failedChallenge, type Rival } from './gates.ts';
 import { workflowId, type PipelineInput, type PipelineResult, type StageName } from './messages.ts';
 import { noteUnheeded, untilApproved } from './orders.ts';
@@ -221,6 +223,7 @@ export function createStages(
                 recipe: chosen?.recipe ?? phaseRecipe,
                 ...(chosen && { from: chosen.from }),
                 ...(held && { budget: budgetOf(held, phase) }),
+                ...gangOf(pipeline, phaseRecipe),
               },
             ],
           });
@@ -444,6 +447,12 @@ export function createStages(
     const { evaluation } = await evaluateModel({ exported, corpus, heldOut: true });
     return { name, version, valBpb: evaluation.metrics['valBpb']?.value ?? null };
   }
+}
+
+/** On how many hosts a phase trains, where it is more than one. */
+function gangOf({ compute }: Pipeline, { worldSize }: PhaseRecipe): { gang?: GangWish } {
+  if (compute === 'local' || worldSize === 1) return {};
+  return { gang: { numHosts: worldSize, elastic: compute.elastic ?? false } };
 }
 
 function lineageOf({ name, title, license, weights }: BaseModel) {
