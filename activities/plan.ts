@@ -7,9 +7,10 @@ import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import type { IngestResult } from '../config/ingest.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
 import { runSpecSchema } from '../config/run-records.ts';
-import { pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
-import type { Machine, Recipe } from '../config/recipe.ts';
+import { familyOf, pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
+import type { Machine, MeasuredModel, Recipe } from '../config/recipe.ts';
 import { planRecipe, replanRecipe } from '../recipes/plan.ts';
+import { memoryFault } from '../recipes/shapes.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { readBlob } from '../registry/blobs.ts';
 import {
@@ -46,6 +47,8 @@ export interface PlanInput {
   parent?: ParentModel | null;
   /** The model from elsewhere that is adapted. */
   base?: BaseModel;
+  /** The configuration that the pipeline file gives, as it was measured. */
+  given?: MeasuredModel;
 }
 export type { ParentModel };
 
@@ -101,10 +104,11 @@ export function createPlanActivities(deps: Deps) {
     },
 
     async planTraining(input: PlanInput): Promise<Recipe> {
-      const { run, pipeline, corpus, machine, previous, parent, base } = input;
+      const { run, pipeline, corpus, machine, previous, parent, base, given } = input;
       const manifest = await requireStage(store, 'preprocess', corpus, corpusManifestSchema);
       const { statistics, instructions, vocabSize, heldOut } = manifest;
       refuseUnmeasurable(pipeline, instructions);
+      refuseAdapting(pipeline, parent);
       if (base !== undefined) refuseForeign(base, statistics);
       const adapted = pipeline.goal === 'assistant' ? adaptedModel(base, parent) : null;
       if (adapted !== null) await refuseMute(store, adapted);
@@ -121,7 +125,8 @@ export function createPlanActivities(deps: Deps) {
         machine,
         seed: pipeline.seed,
         vocabSize,
-        family: pipeline.model?.family,
+        family: familyOf(pipeline),
+        given,
         numChats: instructions?.numTrain ?? 0,
         numPreferences: instructions?.numPreferences ?? 0,
         parent,
@@ -132,6 +137,7 @@ export function createPlanActivities(deps: Deps) {
         previous === null
           ? planRecipe(inputs)
           : replanRecipe(inputs, previous.recipe, previous.failures);
+      refuseTooLarge(recipe);
       await putRunRecord(store, run, 'plan', recipe);
       const startFrom = parent && { startFrom: `${parent.name}@${parent.version}` };
       await addRunInputs(store, run, { corpus, ...startFrom });
@@ -140,6 +146,24 @@ export function createPlanActivities(deps: Deps) {
   };
 }
 export type PlanActivities = ReturnType<typeof createPlanActivities>;
+
+/** Throws where a given configuration cannot be trained here; the planner's own shapes fit. */
+function refuseTooLarge({ model, machine, pretrain }: Recipe): void {
+  if (model.family !== 'transformers') return;
+  const { batchSize } = pretrain;
+  const fault = memoryFault(model, { batchSize, memoryBytes: machine.memoryBytes });
+  if (fault === null) return;
+  throw ApplicationFailure.nonRetryable(`model.config: a ${fault}`, FailureType.InvalidConfig);
+}
+
+/** Adapters are put around projections whose names are those of the families that we know. */
+function refuseAdapting({ goal }: Pipeline, parent: ParentModel | null | undefined): void {
+  if (goal !== 'adapt' || parent?.shape.family !== 'transformers') return;
+  throw ApplicationFailure.nonRetryable(
+    `goal: adapt: found ${parent.name}@${parent.version}, a ${parent.shape.architecture}, which gets no adapters. Set goal: base.`,
+    FailureType.InvalidConfig,
+  );
+}
 
 /** No retry finds a model that is not there. */
 async function refusingUnknown<T>(work: () => Promise<T>): Promise<T> {

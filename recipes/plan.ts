@@ -5,7 +5,9 @@
 import type {
   DpoRecipe,
   Family,
+  GivenShape,
   Machine,
+  MeasuredModel,
   ModelShape,
   PretrainRecipe,
   Reason,
@@ -23,7 +25,13 @@ import {
 import { expectedBitsPerByte } from './loss.ts';
 import { endingOnPlateau } from './plateau.ts';
 import { preferenceReasons, preferred } from './preference.ts';
-import { countParameters, ladder, trainingFlopsPerToken, trainingMemoryBytes } from './shapes.ts';
+import {
+  countParameters,
+  givenShape,
+  ladder,
+  trainingFlopsPerToken,
+  trainingMemoryBytes,
+} from './shapes.ts';
 import { planTuning, usualChats, type ChatSizes } from './tuning.ts';
 import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
 
@@ -41,6 +49,8 @@ export interface PlanInputs {
   vocabSize: number;
   /** Architecture of a model from scratch; left out, a Llama. */
   family?: Family | undefined;
+  /** A configuration of transformers, in place of a family and a size. */
+  given?: MeasuredModel | undefined;
   numChats: number;
   numPreferences: number;
   /** Whose pretraining goes on; without it, training starts from random weights. */
@@ -164,10 +174,12 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
   const trainMs = Math.max(inputs.budgetMs * 0.2, inputs.budgetMs - startMs);
   const pretrainMs = trainMs * share.pretrain * turn.pretrain.time;
 
-  const contextLength = Math.min(256, parent?.shape.contextLength ?? 256);
-  const batchSize = 16;
-  const shapes = parent
-    ? [parent.shape]
+  const given = givenTo(inputs);
+  const contextLength = given?.contextLength ?? Math.min(256, parent?.shape.contextLength ?? 256);
+  const batchSize = given === null ? 16 : Math.max(1, Math.round(4096 / contextLength));
+  const fixed = given ?? parent?.shape;
+  const shapes = fixed
+    ? [fixed]
     : ladder(vocabSize, contextLength, inputs.family).filter(
         (shape) => trainingMemoryBytes(shape, batchSize) < machine.memoryBytes / 2,
       );
@@ -211,9 +223,7 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
     numSteps,
     batchSize,
     contextLength,
-    optimizer: 'muon',
-    learningRate: 0.02 * rate,
-    adamLearningRate: 0.006 * rate,
+    ...ratesOf(given, rate),
     warmupSteps: parent ? rewarmingSteps(numSteps) : warmup(numSteps),
     decaySteps: Math.floor((numSteps * 2) / 3),
     saveEverySteps: every(saveEveryMs, stepMs, numSteps),
@@ -230,7 +240,7 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
   if (tunes) {
     const sftSteps = steps(share.sft, chatStepMs, (inputs.numChats * sftEpochs) / sftBatch);
     const dpoSteps = steps(share.dpo, dpoStepMs, (inputs.numPreferences * dpoEpochs) / dpoBatch);
-    const chat = { ...common, contextLength: 128 };
+    const chat = { ...common, contextLength: Math.min(128, contextLength) };
     sft = {
       phase: 'sft',
       ...chat,
@@ -292,6 +302,25 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
   };
 }
 
+/** The shape that the pipeline file decides, now or when its parent was made; null: the planner's. */
+function givenTo({ given, vocabSize, parent }: PlanInputs): GivenShape | null {
+  if (given !== undefined) return givenShape(given, vocabSize);
+  return parent?.shape.family === 'transformers' ? parent.shape : null;
+}
+
+/** Muon is measured on the shapes of the planner; another architecture gets AdamW, at a rate that falls with its width. */
+function ratesOf(given: GivenShape | null, rate: number) {
+  if (given === null) {
+    return {
+      optimizer: 'muon',
+      learningRate: 0.02 * rate,
+      adamLearningRate: 0.006 * rate,
+    } as const;
+  }
+  const peak = Number(Math.min(3e-3, 0.5 / given.hiddenSize).toPrecision(2)) * rate;
+  return { optimizer: 'adamw', learningRate: peak, adamLearningRate: peak } as const;
+}
+
 function warmup(numSteps: number): number {
   return Math.min(20, Math.ceil(numSteps / 10));
 }
@@ -303,6 +332,15 @@ function every(ms: number, stepMs: number, numSteps: number): number {
 
 function round(value: number): number {
   return Number(value.toFixed(3));
+}
+
+function givenReason({ architecture, numLayers, hiddenSize }: MeasuredModel): Reason {
+  return {
+    choice: 'architecture',
+    value: architecture,
+    reason: `the configuration that was given: ${numLayers} layers of ${hiddenSize}, whose parameters were counted without weights`,
+    source: 'model.config of the pipeline file',
+  };
 }
 
 const familyReasons: Record<Family, Reason> = {
@@ -328,7 +366,7 @@ const familyReasons: Record<Family, Reason> = {
 };
 
 function explain(
-  { statistics, budgetMs, machine, vocabSize, family, goal, parent, prefer }: PlanInputs,
+  { statistics, budgetMs, machine, vocabSize, family, given, goal, parent, prefer }: PlanInputs,
   chosen: {
     pretrain: PretrainRecipe;
     sft: SftRecipe | null;
@@ -343,6 +381,7 @@ function explain(
   const millions = (count: number) => `${(count / 1e6).toFixed(1)}M`;
   const size = `${millions(numParameters)} parameters`;
   const beginning: Reason[] = [
+    ...(given === undefined ? [] : [givenReason(given)]),
     ...(family === undefined ? [] : [familyReasons[family]]),
     {
       choice: 'size',
@@ -367,10 +406,19 @@ function explain(
     },
     {
       choice: 'optimizer',
-      value: `Muon ${pretrain.learningRate}, AdamW ${pretrain.adamLearningRate}`,
-      reason:
-        'Muon for matrices reaches a loss in fewer tokens than AdamW; embeddings and norms stay with AdamW',
-      source: 'Jordan et al. 2024; measured in docs/log.md',
+      ...(pretrain.optimizer === 'adamw'
+        ? {
+            value: `AdamW ${pretrain.learningRate}`,
+            reason:
+              'the usual one, for an architecture that was given; its rate falls with the width',
+            source: 'Brown et al. 2020',
+          }
+        : {
+            value: `Muon ${pretrain.learningRate}, AdamW ${pretrain.adamLearningRate}`,
+            reason:
+              'Muon for matrices reaches a loss in fewer tokens than AdamW; embeddings and norms stay with AdamW',
+            source: 'Jordan et al. 2024; measured in docs/log.md',
+          }),
     },
     {
       choice: 'schedule',

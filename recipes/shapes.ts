@@ -1,5 +1,12 @@
 /** The ladder of model shapes that the planner chooses from, and what each one costs. */
-import type { Family, ModelShape } from '../config/recipe.ts';
+import {
+  architectureOf,
+  type Family,
+  type GivenShape,
+  type MeasuredModel,
+  type ModelShape,
+  type PlainShape,
+} from '../config/recipe.ts';
 
 /**
  * Width, depth and heads of each rung: heads of 64, width about 64 times the depth
@@ -23,7 +30,7 @@ export function ladder(
   vocabSize: number,
   contextLength: number,
   family: Family = 'llama',
-): ModelShape[] {
+): PlainShape[] {
   return rungs.map(({ hiddenSize, numLayers }) => ({
     family,
     vocabSize,
@@ -40,6 +47,7 @@ export function ladder(
 
 /** Parameters of a model: embedding, attention, gated feed-forward, norms, and what its family adds. */
 export function countParameters(shape: ModelShape): number {
+  if (shape.family === 'transformers') return shape.numParameters;
   const { vocabSize, hiddenSize: d, intermediateSize, numLayers, numKvHeads } = shape;
   const head = headWidth(shape);
   const [query, kv] = [shape.numHeads * head, numKvHeads * head];
@@ -49,7 +57,16 @@ export function countParameters(shape: ModelShape): number {
   return vocabSize * d * (shape.tieEmbeddings ? 1 : 2) + numLayers * layer + d;
 }
 
-function headWidth({ headDim, hiddenSize, numHeads }: ModelShape): number {
+/** The shape of a configuration that was given, with a vocabulary. */
+export function givenShape(
+  { parameters, ...measured }: MeasuredModel,
+  vocabSize: number,
+): GivenShape {
+  const numParameters = parameters.fixed + parameters.perToken * vocabSize;
+  return { family: 'transformers', ...measured, vocabSize, numParameters };
+}
+
+function headWidth({ headDim, hiddenSize, numHeads }: PlainShape): number {
   return headDim ?? hiddenSize / numHeads;
 }
 
@@ -61,8 +78,24 @@ export function trainingFlopsPerToken(shape: ModelShape): number {
   const tied = shape.tieEmbeddings
     ? countParameters(shape)
     : countParameters(shape) - shape.vocabSize * shape.hiddenSize;
-  const attended = shape.numLayers * shape.numHeads * headWidth(shape) * shape.contextLength;
+  const width =
+    shape.family === 'transformers' ? shape.hiddenSize : shape.numHeads * headWidth(shape);
+  const attended = shape.numLayers * width * shape.contextLength;
   return 6 * tied + 6 * attended;
+}
+
+/** In words, why a machine cannot train a shape in such batches; null where it can. */
+export function memoryFault(
+  shape: ModelShape,
+  { batchSize, memoryBytes }: { batchSize: number; memoryBytes: number },
+): string | null {
+  const needed = trainingMemoryBytes(shape, batchSize);
+  if (needed <= memoryBytes) return null;
+  const size = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
+  return (
+    `${architectureOf(shape)} of ${(countParameters(shape) / 1e6).toFixed(0)}M parameters takes about ${size(needed)} to train, ` +
+    `this machine has ${size(memoryBytes)}. Give it fewer or narrower layers, or a shorter context.`
+  );
 }
 
 /** Weights, gradients and two moments in fp32, and the activations of a micro-batch, in bytes. */

@@ -29,7 +29,7 @@ from trainer.config import PretrainRecipe, TokenData
 from trainer.data import InvalidCorpus, Order, TokenStream, held_out_windows, rehearsed_row
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
-from trainer.model import LeanModel, build_model
+from trainer.model import build_model, training_pass
 from trainer.optimizer import PhaseOptimizer, checkpoint_bytes, rate_factor
 from trainer.session import Session, run_phase
 
@@ -69,7 +69,7 @@ class Pretraining:
             self.optimizer.load(load_file(folder / _OPTIMIZER))
             restore_rng(load_file(folder / _RNG))
         self.rehearsal = self._rehearsal_rows()
-        self.lean = LeanModel(self.model, run.recipe.contextLength, dtype)
+        self.lean = training_pass(self.model, run.model, run.recipe.contextLength, dtype)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.forward: nn.Module = (
             nn.parallel.DistributedDataParallel(self.lean) if dist.is_initialized() else self.lean

@@ -5,6 +5,7 @@
 import { createBaseModelActivities } from '../activities/base-model.ts';
 import { createEvaluateActivities } from '../activities/evaluate.ts';
 import { createExportActivities } from '../activities/export.ts';
+import { createGivenModelActivities } from '../activities/given-model.ts';
 import { createRehearsalActivities } from '../activities/rehearsal.ts';
 import { createTrainActivities } from '../activities/train.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
@@ -15,6 +16,7 @@ await runWorkers('gpu', (deps) => [
     taskQueue: TaskQueue.gpu,
     activities: {
       ...createBaseModelActivities(deps),
+      ...createGivenModelActivities(deps),
       ...createRehearsalActivities(deps),
       ...createExportActivities(deps),
       ...createEvaluateActivities(deps),
