@@ -371,6 +371,7 @@ class TrainerRun:
     resumeFrom: str | None
     keepCheckpoints: int = 2
     rollbacks: list[Rollback] | None = None
+    peakFile: str | None = None
 
     def __post_init__(self) -> None:
         steps = [rollback.step for rollback in self.rollbacks or []]

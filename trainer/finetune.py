@@ -205,6 +205,7 @@ class FineTuning:
             with self.session.preparing():
                 self._load(Path(self.session.run.resumeFrom or ''))
         trainer.add_callback(Obey(self.session, trainer))
+        self.session.weighs(self.model)
         self.session.started(
             self._fill_checkpoint,
             lambda: self.session.batches_done() * self.recipe.batchSize,

@@ -239,6 +239,7 @@ def pretrain(session: Session) -> None:
     with session.preparing():
         training = Pretraining(session)
     num_bytes = checkpoint_bytes(training.model)
+    session.weighs(training.model)
     session.started(training.fill_checkpoint, lambda: training.cursor, num_bytes)
     while True:
         # Saves what is due, before the evaluation: its time must not be added to what is lost.
