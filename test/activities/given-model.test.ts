@@ -17,7 +17,7 @@ const refusal = async (config: string) => {
   return await failureOf(measureModel, inputOf(config));
 };
 
-test('a configuration is counted, and kept as it was given', { timeout: 120_000 }, async () => {
+test('a configuration is counted, and kept as it was given', { timeout: 300_000 }, async () => {
   const config = {
     model_type: 'mistral',
     hidden_size: 64,
@@ -44,7 +44,7 @@ test('a configuration is counted, and kept as it was given', { timeout: 120_000 
 
 test(
   'an architecture that could not be served is refused before anything is trained',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async () => {
     await fixture.put(
       'gpt2.json',

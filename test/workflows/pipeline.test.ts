@@ -342,7 +342,7 @@ describe('pipelineWorkflow', () => {
       },
       { model: { config: './gemma.json' } },
     );
-    expect(status.state).toBe('completed');
+    expect(status.state).toBe('finished');
     expect(asked).toEqual(['measure /./gemma.json', 'ingest']);
     expect(planned).toEqual(measured);
     expect(calls).toContain('register');
