@@ -6,13 +6,16 @@ import { FailureType } from '../config/failures.ts';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import type { IngestResult } from '../config/ingest.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
-import { runSpecSchema } from '../config/run-records.ts';
+import { runInputsSchema, runSpecSchema } from '../config/run-records.ts';
 import { familyOf, pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
 import type { Machine, MeasuredModel, Recipe } from '../config/recipe.ts';
+import { planMeasured, stepsToCalibrate } from '../recipes/measured.ts';
+import { DoesNotFit } from '../recipes/memory.ts';
 import { planRecipe, replanRecipe } from '../recipes/plan.ts';
-import { memoryFault } from '../recipes/shapes.ts';
+import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { readBlob } from '../registry/blobs.ts';
+import { findMeasurement } from '../registry/measurements.ts';
 import {
   findChampion,
   findParent,
@@ -49,6 +52,8 @@ export interface PlanInput {
   base?: BaseModel;
   /** The configuration that the pipeline file gives, as it was measured. */
   given?: MeasuredModel;
+  /** The machine was just measured: its measurements are looked up again. */
+  calibrated?: true;
 }
 export type { ParentModel };
 
@@ -119,7 +124,7 @@ export function createPlanActivities(deps: Deps) {
           bytes: Math.max(1, statistics.bytes - heldOut.bytes),
         },
         goal: pipeline.goal,
-        budgetMs: pipeline.budget.time,
+        budgetMs: plannedTimeMs(pipeline.budget),
         stopOnPlateau: pipeline.budget.stopOnPlateau,
         prefer: pipeline.prefer,
         machine,
@@ -133,28 +138,30 @@ export function createPlanActivities(deps: Deps) {
         base,
         ...(adapted !== null && instructions && { chats: await sizesOf(store, instructions) }),
       };
-      const recipe =
-        previous === null
-          ? planRecipe(inputs)
-          : replanRecipe(inputs, previous.recipe, previous.failures);
-      refuseTooLarge(recipe);
+      const earlier = await getRunRecord(store, run, 'inputs', runInputsSchema);
+      const kept = input.calibrated === true ? undefined : earlier?.corrections;
+      const { recipe: planned, corrections } = await refusingWhatDoesNotFit(async () =>
+        previous !== null
+          ? {
+              recipe: replanRecipe({ ...inputs, ...kept }, previous.recipe, previous.failures),
+              corrections: kept,
+            }
+          : kept !== undefined
+            ? { recipe: planRecipe({ ...inputs, ...kept }), corrections: kept }
+            : await planMeasured(inputs, (load) => findMeasurement(store, machine, load)),
+      );
+      const recipe = holding(planned, pipeline.budget);
       await putRunRecord(store, run, 'plan', recipe);
       const startFrom = parent && { startFrom: `${parent.name}@${parent.version}` };
-      await addRunInputs(store, run, { corpus, ...startFrom });
-      return recipe;
+      await addRunInputs(store, run, { corpus, ...startFrom, ...(corrections && { corrections }) });
+      const wanted =
+        previous === null && input.calibrated !== true && corrections?.pace === undefined;
+      const numSteps = wanted ? stepsToCalibrate(recipe, pipeline.budget.time) : 0;
+      return numSteps === 0 ? recipe : { ...recipe, calibrate: { numSteps } };
     },
   };
 }
 export type PlanActivities = ReturnType<typeof createPlanActivities>;
-
-/** Throws where a given configuration cannot be trained here; the planner's own shapes fit. */
-function refuseTooLarge({ model, machine, pretrain }: Recipe): void {
-  if (model.family !== 'transformers') return;
-  const { batchSize } = pretrain;
-  const fault = memoryFault(model, { batchSize, memoryBytes: machine.memoryBytes });
-  if (fault === null) return;
-  throw ApplicationFailure.nonRetryable(`model.config: a ${fault}`, FailureType.InvalidConfig);
-}
 
 /** Adapters are put around projections whose names are those of the families that we know. */
 function refuseAdapting({ goal }: Pipeline, parent: ParentModel | null | undefined): void {
@@ -171,6 +178,16 @@ async function refusingUnknown<T>(work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     if (!(error instanceof UnknownParent)) throw error;
+    throw ApplicationFailure.nonRetryable(error.message, FailureType.InvalidConfig);
+  }
+}
+
+/** No retry makes room. */
+async function refusingWhatDoesNotFit<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof DoesNotFit)) throw error;
     throw ApplicationFailure.nonRetryable(error.message, FailureType.InvalidConfig);
   }
 }

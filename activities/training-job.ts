@@ -3,8 +3,15 @@ import { ApplicationFailure } from '@temporalio/activity';
 import { z } from 'zod';
 import { FailureType } from '../config/failures.ts';
 import type { ModelManifest } from '../config/manifests.ts';
-import type { Rollback } from '../config/trainer.ts';
-import { machineSchema, modelShapeSchema, phaseRecipeSchema } from '../config/recipe.ts';
+import type { LeaseCost } from '../config/run-records.ts';
+import type { MicroBatch, Rollback } from '../config/trainer.ts';
+import {
+  machineSchema,
+  modelShapeSchema,
+  phaseRecipeSchema,
+  type HeldBudget,
+} from '../config/recipe.ts';
+import type { HostLease } from '../registry/leases.ts';
 
 export const hostPool = 'local';
 
@@ -39,7 +46,12 @@ export interface Generation {
   writer: string;
   /** Id of the run's execution, whose orders this generation obeys; left out by older versions: whoever asked last. */
   execution?: string;
+  /** Ends the training; left out, nothing but its plan does. */
+  budget?: PhaseBudget;
 }
+
+/** A held budget, with the share of what is left of it that this training may spend. */
+export type PhaseBudget = Omit<HeldBudget, 'shares'> & { share: number };
 
 export interface TrainedModel {
   phase: TrainingJob['trial']['phase'];
@@ -62,8 +74,12 @@ export interface TrainedModel {
   }[];
   /** Returns to before a bad loss; left out: none. */
   rollbacks?: Rollback[];
+  /** Smaller micro-batches for want of memory; left out: none. */
+  microBatches?: MicroBatch[];
   /** Where its held-out loss fell no more, so that it ended before its planned last step. */
   plateau?: number;
+  /** The budget was spent at this step of so many planned. */
+  ended?: { step: number; numSteps: number };
 }
 
 /** A host that was asked for. */
@@ -74,7 +90,7 @@ export interface LeasedHost {
 }
 
 export function summariseModel(stage: string, model: ModelManifest, reused: boolean): TrainedModel {
-  const { phase, numSteps, numTokens, finalLoss, adapted, plateau } = model;
+  const { phase, numSteps, numTokens, finalLoss, adapted, plateau, ended } = model;
   const weights = model.files['model.safetensors'];
   if (weights === undefined) {
     throw ApplicationFailure.nonRetryable(
@@ -92,10 +108,21 @@ export function summariseModel(stage: string, model: ModelManifest, reused: bool
     reused,
     ...(adapted && { adapted }),
     ...(plateau && { plateau: plateau.step }),
+    ...(ended && { ended }),
   };
 }
 
 /** A lease outlives an unwatched trainer, so that nobody is given a host on which one still runs. */
 export function leaseTtlMs(unwatchedExitS: number): number {
   return (unwatchedExitS + 60) * 1000;
+}
+
+/** A lease of ours, as the cost of the run keeps it. */
+export function costOf(
+  { phase, round, trial }: TrainingJob['trial'],
+  host: string,
+  { fence, since, expiresAt }: HostLease,
+  now: Date,
+): LeaseCost {
+  return { host, fence, phase, round, trial, since: since ?? now.toISOString(), until: expiresAt };
 }

@@ -20,11 +20,15 @@ import {
 } from '../config/recipe.ts';
 import type { Survey, SurveyRequest } from '../config/survey.ts';
 import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';
-import { planRecipe, type PlanInputs } from '../recipes/plan.ts';
-import { memoryFault } from '../recipes/shapes.ts';
+import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
+import { planMeasured, stepsToCalibrate, type MeasuredPlan } from '../recipes/measured.ts';
+import { DoesNotFit } from '../recipes/memory.ts';
+import { refuseTooLarge } from '../recipes/adaptation.ts';
+import type { PlanInputs } from '../recipes/plan.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { chooseVocabSize, estimateTokens } from '../recipes/vocabulary.ts';
 import { readBlob } from '../registry/blobs.ts';
+import { findMeasurement } from '../registry/measurements.ts';
 import { readRecord } from '../registry/json.ts';
 import { findParent, UnknownParent, type ParentModel } from '../registry/parents.ts';
 import type { Store } from '../registry/store.ts';
@@ -50,6 +54,8 @@ export interface CorpusFigures {
 export interface Plan {
   corpus: CorpusFigures;
   recipe: Recipe;
+  /** In words: by what the time was planned. */
+  speed: string;
   /** The same plan with one thing changed. */
   alternatives: Alternative[];
   /** The model from elsewhere that is adapted; null: none. */
@@ -101,7 +107,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
   const inputs: PlanInputs = {
     statistics: { numTokens: corpus.numTokens, bytes: corpus.bytes },
     goal: pipeline.goal,
-    budgetMs: pipeline.budget.time,
+    budgetMs: plannedTimeMs(pipeline.budget),
     stopOnPlateau: pipeline.budget.stopOnPlateau,
     prefer: pipeline.prefer,
     machine,
@@ -115,18 +121,29 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     chats: corpus.chats,
     ...(base && { base }),
   };
-  const recipe = planRecipe(inputs);
-  refuseTooLarge(recipe);
-  return { corpus, recipe, alternatives: planAlternatives(inputs, recipe), base };
+  try {
+    const { store } = request;
+    const planned = await planMeasured(inputs, async (load) =>
+      store === null ? null : await findMeasurement(store, machine, load),
+    );
+    const { recipe, corrections, calibration } = planned;
+    const alternatives = planAlternatives({ ...inputs, ...corrections }, recipe);
+    const speed = speedOf(calibration, stepsToCalibrate(recipe, pipeline.budget.time));
+    return { corpus, recipe: holding(recipe, pipeline.budget), alternatives, speed, base };
+  } catch (error) {
+    if (!(error instanceof DoesNotFit)) throw error;
+    throw new ClientError('input', error.message, error);
+  }
 }
 
-function refuseTooLarge({ model, machine, pretrain }: Recipe): void {
-  if (model.family !== 'transformers') return;
-  const { batchSize } = pretrain;
-  const fault = memoryFault(model, { batchSize, memoryBytes: machine.memoryBytes });
-  if (fault !== null) {
-    throw new ClientError('input', `model.config: a ${fault} Nothing was started.`);
+/** In words: by what the time was planned. */
+function speedOf(calibration: MeasuredPlan['calibration'], numSteps: number): string {
+  if (calibration !== null) {
+    return `as timed on this machine, ${calibration.numSteps} steps on ${calibration.at.slice(0, 10)}`;
   }
+  return numSteps === 0
+    ? 'estimated for machines of this kind; not timed before training, for that would take more than 3 % of the budget'
+    : `estimated for machines of this kind; a run times ${numSteps} steps first, and plans again`;
 }
 
 /** The configuration that a file gives, as measured; undefined where it gives none. */
@@ -173,7 +190,7 @@ export async function parentFor({
 async function baseFor({
   pipeline: { startFrom },
   baseDir,
-}: PlanRequest): Promise<PlannedBase | null> {
+}: Pick<PlanRequest, 'pipeline' | 'baseDir'>): Promise<PlannedBase | null> {
   if (!isBase(startFrom)) return null;
   const known = knownBases[startFrom];
   if (known !== undefined) {
@@ -195,6 +212,20 @@ async function baseFor({
 }
 
 const familyList = Object.values(familyNames).join(', ');
+
+/** Throws where the base that a pipeline adapts does not fit into the machine's memory: before it is imported. */
+export async function requireRoomForBase(
+  request: Pick<PlanRequest, 'pipeline' | 'baseDir' | 'machine'>,
+): Promise<void> {
+  const base = await baseFor(request);
+  if (base === null) return;
+  try {
+    refuseTooLarge(request.machine, base);
+  } catch (error) {
+    if (!(error instanceof DoesNotFit)) throw error;
+    throw new ClientError('input', error.message, error);
+  }
+}
 
 async function folderShape(folder: string): Promise<ModelShape | null> {
   const text = await readFile(path.join(folder, 'config.json'), 'utf8').catch(() => null);

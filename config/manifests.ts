@@ -2,7 +2,12 @@
 import { z } from 'zod';
 import { blobRefSchema, sha256Schema } from './digest.ts';
 import { machineSchema, modelShapeSchema } from './recipe.ts';
-import { plateauFoundSchema, rollbackSchema, trainerFaultSchema } from './trainer.ts';
+import {
+  microBatchSchema,
+  plateauFoundSchema,
+  rollbackSchema,
+  trainerFaultSchema,
+} from './trainer.ts';
 
 const count = z.number().int().nonnegative();
 const counts = z.record(z.string(), count);
@@ -159,9 +164,17 @@ export const modelManifestSchema = z.strictObject({
     .describe(
       'returns to before a bad loss, as far as a later one did not undo them; left out: none',
     ),
+  microBatches: z
+    .array(microBatchSchema)
+    .optional()
+    .describe('smaller micro-batches that were decided for want of memory; left out: none'),
   plateau: plateauFoundSchema
     .optional()
     .describe('why it ended before the recipe’s last step; left out: it did not'),
+  ended: z
+    .strictObject({ step: count, numSteps: count })
+    .optional()
+    .describe('the budget was spent at this step of so many planned; left out: it was not'),
 });
 export type ModelManifest = z.infer<typeof modelManifestSchema>;
 
@@ -363,6 +376,29 @@ export const decidedRollbackSchema = z.strictObject({
 });
 export type DecidedRollback = z.infer<typeof decidedRollbackSchema>;
 
+/** An end before the recipe's last step, because the budget was spent: what is registered is made of that checkpoint. */
+export const endingSchema = z.strictObject({
+  step: count.describe('of the checkpoint that the model is made of'),
+  newest: count.describe(
+    'of the newest checkpoint, from which training goes on when more is added',
+  ),
+  reason: z.string().describe('why this checkpoint'),
+  spentMs: count.describe('of machine time, by the whole run'),
+  limitMs: count.describe('what the run was allowed then'),
+  fence: count,
+  at: isoTime,
+  continuedAt: isoTime.optional().describe('more was added: training has gone on since then'),
+});
+export type Ending = z.infer<typeof endingSchema>;
+/** A smaller micro-batch, as it was decided. */
+export const decidedMicroBatchSchema = z.strictObject({
+  ...microBatchSchema.shape,
+  fence: count.describe('generation that ran out of memory'),
+  reason: z.string(),
+  at: isoTime,
+});
+export type DecidedMicroBatch = z.infer<typeof decidedMicroBatchSchema>;
+
 /** …/head.json: the only commit of training. */
 export const headSchema = z.strictObject({
   schemaVersion,
@@ -389,6 +425,17 @@ export const headSchema = z.strictObject({
     .array(decidedRollbackSchema)
     .default([])
     .describe('returns to before a bad loss, in the order in which they were decided'),
+  endings: z
+    .array(endingSchema)
+    .optional()
+    .describe('ends by the budget, in the order in which they were decided; left out: none'),
+  firstFence: count
+    .optional()
+    .describe('generations before it trained another job under this name; left out: none did'),
+  microBatches: z
+    .array(decidedMicroBatchSchema)
+    .optional()
+    .describe('in the order in which they were decided; left out: none'),
   finished: blobRefSchema.nullable().describe('the ModelManifest, when the phase is done'),
 });
 export type Head = z.infer<typeof headSchema>;
@@ -398,7 +445,14 @@ export const leasesSchema = z.strictObject({
   schemaVersion,
   hosts: z.record(
     z.string(),
-    z.strictObject({ holder: z.string(), fence: count, expiresAt: isoTime }).nullable(),
+    z
+      .strictObject({
+        holder: z.string(),
+        fence: count,
+        expiresAt: isoTime,
+        since: isoTime.optional().describe('when this holder took it; left out by older versions'),
+      })
+      .nullable(),
   ),
 });
 export type Leases = z.infer<typeof leasesSchema>;

@@ -39,6 +39,18 @@ export const rollbackSchema = z.strictObject({
 });
 export type Rollback = z.infer<typeof rollbackSchema>;
 
+/** In state.json and result.json: the micro-batches that had an effect on the steps until then. */
+export const microBatchesUsedSchema = z
+  .array(z.tuple([count, z.number().int().positive()]))
+  .describe('[step, size], as run.json gave them; left out: as planned throughout');
+
+/** A smaller micro-batch that was decided for want of memory. */
+export const microBatchSchema = z.strictObject({
+  step: count.describe('from which on it holds'),
+  size: z.number().int().positive().describe('sequences that a rank computes at once, at most'),
+});
+export type MicroBatch = z.infer<typeof microBatchSchema>;
+
 /** Why a training that diverged could go on from an earlier step. */
 export const trainerFaultSchema = z.strictObject({
   kind: z.enum(['not-finite', 'spike', 'divergence']),
@@ -87,6 +99,13 @@ export const trainerRunSchema = z.strictObject({
     .array(rollbackSchema)
     .optional()
     .describe('in order of their steps, the last that has come counts; left out: none'),
+  endAt: count
+    .optional()
+    .describe('end after this step, on the planned rates; left out: after the last of the recipe'),
+  microBatches: z
+    .array(microBatchSchema)
+    .optional()
+    .describe('in order of their steps, the last that has come counts; left out: as planned'),
   peakFile: z
     .string()
     .optional()
@@ -100,6 +119,10 @@ export const controlSchema = z.strictObject({
   paused: z.boolean(),
   pause: count.optional().describe('number of the pause, for the trainer to echo'),
   stop: z.boolean().describe('save, then exit with result type Stopped'),
+  stopAt: z
+    .number()
+    .optional()
+    .describe('Unix time, seconds: from then on as stop, should nobody be there to say it'),
   saveNow: count.describe('save at the next step when this number is higher than the last seen'),
   learningRates: z
     .array(z.strictObject({ step: count, scale: z.number().positive() }))
@@ -183,6 +206,7 @@ export const trainerResultSchema = z.union([
       .describe('of the base that was adapted, on the same held-out text'),
     learningRates: ratesUsedSchema.optional(),
     rollbacks: rollbacksUsedSchema.optional(),
+    microBatches: microBatchesUsedSchema.optional(),
     plateau: plateauFoundSchema.optional(),
     model: z.string().describe('folder of the trained model'),
   }),
@@ -300,6 +324,8 @@ export interface TrainingProgress {
   adopted: boolean;
   /** It stands still, as a person asked. */
   paused?: boolean;
+  /** Machine time of the run, and what its budget allows, where that is held. */
+  budget?: { spentMs: number; limitMs: number };
   /** Factor on the recipe's rate, where a person changed it. */
   learningRateScale?: number;
   learningRate?: number;

@@ -9,6 +9,8 @@ import type {
   Machine,
   MeasuredModel,
   ModelShape,
+  Phase,
+  PhaseRecipe,
   PretrainRecipe,
   Reason,
   Recipe,
@@ -22,18 +24,15 @@ import {
   rewarmingSteps,
   type PlannedParent,
 } from './continuation.ts';
+import { limitReasons, shapeWithin, type Limits } from './limits.ts';
 import { expectedBitsPerByte } from './loss.ts';
 import { endingOnPlateau } from './plateau.ts';
 import { preferenceReasons, preferred } from './preference.ts';
-import {
-  countParameters,
-  givenShape,
-  ladder,
-  trainingFlopsPerToken,
-  trainingMemoryBytes,
-} from './shapes.ts';
+import { countParameters, givenShape, ladder, trainingFlopsPerToken } from './shapes.ts';
+import { availableBytes, inMemory, memoryReasons, trainingBytes } from './memory.ts';
+import { stepReasons } from './step.ts';
 import { planTuning, usualChats, type ChatSizes } from './tuning.ts';
-import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
+import { bestPrecision, paceReasons, trainerStartMs, trainingSpeed } from './speed.ts';
 
 export interface PlanInputs {
   statistics: { numTokens: number; bytes: number };
@@ -44,6 +43,10 @@ export interface PlanInputs {
   stopOnPlateau?: boolean | undefined;
   /** What comes first where a shape is chosen; left out, quality. */
   prefer?: Preference | undefined;
+  /** Time of a step as it was measured on the machine, against the estimate; left out, 1. */
+  pace?: number | undefined;
+  /** Sequences at once, at most, as the machine ran out of memory with more; left out, as many as should fit. */
+  microBatch?: Partial<Record<Phase, number>> | undefined;
   machine: Machine;
   seed: number;
   vocabSize: number;
@@ -59,6 +62,8 @@ export interface PlanInputs {
   chats?: ChatSizes;
   /** A model from elsewhere that is adapted, in words and its shape. */
   base?: { title: string; shape: ModelShape } | undefined;
+  /** What is fixed beforehand where a model is made from random weights; left out, nothing. */
+  limits?: Limits | undefined;
 }
 
 /** How a model of an earlier round missed its gates. */
@@ -83,6 +88,8 @@ const stepOverheadMs = 5;
 const chatStepOverheadMs = 40;
 const maxEpochs = 16;
 const minAssistantWidth = 192;
+/** Of the corpus: a larger model learns so little text by heart, which no loss law foretells. */
+const mostParametersPerToken = 20;
 /** Below this a wide model has seen too little text for its width to help. */
 const minTokensPerParameter = 0.3;
 const sftBatch = 64;
@@ -116,8 +123,35 @@ export function replanRecipe(inputs: PlanInputs, previous: Recipe, missed: Misse
   return base ? recipe : { ...recipe, model: previous.model, pretrain: previous.pretrain };
 }
 
-function ending({ stopOnPlateau }: PlanInputs, recipe: Recipe): Recipe {
+function ending({ stopOnPlateau, ...inputs }: PlanInputs, planned: Recipe): Recipe {
+  const recipe = fitted(inputs, planned);
   return stopOnPlateau === true ? endingOnPlateau(recipe) : recipe;
+}
+
+/** Batches computed in parts where the machine has no room for all of one at once. */
+function fitted(
+  { machine, base, parent, pace, microBatch }: PlanInputs,
+  { model, pretrain, sft, dpo, reasons, ...recipe }: Recipe,
+): Recipe {
+  const millions = (recipe.numParameters / 1e6).toFixed(0);
+  const origin = base?.title ?? (parent ? `${parent.name}@${parent.version}` : `${millions}M`);
+  const fit = <Phase extends PhaseRecipe>(phase: Phase): Phase =>
+    inMemory(phase, model, {
+      machine,
+      limit: microBatch?.[phase.phase],
+      what: `${phase.lora === undefined ? 'pretraining' : 'adapting'} ${origin}`,
+    });
+  const phases = {
+    pretrain: fit(pretrain),
+    sft: sft && fit(sft),
+    dpo: dpo && fit(dpo),
+  };
+  const more = [
+    ...stepReasons(phases.pretrain),
+    ...memoryReasons(Object.values(phases), model, machine),
+    ...paceReasons(pace),
+  ];
+  return { ...recipe, model, ...phases, reasons: [...reasons, ...more] };
 }
 
 /** Whether a model that exists is taught by adapters alone; one of ours that is tuned is trained on whole. */
@@ -174,20 +208,36 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
   const trainMs = Math.max(inputs.budgetMs * 0.2, inputs.budgetMs - startMs);
   const pretrainMs = trainMs * share.pretrain * turn.pretrain.time;
 
+  const limits = inputs.limits ?? {};
   const given = givenTo(inputs);
-  const contextLength = given?.contextLength ?? Math.min(256, parent?.shape.contextLength ?? 256);
+  const contextLength = Math.min(
+    given?.contextLength ?? 256,
+    parent?.shape.contextLength ?? Infinity,
+    limits.contextLength ?? Infinity,
+  );
   const batchSize = given === null ? 16 : Math.max(1, Math.round(4096 / contextLength));
+  const ours =
+    limits.numParameters === undefined
+      ? ladder(vocabSize, contextLength, inputs.family)
+      : [shapeWithin(limits.numParameters, vocabSize, contextLength, inputs.family)];
   const fixed = given ?? parent?.shape;
   const shapes = fixed
     ? [fixed]
-    : ladder(vocabSize, contextLength, inputs.family).filter(
-        (shape) => trainingMemoryBytes(shape, batchSize) < machine.memoryBytes / 2,
+    : ours.filter(
+        (shape, rung) =>
+          rung === 0 ||
+          (fitsAlone(machine, shape, contextLength) &&
+            countParameters(shape) <= mostParametersPerToken * statistics.numTokens),
       );
+  const pace = inputs.pace ?? 1;
   const candidates = shapes.map((shape) => {
-    const speed = trainingSpeed(machine, shape.hiddenSize);
-    const msPerToken = (trainingFlopsPerToken(shape) / speed) * 1000;
+    const msPerToken = msPerPretrainedToken(machine, shape) * pace;
     const affordable = pretrainMs / msPerToken;
-    const numTokens = Math.min(affordable, statistics.numTokens * maxEpochs);
+    const numTokens = Math.min(
+      affordable,
+      statistics.numTokens * maxEpochs,
+      limits.numTokens ?? Infinity,
+    );
     const numParameters = countParameters(shape);
     const seen = (parent?.numTokens ?? 0) + numTokens;
     const bpb = expectedBitsPerByte(numParameters, seen, statistics.numTokens);
@@ -205,7 +255,7 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
   const { shape, numParameters, bpb } = chosen;
   const tokensPerStep = batchSize * contextLength;
   const numSteps = Math.max(20, Math.floor(chosen.numTokens / tokensPerStep));
-  const stepMs = tokensPerStep * chosen.msPerToken + stepOverheadMs;
+  const stepMs = tokensPerStep * chosen.msPerToken + stepOverheadMs * pace;
 
   const common = {
     seed,
@@ -230,9 +280,9 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
     evalEverySteps: Math.max(10, Math.ceil(numSteps / 4)),
   };
 
-  const chatStepMs = sftBatch * chatTokens * chosen.msPerToken + chatStepOverheadMs;
+  const chatStepMs = sftBatch * chatTokens * chosen.msPerToken + chatStepOverheadMs * pace;
   /** Forward of both answers by both models, backward by one: measured at about the cost of SFT on as many rows. */
-  const dpoStepMs = 2 * dpoBatch * chatTokens * chosen.msPerToken + chatStepOverheadMs;
+  const dpoStepMs = 2 * dpoBatch * chatTokens * chosen.msPerToken + chatStepOverheadMs * pace;
   const steps = (timeShare: number, stepCost: number, rows: number) =>
     Math.max(10, Math.floor(turn.tune.time * Math.min((trainMs * timeShare) / stepCost, rows)));
   let sft: SftRecipe | null = null;
@@ -321,6 +371,25 @@ function ratesOf(given: GivenShape | null, rate: number) {
   return { optimizer: 'adamw', learningRate: peak, adamLearningRate: peak } as const;
 }
 
+function msPerPretrainedToken(machine: Machine, shape: ModelShape): number {
+  return (trainingFlopsPerToken(shape) / trainingSpeed(machine, shape.hiddenSize)) * 1000;
+}
+
+/** The estimate for a step of pretraining on all weights, in milliseconds. */
+export function pretrainingStepMs(
+  machine: Machine,
+  shape: ModelShape,
+  { batchSize, contextLength }: Pick<PretrainRecipe, 'batchSize' | 'contextLength'>,
+): number {
+  return batchSize * contextLength * msPerPretrainedToken(machine, shape) + stepOverheadMs;
+}
+
+function fitsAlone(machine: Machine, shape: ModelShape, contextLength: number): boolean {
+  const precision = bestPrecision(machine);
+  const load = { phase: 'pretrain', contextLength, precision, shape } as const;
+  return trainingBytes(load, 1) <= availableBytes(machine);
+}
+
 function warmup(numSteps: number): number {
   return Math.min(20, Math.ceil(numSteps / 10));
 }
@@ -366,7 +435,18 @@ const familyReasons: Record<Family, Reason> = {
 };
 
 function explain(
-  { statistics, budgetMs, machine, vocabSize, family, given, goal, parent, prefer }: PlanInputs,
+  {
+    statistics,
+    budgetMs,
+    machine,
+    vocabSize,
+    family,
+    given,
+    goal,
+    parent,
+    prefer,
+    limits,
+  }: PlanInputs,
   chosen: {
     pretrain: PretrainRecipe;
     sft: SftRecipe | null;
@@ -397,6 +477,7 @@ function explain(
     },
   ];
   const reasons: Reason[] = [
+    ...(limits ? limitReasons(limits) : []),
     ...(parent ? continuationReasons(parent, { size, vocabSize }) : beginning),
     {
       choice: 'tokens',

@@ -1,6 +1,5 @@
 /** The ladder of model shapes that the planner chooses from, and what each one costs. */
 import {
-  architectureOf,
   type Family,
   type GivenShape,
   type MeasuredModel,
@@ -31,18 +30,38 @@ export function ladder(
   contextLength: number,
   family: Family = 'llama',
 ): PlainShape[] {
-  return rungs.map(({ hiddenSize, numLayers }) => ({
+  return rungs.map(({ hiddenSize, numLayers }) =>
+    shapeOf({
+      family,
+      vocabSize,
+      contextLength,
+      hiddenSize,
+      numLayers,
+      intermediateSize: Math.ceil((hiddenSize * 8) / 3 / 64) * 64,
+    }),
+  );
+}
+
+/** A shape of the ladder's kind: every head its own keys, head and embedding one matrix. */
+export function shapeOf(
+  size: Pick<
+    PlainShape,
+    'family' | 'vocabSize' | 'contextLength' | 'hiddenSize' | 'numLayers' | 'intermediateSize'
+  >,
+): PlainShape {
+  const { family, vocabSize, hiddenSize, intermediateSize, numLayers, contextLength } = size;
+  return {
     family,
     vocabSize,
     hiddenSize,
-    intermediateSize: Math.ceil((hiddenSize * 8) / 3 / 64) * 64,
+    intermediateSize,
     numLayers,
     numHeads: hiddenSize / 64,
     numKvHeads: hiddenSize / 64,
     contextLength,
     ropeTheta: 10_000,
     tieEmbeddings: true,
-  }));
+  };
 }
 
 /** Parameters of a model: embedding, attention, gated feed-forward, norms, and what its family adds. */
@@ -82,20 +101,6 @@ export function trainingFlopsPerToken(shape: ModelShape): number {
     shape.family === 'transformers' ? shape.hiddenSize : shape.numHeads * headWidth(shape);
   const attended = shape.numLayers * width * shape.contextLength;
   return 6 * tied + 6 * attended;
-}
-
-/** In words, why a machine cannot train a shape in such batches; null where it can. */
-export function memoryFault(
-  shape: ModelShape,
-  { batchSize, memoryBytes }: { batchSize: number; memoryBytes: number },
-): string | null {
-  const needed = trainingMemoryBytes(shape, batchSize);
-  if (needed <= memoryBytes) return null;
-  const size = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
-  return (
-    `${architectureOf(shape)} of ${(countParameters(shape) / 1e6).toFixed(0)}M parameters takes about ${size(needed)} to train, ` +
-    `this machine has ${size(memoryBytes)}. Give it fewer or narrower layers, or a shorter context.`
-  );
 }
 
 /** Weights, gradients and two moments in fp32, and the activations of a micro-batch, in bytes. */

@@ -19,6 +19,8 @@ export interface TuningInputs {
   numChats: number;
   numPreferences: number;
   chats: ChatSizes;
+  /** Time of a step as measured, against the estimate; left out, 1. */
+  pace?: number | undefined;
   /** 0, then one more each time that a gate on answers was missed. */
   round: number;
 }
@@ -62,8 +64,10 @@ export function planTuning(inputs: TuningInputs): Tuning {
     (chats.meanBytes / Math.max(1, bytesPerToken) + turnTokens) * padding,
   );
   const msPerToken = msPerTrainedToken(machine, shape, contextLength);
-  const sftStepMs = sftBatch * rowTokens * msPerToken + adapterStepOverheadMs;
-  const dpoStepMs = 2 * dpoBatch * rowTokens * msPerToken * dpoWork + 2 * adapterStepOverheadMs;
+  const pace = inputs.pace ?? 1;
+  const sftStepMs = (sftBatch * rowTokens * msPerToken + adapterStepOverheadMs) * pace;
+  const dpoStepMs =
+    (2 * dpoBatch * rowTokens * msPerToken * dpoWork + 2 * adapterStepOverheadMs) * pace;
   const trainMs = Math.max(budgetMs * 0.2, budgetMs - 2 * trainerStartMs);
   const steps = (share: number, stepMs: number, wanted: number) =>
     Math.max(10, Math.floor(more * Math.min((trainMs * share) / stepMs, wanted)));

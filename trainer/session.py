@@ -37,7 +37,7 @@ from trainer.feedback import (
     rollback_scale,
 )
 from trainer.figures import Figures, memory_used
-from trainer.memory import out_of_memory, size_of
+from trainer.memory import micro_batch, out_of_memory, size_of
 from trainer.parent import end_with_parent, is_orphan
 
 T = TypeVar('T')
@@ -128,6 +128,11 @@ class Session:
             raise CheckpointIncompatible(
                 f'{self.run.resumeFrom}: found rollbacks {state.get("rollbacks", [])}, '
                 f'expected {self._rollbacks_used()}'
+            )
+        if state.get('microBatches', []) != self._micro_batches_used():
+            raise CheckpointIncompatible(
+                f'{self.run.resumeFrom}: found micro-batches {state.get("microBatches", [])}, '
+                f'expected {self._micro_batches_used()}'
             )
         self._saved_at = self.step
         self._rates = rates
@@ -240,8 +245,9 @@ class Session:
 
     @property
     def num_steps(self) -> int:
-        """Steps of this phase: the recipe's, or fewer where nothing more was gained."""
-        return self.run.recipe.numSteps if self.plateau is None else self.plateau.end
+        """Steps of this phase: the recipe's, or fewer where nothing more is gained or paid for."""
+        planned = self.run.recipe.numSteps if self.plateau is None else self.plateau.end
+        return planned if self.run.endAt is None else min(planned, self.run.endAt)
 
     def evaluated(self, held_out_loss: float) -> None:
         """Ends the phase early when evaluations on the way say so; every rank is told the same."""
@@ -253,9 +259,19 @@ class Session:
             facts = found.facts()
             self.event('plateau', end=facts['end'], found=facts['found'], bound=facts['bound'])
 
-    def _told_rollbacks(self) -> dict[str, Any]:
-        used = self._rollbacks_used()
-        return {'rollbacks': used} if used else {}
+    def micro_batch(self, rows: int) -> int:
+        """How many of a rank's rows the step that starts now computes at once."""
+        decided = self.run.microBatches or []
+        return micro_batch(self.run.recipe.microBatchSize, decided, self.step, rows)
+
+    def _told_decisions(self) -> dict[str, Any]:
+        told = {'rollbacks': self._rollbacks_used(), 'microBatches': self._micro_batches_used()}
+        return {name: used for name, used in told.items() if used}
+
+    def _micro_batches_used(self) -> list[list[int]]:
+        """As `_rates_used`."""
+        decided = self.run.microBatches or []
+        return [[each.step, each.size] for each in decided if each.step < self.step]
 
     def _rollbacks_used(self) -> list[list[float]]:
         """As `_rates_used`."""
@@ -293,6 +309,8 @@ class Session:
         last = self.step >= self.num_steps
         if self._terminated or control.stop:
             self._leave('Stopped', 'SIGTERM' if self._terminated else 'asked to stop')
+        if control.stop_at is not None and time.time() >= control.stop_at:
+            self._leave('Stopped', 'its time was over')
         if self.directory.unwatched():
             limit = self.run.recipe.unwatchedExitS
             self._leave('Unwatched', f'control.json was not touched for {limit} s')
@@ -343,7 +361,7 @@ class Session:
             'learningRates': self._rates_used(),
             'losses': self._losses.state(),
             **({} if self._held_out is None else {'heldOut': self._held_out.state()}),
-            **self._told_rollbacks(),
+            **self._told_decisions(),
         }
         try:
             self._require_room(target)
@@ -406,7 +424,7 @@ class Session:
                 'valBpb': val_bpb,
                 **({} if val_bpb_before is None else {'valBpbBefore': val_bpb_before}),
                 'learningRates': self._rates_used(),
-                **self._told_rollbacks(),
+                **self._told_decisions(),
                 **({} if self.plateau is None else {'plateau': self.plateau.facts()}),
                 'model': str(model),
             }

@@ -3,6 +3,7 @@
  * is tied to this host's files comes by the host's own queue.
  */
 import { createBaseModelActivities } from '../activities/base-model.ts';
+import { createCalibrateActivities } from '../activities/calibrate.ts';
 import { createEvaluateActivities } from '../activities/evaluate.ts';
 import { createExportActivities } from '../activities/export.ts';
 import { createGivenModelActivities } from '../activities/given-model.ts';
@@ -18,6 +19,7 @@ await runWorkers('gpu', (deps) => [
       ...createBaseModelActivities(deps),
       ...createGivenModelActivities(deps),
       ...createRehearsalActivities(deps),
+      ...createCalibrateActivities(deps),
       ...createExportActivities(deps),
       ...createEvaluateActivities(deps),
       ...createTrainActivities(deps),

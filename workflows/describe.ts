@@ -55,7 +55,9 @@ export function describeTraining({
   adapted,
   learningRates = [],
   rollbacks = [],
+  microBatches = [],
   plateau,
+  ended,
 }: TrainedModel): string {
   const rates = learningRates.map(
     ({ step, scale }) => `, rate ${describeScale(scale)} from step ${step}`,
@@ -63,12 +65,16 @@ export function describeTraining({
   const returns = rollbacks.map(
     ({ step, scale }) => `, taken back to step ${step} (${describeScale(scale)})`,
   );
-  const end = plateau === undefined ? '' : ', ended early on a plateau';
+  const halvings = microBatches.map(
+    ({ step, size }) => `, ${size} sequences at once from step ${step} (out of memory)`,
+  );
+  const spent = ended && `, ended by the budget at step ${ended.step} of ${ended.numSteps}`;
+  const end = spent ?? (plateau === undefined ? '' : ', ended early on a plateau');
   const gain =
     adapted === undefined
       ? ''
       : `, held-out text ${adapted.valBpbBefore.toFixed(3)} → ${adapted.valBpb.toFixed(3)} bits a byte`;
-  return `${numSteps} steps, loss ${finalLoss.toFixed(2)}${gain}${end}${rates.join('')}${returns.join('')}`;
+  return `${numSteps} steps, loss ${finalLoss.toFixed(2)}${gain}${end}${rates.join('')}${returns.join('')}${halvings.join('')}`;
 }
 
 /** E.g. `×0.5`. */

@@ -1,6 +1,7 @@
 /** The stages of a run: each calls its activities or its child workflow, and keeps its line on the board. */
-import { executeChild, proxyActivities, workflowInfo } from '@temporalio/workflow';
+import { executeChild, isCancellation, proxyActivities, workflowInfo } from '@temporalio/workflow';
 import type { BaseModel, BaseModelActivities } from '../activities/base-model.ts';
+import type { CalibrateActivities } from '../activities/calibrate.ts';
 import type { EvaluateActivities } from '../activities/evaluate.ts';
 import type { ExportActivities } from '../activities/export.ts';
 import type { GivenModelActivities } from '../activities/given-model.ts';
@@ -13,6 +14,7 @@ import type { TrainedModel } from '../activities/training-job.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
 import type { MeasuredModel, PhaseRecipe, Recipe } from '../config/recipe.ts';
 import { control, gpu, ingesting } from './activity-options.ts';
+import { addAtStart, budgetOf } from './budget.ts';
 import {
   describeCorpus,
   describeDataset,
@@ -25,6 +27,7 @@ import { bestRival, failedChallenge, type Rival } from './gates.ts';
 import { workflowId, type PipelineInput, type PipelineResult, type StageName } from './messages.ts';
 import { noteUnheeded, untilApproved } from './orders.ts';
 import { preprocessWorkflow } from './preprocess.ts';
+import { rootMessage } from './root-message.ts';
 import type { StageBoard } from './stage-board.ts';
 import { trainingWorkflow } from './training.ts';
 
@@ -67,6 +70,9 @@ const { ingestCorpus } = proxyActivities<IngestActivities>({
   summary: 'read the sources into a dataset version',
 });
 
+/** Of the budget, that a calibration may take before it is given up. */
+const calibrationShare = 0.03;
+
 /** A `startFrom` that stands in the registry; another one is a model from elsewhere. */
 const registered = /^[a-z][a-z0-9-]*@/;
 
@@ -82,7 +88,7 @@ export interface Candidate {
 export type Stages = ReturnType<typeof createStages>;
 
 export function createStages(
-  { run, pipeline, machine, baseDir, ingested, challenge = false, follows }: PipelineInput,
+  { run, pipeline, machine, baseDir, ingested, challenge = false, follows, added }: PipelineInput,
   board: StageBoard,
 ) {
   const { sources, sample, ...data } = pipeline.data;
@@ -165,7 +171,7 @@ export function createStages(
       previous: { recipe: Recipe; failures: GateFailure[] } | null,
     ): Promise<Recipe> {
       return await board.stage('plan', async (done) => {
-        const recipe = await planTraining({
+        const asked = {
           run,
           pipeline,
           corpus,
@@ -174,8 +180,17 @@ export function createStages(
           parent,
           ...(base && { base }),
           ...(given && { given }),
-        });
+        };
+        let recipe = await planTraining(asked);
+        if (recipe.calibrate !== undefined) {
+          const { calibrate, ...planned } = recipe;
+          const timed = await calibrated(planned, corpus, calibrate.numSteps);
+          recipe = timed ? await planTraining({ ...asked, calibrated: true }) : planned;
+        }
         board.status.recipe = recipe;
+        if (added !== undefined && previous === null && recipe.held !== undefined) {
+          await addAtStart(board, added, recipe.held);
+        }
         const origin = base?.title ?? (parent && `${parent.name}@${parent.version}`);
         const onwards = origin === null ? '' : `, from ${origin}`;
         return done(recipe, `${describeRecipe(recipe)}${onwards}`, false);
@@ -193,27 +208,43 @@ export function createStages(
         const last = before.at(-1) ?? null;
         const init = last === null ? firstModel() : { phase: last.phase, stage: last.stage };
         const rehearsal = init && (await rehearsalOf(phaseRecipe, init, recipe));
+        const { held } = recipe;
+        // Once a training that the budget had ended goes on, those after it were made of a model that is superseded.
+        const replaces = held !== undefined && (last !== null || recipe.round > 0);
+        const train = async (): Promise<TrainedModel> =>
+          await executeChild(trainingWorkflow, {
+            workflowId: workflowId.training(run, phase, recipe.round),
+            staticSummary: `${phase}: ${numSteps} steps, round ${recipe.round + 1}`,
+            args: [
+              {
+                run,
+                round: recipe.round,
+                trial: 0,
+                execution: workflowInfo().firstExecutionRunId,
+                recipe: phaseRecipe,
+                shape: recipe.model,
+                machine,
+                corpus,
+                init,
+                ...(rehearsal !== null && { rehearsal }),
+                ...(held && { budget: budgetOf(held, phase) }),
+                ...(replaces && { replaces }),
+              },
+            ],
+          });
         board.training = phase;
-        const model = await executeChild(trainingWorkflow, {
-          workflowId: workflowId.training(run, phase, recipe.round),
-          staticSummary: `${phase}: ${numSteps} steps, round ${recipe.round + 1}`,
-          args: [
-            {
-              run,
-              round: recipe.round,
-              trial: 0,
-              execution: workflowInfo().firstExecutionRunId,
-              recipe: phaseRecipe,
-              shape: recipe.model,
-              machine,
-              corpus,
-              init,
-              ...(rehearsal !== null && { rehearsal }),
-            },
-          ],
-        }).finally(() => {
+        let numAdded = board.numAdded;
+        let model = await train().finally(() => {
           board.training = null;
         });
+        // Added while the model of where it had ended was made.
+        while (model.ended !== undefined && board.numAdded > numAdded) {
+          numAdded = board.numAdded;
+          board.training = phase;
+          model = await train().finally(() => {
+            board.training = null;
+          });
+        }
         noteUnheeded(board, { phase, round: recipe.round }, model);
         const { exportOnnx } = proxyActivities<ExportActivities>({
           ...gpu,
@@ -341,6 +372,41 @@ export function createStages(
       tokenizer: tokenizer.file,
       tokenBytes,
     });
+  }
+
+  /** Times a few steps on the machine; whether the plan may change by it. What goes wrong is noted: the estimate stands. */
+  async function calibrated(recipe: Recipe, corpus: string, numSteps: number): Promise<boolean> {
+    const { pretrain } = recipe;
+    const limitMs = Math.ceil(pipeline.budget.time * calibrationShare);
+    const { calibrateTraining } = proxyActivities<CalibrateActivities>({
+      ...gpu,
+      summary: `time ${numSteps} steps on the machine`,
+      startToCloseTimeout: limitMs + 300_000,
+      retry: { ...gpu.retry, maximumAttempts: 2 },
+    });
+    try {
+      const init = firstModel();
+      const rehearsal = init && (await rehearsalOf(pretrain, init, recipe));
+      const { stepMs, note } = await calibrateTraining({
+        job: {
+          trial: { run, phase: 'pretrain', round: 0, trial: 0 },
+          recipe: pretrain,
+          shape: recipe.model,
+          machine,
+          corpus,
+          init,
+          ...(rehearsal !== null && { rehearsal }),
+        },
+        numSteps,
+        limitMs,
+      });
+      if (stepMs === null) board.note(`not calibrated: ${note}; the plan keeps its estimate`);
+      return true;
+    } catch (failure) {
+      if (isCancellation(failure)) throw failure;
+      board.note(`not calibrated: ${rootMessage(failure)}; the plan keeps its estimate`);
+      return false;
+    }
   }
 
   /** Whom the model must equal; nobody when it challenges none. */

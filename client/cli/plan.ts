@@ -39,7 +39,7 @@ export async function planCommand(file: string, options: CommonOptions): Promise
 }
 
 /** The plan for people: what, how long, how good, and why. */
-export function planLines({ corpus, recipe, alternatives, base }: Plan): string[] {
+export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): string[] {
   const { model, estimate, pretrain, sft, dpo, machine } = recipe;
   const about = corpus.estimated ? 'about ' : '';
   const phases = [pretrain, sft, dpo].filter((phase) => phase !== null);
@@ -51,6 +51,7 @@ export function planLines({ corpus, recipe, alternatives, base }: Plan): string[
     `${lora === undefined ? '' : `LoRA of rank ${lora.rank} on a `}${architectureOf(model)} ${(recipe.numParameters / 1e6).toFixed(1)}M: ${model.numLayers} layers of ${model.hiddenSize}, vocabulary ${count(model.vocabSize)}, context ${count(model.contextLength)}`,
     `${about}${count(corpus.numTokens)} tokens, ${(corpus.bytes / 1e6).toFixed(1)} MB of text (${corpus.origin})`,
     `${clock(estimate.trainingMs)} of training (${clock(estimate.trainingMsLow)} to ${clock(estimate.trainingMsHigh)}), ${price(estimate.usd)}, on ${machine.cores} cores, ${machine.device}, ${machine.instructionSet}`,
+    `speed ${speed}`,
     `valBpb ${estimate.valBpbLow.toFixed(2)} to ${estimate.valBpbHigh.toFixed(2)}, loss ${estimate.finalLoss.toFixed(2)} at the end of ${lora === undefined ? 'pretraining' : 'adapting'}`,
     `killed at any moment: at most ${clock(estimate.lostIfKilledMs)} of work lost`,
     '',

@@ -4,7 +4,8 @@
  * that watches: its weights are a function of the step, of the rates that were in force and of the batches that were
  * skipped. `script.json` beside the run directories says what shall go wrong: {stepMs, dieAt, hangAt, failWith}, `deaf`
  * to changes of the rate, `mute` about the number of a pause, `poison`: the numbers of batches without a finite loss,
- * `stubborn` about returns, which it does not obey.
+ * `stubborn` about returns, which it does not obey, `heldOut`: the loss on held-out text by step, `obstinate` about a
+ * stop that it is told, though not about its own clock, `room`: out of memory at `failAt` with more sequences at once.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -47,6 +48,14 @@ const rollbacksUsed = (step) =>
   rollbacks
     .filter((rollback) => rollback.step < step)
     .map(({ step: at, skippedTo, scale }) => [at, skippedTo, scale]);
+const microBatchesUsed = (step) =>
+  (run.microBatches ?? [])
+    .filter((decided) => decided.step < step)
+    .map(({ step: at, size }) => [at, size]);
+const microBatch = (step) =>
+  (run.microBatches ?? []).findLast((decided) => decided.step <= step)?.size ??
+  recipe.microBatchSize ??
+  recipe.batchSize;
 const batchOf = (step) => {
   const last = rollbacks.findLast((rollback) => rollback.step <= step);
   return last === undefined ? step : last.skippedTo + step - last.step;
@@ -55,8 +64,10 @@ const weights = (step) => {
   const changed = scales.some((scale) => scale !== 1) ? ` scales ${scales.join()}` : '';
   const used = rollbacksUsed(step);
   const returned = used.length > 0 ? ` returned ${JSON.stringify(used)}` : '';
+  const halved = microBatchesUsed(step);
+  const parts = halved.length > 0 ? ` parts ${JSON.stringify(halved)}` : '';
   return createHash('sha256')
-    .update(`seed ${recipe.seed} step ${step}${changed}${returned}`)
+    .update(`seed ${recipe.seed} step ${step}${changed}${returned}${parts}`)
     .digest('hex')
     .repeat(50);
 };
@@ -81,6 +92,7 @@ function save(step) {
     scales,
     learningRates: learningRates(),
     ...(returned.length > 0 && { rollbacks: returned }),
+    ...(microBatchesUsed(step).length > 0 && { microBatches: microBatchesUsed(step) }),
     files,
   };
   writeFileSync(path.join(`${folder}.part`, 'state.json'), JSON.stringify(state));
@@ -101,17 +113,26 @@ if (run.resumeFrom !== null) {
 }
 event({ event: 'start', step, resumedFrom: run.resumeFrom });
 let savedAt = step;
-while (step < recipe.numSteps) {
+const numSteps = run.endAt ?? recipe.numSteps;
+const mustStop = () => {
+  const { stop, stopAt = Infinity } = control();
+  return (stop && !script.obstinate) || Date.now() / 1000 >= stopAt;
+};
+while (step < numSteps) {
   if (control().paused) {
     if (step !== savedAt) save(step);
     savedAt = step;
     let told;
-    for (let asked = control(); asked.paused && !terminated; asked = control()) {
+    for (let asked = control(); asked.paused && !terminated && !mustStop(); asked = control()) {
       const pause = script.mute ? undefined : (asked.pause ?? 0);
       if (told !== (pause ?? 'mute')) event({ event: 'paused', step, pause });
       told = pause ?? 'mute';
       await sleep(50);
     }
+  }
+  if (mustStop()) {
+    if (step > 0 && step !== savedAt) save(step);
+    end({ ok: false, type: 'Stopped', message: 'asked to stop', step });
   }
   const told = script.deaf ? [] : control().learningRates;
   const due = told.filter((change) => change.step <= step);
@@ -132,17 +153,19 @@ while (step < recipe.numSteps) {
     tokens_per_second: 100,
     num_tokens: step * tokensAStep,
   });
-  if (step % recipe.saveEverySteps === 0 && step < recipe.numSteps) {
+  if (step % recipe.saveEverySteps === 0 && step < numSteps) {
     save(step);
     savedAt = step;
   }
+  const heldOut = script.heldOut?.[step];
+  if (heldOut !== undefined) event({ event: 'eval', step, val_loss: heldOut, val_bpb: heldOut });
   if (terminated) {
     save(step);
     end({ ok: false, type: 'Stopped', message: 'asked to stop', step });
   }
   if (step === script.dieAt && run.resumeFrom === null) process.kill(process.pid, 'SIGKILL');
   if (step === script.hangAt) await sleep(600_000);
-  if (step === script.failAt)
+  if (step === script.failAt && !(microBatch(step - 1) <= script.room))
     end({ ok: false, type: script.failWith, message: 'as scripted', step });
 }
 mkdirSync(path.join(runDir, 'model'), { recursive: true });
@@ -156,5 +179,6 @@ end({
   valBpb: 1,
   learningRates: learningRates(),
   ...(rollbacksUsed(step).length > 0 && { rollbacks: rollbacksUsed(step) }),
+  ...(microBatchesUsed(step).length > 0 && { microBatches: microBatchesUsed(step) }),
   model: 'model',
 });

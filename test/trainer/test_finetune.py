@@ -166,6 +166,24 @@ def test_a_phase_that_was_taken_back_skips_its_batches_and_resumes_to_the_same_b
     assert resumed.losses() == {step: back.losses()[step] for step in range(7, 11)}
 
 
+def test_a_phase_that_is_ended_gives_the_model_of_that_step_and_goes_on_to_the_same_bits(
+    make: Any,
+) -> None:
+    whole = make('all')
+    whole.finish()
+    ended = make('ended', whole.path / 'checkpoints' / '6')
+    ended.config['endAt'] = 6
+    result = ended.finish()
+    assert (result['ok'], result['step'], ended.losses()) == (True, 6, {}), result
+    begun = make('begun')
+    begun.config['endAt'] = 6
+    assert begun.finish()['step'] == 6
+    assert begun.weights() == ended.weights()
+    resumed = make('on', begun.path / 'checkpoints' / '6')
+    resumed.finish()
+    assert resumed.weights() == whole.weights()
+
+
 def tokenize_slowly() -> None:
     import time
 
@@ -331,3 +349,17 @@ def test_the_reference_of_adapters_is_the_model_that_they_were_put_around(finish
     assert not torch.allclose(now, first)
     assert torch.equal(AdaptersOff(model, lean, lora).row_nats(ids, targets), first)
     assert torch.equal(lean.row_nats(ids, targets), now)
+
+
+def test_a_batch_in_parts_makes_the_step_of_the_whole_one_but_for_rounding(make: Any) -> None:
+    whole = make('whole', numSteps=4, warmupSteps=1, decaySteps=2)
+    assert whole.finish()['ok'] is True
+    halved = make('halved', numSteps=4, warmupSteps=1, decaySteps=2, microBatchSize=3)
+    assert halved.finish()['ok'] is True
+    expected, found = ({e['step']: e for e in run.events('step')} for run in (whole, halved))
+    for step in range(1, 5):
+        assert found[step]['loss'] == pytest.approx(expected[step]['loss'], rel=1e-3), step
+        assert found[step]['num_tokens'] == expected[step]['num_tokens']
+    # Of the first step, before rounding can tell: not the mean of the parts' means.
+    assert found[1]['loss'] == pytest.approx(expected[1]['loss'], rel=1e-5)
+    assert found[1]['grad_norm'] == pytest.approx(expected[1]['grad_norm'], rel=1e-3)
