@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { knownBases } from './base-models.ts';
-import { families } from './recipe.ts';
+import { families, type Family } from './recipe.ts';
 
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const leastTimeMs = 10 * unitMs.s;
@@ -150,11 +150,23 @@ export const pipelineFileSchema = z.strictObject({
       'what the weights start from; scratch: random ones; policy@3 or policy@champion: go on pretraining that model, with its tokenizer and its size; smollm2, ./model.gguf or ./folder: adapt that base model',
     ),
   model: z
-    .strictObject({
-      family: z
-        .enum(families)
-        .describe('architecture: llama, or that of the Qwen models; the planner chooses the size'),
-    })
+    .union([
+      z.strictObject({
+        family: z
+          .enum(families)
+          .describe(
+            'architecture: llama, or that of the Qwen models; the planner chooses the size',
+          ),
+      }),
+      z.strictObject({
+        config: z
+          .string()
+          .min(1)
+          .describe(
+            'config.json of a causal model of transformers, relative to the pipeline file: its architecture and its size',
+          ),
+      }),
+    ])
     .optional()
     .describe('what a model from scratch is like; left out, a Llama'),
   goal: z
@@ -353,6 +365,16 @@ function defaultTimeMs(budget: { usd?: number | undefined; usdPerHour?: number |
 function defaultGoal(file: { startFrom: string; questions: unknown[] }) {
   if (file.questions.length > 0) return 'assistant' as const;
   return isBase(file.startFrom) ? ('adapt' as const) : ('base' as const);
+}
+
+/** The family that a file asks for; undefined where it gives a configuration, or leaves it to the planner. */
+export function familyOf({ model }: Pick<Pipeline, 'model'>): Family | undefined {
+  return model !== undefined && 'family' in model ? model.family : undefined;
+}
+
+/** The configuration that a file gives, as a path from its folder on; null where it gives none. */
+export function configOf({ model }: Pick<Pipeline, 'model'>): string | null {
+  return model !== undefined && 'config' in model ? model.config : null;
 }
 
 /** Whether a `startFrom` means a model that was made elsewhere: a known one, or the path of one. */

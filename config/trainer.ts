@@ -10,7 +10,12 @@
  *   result.json     last, by rename
  */
 import { z } from 'zod';
-import { modelShapeSchema, phaseRecipeSchema } from './recipe.ts';
+import {
+  givenConfigSchema,
+  measuredModelSchema,
+  modelShapeSchema,
+  phaseRecipeSchema,
+} from './recipe.ts';
 
 const count = z.number().int().nonnegative();
 
@@ -263,6 +268,17 @@ export const importRunSchema = z.strictObject({
 
 /** What the import says of the model. */
 export const importOutcomeSchema = z.looseObject({ shape: modelShapeSchema, chat: z.boolean() });
+
+/** `python -m trainer.measure --config FILE`: what a configuration of transformers is, before it is trained. */
+export const measureRunSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  config: givenConfigSchema,
+});
+
+export const measuredOutcomeSchema = z.object({
+  ...measuredModelSchema.omit({ config: true }).shape,
+  unservable: z.string().nullable().describe('why it could not be served; null: it can'),
+});
 
 /** `python -m trainer.rehearse --config FILE`: a model in our layout to rows of tokens that it writes at random. */
 export const rehearseRunSchema = z.strictObject({

@@ -2,7 +2,7 @@
  * What whoever asks for a plan has fixed beforehand, so that two recipes can be compared at the same size and on as
  * much text. The planner chooses the rest.
  */
-import type { Family, ModelShape, Reason } from '../config/recipe.ts';
+import type { Family, PlainShape, Reason } from '../config/recipe.ts';
 import { countParameters, shapeOf } from './shapes.ts';
 
 export interface Limits {
@@ -31,9 +31,9 @@ export function shapeWithin(
   vocabSize: number,
   contextLength: number,
   family: Family = 'llama',
-): ModelShape {
-  let best: ModelShape | null = null;
-  const oddity = ({ intermediateSize, hiddenSize }: ModelShape) =>
+): PlainShape {
+  let best: PlainShape | null = null;
+  const oddity = ({ intermediateSize, hiddenSize }: PlainShape) =>
     Math.abs(intermediateSize / hiddenSize - feedForward);
   for (let hiddenSize = 64; hiddenSize <= widest; hiddenSize += 64) {
     for (

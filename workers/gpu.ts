@@ -7,6 +7,7 @@ import { createCalibrateActivities } from '../activities/calibrate.ts';
 import { createEvaluateActivities } from '../activities/evaluate.ts';
 import { createExportActivities } from '../activities/export.ts';
 import { createGangActivities } from '../activities/gang.ts';
+import { createGivenModelActivities } from '../activities/given-model.ts';
 import { reportHostAgain } from '../activities/host-reports.ts';
 import { createRehearsalActivities } from '../activities/rehearsal.ts';
 import { createSweepActivities } from '../activities/sweep.ts';
@@ -21,6 +22,7 @@ await runWorkers('gpu', (deps) => {
       taskQueue: TaskQueue.gpu,
       activities: {
         ...createBaseModelActivities(deps),
+        ...createGivenModelActivities(deps),
         ...createRehearsalActivities(deps),
         ...createCalibrateActivities(deps),
         ...createExportActivities(deps),

@@ -45,8 +45,8 @@ function reasonsOf(dropped: Record<string, number>): string {
 
 export function describeRecipe({ numParameters, model, estimate }: Recipe): string {
   const minutes = (estimate.trainingMs / 60_000).toFixed(1);
-  const family = `${model.family.charAt(0).toUpperCase()}${model.family.slice(1)}`;
-  return `${family} ${(numParameters / 1e6).toFixed(1)}M, ${minutes} min of training, $${estimate.usd}`;
+  const name = model.family === 'transformers' ? model.architecture : model.family;
+  return `${name.charAt(0).toUpperCase()}${name.slice(1)} ${(numParameters / 1e6).toFixed(1)}M, ${minutes} min of training, $${estimate.usd}`;
 }
 
 /** E.g. `2400 steps, loss 3.91, rate ×0.5 from step 812, taken back to step 900 (×0.5)`. */
