@@ -287,3 +287,23 @@ test('two runs are a page with their losses over each other and what differs, wh
   const hostile = { ...b, endpoint: null, goal: '<b>', phases: [] };
   expect(renderComparison(compareRuns(a, hostile), a, hostile)).toContain('&lt;b&gt;');
 });
+
+test('the rates that were tried have a row each, with who went on from which step', () => {
+  const [phase] = sampleReport().phases;
+  const trials = [1, 3].map((multiple, trial) => ({
+    trial,
+    multiple,
+    learningRate: multiple * 0.02,
+    loss: trial === 0 ? 4.25 : null,
+    valBpb: null,
+  }));
+  const at = new Date(0).toISOString();
+  const { phase: name, round } = phase!;
+  const rung = { phase: name, round, rung: 0, step: 48, trials, goesOn: [0], at };
+  const { text } = read(renderReport(sampleReport({ sweep: [rung] })));
+  expect(text).toContain('Learning rates tried');
+  expect(text).toContain('step 48');
+  expect(text).toMatch(/×1\s*0\.02\s*4\.250, goes on/);
+  expect(text).toMatch(/×3\s*0\.06\s*diverged/);
+  expect(read(renderReport(sampleReport())).text).not.toContain('Learning rates tried');
+});
