@@ -259,6 +259,18 @@ class DpoRecipe(PhaseRecipe):
 
 
 @dataclass(kw_only=True, slots=True)
+class OrpoRecipe(PhaseRecipe):
+    """Odds ratio preference optimisation; `beta` weighs the odds ratio against the likelihood."""
+
+    phase: Literal['orpo']
+    beta: float
+
+    def __post_init__(self) -> None:
+        PhaseRecipe.__post_init__(self)
+        _check(self.beta > 0, f'recipe.beta: found {self.beta}, expected more than 0')
+
+
+@dataclass(kw_only=True, slots=True)
 class TokenShard:
     """Tokens, little-endian unsigned, without a header."""
 
@@ -322,9 +334,19 @@ class Rollback:
         )
 
 
-_RECIPES = {'pretrain': PretrainRecipe, 'sft': SftRecipe, 'dpo': DpoRecipe}
+_RECIPES = {
+    'pretrain': PretrainRecipe,
+    'sft': SftRecipe,
+    'dpo': DpoRecipe,
+    'orpo': OrpoRecipe,
+}
 _DATA = {'tokens': TokenData, 'chat': ChatData, 'preferences': PreferenceData}
-_DATA_OF_PHASE = {'pretrain': 'tokens', 'sft': 'chat', 'dpo': 'preferences'}
+_DATA_OF_PHASE = {
+    'pretrain': 'tokens',
+    'sft': 'chat',
+    'dpo': 'preferences',
+    'orpo': 'preferences',
+}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -333,7 +355,7 @@ class TrainerRun:
 
     schemaVersion: Literal[1]
     runDir: str
-    recipe: PretrainRecipe | SftRecipe | DpoRecipe
+    recipe: PretrainRecipe | SftRecipe | DpoRecipe | OrpoRecipe
     model: ModelShape
     tokenizer: str
     init: str | None

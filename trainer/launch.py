@@ -17,7 +17,7 @@ from pathlib import Path
 from trainer.boundary import last_step, write_json
 from trainer.memory import killed_for_memory, oom_kills, out_of_memory
 
-_MODULES = {'pretrain': 'trainer.pretrain', 'sft': 'trainer.sft', 'dpo': 'trainer.dpo'}
+_MODULES = {phase: f'trainer.{phase}' for phase in ('pretrain', 'sft', 'dpo', 'orpo')}
 _KEEP = str(1 << 40)
 
 
