@@ -6,10 +6,21 @@ import { install } from './install.ts';
 import { questions } from './questions.ts';
 import { quickstart } from './quickstart.ts';
 import { rollback } from './rollback.ts';
+import { scale } from './scale.ts';
 import { boundLines, parseSettings, runBench, say, usage } from './support/bench.ts';
 import { throughput } from './throughput.ts';
 
-const benches = [quickstart, firstHour, throughput, install, rollback, questions, answers, adapt];
+const benches = [
+  quickstart,
+  firstHour,
+  throughput,
+  install,
+  rollback,
+  questions,
+  answers,
+  adapt,
+  scale,
+];
 
 async function main([name, ...args]: string[]): Promise<number> {
   if (name === undefined || name === '--help') {
