@@ -9,7 +9,7 @@ import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.t
 import { runSpecSchema } from '../config/run-records.ts';
 import { pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
 import type { Machine, Recipe } from '../config/recipe.ts';
-import { planRecipe, replanRecipe } from '../recipes/plan.ts';
+import { planPhases, replanPhases } from '../recipes/phases.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { readBlob } from '../registry/blobs.ts';
 import {
@@ -82,8 +82,15 @@ export function createPlanActivities(deps: Deps) {
     },
 
     /** The model that `startFrom` names, from here on under its number: an alias may move meanwhile. */
-    async findParent({ startFrom }: { startFrom: string }): Promise<ParentModel> {
-      return await refusingUnknown(() => findParent(store, startFrom));
+    async findParent({
+      startFrom,
+      asItIs,
+    }: {
+      startFrom: string;
+      /** With all that it was taught; left out, from its pretraining on. */
+      asItIs?: boolean;
+    }): Promise<ParentModel> {
+      return await refusingUnknown(() => findParent(store, startFrom, { asItIs: asItIs === true }));
     },
 
     /** The champion of a model; null as long as there is none. */
@@ -105,6 +112,7 @@ export function createPlanActivities(deps: Deps) {
       const manifest = await requireStage(store, 'preprocess', corpus, corpusManifestSchema);
       const { statistics, instructions, vocabSize, heldOut } = manifest;
       refuseUnmeasurable(pipeline, instructions);
+      refuseUntaught(pipeline, { base, parent });
       if (base !== undefined) refuseForeign(base, statistics);
       const adapted = pipeline.goal === 'assistant' ? adaptedModel(base, parent) : null;
       if (adapted !== null) await refuseMute(store, adapted);
@@ -128,8 +136,11 @@ export function createPlanActivities(deps: Deps) {
       };
       const recipe =
         previous === null
-          ? planRecipe(inputs)
-          : replanRecipe(inputs, previous.recipe, previous.failures);
+          ? planPhases(inputs, pipeline.phases)
+          : replanPhases(inputs, pipeline.phases, {
+              previous: previous.recipe,
+              missed: previous.failures,
+            });
       await putRunRecord(store, run, 'plan', recipe);
       const startFrom = parent && { startFrom: `${parent.name}@${parent.version}` };
       await addRunInputs(store, run, { corpus, ...startFrom });
@@ -211,12 +222,18 @@ function refuseForeign(base: BaseModel, statistics: CorpusManifest['statistics']
 
 /** Throws where the goal cannot be reached, or a gate not be measured, with the questions of this corpus. */
 function refuseUnmeasurable(
-  { goal, questions, evaluate }: Pipeline,
+  { goal, phases, questions, evaluate }: Pipeline,
   instructions: CorpusManifest['instructions'],
 ): void {
   const refuse = (sentence: string): never => {
     throw ApplicationFailure.nonRetryable(sentence, FailureType.InvalidConfig);
   };
+  if (phases?.includes('pretrain') === false && evaluate.gates.valBpb !== undefined) {
+    refuse(
+      `evaluate.gates: found a gate on valBpb with phases [${phases.join(', ')}]; held-out text is scored after pretraining. ` +
+        'Add pretrain to the phases, or remove the gate.',
+    );
+  }
   if (goal !== 'assistant') {
     const gates = Object.keys(evaluate.gates).filter((metric) => metric !== 'valBpb');
     if (gates.length > 0) {
@@ -228,7 +245,8 @@ function refuseUnmeasurable(
     return;
   }
   const { numTrain = 0, numPreferences = 0, numAmbiguous = 0 } = instructions ?? {};
-  if (numTrain > 0 && numPreferences > 0) return;
+  const pairs = phases === undefined || phases.includes('dpo') || phases.includes('orpo');
+  if (numTrain > 0 && (numPreferences > 0 || !pairs)) return;
   const reason =
     questions.length === 0
       ? 'the pipeline file asks no questions'
@@ -236,7 +254,23 @@ function refuseUnmeasurable(
         ? `all ${numAmbiguous} facts that it asks for have more than one answer in the corpus`
         : 'every question of a group has the same answer, so there is no wrong one to learn from';
   refuse(
-    `goal: assistant: the questions made ${numTrain} chats and ${numPreferences} preferences, expected at least 1 of each: ` +
-      `${reason} (${numAmbiguous} ambiguous facts). Correct the questions, or set goal: base.`,
+    `${phases === undefined ? 'goal: assistant' : `phases: [${phases.join(', ')}]`}: the questions made ${numTrain} chats and ${numPreferences} preferences, expected at least 1 of each: ` +
+      `${reason} (${numAmbiguous} ambiguous facts). Correct the questions, or set ${phases === undefined ? 'goal: base' : 'other phases'}.`,
+  );
+}
+
+/** Throws where DPO would come first to a model that nobody taught to answer. */
+function refuseUntaught(
+  { phases, startFrom }: Pipeline,
+  { base, parent }: { base: BaseModel | undefined; parent: ParentModel | null | undefined },
+): void {
+  if (phases?.[0] !== 'dpo') return;
+  const taught =
+    base?.chat === true || parent?.phases?.some(({ phase }) => phase !== 'pretrain') === true;
+  if (taught) return;
+  throw ApplicationFailure.nonRetryable(
+    `phases: [dpo]: ${startFrom} was taught no answers, expected a model that chats: DPO shifts what is there. ` +
+      'Write phases: [sft, dpo], or [orpo], which learns the answers too.',
+    FailureType.InvalidConfig,
   );
 }

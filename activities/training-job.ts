@@ -4,7 +4,12 @@ import { z } from 'zod';
 import { FailureType } from '../config/failures.ts';
 import type { ModelManifest } from '../config/manifests.ts';
 import type { Rollback } from '../config/trainer.ts';
-import { machineSchema, modelShapeSchema, phaseRecipeSchema } from '../config/recipe.ts';
+import {
+  machineSchema,
+  modelShapeSchema,
+  phaseNames,
+  phaseRecipeSchema,
+} from '../config/recipe.ts';
 
 export const hostPool = 'local';
 
@@ -12,7 +17,7 @@ const count = z.number().int().nonnegative();
 export const trainingJobSchema = z.strictObject({
   trial: z.strictObject({
     run: z.string(),
-    phase: z.enum(['pretrain', 'sft', 'dpo']),
+    phase: z.enum(phaseNames),
     round: count,
     trial: count,
   }),
@@ -22,9 +27,7 @@ export const trainingJobSchema = z.strictObject({
   /** Digest of the stage record of the corpus. */
   corpus: z.string(),
   /** The model to start from; null starts from random weights. */
-  init: z
-    .strictObject({ phase: z.enum(['import', 'pretrain', 'sft', 'dpo']), stage: z.string() })
-    .nullable(),
+  init: z.strictObject({ phase: z.enum(['import', ...phaseNames]), stage: z.string() }).nullable(),
   /** Digest of the stage record of the text that the base wrote, where the recipe rehearses it. */
   rehearsal: z.string().optional(),
 });

@@ -12,7 +12,7 @@ import { readPipelineFile } from '../client/pipeline-file.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
 import type { BlobRef } from '../config/digest.ts';
 import { TaskQueue } from '../config/queues.ts';
-import type { PretrainRecipe, Recipe } from '../config/recipe.ts';
+import type { PretrainRecipe, ReadingRecipe } from '../config/recipe.ts';
 import { trainerEventSchema, trainerRunSchema, type TrainerEvent } from '../config/trainer.ts';
 import { projectDir, python } from '../infra/layout.ts';
 import { trainerStartMs } from '../recipes/speed.ts';
@@ -101,7 +101,7 @@ export const throughput = defineBench({
 
 interface Prepared {
   stack: BenchStack['stack'];
-  recipe: Recipe;
+  recipe: ReadingRecipe;
   /** Digest of the corpus's stage record. */
   corpus: string;
   tokenizer: string;
@@ -117,7 +117,8 @@ async function prepare(
   const { temper, temporal, store, stack } = bench;
   const run = 'bench-prepare';
   const planned = await runPipeline(bench, { run, ...source }, ({ recipe }) => recipe !== null);
-  if (planned.recipe === null) {
+  const { pretrain = null } = planned.recipe ?? {};
+  if (planned.recipe === null || pretrain === null) {
     throw new Error(`run ${run} ${planned.state}: ${planned.failure ?? 'no recipe'}`);
   }
   if (planned.state === 'running') await temper.cancel(run, 'only its corpus and plan were needed');
@@ -135,7 +136,7 @@ async function prepare(
   };
   const data = await tokensOf(manifest, fetch);
   const tokenizer = await fetch(manifest.tokenizer);
-  return { stack, recipe: planned.recipe, corpus, tokenizer, data };
+  return { stack, recipe: { ...planned.recipe, pretrain }, corpus, tokenizer, data };
 }
 
 async function tokensOf(
@@ -154,7 +155,7 @@ async function tokensOf(
 }
 
 /** The planned pretraining, cut to so many seconds by the planner's own estimate; saves and evaluations come as often as planned. */
-function shorten({ pretrain, estimate }: Recipe, seconds: number): PretrainRecipe {
+function shorten({ pretrain, estimate }: ReadingRecipe, seconds: number): PretrainRecipe {
   const stepS = (estimate.lostIfKilledMs - trainerStartMs) / pretrain.saveEverySteps / 1000;
   const numSteps = Math.max(2 * skipSteps + 1, Math.round(seconds / stepS));
   return {

@@ -9,7 +9,7 @@ import { knownBases, maxBaseContext } from '../config/base-models.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
 import { isBase, type Pipeline, type Source } from '../config/pipeline.ts';
 import type { Machine, ModelShape, Recipe } from '../config/recipe.ts';
-import { planRecipe } from '../recipes/plan.ts';
+import { planPhases } from '../recipes/phases.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { chooseVocabSize } from '../recipes/vocabulary.ts';
 import { readBlob } from '../registry/blobs.ts';
@@ -72,7 +72,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
   const base = await baseFor(request);
   const vocabSize = base?.shape.vocabSize ?? parent?.tokenizer.vocabSize;
   const corpus = vocabSize === undefined ? estimated : inVocabularyOf(vocabSize, estimated, base);
-  const recipe = planRecipe({
+  const inputs = {
     statistics: { numTokens: corpus.numTokens, bytes: corpus.bytes },
     goal: pipeline.goal,
     budgetMs: pipeline.budget.time,
@@ -85,7 +85,8 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     parent,
     chats: corpus.chats,
     ...(base && { base }),
-  });
+  };
+  const recipe = planPhases(inputs, pipeline.phases);
   return { corpus, recipe, base };
 }
 
@@ -103,7 +104,8 @@ export async function parentFor({
     );
   }
   try {
-    return await findParent(store, startFrom);
+    const asItIs = pipeline.phases?.includes('pretrain') === false;
+    return await findParent(store, startFrom, { asItIs });
   } catch (error) {
     if (!(error instanceof UnknownParent)) throw error;
     throw new ClientError('input', `${error.message} Nothing was started.`, error);

@@ -6,7 +6,7 @@ import type { Client } from '@temporalio/client';
 import { WorkflowNotFoundError } from '@temporalio/common';
 import { runControlSchema, type Head } from '../config/manifests.ts';
 import { pipelineSchema } from '../config/pipeline.ts';
-import { recipeSchema } from '../config/recipe.ts';
+import { phaseNames, recipeSchema, type Phase } from '../config/recipe.ts';
 import {
   runInputsSchema,
   runSpecSchema,
@@ -85,7 +85,7 @@ export async function findRecoverable(
   const recipe = await getRunRecord(store, run, 'plan', recipeSchema);
   const trainings: FoundTraining[] = [];
   for (const { phase, round, head } of await headsOf(store, run)) {
-    const planned = recipe?.round === round ? recipe[phase as 'pretrain' | 'sft' | 'dpo'] : null;
+    const planned = recipe?.round === round ? recipe[phase as Phase] : null;
     trainings.push({
       phase,
       round,
@@ -162,7 +162,7 @@ function inputOf(
   };
 }
 
-const phaseOrder = ['pretrain', 'sft', 'dpo'];
+const phaseOrder: readonly string[] = phaseNames;
 
 async function headsOf(
   store: Store,

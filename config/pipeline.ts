@@ -4,6 +4,8 @@
  */
 import { z } from 'zod';
 import { knownBases } from './base-models.ts';
+import { phasesFault, tunes } from './phases.ts';
+import { phaseNames, type Phase } from './recipe.ts';
 
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
@@ -130,6 +132,13 @@ export const pipelineFileSchema = z.strictObject({
     .describe(
       'base: pretrain only; adapt: teach a model that exists the documents, by LoRA; assistant: then SFT and DPO; left out, assistant where there are questions, else adapt for a base model, else base',
     ),
+  phases: z
+    .array(z.enum(phaseNames))
+    .min(1)
+    .optional()
+    .describe(
+      'exactly these phases, in this order: pretrain reads the documents, sft learns to answer, dpo or orpo to prefer the right answer; left out, those of the goal: pretrain for base and adapt, pretrain, sft, dpo for assistant',
+    ),
   questions: z
     .array(questionsSchema)
     .default([])
@@ -191,9 +200,18 @@ export const pipelineFileSchema = z.strictObject({
 /** A pipeline with every default resolved; what is resolved already parses to itself. */
 export const pipelineSchema = pipelineFileSchema
   .transform(({ goal, ...rest }) => ({ ...rest, goal: goal ?? defaultGoal(rest) }))
-  .superRefine(({ startFrom, goal, questions }, context) => {
+  .superRefine(({ startFrom, goal, questions, phases, budget }, context) => {
     const refuse = (field: string, message: string) =>
       context.addIssue({ code: 'custom', path: [field], message });
+    if (phases !== undefined) {
+      const { stopOnPlateau } = budget;
+      const asked = { phases, goal, startFrom, asks: questions.length > 0, stopOnPlateau };
+      const fault = phasesFault(asked);
+      if (fault !== null) {
+        const { field, found, expected, hint } = fault;
+        refuse(field, `expected ${expected}; found ${found}. ${hint}`);
+      }
+    }
     if (goal === 'adapt' && startFrom === 'scratch') {
       refuse('goal', 'expected base or assistant: adapt needs a model, such as startFrom: smollm2');
     }
@@ -205,7 +223,14 @@ export const pipelineSchema = pipelineFileSchema
     }
   });
 
-function defaultGoal(file: { startFrom: string; questions: unknown[] }) {
+function defaultGoal(file: {
+  startFrom: string;
+  questions: unknown[];
+  phases?: readonly Phase[] | undefined;
+}) {
+  const { phases } = file;
+  if (phases !== undefined && tunes(phases)) return 'assistant' as const;
+  if (phases !== undefined) return isBase(file.startFrom) ? ('adapt' as const) : ('base' as const);
   if (file.questions.length > 0) return 'assistant' as const;
   return isBase(file.startFrom) ? ('adapt' as const) : ('base' as const);
 }

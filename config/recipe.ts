@@ -3,6 +3,9 @@ import { z } from 'zod';
 
 const positive = z.number().int().positive();
 
+/** The phases of training, in the order in which a pipeline may go through them. */
+export const phaseNames = ['pretrain', 'sft', 'dpo', 'orpo'] as const;
+
 export const modelShapeSchema = z.strictObject({
   family: z.literal('llama'),
   vocabSize: positive,
@@ -93,14 +96,21 @@ export const dpoRecipeSchema = z.strictObject({
   ...phaseFields,
   beta: z.number().positive(),
 });
+export const orpoRecipeSchema = z.strictObject({
+  phase: z.literal('orpo'),
+  ...phaseFields,
+  beta: z.number().positive().describe('weight of the odds ratio against the likelihood'),
+});
 export const phaseRecipeSchema = z.discriminatedUnion('phase', [
   pretrainRecipeSchema,
   sftRecipeSchema,
   dpoRecipeSchema,
+  orpoRecipeSchema,
 ]);
 export type PretrainRecipe = z.infer<typeof pretrainRecipeSchema>;
 export type SftRecipe = z.infer<typeof sftRecipeSchema>;
 export type DpoRecipe = z.infer<typeof dpoRecipeSchema>;
+export type OrpoRecipe = z.infer<typeof orpoRecipeSchema>;
 export type PhaseRecipe = z.infer<typeof phaseRecipeSchema>;
 export type Phase = PhaseRecipe['phase'];
 
@@ -129,9 +139,12 @@ export const recipeSchema = z.strictObject({
   machine: machineSchema,
   model: modelShapeSchema,
   numParameters: positive,
-  pretrain: pretrainRecipeSchema,
+  pretrain: pretrainRecipeSchema
+    .nullable()
+    .describe('null: the model that it starts from is tuned as it is'),
   sft: sftRecipeSchema.nullable(),
   dpo: dpoRecipeSchema.nullable(),
+  orpo: orpoRecipeSchema.optional().describe('in place of dpo; left out, none'),
   estimate: z.strictObject({
     trainingMs: positive.describe('all phases'),
     trainingMsLow: positive,
@@ -145,3 +158,11 @@ export const recipeSchema = z.strictObject({
   reasons: z.array(reasonSchema),
 });
 export type Recipe = z.infer<typeof recipeSchema>;
+
+/** A recipe that reads documents before it tunes, if it does tune. */
+export type ReadingRecipe = Recipe & { pretrain: PretrainRecipe };
+
+/** What a recipe trains, in order. */
+export function phasesOf(recipe: Pick<Recipe, Phase>): PhaseRecipe[] {
+  return phaseNames.map((name) => recipe[name]).filter((phase) => phase != null);
+}

@@ -10,7 +10,7 @@ import type { RehearsalActivities } from '../activities/rehearsal.ts';
 import type { ReleaseActivities } from '../activities/release.ts';
 import type { TrainedModel } from '../activities/training-job.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
-import type { PhaseRecipe, Recipe } from '../config/recipe.ts';
+import type { Phase, PhaseRecipe, Recipe } from '../config/recipe.ts';
 import { control, gpu, ingesting } from './activity-options.ts';
 import {
   describeCorpus,
@@ -101,7 +101,8 @@ export function createStages(
         ...(follows !== undefined && { follows }),
       });
       if (registered.test(pipeline.startFrom)) {
-        parent = await findParent({ startFrom: pipeline.startFrom });
+        const asItIs = pipeline.phases?.includes('pretrain') === false;
+        parent = await findParent({ startFrom: pipeline.startFrom, ...(asItIs && { asItIs }) });
       }
     },
 
@@ -264,7 +265,10 @@ export function createStages(
           corpus,
           recipe,
           exported,
-          phases: models.map(({ phase, stage }) => ({ phase, stage })),
+          phases: [
+            ...(parent?.phases ?? []),
+            ...models.map(({ phase, stage }) => ({ phase, stage })),
+          ],
           evaluations: Object.fromEntries(
             evaluations.map(({ stage, evaluation }) => [stage, evaluation.stage]),
           ),
@@ -306,9 +310,11 @@ export function createStages(
   }
 
   /** What the first phase starts from; null: random weights. */
-  function firstModel(): { phase: 'import' | 'pretrain'; stage: string } | null {
+  function firstModel(): { phase: 'import' | Phase; stage: string } | null {
     if (base !== null) return { phase: 'import', stage: base.stage };
-    return parent && { phase: 'pretrain', stage: parent.pretrain };
+    const { phases, pretrain = null } = parent ?? {};
+    if (phases !== undefined) return phases.at(-1) ?? null;
+    return pretrain === null ? null : { phase: 'pretrain', stage: pretrain };
   }
 
   /** The text that the model wrote which a phase starts from; null where its recipe rehearses none. */
@@ -360,6 +366,7 @@ export function createStages(
     { name, version, pretrain }: Pick<ParentModel, 'name' | 'version' | 'pretrain'>,
     corpus: string,
   ): Promise<Rival> {
+    if (pretrain === null) return { name, version, valBpb: null };
     const who = `${name}@${version}`;
     const { exportOnnx } = proxyActivities<ExportActivities>({
       ...gpu,
@@ -370,7 +377,7 @@ export function createStages(
       summary: `${who} on the same held-out text`,
     });
     const model = { phase: 'pretrain' as const, stage: pretrain };
-    const threads = board.status.recipe?.pretrain.threads ?? 1;
+    const threads = board.status.recipe?.pretrain?.threads ?? 1;
     const { stage: exported } = await exportOnnx({ model, corpus, threads });
     const { evaluation } = await evaluateModel({ exported, corpus, heldOut: true });
     return { name, version, valBpb: evaluation.metrics['valBpb']?.value ?? null };

@@ -1,4 +1,5 @@
 /** `temper plan`: what a run would do and cost, before it does. */
+import { phasesOf } from '../../config/recipe.ts';
 import { projectDir } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
 import { planPipeline, type Plan } from '../plan.ts';
@@ -26,11 +27,11 @@ export async function planCommand(file: string, options: CommonOptions): Promise
 
 /** The plan for people: what, how long, how good, and why. */
 export function planLines({ corpus, recipe, base }: Plan): string[] {
-  const { model, estimate, pretrain, sft, dpo, machine } = recipe;
+  const { model, estimate, pretrain, machine } = recipe;
   const about = corpus.estimated ? 'about ' : '';
-  const phases = [pretrain, sft, dpo].filter((phase) => phase !== null);
+  const phases = phasesOf(recipe);
   const price = estimate.usd === 0 ? '$0' : `$${estimate.usd.toFixed(2)}`;
-  const { lora } = pretrain;
+  const lora = phases[0]?.lora;
   return [
     ...(base === null
       ? []
@@ -38,7 +39,11 @@ export function planLines({ corpus, recipe, base }: Plan): string[] {
     `${lora === undefined ? '' : `LoRA of rank ${lora.rank} on a `}Llama ${(recipe.numParameters / 1e6).toFixed(1)}M: ${model.numLayers} layers of ${model.hiddenSize}, vocabulary ${count(model.vocabSize)}, context ${count(model.contextLength)}`,
     `${about}${count(corpus.numTokens)} tokens, ${(corpus.bytes / 1e6).toFixed(1)} MB of text (${corpus.origin})`,
     `${clock(estimate.trainingMs)} of training (${clock(estimate.trainingMsLow)} to ${clock(estimate.trainingMsHigh)}), ${price}, on ${machine.cores} cores, ${machine.device}, ${machine.instructionSet}`,
-    `valBpb ${estimate.valBpbLow.toFixed(2)} to ${estimate.valBpbHigh.toFixed(2)}, loss ${estimate.finalLoss.toFixed(2)} at the end of ${lora === undefined ? 'pretraining' : 'adapting'}`,
+    ...(pretrain === null
+      ? []
+      : [
+          `valBpb ${estimate.valBpbLow.toFixed(2)} to ${estimate.valBpbHigh.toFixed(2)}, loss ${estimate.finalLoss.toFixed(2)} at the end of ${lora === undefined ? 'pretraining' : 'adapting'}`,
+        ]),
     `killed at any moment: at most ${clock(estimate.lostIfKilledMs)} of work lost`,
     '',
     ...table(

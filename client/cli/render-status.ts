@@ -158,7 +158,7 @@ function timeLeftMs(stage: StageStatus, status: LiveStatus, now: number): number
   const { training, recipe } = status;
   if (training === null || training.step >= training.numSteps) return null;
   const remaining = training.numSteps - training.step;
-  if (training.phase === 'pretrain' && recipe && training.tokensPerSecond) {
+  if (training.phase === 'pretrain' && recipe?.pretrain && training.tokensPerSecond) {
     const { batchSize, contextLength } = recipe.pretrain;
     return (remaining * batchSize * contextLength * 1000) / training.tokensPerSecond;
   }

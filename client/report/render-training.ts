@@ -10,13 +10,14 @@ const titles: Record<string, string> = {
   pretrain: 'Pretraining',
   sft: 'Fine-tuning (SFT)',
   dpo: 'Alignment (DPO)',
+  orpo: 'Alignment (ORPO)',
 };
 
 const maxRows = 40;
 
 export function renderTraining({ phases, plan, base, run }: RunReport): Html | null {
   if (phases.length === 0) return null;
-  const adapts = base !== null || plan?.recipe.pretrain.lora !== undefined;
+  const adapts = base !== null || plan?.recipe.pretrain?.lora !== undefined;
   const title = ({ phase }: PhaseReport) =>
     adapts && phase === 'pretrain' ? 'Adapting (LoRA)' : (titles[phase] ?? phase);
   return html`${phases.map((phase) => renderPhase(phase, title(phase), run))}`;
