@@ -83,6 +83,43 @@ test('a gate on answers that the goal does not measure is refused before anythin
   expect(await plan({}, null)).toMatchObject({ sft: null });
 });
 
+test('phases are planned where their data is there, and DPO comes first only to a model that was taught to answer', async () => {
+  const { store } = fixture.deps;
+  let attempts = 0;
+  const attempt = async (
+    phases: NonNullable<PipelineFile['phases']>,
+    { numPreferences = 9, taught = true } = {},
+  ) => {
+    const corpus = `f${(attempts += 1)}`.padEnd(64, '0');
+    const lines = { train: blob, preferences: blob, questions: blob, preferencesHeldOut: blob };
+    const counts = { numTrain: 9, numPreferences, numQuestions: 1, numPreferencesHeldOut: 1 };
+    const manifest = {
+      ...corpusOf('test'),
+      instructions: { ...lines, ...counts, numAmbiguous: 0 },
+    };
+    await recordStage(store, 'preprocess', corpus, corpusManifestSchema, manifest);
+    const pretrained = { phase: 'pretrain' as const, stage: '7'.repeat(64) };
+    const sft = { phase: 'sft' as const, stage: '8'.repeat(64) };
+    const parent = { ...parentOf('p', 3), phases: taught ? [pretrained, sft] : [pretrained] };
+    const pipeline = pipelineSchema.parse({ ...file, startFrom: 'p@3', questions, phases });
+    return await createPlanActivities(fixture.deps)
+      .planTraining({ run: 'r', pipeline, corpus, machine, previous: null, parent })
+      .catch((error: unknown) => error as ApplicationFailure);
+  };
+  expect(await attempt(['orpo'])).toMatchObject({ pretrain: null, sft: null, orpo: {} });
+  expect(await attempt(['dpo'])).toMatchObject({ pretrain: null, dpo: { phase: 'dpo' } });
+  expect(await attempt(['sft'], { numPreferences: 0 })).toMatchObject({ sft: {}, dpo: null });
+  const refused = async (...given: Parameters<typeof attempt>) =>
+    ((await attempt(...given)) as ApplicationFailure).message;
+  expect(await refused(['dpo'], { taught: false })).toBe(
+    'phases: [dpo]: p@3 was taught no answers, expected a model that chats: DPO shifts what is there. ' +
+      'Write phases: [sft, dpo], or [orpo], which learns the answers too.',
+  );
+  expect(await refused(['sft', 'orpo'], { numPreferences: 0 })).toMatch(
+    /^phases: \[sft, orpo\]: .* 9 chats and 0 preferences.* same answer.* or set other phases\.$/,
+  );
+});
+
 test('an assistant from a base model is planned by the length of its chats, where its vocabulary can chat', async () => {
   const { store } = fixture.deps;
   const long = 'x'.repeat(300);
