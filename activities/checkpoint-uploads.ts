@@ -41,6 +41,8 @@ const stateSchema = z.looseObject({
   files: z.record(z.string(), blobRefSchema),
 });
 const stateFile = 'state.json';
+/** The SHA-256 of the former, where a trainer writes it. */
+const sealFile = 'state.sha256';
 
 /** Uploads a checkpoint and makes it count, when its files are those that its state.json lists. */
 export async function uploadCheckpoint(
@@ -50,10 +52,16 @@ export async function uploadCheckpoint(
 ): Promise<Head> {
   const { files: listed, used } = await readState(step, folder);
   const files = await putBlobFolder(deps.store, folder);
-  const expected = [stateFile, ...Object.keys(listed)];
-  const damaged = [...new Set([...expected, ...Object.keys(files)])].filter(
-    (name) => name !== stateFile && files[name]?.sha256 !== listed[name]?.sha256,
+  const own = [stateFile, sealFile];
+  const damaged = [...new Set([...Object.keys(listed), ...Object.keys(files)])].filter(
+    (name) => !own.includes(name) && files[name]?.sha256 !== listed[name]?.sha256,
   );
+  if (files[sealFile] !== undefined) {
+    const seal = await readFile(path.join(folder, sealFile), 'utf8');
+    if (seal !== files[stateFile]?.sha256) {
+      throw new DamagedCheckpoint(`${folder}: ${stateFile} differs from ${sealFile}`);
+    }
+  }
   if (damaged.length > 0) {
     throw new DamagedCheckpoint(`${folder}: ${damaged.join(', ')} differ from ${stateFile}`);
   }

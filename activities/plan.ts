@@ -125,6 +125,7 @@ export function createPlanActivities(deps: Deps) {
         goal: pipeline.goal,
         budgetMs: pipeline.budget.time,
         stopOnPlateau: pipeline.budget.stopOnPlateau,
+        prefer: pipeline.prefer,
         machine,
         seed: pipeline.seed,
         vocabSize,

@@ -1,8 +1,10 @@
 /** `npm run bench <name>`: measures, prints what it finds, and ends with one JSON object; non-zero when a bound is missed. */
 import { adapt } from './adapt.ts';
 import { answers } from './answers.ts';
+import { checkpoints } from './checkpoints.ts';
 import { firstHour } from './first-hour.ts';
 import { install } from './install.ts';
+import { kills } from './kills.ts';
 import { questions } from './questions.ts';
 import { quickstart } from './quickstart.ts';
 import { rollback } from './rollback.ts';
@@ -20,6 +22,8 @@ const benches = [
   answers,
   adapt,
   scale,
+  kills,
+  checkpoints,
 ];
 
 async function main([name, ...args]: string[]): Promise<number> {

@@ -117,6 +117,9 @@ ${startPart(from)}
 # model, else base.
 goal: ${goal}
 ${questionsPart(suggestion, asks)}
+# What comes first where the size of a model is chosen: quality, latency (quicker to answer) or size. Default: quality.
+# prefer: quality
+
 # Training time of all phases together: 90s, 20m, 2h. Default: 4m.
 budget: { time: ${choices.budget} }
 

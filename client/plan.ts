@@ -1,21 +1,25 @@
 /**
  * The plan before the spend: the recipe that a run would freeze, from the statistics of the corpus
- * when it was preprocessed before, else from an estimate by the sizes of its files.
+ * when it was preprocessed before, else from a look at its sources, the same as that of `init`.
  */
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { knownBases, maxBaseContext } from '../config/base-models.ts';
+import { knownBases, maxBaseContext, type KnownBase } from '../config/base-models.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
 import { isBase, type Pipeline, type Source } from '../config/pipeline.ts';
 import type { Machine, ModelShape, Recipe } from '../config/recipe.ts';
+import type { Survey, SurveyRequest } from '../config/survey.ts';
+import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';
 import { planPhases } from '../recipes/phases.ts';
+import type { PlanInputs } from '../recipes/plan.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
-import { chooseVocabSize } from '../recipes/vocabulary.ts';
+import { chooseVocabSize, estimateTokens } from '../recipes/vocabulary.ts';
 import { readBlob } from '../registry/blobs.ts';
 import { readRecord } from '../registry/json.ts';
 import { findParent, UnknownParent, type ParentModel } from '../registry/parents.ts';
 import type { Store } from '../registry/store.ts';
+import { carriedBy } from './base-carries.ts';
 import { ClientError } from './errors.ts';
 import { readGgufShape } from './gguf-shape.ts';
 
@@ -30,11 +34,15 @@ export interface CorpusFigures {
   numChats: number;
   numPreferences: number;
   chats: ChatSizes;
+  /** Of a look at the sources: their languages, by which the tokens of a base are counted. */
+  languages?: Survey['languages'];
 }
 
 export interface Plan {
   corpus: CorpusFigures;
   recipe: Recipe;
+  /** The same plan with one thing changed. */
+  alternatives: Alternative[];
   /** The model from elsewhere that is adapted; null: none. */
   base: PlannedBase | null;
 }
@@ -46,8 +54,8 @@ export interface PlannedBase {
   /** In words: where its files come from. */
   origin: string;
   shape: ModelShape;
-  /** What its tokenizer makes of a byte of English; null: not known here. */
-  tokensPerByte: number | null;
+  /** What its tokenizer makes of a character; null: not known here. */
+  tokensPerCharacter: KnownBase['tokensPerCharacter'] | null;
 }
 
 export interface PlanRequest {
@@ -58,6 +66,8 @@ export interface PlanRequest {
   machine: Machine;
   /** null: no registry to ask. */
   store: Store | null;
+  /** Looks at a folder or a file, as ingest would read it. */
+  look: (request: SurveyRequest) => Promise<Survey>;
 }
 
 /** Plans a pipeline without starting anything. */
@@ -72,11 +82,12 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
   const base = await baseFor(request);
   const vocabSize = base?.shape.vocabSize ?? parent?.tokenizer.vocabSize;
   const corpus = vocabSize === undefined ? estimated : inVocabularyOf(vocabSize, estimated, base);
-  const inputs = {
+  const inputs: PlanInputs = {
     statistics: { numTokens: corpus.numTokens, bytes: corpus.bytes },
     goal: pipeline.goal,
     budgetMs: pipeline.budget.time,
     stopOnPlateau: pipeline.budget.stopOnPlateau,
+    prefer: pipeline.prefer,
     machine,
     seed: pipeline.seed,
     vocabSize: corpus.vocabSize,
@@ -86,8 +97,9 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     chats: corpus.chats,
     ...(base && { base }),
   };
-  const recipe = planPhases(inputs, pipeline.phases);
-  return { corpus, recipe, base };
+  const plan = (asked: PlanInputs) => planPhases(asked, pipeline.phases);
+  const recipe = plan(inputs);
+  return { corpus, recipe, alternatives: planAlternatives(inputs, recipe, plan), base };
 }
 
 /** The model that a pipeline goes on from; null when it starts from scratch. */
@@ -120,9 +132,9 @@ async function baseFor({
   if (!isBase(startFrom)) return null;
   const known = knownBases[startFrom];
   if (known !== undefined) {
-    const { title, license, shape } = known;
+    const { title, license, shape, tokensPerCharacter } = known;
     const origin = `the Python package ${known.package} ${known.version}, which the first run installs`;
-    return { title, license, origin, shape, tokensPerByte: known.tokensPerCharacter.latin };
+    return { title, license, origin, shape, tokensPerCharacter };
   }
   const place = path.resolve(baseDir, startFrom);
   const shape = place.endsWith('.gguf') ? await readGgufShape(place) : await folderShape(place);
@@ -134,7 +146,7 @@ async function baseFor({
     );
   }
   const title = path.basename(place);
-  return { title, license: null, origin: startFrom, shape, tokensPerByte: null };
+  return { title, license: null, origin: startFrom, shape, tokensPerCharacter: null };
 }
 
 async function folderShape(folder: string): Promise<ModelShape | null> {
@@ -151,7 +163,7 @@ function parseJson(text: string): unknown {
 }
 
 const size = z.number().int().positive();
-/** What of a transformers configuration makes the shape. */
+/** What of a transformers configuration makes the shape; older and newer ones say it in different ways. */
 const llamaConfigSchema = z
   .object({
     model_type: z.literal('llama'),
@@ -160,10 +172,11 @@ const llamaConfigSchema = z
     intermediate_size: size,
     num_hidden_layers: size,
     num_attention_heads: size,
-    num_key_value_heads: size,
+    num_key_value_heads: size.nullish(),
     max_position_embeddings: size,
-    rope_theta: z.number().positive().default(10_000),
-    tie_word_embeddings: z.boolean().default(false),
+    rope_theta: z.number().positive().nullish(),
+    rope_parameters: z.looseObject({ rope_theta: z.number().positive().nullish() }).nullish(),
+    tie_word_embeddings: z.boolean().nullish(),
   })
   .transform((config): ModelShape => ({
     family: 'llama',
@@ -172,10 +185,10 @@ const llamaConfigSchema = z
     intermediateSize: config.intermediate_size,
     numLayers: config.num_hidden_layers,
     numHeads: config.num_attention_heads,
-    numKvHeads: config.num_key_value_heads,
+    numKvHeads: config.num_key_value_heads ?? config.num_attention_heads,
     contextLength: Math.min(config.max_position_embeddings, maxBaseContext),
-    ropeTheta: config.rope_theta,
-    tieEmbeddings: config.tie_word_embeddings,
+    ropeTheta: config.rope_theta ?? config.rope_parameters?.rope_theta ?? 10_000,
+    tieEmbeddings: config.tie_word_embeddings ?? false,
   }));
 
 /** The same text in the tokens of another vocabulary. */
@@ -184,8 +197,9 @@ function inVocabularyOf(
   corpus: CorpusFigures,
   base: PlannedBase | null,
 ): CorpusFigures {
-  if (corpus.estimated && base?.tokensPerByte != null) {
-    const numTokens = Math.max(1, Math.round(corpus.bytes * base.tokensPerByte));
+  const tokensPerCharacter = base?.tokensPerCharacter ?? null;
+  if (corpus.languages !== undefined && tokensPerCharacter !== null) {
+    const { numTokens } = carriedBy({ tokensPerCharacter }, { languages: corpus.languages });
     return { ...corpus, vocabSize, numTokens };
   }
   const ratio = Math.log2(corpus.vocabSize) / Math.log2(vocabSize);
@@ -224,30 +238,33 @@ async function chatsOf(store: Store, instructions: CorpusManifest['instructions'
 
 async function estimateCorpus({ pipeline, ...from }: PlanRequest): Promise<CorpusFigures> {
   const { sample } = pipeline.data;
-  const sizes: number[] = [];
-  for (const source of pipeline.data.sources) sizes.push(...(await fileSizes(source, from)));
-  const numFiles = Math.max(1, Math.round(sizes.length * sample));
-  const bytes = Math.ceil(sizes.reduce((sum, size) => sum + size, 0) * sample);
+  const surveys: Survey[] = [];
+  for (const source of pipeline.data.sources) surveys.push(await lookAt(source, from));
+  const sum = (count: (survey: Survey) => number) =>
+    surveys.reduce((total, survey) => total + count(survey), 0);
+  const bytes = Math.ceil(sum(({ textBytes }) => textBytes) * sample);
   if (bytes === 0) {
     throw new ClientError(
       'input',
       'data.sources: found no file with text in it. Nothing was started.',
     );
   }
+  const numDocuments = Math.max(1, Math.round(sum((survey) => survey.numDocuments) * sample));
   const vocabSize = chooseVocabSize(bytes);
-  // Byte pairs of this size of vocabulary cover about so many bytes of running text.
-  const bytesPerToken = 0.36 * Math.log2(vocabSize);
   const phrasings = pipeline.questions.reduce((sum, group) => sum + group.ask.length, 0);
   return {
-    origin: `an estimate from the sizes of ${sizes.length} files${sample < 1 ? ' and the sample' : ''}; a run plans again from what it counts`,
+    origin: `an estimate from the text of ${sum(({ numFiles }) => numFiles)} files${sample < 1 ? ' and the sample' : ''}; a run plans again from what it counts`,
     estimated: true,
-    numDocuments: numFiles,
-    numTokens: Math.max(1, Math.round(bytes / bytesPerToken)),
+    numDocuments,
+    numTokens: estimateTokens(bytes),
     bytes,
     vocabSize,
-    numChats: phrasings * numFiles,
-    numPreferences: pipeline.questions.length * numFiles,
+    numChats: phrasings * numDocuments,
+    numPreferences: pipeline.questions.length * numDocuments,
     chats: estimateChats(pipeline.questions),
+    languages: surveys
+      .flatMap(({ languages }) => languages)
+      .map((each) => ({ ...each, textBytes: each.textBytes * sample })),
   };
 }
 
@@ -263,27 +280,20 @@ function estimateChats(questions: Pipeline['questions']): ChatSizes {
 }
 const answerBytes = 24;
 
-async function fileSizes(
+async function lookAt(
   source: Source,
-  { baseDir, projectDir }: { baseDir: string; projectDir: string },
-): Promise<number[]> {
-  const place =
+  { baseDir, projectDir, look }: Pick<PlanRequest, 'baseDir' | 'projectDir' | 'look'>,
+): Promise<Survey> {
+  const folder =
     'path' in source
       ? path.resolve(baseDir, source.path)
       : path.join(projectDir, 'node_modules', source.package);
-  const state = await stat(place).catch(() => null);
-  if (state === null) {
+  if ((await stat(folder).catch(() => null)) === null) {
     const name = 'path' in source ? source.path : source.package;
     throw new ClientError(
       'input',
       `data.sources: found nothing at ${name}, expected text. Nothing was started.`,
     );
   }
-  if (state.isFile()) return [state.size];
-  const entries = await readdir(place, { withFileTypes: true, recursive: true });
-  const files = entries
-    .filter((entry) => entry.isFile())
-    .map((entry) => path.relative(place, path.join(entry.parentPath, entry.name)))
-    .filter((file) => path.matchesGlob(file, source.include) && !/(^|\/)\./.test(file));
-  return Promise.all(files.map(async (file) => (await stat(path.join(place, file))).size));
+  return await look({ folder, include: source.include, textField: source.textField });
 }

@@ -86,6 +86,9 @@ const boundSchema = z
     'expected min, max or both',
   );
 
+export const preferences = ['quality', 'latency', 'size'] as const;
+export type Preference = (typeof preferences)[number];
+
 /** The keys of a pipeline file. */
 export const pipelineFileSchema = z.strictObject({
   version: z.literal(1).describe('of this format'),
@@ -131,6 +134,12 @@ export const pipelineFileSchema = z.strictObject({
     .optional()
     .describe(
       'base: pretrain only; adapt: teach a model that exists the documents, by LoRA; assistant: then SFT and DPO; left out, assistant where there are questions, else adapt for a base model, else base',
+    ),
+  prefer: z
+    .enum(preferences)
+    .optional()
+    .describe(
+      'what comes first where the size of a model is chosen: quality (default), the lowest expected loss; latency, the quickest to answer within 5 % of it; size, the smallest within 10 %',
     ),
   phases: z
     .array(z.enum(phaseNames))

@@ -65,7 +65,10 @@ export type SurveyReply = z.infer<typeof surveyReplySchema>;
 
 /** What the thread that looks is asked. */
 export interface SurveyRequest {
+  /** Or one file. */
   folder: string;
   /** Glob of the files to look at. */
   include: string;
+  /** Field of JSON records that holds their text; left out: `text`, or one that looks like it. */
+  textField?: string;
 }

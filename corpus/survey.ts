@@ -34,9 +34,9 @@ const office = new Set(
 type Kind = Survey['notRead'][number]['kind'];
 type Progress = (done: number, total: number) => void;
 
-/** Reads every file under the folder. Throws a CorpusError where no reading can say what is there. */
+/** Reads every file under the folder, or the one file. Throws a CorpusError where no reading can say what is there. */
 export async function surveyFolder(
-  { folder, include }: SurveyRequest,
+  { folder, include, textField: given }: SurveyRequest,
   onProgress: Progress = () => {},
 ): Promise<Survey> {
   const open = async (textField: string): Promise<OpenSource> =>
@@ -44,10 +44,12 @@ export async function surveyFolder(
       { path: folder, include, license: 'unknown', textField },
       { baseDir: folder, projectDir: folder },
     );
+  const state = await stat(folder).catch(() => null);
+  if (state?.isFile() === true) return look(await open(given ?? 'text'), 0, onProgress);
   const hidden = await countHidden(folder);
   if ((await listFiles(folder, include)).length === 0) return new Tally().result(0, hidden, 'text');
-  const first = await look(await open('text'), hidden, onProgress);
-  const field = otherTextField(first);
+  const first = await look(await open(given ?? 'text'), hidden, onProgress);
+  const field = given === undefined ? otherTextField(first) : null;
   return field === null ? first : look(await open(field), hidden, onProgress);
 }
 

@@ -12,7 +12,7 @@ import type {
   Reason,
   SftRecipe,
 } from '../config/recipe.ts';
-import type { GateMetric } from '../config/pipeline.ts';
+import type { GateMetric, Preference } from '../config/pipeline.ts';
 import { planAdaptation } from './adaptation.ts';
 import { usualChatTokens, waysOfAllWeights } from './chat-phases.ts';
 import {
@@ -23,6 +23,7 @@ import {
 } from './continuation.ts';
 import { expectedBitsPerByte } from './loss.ts';
 import { endingOnPlateau } from './plateau.ts';
+import { preferenceReasons, preferred } from './preference.ts';
 import { countParameters, ladder, trainingFlopsPerToken, trainingMemoryBytes } from './shapes.ts';
 import { planTuning, usualChats, type ChatSizes } from './tuning.ts';
 import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
@@ -34,6 +35,8 @@ export interface PlanInputs {
   budgetMs: number;
   /** End pretraining where the held-out text gets no likelier any more. */
   stopOnPlateau?: boolean | undefined;
+  /** What comes first where a shape is chosen; left out, quality. */
+  prefer?: Preference | undefined;
   machine: Machine;
   seed: number;
   vocabSize: number;
@@ -182,7 +185,8 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
       shape.hiddenSize >= minAssistantWidth && numTokens >= minTokensPerParameter * numParameters,
   );
   const eligible = tunes && wide.length > 0 ? wide : candidates;
-  const chosen = eligible.reduce((best, next) => (next.bpb < best.bpb ? next : best));
+  const prefer = inputs.prefer ?? 'quality';
+  const chosen = preferred(eligible, prefer);
   const { shape, numParameters, bpb } = chosen;
   const tokensPerStep = batchSize * contextLength;
   const numSteps = Math.max(20, Math.floor(chosen.numTokens / tokensPerStep));
@@ -275,14 +279,17 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
       finalLoss: round(bpb * Math.LN2 * bytesPerToken),
       lostIfKilledMs: Math.round(pretrain.saveEverySteps * stepMs + trainerStartMs),
     },
-    reasons: explain(inputs, {
-      pretrain,
-      sft,
-      dpo,
-      numParameters,
-      bpb,
-      candidates: eligible.length,
-    }),
+    reasons: [
+      ...explain(inputs, {
+        pretrain,
+        sft,
+        dpo,
+        numParameters,
+        bpb,
+        candidates: eligible.length,
+      }),
+      ...preferenceReasons(prefer, chosen, eligible),
+    ],
   };
 }
 
@@ -300,7 +307,7 @@ function round(value: number): number {
 }
 
 function explain(
-  { statistics, budgetMs, machine, vocabSize, goal, parent }: PlanInputs,
+  { statistics, budgetMs, machine, vocabSize, goal, parent, prefer }: PlanInputs,
   chosen: {
     pretrain: PretrainRecipe;
     sft: SftRecipe | null;
@@ -318,7 +325,7 @@ function explain(
     {
       choice: 'size',
       value: size,
-      reason: `lowest expected loss of ${chosen.candidates} ${chosen.candidates === 1 ? 'shape' : 'shapes'} for ${Math.round(budgetMs / 1000)} s on ${machine.cores} ${machine.instructionSet} cores: ${bpb.toFixed(2)} bits a byte`,
+      reason: `${prefer === undefined || prefer === 'quality' ? 'lowest expected loss' : `first in ${prefer}`} of ${chosen.candidates} ${chosen.candidates === 1 ? 'shape' : 'shapes'} for ${Math.round(budgetMs / 1000)} s on ${machine.cores} ${machine.instructionSet} cores: ${bpb.toFixed(2)} bits a byte`,
       source: 'Hoffmann et al. 2022, constants fitted in docs/log.md',
     },
     {

@@ -11,3 +11,9 @@ export function chooseVocabSize(bytes: number): number {
   const ideal = 12 + 1.5 * Math.log10(Math.max(bytes, 1) / 1e7);
   return Math.min(most, Math.max(least, 2 ** Math.round(ideal)));
 }
+
+/** Tokens that text of so many bytes is about to make, in a vocabulary of its own. */
+export function estimateTokens(bytes: number): number {
+  // Byte pairs of this size of vocabulary cover about so many bytes of running text.
+  return Math.max(1, Math.round(bytes / (0.36 * Math.log2(chooseVocabSize(bytes)))));
+}

@@ -1,6 +1,7 @@
 """Checkpoints: a folder that appears whole and whose every file is verified before it is read.
 
-Tensors lie in safetensors, which cannot carry code; state.json lists the files with their SHA-256.
+Tensors lie in safetensors, which cannot carry code; state.json lists the files with their SHA-256,
+and state.sha256 holds its own.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 STATE = 'state.json'
+_SEAL = 'state.sha256'
 
 
 class CheckpointIncompatible(Exception):
@@ -75,12 +77,19 @@ def save_checkpoint(target: Path, state: dict[str, Any], fill: Callable[[Path], 
         }
         listed = {'schemaVersion': 1, **state, 'files': files}
         (folder / STATE).write_text(json.dumps(listed, sort_keys=True), 'utf-8')
+        (folder / _SEAL).write_text(sha256_of(folder / STATE), 'ascii')
 
     write_folder(target, fill_and_list)
 
 
 def verify_checkpoint(folder: Path) -> dict[str, Any]:
-    """Returns state.json after every file in it was found with its size and digest."""
+    """Returns state.json after it and every file in it were found with their digests.
+
+    A checkpoint of an earlier version has no state.sha256.
+    """
+    seal = folder / _SEAL
+    if seal.exists() and seal.read_bytes() != sha256_of(folder / STATE).encode():
+        raise CheckpointIncompatible(f'{folder}: {STATE} has another SHA-256 than {_SEAL} says')
     try:
         state = json.loads((folder / STATE).read_text('utf-8'))
         files = dict(state['files'])

@@ -48,6 +48,21 @@ export function tokensPerSecond(events: readonly TrainerEvent[], skipSteps: numb
   return (last.num_tokens - first.num_tokens) / (last.at - first.at);
 }
 
+/** Of the time from the first step to the last one, how much went into saves. */
+export function stallShare(events: readonly TrainerEvent[]): number {
+  const steps = events.filter(({ event }) => event === 'step');
+  const [first, last] = [steps[0], steps.at(-1)];
+  if (first === undefined || last === undefined || last.at <= first.at) {
+    throw new Error(`training events: found ${steps.length} steps, expected at least two`);
+  }
+  const stalled = events.reduce((sum, event, index) => {
+    const before = events[index - 1];
+    const saved = event.event === 'checkpoint' && before?.event === 'save_started';
+    return saved && event.at <= last.at ? sum + event.at - before.at : sum;
+  }, 0);
+  return stalled / (last.at - first.at);
+}
+
 /** A figure and what it must keep to. */
 export interface Bound {
   name: string;

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { access, constants, readdir, readFile, realpath, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { chooseVocabSize } from '../../recipes/vocabulary.ts';
+import { estimateTokens } from '../../recipes/vocabulary.ts';
 import { knownBases, maxTokensPerCharacter } from '../../config/base-models.ts';
 import type { Survey } from '../../config/survey.ts';
 import { homeFolder, projectDir } from '../../infra/layout.ts';
@@ -271,11 +271,6 @@ function checkGoal(
 
 function shareOf(sample: string | null): number {
   return sample === null ? 1 : Number(sample.slice(0, -1)) / 100;
-}
-
-/** As `temper plan` estimates: what a vocabulary for so much text covers with one token. */
-function estimateTokens(bytes: number): number {
-  return Math.max(1, Math.round(bytes / (0.36 * Math.log2(chooseVocabSize(bytes)))));
 }
 
 async function look(folder: string, options: InitOptions): Promise<Survey> {

@@ -2,16 +2,21 @@
 import { phasesOf } from '../../config/recipe.ts';
 import { projectDir } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
+import type { SurveyRequest } from '../../config/survey.ts';
+import type { Alternative } from '../../recipes/alternatives.ts';
 import { planPipeline, type Plan } from '../plan.ts';
 import { readPipelineFile } from '../pipeline-file.ts';
 import { openContext } from './context.ts';
+import { size } from './survey-text.ts';
+import { lookAtFolder } from './survey.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { clock, count, table } from './text.ts';
 
 export async function planCommand(file: string, options: CommonOptions): Promise<number> {
   const { pipeline, baseDir } = await readPipelineFile(file);
   const { store } = await openContext({ patienceMs: 500 });
-  const request = { pipeline, baseDir, projectDir, machine: describeMachine() };
+  const look = (asked: SurveyRequest) => lookAtFolder(asked, () => {});
+  const request = { pipeline, baseDir, projectDir, machine: describeMachine(), look };
   const planned = await planPipeline({ ...request, store }).catch((error: unknown) => {
     // A plan must not need the stack: without a registry it estimates, and says so.
     if (!(error instanceof Error) || !error.name.startsWith('Store')) throw error;
@@ -26,11 +31,10 @@ export async function planCommand(file: string, options: CommonOptions): Promise
 }
 
 /** The plan for people: what, how long, how good, and why. */
-export function planLines({ corpus, recipe, base }: Plan): string[] {
+export function planLines({ corpus, recipe, alternatives, base }: Plan): string[] {
   const { model, estimate, pretrain, machine } = recipe;
   const about = corpus.estimated ? 'about ' : '';
   const phases = phasesOf(recipe);
-  const price = estimate.usd === 0 ? '$0' : `$${estimate.usd.toFixed(2)}`;
   const lora = phases[0]?.lora;
   return [
     ...(base === null
@@ -38,7 +42,7 @@ export function planLines({ corpus, recipe, base }: Plan): string[] {
       : [`${base.title}, ${base.license ?? 'licence not known here'}, from ${base.origin}`]),
     `${lora === undefined ? '' : `LoRA of rank ${lora.rank} on a `}Llama ${(recipe.numParameters / 1e6).toFixed(1)}M: ${model.numLayers} layers of ${model.hiddenSize}, vocabulary ${count(model.vocabSize)}, context ${count(model.contextLength)}`,
     `${about}${count(corpus.numTokens)} tokens, ${(corpus.bytes / 1e6).toFixed(1)} MB of text (${corpus.origin})`,
-    `${clock(estimate.trainingMs)} of training (${clock(estimate.trainingMsLow)} to ${clock(estimate.trainingMsHigh)}), ${price}, on ${machine.cores} cores, ${machine.device}, ${machine.instructionSet}`,
+    `${clock(estimate.trainingMs)} of training (${clock(estimate.trainingMsLow)} to ${clock(estimate.trainingMsHigh)}), ${price(estimate.usd)}, on ${machine.cores} cores, ${machine.device}, ${machine.instructionSet}`,
     ...(pretrain === null
       ? []
       : [
@@ -58,9 +62,24 @@ export function planLines({ corpus, recipe, base }: Plan): string[] {
       ]),
     ),
     '',
+    'Instead',
+    ...alternatives.flatMap(alternativeLines),
+    '',
     'Why',
     ...recipe.reasons.map(
       ({ choice, value, reason, source }) => `  ${choice} ${value}: ${reason} [${source}]`,
     ),
   ];
+}
+
+function alternativeLines({ title, how, figures, gain }: Alternative): string[] {
+  const { numParameters, bytes, trainingMs, usd, valBpbLow, valBpbHigh, finalLoss } = figures;
+  return [
+    `  ${title} (${how}): ${gain}`,
+    `    ${(numParameters / 1e6).toFixed(1)}M, ${size(bytes)}, ${clock(trainingMs)} of training, ${price(usd)}, valBpb ${valBpbLow.toFixed(2)} to ${valBpbHigh.toFixed(2)}, loss ${finalLoss.toFixed(2)}`,
+  ];
+}
+
+function price(usd: number): string {
+  return usd === 0 ? '$0' : `$${usd.toFixed(2)}`;
 }

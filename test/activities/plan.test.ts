@@ -90,7 +90,7 @@ test('phases are planned where their data is there, and DPO comes first only to 
     phases: NonNullable<PipelineFile['phases']>,
     { numPreferences = 9, taught = true } = {},
   ) => {
-    const corpus = `f${(attempts += 1)}`.padEnd(64, '0');
+    const corpus = `f${(attempts += 1)}`.padEnd(64, "0");
     const lines = { train: blob, preferences: blob, questions: blob, preferencesHeldOut: blob };
     const counts = { numTrain: 9, numPreferences, numQuestions: 1, numPreferencesHeldOut: 1 };
     const manifest = {
@@ -100,8 +100,8 @@ test('phases are planned where their data is there, and DPO comes first only to 
     await recordStage(store, 'preprocess', corpus, corpusManifestSchema, manifest);
     const pretrained = { phase: 'pretrain' as const, stage: '7'.repeat(64) };
     const sft = { phase: 'sft' as const, stage: '8'.repeat(64) };
-    const parent = { ...parentOf('p', 3), phases: taught ? [pretrained, sft] : [pretrained] };
-    const pipeline = pipelineSchema.parse({ ...file, startFrom: 'p@3', questions, phases });
+    const parent = { ...parentOf('pol', 3), phases: taught ? [pretrained, sft] : [pretrained] };
+    const pipeline = pipelineSchema.parse({ ...file, startFrom: 'pol@3', questions, phases });
     return await createPlanActivities(fixture.deps)
       .planTraining({ run: 'r', pipeline, corpus, machine, previous: null, parent })
       .catch((error: unknown) => error as ApplicationFailure);
@@ -112,7 +112,7 @@ test('phases are planned where their data is there, and DPO comes first only to 
   const refused = async (...given: Parameters<typeof attempt>) =>
     ((await attempt(...given)) as ApplicationFailure).message;
   expect(await refused(['dpo'], { taught: false })).toBe(
-    'phases: [dpo]: p@3 was taught no answers, expected a model that chats: DPO shifts what is there. ' +
+    'phases: [dpo]: pol@3 was taught no answers, expected a model that chats: DPO shifts what is there. ' +
       'Write phases: [sft, dpo], or [orpo], which learns the answers too.',
   );
   expect(await refused(['sft', 'orpo'], { numPreferences: 0 })).toMatch(

@@ -445,8 +445,9 @@ describe('a trainer that nobody watched', () => {
     expect(saved).toBeGreaterThan(10);
     await writeFile(path.join(runDir, 'checkpoints', String(saved), 'weights'), 'damaged');
     const start = await prepare(await open());
-    expect(start.resumedFrom).toBe(10);
-    expect(await chain()).toEqual([10]);
+    const before = Math.floor((saved - 1) / 10) * 10;
+    expect(start.resumedFrom).toBe(before);
+    expect(await chain()).toEqual([before]);
   });
 
   test('and whose run.json was torn is replaced by one that starts from the chain', async () => {

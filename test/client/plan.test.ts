@@ -4,9 +4,12 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { planLines } from '../../client/cli/plan.ts';
+
 import { planPipeline } from '../../client/plan.ts';
 import { knownBases } from '../../config/base-models.ts';
 import { pipelineSchema } from '../../config/pipeline.ts';
+import { surveyFolder } from '../../corpus/survey.ts';
+import { estimateTokens } from '../../recipes/vocabulary.ts';
 import { machine } from '../support/recipes.ts';
 
 const bytes = 300_000;
@@ -32,6 +35,7 @@ const plan = (startFrom: string, changes: object = {}) =>
     projectDir: folder,
     machine,
     store: null,
+    look: surveyFolder,
   });
 
 test('a known base model is planned in its own tokens, its own shape and its budget', async () => {
@@ -179,4 +183,66 @@ test('a GGUF file that is cut off, of another kind, or none is refused with a se
       /^startFrom: the size of .* cannot be read/,
     );
   }
+});
+
+test('the tokens of a folder of HTML are those of its text, as init counts them', async () => {
+  mkdirSync(path.join(folder, 'pages'));
+  const words = 'The council met on Monday and agreed to mend the bridge before winter. '.repeat(
+    40,
+  );
+  const dress = `<style>${'.a{color:red}'.repeat(4000)}</style>`;
+  writeFileSync(
+    path.join(folder, 'pages/a.html'),
+    `<html><head>${dress}</head><body><p>${words}</p></body></html>`,
+  );
+  const sources = [{ path: './pages', license: 'internal' }];
+  const { corpus } = await plan('scratch', { data: { sources } });
+  expect(corpus.bytes).toBeLessThan(1.1 * words.length);
+  expect(corpus.numTokens).toBe(estimateTokens(corpus.bytes));
+});
+
+test('a source that is one file is looked at, and the tokens of a base are those of its languages', async () => {
+  const text = '條文規定人民有言論及出版之自由。'.repeat(300);
+  writeFileSync(path.join(folder, 'law.txt'), text);
+  const sources = [{ path: './law.txt', license: 'internal' }];
+  const { corpus } = await plan('smollm2', { data: { sources } });
+  expect(corpus.bytes).toBe(Buffer.byteLength(text));
+  expect(corpus.numTokens).toBeGreaterThan(1.5 * text.length);
+});
+
+test('the page shows two other plans, with what each would gain and how to ask for it', async () => {
+  const planned = await plan('scratch');
+  expect(planned.alternatives).toHaveLength(2);
+  const lines = planLines(planned);
+  const shown = lines.slice(lines.indexOf('Instead') + 1, lines.indexOf('Why') - 1);
+  expect(shown).toHaveLength(4);
+  for (const [index, { title, how, gain }] of planned.alternatives.entries())
+    expect(shown[2 * index]).toBe(`  ${title} (${how}): ${gain}`);
+  expect(shown[1]).toMatch(
+    /^ {4}[\d.]+M, [\d.]+ MB, [\d:]+ of training, \$0, valBpb [\d.]+ to [\d.]+, loss [\d.]+$/,
+  );
+});
+
+test('a config.json of other versions of transformers, with keys that no plan needs, is read', async () => {
+  mkdirSync(path.join(folder, 'other'));
+  const config = {
+    model_type: 'llama',
+    vocab_size: 1000,
+    hidden_size: 64,
+    intermediate_size: 128,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+    max_position_embeddings: 512,
+  };
+  const shapeOf = async (more: object) => {
+    writeFileSync(path.join(folder, 'other/config.json'), JSON.stringify({ ...config, ...more }));
+    return (await plan('./other')).recipe.model;
+  };
+  const old = { pretraining_tp: 1, rope_scaling: null, torch_dtype: 'float16', made_up: [1] };
+  expect(await shapeOf(old)).toMatchObject({ numKvHeads: 4, ropeTheta: 10_000 });
+  const rope_parameters = { rope_type: 'default', rope_theta: 500_000 };
+  expect(await shapeOf({ rope_parameters, num_key_value_heads: null })).toMatchObject({
+    numKvHeads: 4,
+    ropeTheta: 500_000,
+  });
 });

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 import { readPipelineFile } from '../../client/pipeline-file.ts';
 import { planPipeline } from '../../client/plan.ts';
+import { surveyFolder } from '../../corpus/survey.ts';
 import { machine } from '../support/recipes.ts';
 
 const projectDir = path.resolve(import.meta.dirname, '../..');
@@ -11,7 +12,14 @@ const folder = path.join(projectDir, 'config/pipelines');
 
 test.each(readdirSync(folder))('%s is whole, and plans the phases of its goal', async (name) => {
   const { pipeline, baseDir } = await readPipelineFile(path.join(folder, name));
-  const plan = await planPipeline({ pipeline, baseDir, projectDir, machine, store: null });
+  const plan = await planPipeline({
+    pipeline,
+    baseDir,
+    projectDir,
+    machine,
+    store: null,
+    look: surveyFolder,
+  });
   const { pretrain, sft, dpo } = plan.recipe;
   const tuned = pipeline.goal === 'assistant';
   expect([sft !== null, dpo !== null]).toEqual([tuned, tuned]);

@@ -56,6 +56,7 @@ def test_a_file_outside_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / 'secret').write_bytes(b'x')
     state['files']['../secret'] = {'sha256': 'a' * 64, 'bytes': 1}
     (tmp_path / '5' / 'state.json').write_text(json.dumps(state))
+    (tmp_path / '5' / 'state.sha256').unlink()
     with pytest.raises(CheckpointIncompatible, match='secret is missing'):
         verify_checkpoint(tmp_path / '5')
 
@@ -63,8 +64,24 @@ def test_a_file_outside_the_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize('text', ['', '{}', '[1]', '{"files": 3}'])
 def test_an_unreadable_state_is_refused(tmp_path: Path, text: str) -> None:
     (_save(tmp_path) / 'state.json').write_text(text)
+    (tmp_path / '5' / 'state.sha256').unlink()
     with pytest.raises(CheckpointIncompatible, match='no readable state.json'):
         verify_checkpoint(tmp_path / '5')
+
+
+@pytest.mark.parametrize('name', ['state.json', 'state.sha256'])
+def test_a_flipped_bit_in_what_lists_the_files_is_refused(tmp_path: Path, name: str) -> None:
+    file = _save(tmp_path) / name
+    whole = file.read_bytes()
+    for place in range(len(whole)):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(CheckpointIncompatible, match='another SHA-256 than state.sha256'):
+            verify_checkpoint(tmp_path / '5')
+
+
+def test_a_checkpoint_of_an_earlier_version_is_believed_without_a_seal(tmp_path: Path) -> None:
+    (_save(tmp_path) / 'state.sha256').unlink()
+    assert verify_checkpoint(tmp_path / '5')['step'] == 5
 
 
 def test_a_failed_save_leaves_nothing(tmp_path: Path) -> None:

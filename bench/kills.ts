@@ -1,0 +1,282 @@
+/**
+ * Kills every kind of process at random instants of trainings, as many times as asked, and holds what they
+ * gave against one undisturbed training: weights, optimizer, random numbers and losses, to the bit.
+ */
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { WorkflowFailedError } from '@temporalio/client';
+import { z } from 'zod';
+import { findOrphans } from '../client/cli/chaos.ts';
+import { isTrainer, killKinds, seeded, type KillKind } from '../client/cli/chaos-schedule.ts';
+import { readPipelineFile } from '../client/pipeline-file.ts';
+import type { PretrainRecipe } from '../config/recipe.ts';
+import { killVictim, listVictims } from '../infra/kill.ts';
+import { describeMachine } from '../infra/machine.ts';
+import { signalProcess } from '../infra/processes.ts';
+import { readGenerations } from '../registry/generations.ts';
+import { readCheckpoint, readHead } from '../registry/training.ts';
+import { workflowId } from '../workflows/messages.ts';
+import { defineBench, say } from './support/bench.ts';
+import { median, quantile } from './support/figures.ts';
+import { lossesOf, lossFaults, onceEach, startsOf, trainingAgainMs } from './support/recovery.ts';
+import { withHome, withStack, type BenchStack } from './support/stack.ts';
+import {
+  prepare,
+  referenceOf,
+  shorten,
+  startInPipeline,
+  type Prepared,
+  type Reference,
+} from './support/training.ts';
+
+/** Longer than the heartbeat timeout of a training activity: the server gives the work to the next generation. */
+const stoppedMs = 20_000;
+const patienceMs = 600_000;
+
+interface Kill {
+  kind: KillKind | 'gpu, stopped and woken';
+  run: string;
+  /** Unix time, seconds. */
+  at: number;
+}
+
+interface Disturbed {
+  run: string;
+  faults: string[];
+  /** Of steps, for each start after the first. */
+  lost: number[];
+  againMs: number[];
+}
+
+export const kills = defineBench({
+  name: 'kills',
+  summary:
+    'SIGKILLs of every kind of process at random instants of trainings: the same bits, and what was lost',
+  settings: z.strictObject({
+    kills: z.int().min(1).max(10_000).default(100).describe('in all'),
+    each: z.int().min(1).max(50).default(6).describe('of one training at most'),
+    stops: z
+      .int()
+      .min(0)
+      .max(1000)
+      .default(5)
+      .describe('times that the gpu worker is stopped past its heartbeat timeout and woken'),
+    seconds: z.number().positive().max(600).default(30).describe('planned time of one training'),
+    seed: z.int().min(0).default(1).describe('of kinds and instants'),
+    keep: z.boolean().default(false).describe('leave the home folder'),
+  }),
+  async measure({ kills: numKills, each, stops, seconds, seed, keep }) {
+    const source = await readPipelineFile('config/pipelines/quickstart.yaml');
+    return await withHome('kills', { keep }, async (home) =>
+      withStack(home, async (stack) => {
+        say('preparing the corpus, and planning');
+        const prepared = await prepare(stack, source, home);
+        const planned = shorten(prepared.recipe, seconds);
+        const recipe = {
+          ...planned,
+          saveEverySteps: Math.max(5, Math.round(planned.numSteps / 15)),
+          evalEverySteps: Math.ceil(planned.numSteps / 3),
+        };
+        say(
+          `${recipe.numSteps} steps, a save every ${recipe.saveEverySteps}; the undisturbed training, by hand`,
+        );
+        const reference = await referenceOf(path.join(home, 'by-hand'), prepared, recipe);
+        const random = seeded(seed);
+        const made: Kill[] = [];
+        const runs: Disturbed[] = [];
+        let stopped = 0;
+        while (made.length < numKills) {
+          const wanted = Math.min(each, numKills - made.length);
+          const stops_ = stopped < stops ? 1 : 0;
+          const disturbed = await disturb(stack, home, prepared, recipe, reference, {
+            index: runs.length,
+            wanted,
+            stop: stops_ === 1,
+            gapMs: (seconds * 1000 * 1.5) / each,
+            random,
+            made,
+          });
+          stopped += stops_;
+          runs.push(disturbed);
+          const told =
+            disturbed.faults.length === 0 ? 'the same bits' : disturbed.faults.join('; ');
+          say(`  ${made.length} of ${numKills} kills, training ${runs.length}: ${told}`);
+        }
+        return conclude({ runs, made, recipe, stopped });
+      }),
+    );
+  },
+});
+
+interface Plan {
+  index: number;
+  wanted: number;
+  stop: boolean;
+  gapMs: number;
+  random: () => number;
+  /** Every kill is added to it. */
+  made: Kill[];
+}
+
+async function disturb(
+  stack: BenchStack,
+  home: string,
+  prepared: Prepared,
+  recipe: PretrainRecipe,
+  reference: Reference,
+  { index, wanted, stop, gapMs, random, made }: Plan,
+): Promise<Disturbed> {
+  const run = `kills-${index}`;
+  // Part of the stage's name and not of the bits: else a model that was trained before would be reused.
+  const own = { ...recipe, unwatchedExitS: recipe.unwatchedExitS + index };
+  await startInPipeline(stack, prepared, own, run);
+  const before = made.length;
+  const ended = new AbortController();
+  const finished = untilEnded(stack, run).finally(() => ended.abort());
+  const disturbing = (async () => {
+    if (stop) {
+      await sleep(gapMs * (0.5 + random()), undefined, { signal: ended.signal });
+      await stopAndWake(home, run, made);
+    }
+    while (made.length - before < wanted) {
+      await sleep(gapMs * random() * 2, undefined, { signal: ended.signal });
+      await killOne(home, run, random, made);
+    }
+  })().catch((error: unknown) => {
+    // The training was over before all of them were made: the next one takes the rest.
+    if (!ended.signal.aborted) throw error;
+  });
+  const failure = await finished;
+  await disturbing;
+  return await judge(stack, home, { run, failure, reference, made });
+}
+
+async function killOne(
+  home: string,
+  run: string,
+  random: () => number,
+  made: Kill[],
+): Promise<void> {
+  const victims = await listVictims(home);
+  const kind = killKinds[Math.floor(random() * killKinds.length)]!;
+  const candidates = victims.filter((victim) => victim.kind === kind);
+  const victim = candidates[Math.floor(random() * candidates.length)];
+  if (victim === undefined || !killVictim(victim)) return;
+  made.push({ kind, run, at: Date.now() / 1000 });
+}
+
+async function stopAndWake(home: string, run: string, made: Kill[]): Promise<void> {
+  const worker = (await listVictims(home)).find(({ kind }) => kind === 'gpu');
+  if (worker === undefined || !signalProcess(worker, 'SIGSTOP')) return;
+  try {
+    await sleep(stoppedMs);
+  } finally {
+    signalProcess(worker, 'SIGCONT');
+  }
+  made.push({ kind: 'gpu, stopped and woken', run, at: Date.now() / 1000 });
+}
+
+/** Null when the training finished, else why it did not; a server that is away is waited for. */
+async function untilEnded({ temporal }: BenchStack, run: string): Promise<string | null> {
+  const deadline = Date.now() + patienceMs;
+  const handle = temporal.workflow.getHandle(workflowId.training(run, 'pretrain', 0));
+  while (Date.now() < deadline) {
+    try {
+      await handle.result();
+      return null;
+    } catch (error) {
+      if (error instanceof WorkflowFailedError) return String(error.cause ?? error);
+      await sleep(500);
+    }
+  }
+  return `not finished within ${patienceMs / 60_000} min`;
+}
+
+async function judge(
+  stack: BenchStack,
+  home: string,
+  {
+    run,
+    failure,
+    reference,
+    made,
+  }: { run: string; failure: string | null; reference: Reference; made: Kill[] },
+): Promise<Disturbed> {
+  if (failure !== null) return { run, faults: [failure], lost: [], againMs: [] };
+  const trial = { run, phase: 'pretrain', round: 0, trial: 0 };
+  const head = await readHead(stack.store, trial);
+  const last = head?.value.chain.at(-1);
+  const files = last === undefined ? {} : (await readCheckpoint(stack.store, last)).files;
+  const generations = await readGenerations(stack.store, trial);
+  const events = onceEach(generations.flatMap((generation) => generation.events));
+  const different = Object.keys(reference.files).filter(
+    (name) => files[name]?.sha256 !== reference.files[name],
+  );
+  const own = made.filter((kill) => kill.run === run);
+  const trainerKills = own.filter(({ kind }) => isTrainer(kind as KillKind));
+  const starts = startsOf(events);
+  const orphans = await findOrphans(home);
+  return {
+    run,
+    faults: [
+      ...different.map((name) => `${name} of the last checkpoint differs`),
+      ...lossFaults(lossesOf(events), reference.losses),
+      ...(starts.length - 1 > trainerKills.length
+        ? [`${starts.length - 1} restarts for ${trainerKills.length} kills of the trainer`]
+        : []),
+      ...orphans.map((orphan) => `left running: ${orphan}`),
+    ],
+    lost: starts.slice(1).map(({ lost }) => lost),
+    againMs: trainerKills.flatMap(({ at }) => trainingAgainMs(events, at) ?? []),
+  };
+}
+
+function conclude({
+  runs,
+  made,
+  recipe,
+  stopped,
+}: {
+  runs: Disturbed[];
+  made: Kill[];
+  recipe: PretrainRecipe;
+  stopped: number;
+}) {
+  const againS = runs.flatMap(({ againMs }) => againMs).map((ms) => ms / 1000);
+  const lost = runs.flatMap((run) => run.lost);
+  const equal = runs.filter(({ faults }) => faults.length === 0).length;
+  const kinds = Object.fromEntries(
+    [...killKinds, 'gpu, stopped and woken'].map((kind) => [
+      kind,
+      made.filter((kill) => kill.kind === kind).length,
+    ]),
+  );
+  const p95 = againS.length === 0 ? null : quantile(againS, 0.95);
+  return {
+    figures: {
+      kills: made.length,
+      kinds,
+      trainings: runs.length,
+      equal,
+      stopped,
+      saveEverySteps: recipe.saveEverySteps,
+      lostSteps: { median: lost.length === 0 ? 0 : median(lost), most: Math.max(0, ...lost) },
+      trainingAgainS: { median: againS.length === 0 ? null : median(againS), p95 },
+      faults: runs.flatMap(({ run, faults }) => faults.map((fault) => `${run}: ${fault}`)),
+      instructionSet: describeMachine().instructionSet,
+    },
+    bounds: [
+      {
+        name: 'trainings with the same bits, restarts for trainer kills alone, no orphans',
+        value: equal / runs.length,
+        min: 1,
+      },
+      {
+        name: 'lost at most, of a save interval',
+        value: Math.max(0, ...lost) / recipe.saveEverySteps,
+        max: 1,
+      },
+      { name: 'training again after the kill of a rank or torchrun, p95, s', value: p95, max: 30 },
+    ],
+  };
+}

@@ -1,0 +1,137 @@
+/** What a plan could be instead: the same planner with one thing changed, and what that would gain and cost. */
+import { phasesOf, type Recipe } from '../config/recipe.ts';
+import { planRecipe, type PlanInputs } from './plan.ts';
+import { answerFlops, storedBytes } from './preference.ts';
+
+/** What people compare plans by. */
+export interface PlanFigures {
+  numParameters: number;
+  /** Of the stored model. */
+  bytes: number;
+  trainingMs: number;
+  usd: number;
+  /** Of pretraining, else of the chats, repeated ones counted each time. */
+  numTokens: number;
+  valBpbLow: number;
+  valBpbHigh: number;
+  finalLoss: number;
+}
+
+export interface Alternative {
+  change: 'time' | 'prefer' | 'machine';
+  /** In words: what is changed. */
+  title: string;
+  /** How to ask for it. */
+  how: string;
+  figures: PlanFigures;
+  /** In words: what it would gain and cost, against the plan. */
+  gain: string;
+}
+
+/** The figures of a recipe. */
+export function figuresOf(recipe: Recipe): PlanFigures {
+  const { numParameters, model, pretrain, estimate } = recipe;
+  const read = pretrain === null ? phasesOf(recipe) : [pretrain];
+  const { trainingMs, usd, valBpbLow, valBpbHigh, finalLoss } = estimate;
+  return {
+    numParameters,
+    bytes: storedBytes(model),
+    trainingMs,
+    usd,
+    numTokens: read.reduce(
+      (sum, { numSteps, batchSize, contextLength }) => sum + numSteps * batchSize * contextLength,
+      0,
+    ),
+    valBpbLow,
+    valBpbHigh,
+    finalLoss,
+  };
+}
+
+/** Of the loss, below which nobody could tell two plans apart. */
+const noticeable = 0.005;
+
+/** Two other plans: another time, and another model or machine; `plan` is what made this one. */
+export function planAlternatives(
+  inputs: PlanInputs,
+  recipe: Recipe,
+  plan: (inputs: PlanInputs) => Recipe = planRecipe,
+): [Alternative, Alternative] {
+  const instead = (
+    change: Alternative['change'],
+    title: string,
+    how: string,
+    changed: Partial<PlanInputs>,
+  ): { recipe: Recipe; told: Alternative } => {
+    const other = plan({ ...inputs, ...changed });
+    const gain = compare(recipe, other);
+    return { recipe: other, told: { change, title, how, figures: figuresOf(other), gain } };
+  };
+  const budget = (factor: number) => inputs.budgetMs * factor;
+  const time = (factor: number) => `budget: { time: ${duration(budget(factor))} }`;
+  const longer = instead('time', 'twice the time', time(2), { budgetMs: budget(2) });
+  const shorter = instead('time', 'half the time', time(0.5), { budgetMs: budget(0.5) });
+  const first = differs(recipe, longer.recipe) ? longer : shorter;
+
+  const other = (inputs.prefer ?? 'quality') === 'quality' ? 'size' : 'quality';
+  const title = other === 'size' ? 'smaller, and quicker to answer' : 'the lowest expected loss';
+  const preference = instead('prefer', title, `prefer: ${other}`, { prefer: other });
+  const { cores } = inputs.machine;
+  const machine = instead('machine', 'a machine with twice the cores', `${2 * cores} cores`, {
+    machine: { ...inputs.machine, cores: 2 * cores },
+  });
+  const second = preference.recipe.numParameters === recipe.numParameters ? machine : preference;
+  return [first.told, second.told];
+}
+
+function differs(recipe: Recipe, other: Recipe): boolean {
+  const [tokens, more] = [figuresOf(recipe).numTokens, figuresOf(other).numTokens];
+  return (
+    recipe.estimate.finalLoss * (1 - noticeable) > other.estimate.finalLoss || more > tokens * 1.1
+  );
+}
+
+/** E.g. `loss 1.91 instead of 2.04 (6 % lower), 4:52 instead of 2:28 of training`. */
+function compare(recipe: Recipe, other: Recipe): string {
+  const [here, there] = [figuresOf(recipe), figuresOf(other)];
+  const told: string[] = [];
+  const loss = there.finalLoss / here.finalLoss - 1;
+  told.push(
+    Math.abs(loss) < noticeable
+      ? 'about the same expected loss'
+      : `expected loss ${percent(loss, 'higher', 'lower')}`,
+  );
+  const time = there.trainingMs / here.trainingMs - 1;
+  if (Math.abs(time) >= 0.05) told.push(`training ${percent(time, 'longer', 'shorter')}`);
+  const tokens = there.numTokens / here.numTokens - 1;
+  if (Math.abs(tokens) >= 0.05) told.push(`${percent(tokens, 'more', 'fewer')} tokens trained on`);
+  const size = there.bytes / here.bytes - 1;
+  if (Math.abs(size) >= 0.01) {
+    const work = answerFlops(other.model) / answerFlops(recipe.model) - 1;
+    told.push(`model ${percent(size, 'larger', 'smaller')}`);
+    told.push(`${percent(work, 'more', 'less')} work for a token of an answer`);
+  }
+  if (there.usd !== here.usd) {
+    const more = there.usd - here.usd;
+    told.push(`$${Math.abs(more).toFixed(2)} ${more > 0 ? 'dearer' : 'cheaper'}`);
+  }
+  return told.join(', ');
+}
+
+function percent(change: number, more: string, less: string): string {
+  const amount = Math.abs(100 * change);
+  return `${amount < 10 ? Number(amount.toFixed(1)) : Math.round(amount)} % ${change > 0 ? more : less}`;
+}
+
+/** As a pipeline file writes it. */
+function duration(ms: number): string {
+  const units = [
+    ['d', 86_400_000],
+    ['h', 3_600_000],
+    ['m', 60_000],
+    ['s', 1000],
+  ] as const;
+  const [name, unit] =
+    units.find(([, size]) => ms >= size && ms % size === 0) ?? (['ms', 1] as const);
+  return `${Math.max(1, Math.round(ms / unit))}${name}`;
+}
