@@ -90,7 +90,7 @@ test('phases are planned where their data is there, and DPO comes first only to 
     phases: NonNullable<PipelineFile['phases']>,
     { numPreferences = 9, taught = true } = {},
   ) => {
-    const corpus = `f${(attempts += 1)}`.padEnd(64, "0");
+    const corpus = `f${(attempts += 1)}`.padEnd(64, '0');
     const lines = { train: blob, preferences: blob, questions: blob, preferencesHeldOut: blob };
     const counts = { numTrain: 9, numPreferences, numQuestions: 1, numPreferencesHeldOut: 1 };
     const manifest = {
