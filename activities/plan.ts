@@ -129,6 +129,7 @@ export function createPlanActivities(deps: Deps) {
         machine,
         seed: pipeline.seed,
         vocabSize,
+        family: pipeline.model?.family,
         numChats: instructions?.numTrain ?? 0,
         numPreferences: instructions?.numPreferences ?? 0,
         parent,

@@ -4,6 +4,11 @@ import { putEvents } from '../registry/training.ts';
 import type { Deps } from './deps.ts';
 import type { Generation } from './training-job.ts';
 
+/** Whoever looks at the curves of a running training waits for so long at most, early in it. */
+const leastEveryMs = 15_000;
+/** Of the time that was watched: so a training of weeks does not make a hundred thousand pieces. */
+const share = 0.005;
+
 export class Metrics {
   readonly #deps: Deps;
   readonly #generation: Generation;
@@ -12,10 +17,14 @@ export class Metrics {
   #piece: TrainerEvent[] = [];
   #sequence = 0;
   #sending: Promise<void> = Promise.resolve();
+  readonly #openedAt: number;
+  #flushedAt: number;
+  #isBusy = false;
 
-  constructor(deps: Deps, generation: Generation) {
+  constructor(deps: Deps, generation: Generation, now: number) {
     this.#deps = deps;
     this.#generation = generation;
+    this.#openedAt = this.#flushedAt = now;
   }
 
   see(event: TrainerEvent): void {
@@ -23,11 +32,24 @@ export class Metrics {
     if (event.event !== 'working') this.#unsent.push(event);
   }
 
+  /** True once whenever what was seen has waited long enough to be stored, without a checkpoint. */
+  isDue(now: number): boolean {
+    const everyMs = Math.max(leastEveryMs, share * (now - this.#openedAt));
+    if (this.#isBusy || now - this.#flushedAt < everyMs) return false;
+    this.#flushedAt = now;
+    return true;
+  }
+
   /** Resolves when everything seen until now is stored; what could not be is kept for the next flush. */
   async flush(): Promise<void> {
     const sending = this.#sending.catch(() => undefined).then(() => this.#send());
     this.#sending = sending;
-    await sending;
+    this.#isBusy = true;
+    try {
+      await sending;
+    } finally {
+      this.#isBusy = this.#sending !== sending;
+    }
   }
 
   async #send(): Promise<void> {

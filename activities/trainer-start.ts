@@ -164,7 +164,8 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
 
 /** What must be equal for a running trainer to be the one that this job needs. */
 function identity(run: TrainerRun): string {
-  return canonicalJson({ ...run, resumeFrom: null });
+  const { peakFile: _measured, ...needed } = run;
+  return canonicalJson({ ...needed, resumeFrom: null });
 }
 
 async function control(
@@ -250,6 +251,7 @@ async function trainerRun(
     resumeFrom: null,
     // A trainer that was not given them is another one: neither it nor what it saved is gone on from.
     ...(head.rollbacks.length > 0 && { rollbacks: rollbacksOf(head.rollbacks) }),
+    peakFile: path.join(deps.home, 'machine-peak.json'),
   });
 }
 

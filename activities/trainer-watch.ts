@@ -23,6 +23,7 @@ import { summariseModel } from './training-job.ts';
 import type { Generation, TrainedModel } from './training-job.ts';
 import { diskFull, tellDiskFull } from './trainer-disk.ts';
 import { TrainerControl } from './trainer-control.ts';
+import { Figures } from './trainer-figures.ts';
 import { EventTail, readResult, touchControl } from './trainer-files.ts';
 import { LeaseKeeper } from './trainer-lease.ts';
 import { Metrics } from './trainer-metrics.ts';
@@ -97,7 +98,8 @@ async function watch(
   const tail = new EventTail(runDir);
   const pace = new Pace(Date.now());
   const isGone = createSight(runDir);
-  const metrics = new Metrics(deps, generation);
+  const metrics = new Metrics(deps, generation, Date.now());
+  const figures = new Figures();
   const progress: TrainingProgress = {
     kind: 'training',
     phase,
@@ -115,7 +117,7 @@ async function watch(
     progress.paused = control.isPaused;
     const scale = control.scaleAt(progress.step);
     if (scale !== undefined) progress.learningRateScale = scale;
-    context.heartbeat(progress);
+    context.heartbeat({ ...progress, ...figures.of(progress.numSteps) });
     lease.renew();
     touchControl(runDir).catch((error: unknown) => log.warn('control.json not touched', { error }));
   };
@@ -123,11 +125,10 @@ async function watch(
     for (const event of await tail.read()) {
       metrics.see(event);
       pace.see(event, Date.now());
+      figures.see(event);
       control.see(event);
       if (event.event === 'step') {
         progress.step = event.step;
-        progress.loss = event.loss;
-        progress.tokensPerSecond = event.tokens_per_second;
       } else if (event.event === 'checkpoint') {
         uploads.offer(event.step, path.resolve(runDir, event.path));
       } else if (event.event === 'plateau') {
@@ -169,7 +170,7 @@ async function watch(
     const { acknowledged } = uploads;
     await control.obey(acknowledged);
     if (control.isPaused) pace.rest(Date.now());
-    if (acknowledged.length > numAcknowledged) {
+    if (acknowledged.length > numAcknowledged || metrics.isDue(Date.now())) {
       numAcknowledged = acknowledged.length;
       metrics.flush().catch((error: unknown) => log.warn('metrics not stored yet', { error }));
     }

@@ -1,12 +1,12 @@
-/** The shape of a Llama in a GGUF file, from the head of the file alone: a plan needs no weights. */
+/** The shape of a Llama or Qwen in a GGUF file, from the head of the file alone: a plan needs no weights. */
 import { open } from 'node:fs/promises';
 import { maxBaseContext } from '../config/base-models.ts';
-import type { ModelShape } from '../config/recipe.ts';
+import { families, type ModelShape } from '../config/recipe.ts';
 
 /** Of the file: its vocabulary stands there too, in a few megabytes. */
 const maxHeadBytes = 64 * 2 ** 20;
 
-/** Null for what is no GGUF file, not whole, or no Llama. */
+/** Null for what is no GGUF file, not whole, or of another architecture. */
 export async function readGgufShape(file: string): Promise<ModelShape | null> {
   const handle = await open(file, 'r').catch(() => null);
   if (handle === null) return null;
@@ -44,14 +44,16 @@ function shapeOf(head: Buffer): ModelShape | null {
     tensors.add(reader.text());
     reader.skip(reader.u32() * 8 + 12);
   }
-  if (fields.get('general.architecture') !== 'llama') return null;
+  const family = families.find((known) => known === fields.get('general.architecture'));
+  if (family === undefined) return null;
   const number = (key: string, otherwise = 0) => {
-    const found = fields.get(`llama.${key}`);
+    const found = fields.get(`${family}.${key}`);
     return typeof found === 'number' ? found : otherwise;
   };
   const numHeads = number('attention.head_count');
+  const headDim = number('attention.key_length');
   const shape: ModelShape = {
-    family: 'llama',
+    family,
     vocabSize: number('vocab_size', lengthOf(fields.get('tokenizer.ggml.tokens'))),
     hiddenSize: number('embedding_length'),
     intermediateSize: number('feed_forward_length'),
@@ -61,6 +63,7 @@ function shapeOf(head: Buffer): ModelShape | null {
     contextLength: Math.min(number('context_length'), maxBaseContext),
     ropeTheta: number('rope.freq_base', 10_000),
     tieEmbeddings: !tensors.has('output.weight'),
+    ...(headDim > 0 && headDim * numHeads !== number('embedding_length') && { headDim }),
   };
   return Object.values(shape).includes(0) ? null : shape;
 }

@@ -156,7 +156,7 @@ startFrom: scratch
   }
   return `# What the weights start from: ${from.title}, a base model, which is imported when a run begins. Adapters
 # (LoRA) learn these documents around its frozen weights, and are merged into them.
-# Or: ./model.gguf or ./folder, a Llama on disk; a registered model such as policy@champion; scratch.
+# Or: ./model.gguf or ./folder, a Llama or Qwen on disk; a registered model such as policy@champion; scratch.
 startFrom: ${quoted(from.startFrom)}
 `;
 }

@@ -8,7 +8,13 @@ import { z } from 'zod';
 import { knownBases, maxBaseContext, type KnownBase } from '../config/base-models.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
 import { isBase, type Pipeline, type Source } from '../config/pipeline.ts';
-import type { Machine, ModelShape, Recipe } from '../config/recipe.ts';
+import {
+  families,
+  familyNames,
+  type Machine,
+  type ModelShape,
+  type Recipe,
+} from '../config/recipe.ts';
 import type { Survey, SurveyRequest } from '../config/survey.ts';
 import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';
 import { planPhases } from '../recipes/phases.ts';
@@ -91,6 +97,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     machine,
     seed: pipeline.seed,
     vocabSize: corpus.vocabSize,
+    family: pipeline.model?.family,
     numChats: corpus.numChats,
     numPreferences: corpus.numPreferences,
     parent,
@@ -142,16 +149,18 @@ async function baseFor({
     throw new ClientError(
       'input',
       `startFrom: the size of ${startFrom} cannot be read; expected a GGUF file or a transformers folder with the config.json ` +
-        `of a Llama, or ${Object.keys(knownBases).join(', ')}. Nothing was started.`,
+        `of a ${familyList}, or ${Object.keys(knownBases).join(', ')}. Nothing was started.`,
     );
   }
   const title = path.basename(place);
   return { title, license: null, origin: startFrom, shape, tokensPerCharacter: null };
 }
 
+const familyList = Object.values(familyNames).join(', ');
+
 async function folderShape(folder: string): Promise<ModelShape | null> {
   const text = await readFile(path.join(folder, 'config.json'), 'utf8').catch(() => null);
-  return text === null ? null : (llamaConfigSchema.safeParse(parseJson(text)).data ?? null);
+  return text === null ? null : (causalConfigSchema.safeParse(parseJson(text)).data ?? null);
 }
 
 function parseJson(text: string): unknown {
@@ -164,9 +173,9 @@ function parseJson(text: string): unknown {
 
 const size = z.number().int().positive();
 /** What of a transformers configuration makes the shape; older and newer ones say it in different ways. */
-const llamaConfigSchema = z
+const causalConfigSchema = z
   .object({
-    model_type: z.literal('llama'),
+    model_type: z.enum(families),
     vocab_size: size,
     hidden_size: size,
     intermediate_size: size,
@@ -174,12 +183,13 @@ const llamaConfigSchema = z
     num_attention_heads: size,
     num_key_value_heads: size.nullish(),
     max_position_embeddings: size,
+    head_dim: size.multipleOf(16).nullish(),
     rope_theta: z.number().positive().nullish(),
     rope_parameters: z.looseObject({ rope_theta: z.number().positive().nullish() }).nullish(),
     tie_word_embeddings: z.boolean().nullish(),
   })
   .transform((config): ModelShape => ({
-    family: 'llama',
+    family: config.model_type,
     vocabSize: config.vocab_size,
     hiddenSize: config.hidden_size,
     intermediateSize: config.intermediate_size,
@@ -189,6 +199,10 @@ const llamaConfigSchema = z
     contextLength: Math.min(config.max_position_embeddings, maxBaseContext),
     ropeTheta: config.rope_theta ?? config.rope_parameters?.rope_theta ?? 10_000,
     tieEmbeddings: config.tie_word_embeddings ?? false,
+    ...(config.head_dim != null &&
+      config.head_dim * config.num_attention_heads !== config.hidden_size && {
+        headDim: config.head_dim,
+      }),
   }));
 
 /** The same text in the tokens of another vocabulary. */

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { knownBases } from './base-models.ts';
 import { phasesFault, tunes } from './phases.ts';
-import { phaseNames, type Phase } from './recipe.ts';
+import { families, phaseNames, type Phase } from './recipe.ts';
 
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
@@ -129,6 +129,14 @@ export const pipelineFileSchema = z.strictObject({
     .describe(
       'what the weights start from; scratch: random ones; policy@3 or policy@champion: go on pretraining that model, with its tokenizer and its size; smollm2, ./model.gguf or ./folder: adapt that base model',
     ),
+  model: z
+    .strictObject({
+      family: z
+        .enum(families)
+        .describe('architecture: llama, or that of the Qwen models; the planner chooses the size'),
+    })
+    .optional()
+    .describe('what a model from scratch is like; left out, a Llama'),
   goal: z
     .enum(['base', 'adapt', 'assistant'])
     .optional()
@@ -209,7 +217,7 @@ export const pipelineFileSchema = z.strictObject({
 /** A pipeline with every default resolved; what is resolved already parses to itself. */
 export const pipelineSchema = pipelineFileSchema
   .transform(({ goal, ...rest }) => ({ ...rest, goal: goal ?? defaultGoal(rest) }))
-  .superRefine(({ startFrom, goal, questions, phases, budget }, context) => {
+  .superRefine(({ startFrom, model, goal, questions, phases, budget }, context) => {
     const refuse = (field: string, message: string) =>
       context.addIssue({ code: 'custom', path: [field], message });
     if (phases !== undefined) {
@@ -226,6 +234,9 @@ export const pipelineSchema = pipelineFileSchema
     }
     if (goal === 'base' && isBase(startFrom)) {
       refuse('goal', `expected adapt or assistant, which ${startFrom} can be made into`);
+    }
+    if (model !== undefined && startFrom !== 'scratch') {
+      refuse('model', `expected none: ${startFrom} has an architecture of its own`);
     }
     if (goal === 'adapt' && questions.length > 0) {
       refuse('questions', 'expected none with goal adapt, which trains on the documents alone');

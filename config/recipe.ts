@@ -6,11 +6,21 @@ const positive = z.number().int().positive();
 /** The phases of training, in the order in which a pipeline may go through them. */
 export const phaseNames = ['pretrain', 'sft', 'dpo', 'orpo'] as const;
 
+/** The families whose shapes the planner knows, and that a model from elsewhere may be of. */
+export const families = ['llama', 'qwen2', 'qwen3'] as const;
+export type Family = (typeof families)[number];
+/** As people write them. */
+export const familyNames: Readonly<Record<Family, string>> = {
+  llama: 'Llama',
+  qwen2: 'Qwen2',
+  qwen3: 'Qwen3',
+};
+
 export const modelShapeSchema = z.strictObject({
-  family: z.literal('llama'),
+  family: z.enum(families),
   vocabSize: positive,
   hiddenSize: positive.describe(
-    'a multiple of 16 × numHeads: the ONNX operator takes no other width',
+    'without headDim a multiple of 16 × numHeads: the ONNX operator takes no other width',
   ),
   intermediateSize: positive,
   numLayers: positive,
@@ -19,6 +29,10 @@ export const modelShapeSchema = z.strictObject({
   contextLength: positive.describe('tokens'),
   ropeTheta: z.number().positive(),
   tieEmbeddings: z.boolean(),
+  headDim: positive
+    .multipleOf(16)
+    .optional()
+    .describe('width of a head; left out, hiddenSize / numHeads'),
 });
 export type ModelShape = z.infer<typeof modelShapeSchema>;
 

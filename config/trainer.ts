@@ -82,6 +82,10 @@ export const trainerRunSchema = z.strictObject({
     .array(rollbackSchema)
     .optional()
     .describe('in order of their steps, the last that has come counts; left out: none'),
+  peakFile: z
+    .string()
+    .optional()
+    .describe('where the trainer keeps what it measured of this machine; left out: measures anew'),
 });
 export type TrainerRun = z.infer<typeof trainerRunSchema>;
 
@@ -104,6 +108,16 @@ export const trainerEventSchema = z.discriminatedUnion('event', [
     event: z.literal('start'),
     step: count,
     resumedFrom: z.string().nullable(),
+    flops_per_token: z
+      .number()
+      .positive()
+      .optional()
+      .describe('floating-point operations of a token in a full row, forwards and backwards'),
+    peak_flops: z
+      .number()
+      .positive()
+      .optional()
+      .describe('operations a second of all ranks, measured by products of square matrices'),
     at: z.number(),
   }),
   z.object({
@@ -114,6 +128,13 @@ export const trainerEventSchema = z.discriminatedUnion('event', [
     grad_norm: z.number(),
     tokens_per_second: z.number(),
     num_tokens: count.describe('trained on so far'),
+    mfu: z
+      .number()
+      .nonnegative()
+      .optional()
+      .describe('share of peak_flops that the model itself took in this step'),
+    memory: count.optional().describe('bytes that rank 0 holds'),
+    device_memory: count.optional().describe('bytes that rank 0 held on its device at most'),
     at: z.number().describe('Unix time, seconds'),
   }),
   z.object({
@@ -265,4 +286,15 @@ export interface TrainingProgress {
   paused?: boolean;
   /** Factor on the recipe's rate, where a person changed it. */
   learningRateScale?: number;
+  learningRate?: number;
+  gradNorm?: number;
+  /** Share of the machine's measured peak. */
+  mfu?: number;
+  /** Bytes that the trainer holds; on its device, where it has one. */
+  memoryBytes?: number;
+  /** The newest held-out loss, nats a token, and its bits a byte. */
+  valLoss?: number;
+  valBpb?: number;
+  /** By the pace of the last steps, saves and evaluations included. */
+  leftMs?: number;
 }

@@ -4,6 +4,7 @@
  */
 import type {
   DpoRecipe,
+  Family,
   Machine,
   ModelShape,
   PretrainRecipe,
@@ -40,6 +41,8 @@ export interface PlanInputs {
   machine: Machine;
   seed: number;
   vocabSize: number;
+  /** Architecture of a model from scratch; left out, a Llama. */
+  family?: Family | undefined;
   numChats: number;
   numPreferences: number;
   /** Whose pretraining goes on; without it, training starts from random weights. */
@@ -165,7 +168,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const batchSize = 16;
   const shapes = parent
     ? [parent.shape]
-    : ladder(vocabSize, contextLength).filter(
+    : ladder(vocabSize, contextLength, inputs.family).filter(
         (shape) => trainingMemoryBytes(shape, batchSize) < machine.memoryBytes / 2,
       );
   const candidates = shapes.map((shape) => {
@@ -306,8 +309,30 @@ function round(value: number): number {
   return Number(value.toFixed(3));
 }
 
+const familyReasons: Record<Family, Reason> = {
+  llama: {
+    choice: 'architecture',
+    value: 'Llama',
+    reason:
+      'as the pipeline file asks: rotary positions, a gated feed-forward, norms before each part',
+    source: 'Touvron et al. 2023',
+  },
+  qwen2: {
+    choice: 'architecture',
+    value: 'Qwen2',
+    reason: 'as the pipeline file asks: a Llama with biases on query, key and value',
+    source: 'Yang et al. 2024',
+  },
+  qwen3: {
+    choice: 'architecture',
+    value: 'Qwen3',
+    reason: 'as the pipeline file asks: a Llama whose queries and keys are normed, head by head',
+    source: 'Yang et al. 2025',
+  },
+};
+
 function explain(
-  { statistics, budgetMs, machine, vocabSize, goal, parent, prefer }: PlanInputs,
+  { statistics, budgetMs, machine, vocabSize, family, goal, parent, prefer }: PlanInputs,
   chosen: {
     pretrain: PretrainRecipe;
     sft: SftRecipe | null;
@@ -322,6 +347,7 @@ function explain(
   const millions = (count: number) => `${(count / 1e6).toFixed(1)}M`;
   const size = `${millions(numParameters)} parameters`;
   const beginning: Reason[] = [
+    ...(family === undefined ? [] : [familyReasons[family]]),
     {
       choice: 'size',
       value: size,

@@ -1,5 +1,5 @@
 /** The ladder of model shapes that the planner chooses from, and what each one costs. */
-import type { ModelShape } from '../config/recipe.ts';
+import type { Family, ModelShape } from '../config/recipe.ts';
 
 /**
  * Width, depth and heads of each rung: heads of 64, width about 64 times the depth
@@ -19,9 +19,13 @@ const rungs = [
 ] as const;
 
 /** Every shape of the ladder for a vocabulary and a context, smallest first. */
-export function ladder(vocabSize: number, contextLength: number): ModelShape[] {
+export function ladder(
+  vocabSize: number,
+  contextLength: number,
+  family: Family = 'llama',
+): ModelShape[] {
   return rungs.map(({ hiddenSize, numLayers }) => ({
-    family: 'llama',
+    family,
     vocabSize,
     hiddenSize,
     intermediateSize: Math.ceil((hiddenSize * 8) / 3 / 64) * 64,
@@ -34,13 +38,19 @@ export function ladder(vocabSize: number, contextLength: number): ModelShape[] {
   }));
 }
 
-/** Parameters of a Llama with tied embeddings: embedding, attention, gated feed-forward, norms. */
+/** Parameters of a model: embedding, attention, gated feed-forward, norms, and what its family adds. */
 export function countParameters(shape: ModelShape): number {
-  const { vocabSize, hiddenSize: d, intermediateSize, numLayers, numHeads, numKvHeads } = shape;
-  const kv = (d / numHeads) * numKvHeads;
-  const attention = 2 * d * d + 2 * d * kv;
-  const layer = attention + 3 * d * intermediateSize + 2 * d;
+  const { vocabSize, hiddenSize: d, intermediateSize, numLayers, numKvHeads } = shape;
+  const head = headWidth(shape);
+  const [query, kv] = [shape.numHeads * head, numKvHeads * head];
+  const attention = 2 * d * query + 2 * d * kv;
+  const added = { llama: 0, qwen2: query + 2 * kv, qwen3: 2 * head }[shape.family];
+  const layer = attention + 3 * d * intermediateSize + 2 * d + added;
   return vocabSize * d * (shape.tieEmbeddings ? 1 : 2) + numLayers * layer + d;
+}
+
+function headWidth({ headDim, hiddenSize, numHeads }: ModelShape): number {
+  return headDim ?? hiddenSize / numHeads;
 }
 
 /**
@@ -51,7 +61,8 @@ export function trainingFlopsPerToken(shape: ModelShape): number {
   const tied = shape.tieEmbeddings
     ? countParameters(shape)
     : countParameters(shape) - shape.vocabSize * shape.hiddenSize;
-  return 6 * tied + 6 * shape.numLayers * shape.hiddenSize * shape.contextLength;
+  const attended = shape.numLayers * shape.numHeads * headWidth(shape) * shape.contextLength;
+  return 6 * tied + 6 * attended;
 }
 
 /** Weights, gradients and two moments in fp32, and the activations of a micro-batch, in bytes. */

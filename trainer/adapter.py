@@ -16,23 +16,23 @@ from trainer.chat import TEMPLATE_NAME
 from trainer.config import Lora
 
 if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM
+    from transformers import PreTrainedModel
 
 _PROJECTIONS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
 
 
-def load_base(folder: str, dtype: torch.dtype) -> 'LlamaForCausalLM':
+def load_base(folder: str, dtype: torch.dtype) -> 'PreTrainedModel':
     """A model in transformers' layout."""
-    from transformers import LlamaForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=dtype)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     for parameter in model.parameters():
         # A clone lies aligned in memory; a mapped one may not, and kernels then round otherwise.
         parameter.data = parameter.data.clone()
     return model
 
 
-def add_adapters(model: 'LlamaForCausalLM', lora: Lora, seed: int) -> None:
+def add_adapters(model: 'PreTrainedModel', lora: Lora, seed: int) -> None:
     """Freezes a model and puts adapters around every projection of its layers, in place.
 
     They change nothing yet: the second factor of each is zero, the first depends on the seed.
@@ -66,7 +66,7 @@ def share_adapters(model: nn.Module, lora: Lora, share: float) -> None:
 
 
 @torch.no_grad()
-def save_merged(model: 'LlamaForCausalLM', base: str, folder: Path) -> None:
+def save_merged(model: 'PreTrainedModel', base: str, folder: Path) -> None:
     """Writes the base with the adapters added to its weights, in float32."""
     merged = load_base(base, torch.float32)
     targets = dict(merged.named_modules())
@@ -85,7 +85,7 @@ def keep_template(parent: str | None, folder: Path) -> None:
         shutil.copyfile(template, folder / TEMPLATE_NAME)
 
 
-def keep_configuration(model: 'LlamaForCausalLM', parent: str) -> None:
+def keep_configuration(model: 'PreTrainedModel', parent: str) -> None:
     """Takes over what is no weight and no shape, and yet part of the function."""
     config = json.loads((Path(parent) / 'config.json').read_text('utf-8'))
     for name in ('rms_norm_eps', 'bos_token_id', 'eos_token_id'):

@@ -69,9 +69,9 @@ def _check(condition: bool, message: str) -> None:
 
 @dataclass(kw_only=True, slots=True)
 class ModelShape:
-    """The shape of a Llama."""
+    """The shape of a causal model; heads are as wide as they fill hiddenSize, if not said."""
 
-    family: Literal['llama']
+    family: Literal['llama', 'qwen2', 'qwen3']
     vocabSize: int
     hiddenSize: int
     intermediateSize: int
@@ -81,6 +81,12 @@ class ModelShape:
     contextLength: int
     ropeTheta: float
     tieEmbeddings: bool
+    headDim: int | None = None
+
+    @property
+    def head_width(self) -> int:
+        """Width of a head."""
+        return self.headDim or self.hiddenSize // self.numHeads
 
     def __post_init__(self) -> None:
         for name in ('vocabSize', 'hiddenSize', 'intermediateSize', 'numLayers', 'contextLength'):
@@ -91,9 +97,13 @@ class ModelShape:
             _check(value > 0, f'model.{name}: found {value}, expected more than 0')
         # The ONNX operator for grouped-query attention takes no other width of a head.
         _check(
-            self.hiddenSize % (16 * self.numHeads) == 0,
+            self.headDim is not None or self.hiddenSize % (16 * self.numHeads) == 0,
             f'model.hiddenSize {self.hiddenSize}: '
             f'expected a multiple of 16 times numHeads {self.numHeads}',
+        )
+        _check(
+            self.headDim is None or (self.headDim > 0 and self.headDim % 16 == 0),
+            f'model.headDim: found {self.headDim}, expected a multiple of 16',
         )
         _check(
             self.numHeads % self.numKvHeads == 0,
@@ -363,6 +373,7 @@ class TrainerRun:
     resumeFrom: str | None
     keepCheckpoints: int = 2
     rollbacks: list[Rollback] | None = None
+    peakFile: str | None = None
 
     def __post_init__(self) -> None:
         steps = [rollback.step for rollback in self.rollbacks or []]

@@ -162,10 +162,10 @@ def _probe(run: ExportRun) -> dict[str, Any]:
     """What PyTorch in float32 answers to a fixed prompt."""
     say_progress('asking PyTorch for the probe')
     import torch
-    from transformers import LlamaForCausalLM
+    from transformers import AutoModelForCausalLM
 
     torch.set_num_threads(run.threads)
-    model = LlamaForCausalLM.from_pretrained(run.model, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(run.model, dtype=torch.float32)
     model.eval()
     tokenizer = load_tokenizer(run.tokenizer, model.config.max_position_embeddings)
     prompt = [tokenizer.bos_token_id, *tokenizer.encode(_PROBE_TEXT, add_special_tokens=False)]

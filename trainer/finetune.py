@@ -17,7 +17,7 @@ from datasets.utils.logging import disable_progress_bar
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Sampler
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast, Trainer, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, Trainer, TrainerCallback
 from transformers.utils import logging
 
 from trainer.adapter import (
@@ -33,7 +33,7 @@ from trainer.config import PhaseRecipe
 from trainer.data import InvalidCorpus, keyed_place
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
-from trainer.llama import LeanLlama
+from trainer.model import LeanModel
 from trainer.optimizer import checkpoint_bytes, load_state, rate_factor, state_tensors
 from trainer.session import Session
 
@@ -204,9 +204,9 @@ class FineTuning:
         self._names = {id(parameter): name for name, parameter in self._parameters.items()}
         self.optimizer = make_optimizer(self.model, run.recipe)
 
-    def lean(self, model: LlamaForCausalLM) -> LeanLlama:
+    def lean(self, model: PreTrainedModel) -> LeanModel:
         """The lean pass through a model, in the recipe's precision."""
-        return LeanLlama(model, self.recipe.contextLength, self.dtype)
+        return LeanModel(model, self.recipe.contextLength, self.dtype)
 
     def sampler(self, num_rows: int) -> CursorSampler:
         """The rows that are still to be trained on."""
@@ -225,6 +225,7 @@ class FineTuning:
             with self.session.preparing():
                 self._load(Path(self.session.run.resumeFrom or ''))
         trainer.add_callback(Obey(self.session, trainer))
+        self.session.weighs(self.model)
         self.session.started(
             self._fill_checkpoint,
             lambda: self.session.batches_done() * self.recipe.batchSize,
@@ -270,9 +271,7 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
-def load_model(
-    folder: str, vocab_size: int, dtype: torch.dtype = torch.float32
-) -> LlamaForCausalLM:
+def load_model(folder: str, vocab_size: int, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """Loads the model to start from."""
     if not (Path(folder) / 'model.safetensors').is_file():
         raise ValueError(f'init: {folder} holds no model.safetensors')

@@ -10,21 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 from trainer.chat import TEMPLATE_NAME
 from trainer.checkpoint import write_folder
 from trainer.config import ModelShape
-from trainer.llama import llama_config
+from trainer.model import causal_config, head_width
 from trainer.short_lived import run_module, say
 from trainer.special_tokens import END_OF_TEXT
 
 if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # A stream of the server holds keys and values for so many tokens; rotary positions have no weights
 # of their own, so that a model may be given a shorter context than it was made with.
 _MAX_CONTEXT = 2048
+_FAMILIES = get_args(get_type_hints(ModelShape)['family'])
 
 
 @dataclass(kw_only=True, slots=True)
@@ -52,14 +53,18 @@ def import_base(run: ImportRun) -> dict[str, Any]:
     write_folder(Path(run.output), lambda folder: _fill(folder, model, tokenizer))
     return {
         'output': run.output,
-        'shape': {name: getattr(shape, name) for name in ModelShape.__slots__},
+        'shape': {
+            name: value
+            for name in ModelShape.__slots__
+            if (value := getattr(shape, name)) is not None
+        },
         'chat': tokenizer.chat_template is not None,
     }
 
 
-def _read(source: Path) -> tuple[ModelShape, 'LlamaForCausalLM', 'PreTrainedTokenizerBase']:
+def _read(source: Path) -> tuple[ModelShape, 'PreTrainedModel', 'PreTrainedTokenizerBase']:
     import torch
-    from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     where, options = str(source), {'local_files_only': True}
     if source.is_file():
@@ -68,20 +73,22 @@ def _read(source: Path) -> tuple[ModelShape, 'LlamaForCausalLM', 'PreTrainedToke
         # Checked first: to read the weights takes long.
         tokenizer = AutoTokenizer.from_pretrained(where, **options)
         config = AutoConfig.from_pretrained(where, **options)
-    if config.model_type != 'llama':
-        raise ValueError(f'{source}: found a {config.model_type} model, expected a llama')
+    if config.model_type not in _FAMILIES:
+        raise ValueError(
+            f'{source}: found a {config.model_type} model, expected a {", ".join(_FAMILIES)}'
+        )
     shape = _shape(config, source)
     _check_tokenizer(tokenizer, config, source)
     with _refusing(source):
         # Never the weights of a pickle, which may hold a program.
-        model, told = LlamaForCausalLM.from_pretrained(
+        model, told = AutoModelForCausalLM.from_pretrained(
             where, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
         )
     _check_weights(model, told, source)
     return shape, model, tokenizer
 
 
-def _check_weights(model: 'LlamaForCausalLM', told: dict[str, Any], source: Path) -> None:
+def _check_weights(model: 'PreTrainedModel', told: dict[str, Any], source: Path) -> None:
     """Refuses weights that are not all there, that nobody would use, or that are no numbers."""
     import torch
 
@@ -89,7 +96,9 @@ def _check_weights(model: 'LlamaForCausalLM', told: dict[str, Any], source: Path
         raise ValueError(f'{source}: found no weights for {", ".join(absent[:3])}')
     unused = sorted(key for key in told['unexpected_keys'] if 'rotary_emb' not in key)
     if unused:
-        raise ValueError(f'{source}: found weights that a plain llama has not: {unused[0]}')
+        raise ValueError(
+            f'{source}: found weights that a plain {model.config.model_type} has not: {unused[0]}'
+        )
     state = model.state_dict()
     for name, tensor in state.items():
         if not torch.isfinite(tensor).all():
@@ -136,18 +145,23 @@ def _refusing(source: Path) -> Iterator[None]:
 
 def _shape(config: Any, source: Path) -> ModelShape:
     rope = config.rope_parameters
-    width = config.hidden_size // config.num_attention_heads
+    family = config.model_type
+    kinds = getattr(config, 'layer_types', None) or []
     for fault, wrong in (
         (f'rotary positions of type {rope["rope_type"]}', rope['rope_type'] != 'default'),
-        ('biases in attention', config.attention_bias),
-        ('biases in the feed-forward', config.mlp_bias),
+        ('biases in attention', getattr(config, 'attention_bias', False)),
+        ('biases in the feed-forward', getattr(config, 'mlp_bias', False)),
         (f'the activation {config.hidden_act}', config.hidden_act != 'silu'),
-        (f'heads of width {config.head_dim}', config.head_dim != width),
+        ('attention that looks back a part of the way', set(kinds) - {'full_attention'}),
     ):
         if wrong:
-            raise ValueError(f'{source}: found {fault}, expected a plain llama; take another base')
+            raise ValueError(
+                f'{source}: found {fault}, expected a plain {family}; take another base'
+            )
+    width = head_width(config)
+    implied = width * config.num_attention_heads == config.hidden_size
     return ModelShape(
-        family='llama',
+        family=family,
         vocabSize=config.vocab_size,
         hiddenSize=config.hidden_size,
         intermediateSize=config.intermediate_size,
@@ -157,25 +171,26 @@ def _shape(config: Any, source: Path) -> ModelShape:
         contextLength=min(config.max_position_embeddings, _MAX_CONTEXT),
         ropeTheta=rope['rope_theta'],
         tieEmbeddings=bool(config.tie_word_embeddings),
+        headDim=None if implied else width,
     )
 
 
-def _rebuild(found: 'LlamaForCausalLM', shape: ModelShape) -> 'LlamaForCausalLM':
+def _rebuild(found: 'PreTrainedModel', shape: ModelShape) -> 'PreTrainedModel':
     """The same weights under a fresh configuration: one that came with a GGUF cannot be saved."""
-    from transformers import LlamaForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    config = llama_config(
+    config = causal_config(
         shape,
         rms_norm_eps=found.config.rms_norm_eps,
         bos_token_id=found.config.bos_token_id,
         eos_token_id=found.config.eos_token_id,
     )
-    model = LlamaForCausalLM(config)
+    model = AutoModelForCausalLM.from_config(config)
     model.load_state_dict(found.state_dict())
     return model
 
 
-def _fill(folder: Path, model: 'LlamaForCausalLM', tokenizer: Any) -> None:
+def _fill(folder: Path, model: 'PreTrainedModel', tokenizer: Any) -> None:
     model.save_pretrained(folder)
     # Of those who trained it: here a document is read whole.
     tokenizer.backend_tokenizer.no_truncation()

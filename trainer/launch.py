@@ -13,9 +13,11 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from trainer.boundary import last_step, write_json
 from trainer.memory import killed_for_memory, oom_kills, out_of_memory
+from trainer.peak import peak_flops
 
 _MODULES = {phase: f'trainer.{phase}' for phase in ('pretrain', 'sft', 'dpo', 'orpo')}
 _KEEP = str(1 << 40)
@@ -82,6 +84,15 @@ def explain_death(run_dir: Path, exit_codes: list[int], kills_before: int) -> No
     write_json(run_dir / 'result.json', result)
 
 
+def _peak(run: dict[str, Any]) -> float:
+    """What all ranks together could compute, in operations a second."""
+    recipe, file = run['recipe'], run.get('peakFile')
+    ranks = recipe['worldSize']
+    threads = recipe['threads'] * ranks
+    # The ranks share this machine, so what all of its threads give is for all of them.
+    return peak_flops(None if file is None else Path(file), 'cpu', recipe['precision'], threads)
+
+
 def main() -> None:
     """Reads the phase and the number of ranks, then becomes torchrun."""
     parser = argparse.ArgumentParser()
@@ -94,6 +105,7 @@ def main() -> None:
     # In a folder of its own: a second launcher must not take away what the first one uses.
     scratch = Path(tempfile.mkdtemp(prefix='scratch-', dir=run_dir))
     os.environ.update(environment(recipe['threads'], scratch))
+    os.environ['TEMPER_PEAK_FLOPS'] = str(_peak(run))
     kills_before = oom_kills()
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun

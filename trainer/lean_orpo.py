@@ -12,7 +12,7 @@ from trl.experimental.orpo import ORPOTrainer
 
 from trainer.data import InvalidCorpus
 from trainer.finetune import Obedient
-from trainer.llama import LeanLlama
+from trainer.model import LeanModel
 
 # Of an answer that is certain the odds are infinite, and their gradient is no number.
 _MOST_LIKELY = -1e-6
@@ -21,7 +21,7 @@ _MOST_LIKELY = -1e-6
 class LeanOrpoTrainer(Obedient, ORPOTrainer):
     """Mean nats over the better answers, plus the weighed odds of better against worse."""
 
-    lean: LeanLlama
+    lean: LeanModel
 
     def tokenize_row(self, feature: dict[str, Any], *_: Any) -> dict[str, list[int]]:
         """Both answers behind their question, as long as a row may be."""

@@ -14,25 +14,25 @@ from trl import DPOTrainer, SFTTrainer
 from trainer.adapter import share_adapters
 from trainer.config import Lora
 from trainer.finetune import Obedient
-from trainer.llama import LeanLlama
+from trainer.model import LeanModel
 
 
 class Reference(Protocol):
     """The model that the phase began with."""
 
     def row_nats(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """As `LeanLlama.row_nats`."""
+        """As `LeanModel.row_nats`."""
         ...
 
 
 class AdaptersOff:
     """The model that the phase began with: where adapters are trained, the frozen base itself."""
 
-    def __init__(self, model: nn.Module, lean: LeanLlama, lora: Lora) -> None:
+    def __init__(self, model: nn.Module, lean: LeanModel, lora: Lora) -> None:
         self._model, self._lean, self._lora = model, lean, lora
 
     def row_nats(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """As `LeanLlama.row_nats`, as if nothing had been learnt."""
+        """As `LeanModel.row_nats`, as if nothing had been learnt."""
         share_adapters(self._model, self._lora, 0)
         try:
             return self._lean.row_nats(inputs, targets)
@@ -43,7 +43,7 @@ class AdaptersOff:
 class LeanSftTrainer(Obedient, SFTTrainer):
     """Mean nats over the assistant's tokens."""
 
-    lean: LeanLlama
+    lean: LeanModel
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
         targets = inputs['labels'][:, 1:]
@@ -54,7 +54,7 @@ class LeanSftTrainer(Obedient, SFTTrainer):
 class LeanDpoTrainer(Obedient, DPOTrainer):
     """The sigmoid loss of direct preference optimisation against a frozen reference."""
 
-    lean: LeanLlama
+    lean: LeanModel
     lean_reference: Reference
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:

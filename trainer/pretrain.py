@@ -1,5 +1,6 @@
-"""Pretrains a Llama on token shards: `python -m trainer.pretrain --config run.json`, or by torchrun
-with the arguments of trainer/launch.py. Everything that decides the bits stands in the recipe.
+"""Pretrains a causal model on token shards: `python -m trainer.pretrain --config run.json`, or by
+torchrun with the arguments of trainer/launch.py. Everything that decides the bits stands in the
+recipe.
 """
 
 import math
@@ -28,12 +29,12 @@ from trainer.config import PretrainRecipe, TokenData
 from trainer.data import InvalidCorpus, Order, TokenStream, held_out_windows, rehearsed_row
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
-from trainer.llama import LeanLlama, build_model
+from trainer.model import LeanModel, build_model
 from trainer.optimizer import PhaseOptimizer, checkpoint_bytes, rate_factor
 from trainer.session import Session, run_phase
 
 if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM
+    from transformers import PreTrainedModel
 
 _WEIGHTS, _OPTIMIZER, _RNG = 'model.safetensors', 'optimizer.safetensors', 'rng.safetensors'
 # The evaluation on the way watches; the stage that follows measures the whole.
@@ -68,7 +69,7 @@ class Pretraining:
             self.optimizer.load(load_file(folder / _OPTIMIZER))
             restore_rng(load_file(folder / _RNG))
         self.rehearsal = self._rehearsal_rows()
-        self.lean = LeanLlama(self.model, run.recipe.contextLength, dtype)
+        self.lean = LeanModel(self.model, run.recipe.contextLength, dtype)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.forward: nn.Module = (
             nn.parallel.DistributedDataParallel(self.lean) if dist.is_initialized() else self.lean
@@ -76,7 +77,7 @@ class Pretraining:
         self.val_bpb: float | None = None
         self.val_bpb_before: float | None = None
 
-    def _first_model(self, dtype: torch.dtype) -> 'LlamaForCausalLM':
+    def _first_model(self, dtype: torch.dtype) -> 'PreTrainedModel':
         """Random weights, those of a model to go on from, or a frozen base with adapters."""
         run, recipe = self.run, self.recipe
         if recipe.lora is not None:
@@ -238,6 +239,7 @@ def pretrain(session: Session) -> None:
     with session.preparing():
         training = Pretraining(session)
     num_bytes = checkpoint_bytes(training.model)
+    session.weighs(training.model)
     session.started(training.fill_checkpoint, lambda: training.cursor, num_bytes)
     while True:
         # Saves what is due, before the evaluation: its time must not be added to what is lost.

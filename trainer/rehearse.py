@@ -14,7 +14,7 @@ from trainer.short_lived import run_module, say
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import LlamaForCausalLM
+    from transformers import PreTrainedModel
 
 # A step reads all weights, for many rows in the time of one.
 _ROWS_A_BATCH = 24
@@ -46,13 +46,13 @@ def rehearse(run: RehearseRun) -> dict[str, Any]:
     say({'progress': 'loading the model'})
     import numpy as np
     import torch
-    from transformers import LlamaForCausalLM
+    from transformers import AutoModelForCausalLM
 
     from trainer.determinism import fix_determinism
 
     fix_determinism(run.threads, run.seed)
     dtype = torch.bfloat16 if run.precision == 'bf16' else torch.float32
-    model = LlamaForCausalLM.from_pretrained(run.model, dtype=dtype)
+    model = AutoModelForCausalLM.from_pretrained(run.model, dtype=dtype)
     model.eval()
     rows: list[Tensor] = []
     prompts = _prompts(run)
@@ -89,7 +89,7 @@ def _prompts(run: RehearseRun) -> list[list[int]]:
     return [document, chat] if chat else [document]
 
 
-def _write(model: 'LlamaForCausalLM', prompts: list[list[int]], length: int) -> 'Tensor':
+def _write(model: 'PreTrainedModel', prompts: list[list[int]], length: int) -> 'Tensor':
     import torch
 
     inputs = torch.tensor([prompt[:length] for prompt in prompts])

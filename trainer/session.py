@@ -36,6 +36,7 @@ from trainer.feedback import (
     next_batch,
     rollback_scale,
 )
+from trainer.figures import Figures, memory_used
 from trainer.memory import out_of_memory, size_of
 from trainer.parent import end_with_parent, is_orphan
 
@@ -97,6 +98,7 @@ class Session:
         self._rates: list[tuple[int, float]] = []
         self._losses = LossHistory()
         self._held_out = _held_out_history(run)
+        self._figures: Figures | None = None
         self._clock = time.monotonic()
         signal.signal(signal.SIGTERM, self._terminate)
 
@@ -175,8 +177,28 @@ class Session:
         """
         self._fill, self._cursor, self._checkpoint_bytes = fill, cursor, checkpoint_bytes
         (self.directory.path / 'checkpoints').mkdir(exist_ok=True)
-        self.directory.event('start', self.step, resumedFrom=self.run.resumeFrom)
+        self.directory.event(
+            'start', self.step, resumedFrom=self.run.resumeFrom, **self._told_figures()
+        )
         self._clock = time.monotonic()
+
+    def weighs(self, model: Any) -> None:
+        """Counts what a step of this model computes, for its utilisation of the machine."""
+        peak = float(os.environ.get('TEMPER_PEAK_FLOPS', '0'))
+        self._figures = Figures(model, peak if peak > 0 else None)
+
+    def _told_figures(self) -> dict[str, float]:
+        if self._figures is None:
+            return {}
+        told = {'flops_per_token': self._figures.flops_per_token(self.run.recipe.contextLength)}
+        return told if self._figures.peak is None else {**told, 'peak_flops': self._figures.peak}
+
+    def _figures_of(self, num_tokens: int, seconds: float) -> dict[str, float]:
+        recipe = self.run.recipe
+        # A preference is two rows: the answer chosen and the one that was not.
+        rows = recipe.batchSize * (2 if recipe.phase == 'dpo' else 1)
+        mfu = None if self._figures is None else self._figures.mfu(num_tokens, rows, seconds)
+        return {**({} if mfu is None else {'mfu': mfu}), **memory_used()}
 
     def share(self, sync: Callable[[float], float]) -> None:
         """Sets how rank 0's decisions reach the other ranks."""
@@ -260,6 +282,7 @@ class Session:
                 grad_norm=grad_norm,
                 tokens_per_second=num_tokens / seconds,
                 num_tokens=self.num_tokens,
+                **self._figures_of(num_tokens, seconds),
             )
         if fault is not None:
             raise TrainingDiverged(fault, _describe(fault, loss, grad_norm))

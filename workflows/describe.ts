@@ -42,9 +42,10 @@ function reasonsOf(dropped: Record<string, number>): string {
   return reasons.length === 0 ? '' : ` (${reasons.join(', ')})`;
 }
 
-export function describeRecipe({ numParameters, estimate }: Recipe): string {
+export function describeRecipe({ numParameters, model, estimate }: Recipe): string {
   const minutes = (estimate.trainingMs / 60_000).toFixed(1);
-  return `Llama ${(numParameters / 1e6).toFixed(1)}M, ${minutes} min of training, $${estimate.usd}`;
+  const family = `${model.family.charAt(0).toUpperCase()}${model.family.slice(1)}`;
+  return `${family} ${(numParameters / 1e6).toFixed(1)}M, ${minutes} min of training, $${estimate.usd}`;
 }
 
 /** E.g. `2400 steps, loss 3.91, rate ×0.5 from step 812, taken back to step 900 (×0.5)`. */

@@ -166,6 +166,24 @@ command('report', 'everything about one run on one self-contained page')
     finish(options, async () => (await import('./report.ts')).reportCommand(run, options)),
   );
 
+command('curves', 'how a run learns: loss, held-out loss, rate, speed; or two runs over each other')
+  .argument('<run>', 'name of a run')
+  .argument('[other]', 'name of another run')
+  .option('-w, --watch', 'stay and draw again until it ends; Ctrl-C leaves it running')
+  .option('--tensorboard <folder>', 'write event files for TensorBoard, too; with --watch, keep up')
+  .option('--ascii', 'draw with letters, where the terminal has no Unicode')
+  .addHelpText(
+    'after',
+    examples(
+      'npx temper curves policy-7f3a --watch',
+      'npx temper curves policy-7f3a policy-11aa',
+      'npx temper curves policy-7f3a --tensorboard ./tensorboard',
+    ),
+  )
+  .action((run: string, other: string | undefined, options: CurvesFlags) =>
+    finish(options, async () => (await import('./curves.ts')).curvesCommand(run, other, options)),
+  );
+
 command(
   'ledger',
   'which tokens a run was trained on and how often, with the proof: no gaps, no doubles',
@@ -371,6 +389,12 @@ program
   .action((words: string[]) =>
     finish({}, async () => (await import('./completion.ts')).completeCommand(program, words)),
   );
+
+interface CurvesFlags extends CommonOptions {
+  watch?: boolean;
+  ascii?: boolean;
+  tensorboard?: string;
+}
 
 interface InitFlags extends CommonOptions {
   output: string;

@@ -1,5 +1,5 @@
 /** `temper plan`: what a run would do and cost, before it does. */
-import { phasesOf } from '../../config/recipe.ts';
+import { familyNames, phasesOf } from '../../config/recipe.ts';
 import { projectDir } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
 import type { SurveyRequest } from '../../config/survey.ts';
@@ -40,7 +40,7 @@ export function planLines({ corpus, recipe, alternatives, base }: Plan): string[
     ...(base === null
       ? []
       : [`${base.title}, ${base.license ?? 'licence not known here'}, from ${base.origin}`]),
-    `${lora === undefined ? '' : `LoRA of rank ${lora.rank} on a `}Llama ${(recipe.numParameters / 1e6).toFixed(1)}M: ${model.numLayers} layers of ${model.hiddenSize}, vocabulary ${count(model.vocabSize)}, context ${count(model.contextLength)}`,
+    `${lora === undefined ? '' : `LoRA of rank ${lora.rank} on a `}${familyNames[model.family]} ${(recipe.numParameters / 1e6).toFixed(1)}M: ${model.numLayers} layers of ${model.hiddenSize}, vocabulary ${count(model.vocabSize)}, context ${count(model.contextLength)}`,
     `${about}${count(corpus.numTokens)} tokens, ${(corpus.bytes / 1e6).toFixed(1)} MB of text (${corpus.origin})`,
     `${clock(estimate.trainingMs)} of training (${clock(estimate.trainingMsLow)} to ${clock(estimate.trainingMsHigh)}), ${price(estimate.usd)}, on ${machine.cores} cores, ${machine.device}, ${machine.instructionSet}`,
     ...(pretrain === null

@@ -50,7 +50,8 @@ export function progressView(screen: Screen): ProgressView {
   return {
     update(status, now) {
       // One column stays free, because some terminals wrap a line that fills the last one.
-      const options = { columns: screen.columns - 1, colour: screen.colour, now };
+      const { isTTY, colour } = screen;
+      const options = { columns: screen.columns - 1, colour, now, brief: !isTTY };
       const fresh = settledLines(status, options).filter((line) => !printed.has(line.key));
       const live = liveLines(status, options);
       for (const { key } of fresh) printed.add(key);

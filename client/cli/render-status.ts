@@ -5,13 +5,26 @@
 import stringWidth from 'string-width';
 import { describeWaiting, type StageStatus } from '../../workflows/messages.ts';
 import { stageOfPhase, type LiveStatus } from '../live-status.ts';
-import { clock, count, padEnd, painter, plain, spread, truncate, type Style } from './text.ts';
+import {
+  bytes,
+  clock,
+  count,
+  padEnd,
+  painter,
+  plain,
+  rate,
+  spread,
+  truncate,
+  type Style,
+} from './text.ts';
 
 export interface RenderOptions {
   columns: number;
   colour: boolean;
   /** Milliseconds since the epoch. */
   now: number;
+  /** One line a stage, without the figures of its training below. */
+  brief?: boolean;
 }
 
 export interface SettledLine {
@@ -71,7 +84,10 @@ export function liveLines(status: LiveStatus, options: RenderOptions): string[] 
   const paint = painter(options.colour);
   const lines = status.stages
     .filter((stage) => stage.state === 'running')
-    .map((stage) => liveStage(stage, status, options));
+    .flatMap((stage) => [
+      liveStage(stage, status, options),
+      ...figuresLine(stage, status, options),
+    ]);
   for (const { stage, text } of describeWaiting(status)) {
     if (stage === null) lines.push(paint('yellow', truncate(`‖ ${plain(text)}`, width(options))));
   }
@@ -138,6 +154,11 @@ function trainingText(
     [4, `durable ${count(durableStep)}`],
     [1, left === null ? '' : `${clock(left)} left`],
   ];
+  return fitting(parts, room);
+}
+
+/** As many of the parts as fit, the weightiest (of the lowest number) first, in the order given. */
+function fitting(parts: readonly [weight: number, text: string][], room: number): string {
   const kept = new Set<number>();
   let used = 0;
   for (const [weight, text] of parts.toSorted(([a], [b]) => a - b)) {
@@ -153,10 +174,36 @@ function trainingText(
     .join('  ');
 }
 
-/** By the measured speed where a step's tokens are known, else by the steps done so far. */
+/** Below a stage that trains: what its trainer last said besides loss and speed; nothing where it said nothing. */
+function figuresLine(
+  stage: StageStatus,
+  { training }: LiveStatus,
+  options: RenderOptions,
+): string[] {
+  if (options.brief === true || training === null) return [];
+  if (stageOfPhase[training.phase] !== stage.name) return [];
+  const { valLoss, learningRate, gradNorm, mfu, memoryBytes } = training;
+  const told = (value: number | undefined, words: (value: number) => string) =>
+    value === undefined ? '' : words(value);
+  const text = fitting(
+    [
+      [1, told(valLoss, (value) => `held-out ${value.toFixed(2)}`)],
+      [2, told(learningRate, (value) => `lr ${rate(value)}`)],
+      [3, told(gradNorm, (value) => `grad norm ${value.toPrecision(3)}`)],
+      [5, told(mfu, (value) => `MFU ${(value * 100).toFixed(1)} %`)],
+      [4, told(memoryBytes, (value) => `memory ${bytes(value)}`)],
+    ],
+    width(options) - 2,
+  );
+  const indent = Math.max(2, Math.min(2 + nameColumns, width(options) - stringWidth(text)));
+  return text === '' ? [] : [painter(options.colour)('dim', ' '.repeat(indent) + text)];
+}
+
+/** As the watcher reckons; else by the measured speed where a step's tokens are known, else by the steps done so far. */
 function timeLeftMs(stage: StageStatus, status: LiveStatus, now: number): number | null {
   const { training, recipe } = status;
   if (training === null || training.step >= training.numSteps) return null;
+  if (training.leftMs !== undefined) return training.leftMs;
   const remaining = training.numSteps - training.step;
   if (training.phase === 'pretrain' && recipe?.pretrain && training.tokensPerSecond) {
     const { batchSize, contextLength } = recipe.pretrain;

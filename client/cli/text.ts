@@ -63,6 +63,17 @@ export function count(value: number): string {
   return Math.round(value).toLocaleString('en-US');
 }
 
+/** A learning rate: 0.02, 3.1e-4. */
+export function rate(value: number): string {
+  if (value === 0 || value >= 0.001) return String(Number(value.toPrecision(2)));
+  return value.toExponential(1);
+}
+
+/** 312 MB, 1.24 GB. */
+export function bytes(value: number): string {
+  return value >= 1e9 ? `${(value / 1e9).toFixed(2)} GB` : `${Math.round(value / 1e6)} MB`;
+}
+
 /** The first twelve digits are enough to compare by eye. */
 export function shortDigest(digest: string): string {
   return `sha256:${digest.slice(0, 12)}`;

@@ -22,7 +22,7 @@ import {
 } from './run-report.ts';
 import { traceStored } from './stored.ts';
 import { phaseOrder, type Trace } from './trace.ts';
-import { readCurve, type Curve } from './training.ts';
+import { readCurve, thin, type Curve } from './training.ts';
 
 export interface GatherRequest extends RunRequest {
   now: Date;
@@ -39,7 +39,10 @@ export async function gatherReport(request: GatherRequest): Promise<RunReport> {
   const read = await readData(store, trace);
   const version = trace.model && (await getModel(store, trace.model.name, trace.model.version));
   const recipe = trace.recipes.at(-1) ?? null;
-  const phases = await phaseReports(store, run, trace, recipe);
+  const phases = (await phaseReports(store, run, trace)).map((phase) => ({
+    ...phase,
+    points: thin(phase.points),
+  }));
   const { ledger, missing: unledgered } = await ledgerOf(request, trace);
   const bundle = version?.bundle ?? null;
   const lineage = lineageOf({ run, trace, manifest: read?.manifest ?? null, version, code });
@@ -119,12 +122,13 @@ function lineageBase({ name, title, license, weights }: NonNullable<Trace['base'
   return { name, title, license, weights };
 }
 
-async function phaseReports(
+/** Every phase in its newest round, with a point for each step. */
+export async function phaseReports(
   store: Store,
   run: string,
   trace: Trace,
-  recipe: Recipe | null,
 ): Promise<PhaseReport[]> {
+  const recipe = trace.recipes.at(-1) ?? null;
   const reports: PhaseReport[] = [];
   for (const { phase, round } of lastRounds(trace)) {
     const stage = stageOfPhase[phase];
@@ -307,7 +311,7 @@ function missingParts(
       const { step, numSteps, loss } = training;
       const at = loss === null ? '' : `, loss ${loss.toFixed(2)}`;
       parts.push(
-        `${phase} is at step ${step} of ${numSteps}${at}: its curve is stored with each checkpoint.`,
+        `${phase} is at step ${step} of ${numSteps}${at}: its curve is stored every 15 s at first, then more seldom.`,
       );
     } else if (points.length === 0) parts.push(`No curve of ${phase}: no step of it is stored.`);
   }

@@ -1,4 +1,5 @@
 /** The page of a run: facts in, one HTML file out, which needs nothing beside itself. Pure. */
+import { familyNames } from '../../config/recipe.ts';
 import { stageOfPhase } from '../live-status.ts';
 import { bandChart, spanBar } from './charts.ts';
 import { foreign, html, type Html, type Part } from './html.ts';
@@ -242,8 +243,8 @@ function renderPlan({ plan, model, base }: RunReport): Html | null {
     'not there yet': '',
   };
   return html`<p>
-      A ${shape.family === 'llama' ? 'Llama' : shape.family} of ${large(recipe.numParameters)}
-      parameters: ${plural(shape.numLayers, 'layer')} of width ${count(shape.hiddenSize)},
+      A ${familyNames[shape.family]} of ${large(recipe.numParameters)} parameters:
+      ${plural(shape.numLayers, 'layer')} of width ${count(shape.hiddenSize)},
       ${plural(shape.numHeads, 'head')}, a vocabulary of ${count(shape.vocabSize)} and a context of
       ${count(shape.contextLength)}
       tokens.${model?.onnxBytes != null && ` As served it takes ${size(model.onnxBytes)}.`}

@@ -32,12 +32,18 @@ export const curvePointSchema = z.strictObject({
   loss: z.number(),
   learningRate: z.number(),
   tokensPerSecond: z.number(),
+  lossLow: z.number().optional().describe('lowest and highest of the steps that this point means'),
+  lossHigh: z.number().optional(),
+  numTokens: count.optional().describe('trained on until then'),
+  gradNorm: z.number().optional(),
+  mfu: z.number().optional().describe('share of the measured peak of the machine'),
+  memoryBytes: z.number().optional(),
 });
 export type CurvePoint = z.infer<typeof curvePointSchema>;
 
 export const markSchema = z.strictObject({
   step: count,
-  kind: z.enum(['lost', 'adopted', 'resumed', 'other']),
+  kind: z.enum(['lost', 'adopted', 'resumed', 'rate', 'other']),
   text: z.string(),
   at: isoTime.nullable(),
 });

@@ -1,9 +1,12 @@
 /** The training events that S3 keeps, as a curve with everything that happened on the way. */
+import type { Head } from '../../config/manifests.ts';
 import { trainerEventSchema, type TrainerEvent } from '../../config/trainer.ts';
+import { describeRollback } from '../../registry/rollbacks.ts';
 import type { Store } from '../../registry/store.ts';
 import { readEvents, readHead, type TrialPath } from '../../registry/training.ts';
 import type { RunNote } from '../../workflows/messages.ts';
 import type { CurvePoint, Mark, PhaseReport } from './run-report.ts';
+import { rateWords } from './words.ts';
 
 export type Curve = Pick<
   PhaseReport,
@@ -18,10 +21,11 @@ export type Curve = Pick<
 >;
 
 type StepEvent = Extract<TrainerEvent, { event: 'step' }>;
+type Decided = Pick<Head, 'learningRates' | 'rollbacks'>;
 
 const maxPoints = 400;
 
-/** Reads the curve of a trial; null when it never began. */
+/** Reads the curve of a trial, with a point for each step; null when it never began. */
 export async function readCurve(
   store: Store,
   trial: TrialPath,
@@ -31,7 +35,29 @@ export async function readCurve(
   if (head === null) return null;
   const checkpoints = head.value.chain.map(({ step, fence }) => ({ step, generation: fence }));
   const { fence, rollbacks } = head.value;
-  return { ...curveOf(await readEvents(store, trial), checkpoints, fence, notes), rollbacks };
+  const curve = curveOf(await readEvents(store, trial), checkpoints, fence, notes);
+  const marks = [...curve.marks, ...decidedMarks(head.value, notes)];
+  return { ...curve, marks: marks.toSorted((a, b) => a.step - b.step), rollbacks };
+}
+
+/** What the head has decided, at its step; the notes tell of returns too, where there are any. */
+function decidedMarks({ learningRates, rollbacks }: Decided, notes: readonly RunNote[]): Mark[] {
+  const rates = learningRates.map(({ step, scale }): Mark => ({
+    step,
+    kind: 'rate',
+    text: `learning rate ${rateWords({ step, scale })}`,
+    at: null,
+  }));
+  const returns = notes.length > 0 ? [] : rollbacks;
+  return [
+    ...rates,
+    ...returns.map((rollback): Mark => ({
+      step: rollback.fault.first,
+      kind: 'lost',
+      text: describeRollback(rollback),
+      at: rollback.at,
+    })),
+  ];
 }
 
 /** Joins the events of all generations. A trainer that was adopted tells its events twice: each counts once. */
@@ -53,7 +79,7 @@ export function curveOf(
   events.sort((a, b) => a.at - b.at);
   const steps = events.filter((event) => event.event === 'step');
   return {
-    points: thin(lastOfEachStep(steps)),
+    points: lastOfEachStep(steps),
     evaluations: [
       ...new Map(
         events.flatMap((event) =>
@@ -81,13 +107,24 @@ function plateauOf(events: readonly TrainerEvent[]): Curve['plateau'] {
 /** Steps that were lost and computed again have the same loss; the later one tells the true speed. */
 function lastOfEachStep(steps: readonly StepEvent[]): CurvePoint[] {
   const byStep = new Map<number, CurvePoint>();
-  for (const { step, loss, lr, tokens_per_second: tokensPerSecond } of steps) {
-    byStep.set(step, { step, loss, learningRate: lr, tokensPerSecond });
+  for (const event of steps) {
+    const { step, loss, mfu } = event;
+    const memoryBytes = event.device_memory ?? event.memory;
+    byStep.set(step, {
+      step,
+      loss,
+      learningRate: event.lr,
+      tokensPerSecond: event.tokens_per_second,
+      numTokens: event.num_tokens,
+      gradNorm: event.grad_norm,
+      ...(mfu !== undefined && { mfu }),
+      ...(memoryBytes !== undefined && { memoryBytes }),
+    });
   }
   return [...byStep.values()].toSorted((a, b) => a.step - b.step);
 }
 
-/** At most 400 points: neighbours become their mean, at the last one's step. */
+/** At most 400 points: neighbours become their mean, at the last one's step, with the extremes of their losses. */
 export function thin(points: readonly CurvePoint[]): CurvePoint[] {
   if (points.length <= maxPoints) return [...points];
   const size = points.length / maxPoints;
@@ -95,11 +132,24 @@ export function thin(points: readonly CurvePoint[]): CurvePoint[] {
     const group = points.slice(Math.floor(index * size), Math.floor((index + 1) * size));
     const mean = (read: (point: CurvePoint) => number) =>
       group.reduce((sum, point) => sum + read(point), 0) / group.length;
+    const known = (field: 'gradNorm' | 'mfu' | 'memoryBytes') => {
+      const told = group.flatMap((point) => point[field] ?? []);
+      if (told.length === 0) return {};
+      return { [field]: told.reduce((sum, value) => sum + value, 0) / told.length };
+    };
+    const losses = group.map(({ loss }) => loss);
+    const { step, numTokens } = group.at(-1)!;
     return {
-      step: group.at(-1)!.step,
+      step,
       loss: mean((point) => point.loss),
+      lossLow: Math.min(...losses),
+      lossHigh: Math.max(...losses),
       learningRate: mean((point) => point.learningRate),
       tokensPerSecond: mean((point) => point.tokensPerSecond),
+      ...(numTokens !== undefined && { numTokens }),
+      ...known('gradNorm'),
+      ...known('mfu'),
+      ...known('memoryBytes'),
     };
   });
 }

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from trainer.config import ModelShape
-from trainer.llama import build_model
+from trainer.model import build_model
 
 run = json.loads(Path(sys.argv[sys.argv.index('--config') + 1]).read_text())
 recipe, folder, step = run['recipe'], Path(run['runDir']), 0

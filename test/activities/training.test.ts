@@ -399,7 +399,7 @@ describe('while the store does not answer', () => {
         return written;
       },
     };
-    const metrics = new Metrics({ ...deps, store }, generation);
+    const metrics = new Metrics({ ...deps, store }, generation, Date.now());
     const events: TrainerEvent[] = [1, 2, 3].map((step) => ({
       event: 'save_started',
       step,

@@ -232,6 +232,16 @@ const cases: [what: string, text: string, expected: string][] = [
     'p.yaml:7:1 goal: found "base", expected adapt or assistant, which smollm2 can be made into.',
   ],
   [
+    'a family that there is not',
+    `${good}model: { family: qwen4 }\n`,
+    'p.yaml:6:10 model.family: found "qwen4", expected llama, qwen2 or qwen3. Did you mean qwen2?',
+  ],
+  [
+    'an architecture for a model that has one',
+    `${good}startFrom: smollm2\nmodel: { family: qwen3 }\n`,
+    'p.yaml:7:1 model: found keys with values, expected none: smollm2 has an architecture of its own.',
+  ],
+  [
     'adapting nothing',
     `${good}goal: adapt\n`,
     'p.yaml:6:1 goal: found "adapt", expected base or assistant: adapt needs a model, such as startFrom: smollm2.',
@@ -249,7 +259,7 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a key in the wrong place',
     `${good}endpoint: policy\n`,
-    'p.yaml:6:1 endpoint: found an unknown key, expected version, name, data, startFrom, goal, prefer, phases, questions, budget, compute, seed, evaluate or deploy. It belongs in deploy.',
+    'p.yaml:6:1 endpoint: found an unknown key, expected version, name, data, startFrom, model, goal, prefer, phases, questions, budget, compute, seed, evaluate or deploy. It belongs in deploy.',
   ],
   [
     'a key in other case',

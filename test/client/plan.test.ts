@@ -104,6 +104,10 @@ test('a folder is planned by its config.json, and one of another kind is refused
     contextLength: 2048,
   });
   expect(planLines(planned)[0]).toBe('tiny, licence not known here, from ./tiny');
+  write({ model_type: 'qwen3', head_dim: 32, rope_parameters: { rope_theta: 1e6 } });
+  const qwen = await plan('./tiny');
+  expect(qwen.recipe.model).toMatchObject({ family: 'qwen3', headDim: 32, ropeTheta: 1e6 });
+  expect(planLines(qwen)[1]).toMatch(/^LoRA of rank \d+ on a Qwen3 /);
   write({ model_type: 'gpt2' });
   await expect(plan('./tiny')).rejects.toThrow(
     /^startFrom: the size of \.\/tiny cannot be read; .* Nothing was started\.$/,
@@ -164,6 +168,16 @@ test('a GGUF file is planned by its head', async () => {
   write('untied.gguf', gguf({ ...plain, 'llama.vocab_size': 320 }, ['output.weight']));
   const { model } = (await plan('./untied.gguf')).recipe;
   expect(model).toMatchObject({ vocabSize: 320, numKvHeads: 4, tieEmbeddings: false });
+  const qwen = Object.entries({ ...fields, 'llama.attention.key_length': 32 }).map(
+    ([key, value]) =>
+      key === 'general.architecture' ? [key, 'qwen3'] : [key.replace('llama', 'qwen3'), value],
+  );
+  write('qwen.gguf', gguf(Object.fromEntries(qwen), ['token_embd.weight']));
+  expect((await plan('./qwen.gguf')).recipe.model).toMatchObject({
+    family: 'qwen3',
+    numHeads: 4,
+    headDim: 32,
+  });
 });
 
 test('a GGUF file that is cut off, of another kind, or none is refused with a sentence', async () => {

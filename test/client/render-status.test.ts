@@ -44,6 +44,29 @@ test('double-width characters keep their columns', () => {
   expect(lines[1]).toBe('▸ preprocess                                  0:05');
 });
 
+test('below the stage that trains stand the figures that its trainer told, as many as fit', () => {
+  const figures = {
+    learningRate: 0.00031,
+    gradNorm: 0.8213,
+    mfu: 0.4127,
+    memoryBytes: 1_240_000_000,
+    valLoss: 4.61,
+    leftMs: 61_000,
+  };
+  const status = statusAt('pretrain', { training: trainingAt(500, figures) });
+  const below = (columns: number, brief = false) =>
+    renderStatus(status, { ...options(columns, start + 130_000), brief }).slice(3, -1);
+  expect(below(100)).toEqual([
+    '▸ pretrain       ███░░░░░░░░░  500/2,000  loss 4.50  12,345 tok/s  durable 400  1:01 left       1:40',
+    '                 held-out 4.61  lr 3.1e-4  grad norm 0.821  MFU 41.3 %  memory 1.24 GB',
+  ]);
+  expect(below(40)[1]).toBe(`${' '.repeat(16)}held-out 4.61  lr 3.1e-4`);
+  expect(below(100, true)).toHaveLength(1);
+  for (let columns = 20; columns < 120; columns += 1) {
+    for (const line of below(columns)) expect(stringWidth(line)).toBeLessThanOrEqual(columns);
+  }
+});
+
 test('notes stay where they happened', () => {
   const status = statusAt('pretrain', {
     notes: [{ at: start + 15_000, stage: 'preprocess', text: 'data worker died; taken over' }],

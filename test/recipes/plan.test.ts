@@ -2,7 +2,12 @@ import { describe, expect, test } from 'vitest';
 import { recipeSchema, type Machine } from '../../config/recipe.ts';
 import { effectiveTokens, expectedBitsPerByte } from '../../recipes/loss.ts';
 import { planRecipe, replanRecipe, type PlanInputs } from '../../recipes/plan.ts';
-import { countParameters, ladder, trainingMemoryBytes } from '../../recipes/shapes.ts';
+import {
+  countParameters,
+  ladder,
+  trainingFlopsPerToken,
+  trainingMemoryBytes,
+} from '../../recipes/shapes.ts';
 import { chooseVocabSize } from '../../recipes/vocabulary.ts';
 
 const machine: Machine = {
@@ -158,6 +163,34 @@ describe('the rules behind the plan', () => {
     // LlamaForCausalLM of this shape, tied: 4096 × 192 + 4 × (4 × 192² + 3 × 192 × 512 + 2 × 192) + 192.
     const shape = ladder(4096, 256).find(({ hiddenSize }) => hiddenSize === 192)!;
     expect(countParameters(shape)).toBe(786_432 + 4 * (147_456 + 294_912 + 384) + 192);
+  });
+
+  test('parameters of the Qwen families are those of the published models', () => {
+    const common = { vocabSize: 151_936, contextLength: 2048, ropeTheta: 1e6, tieEmbeddings: true };
+    const qwen3 = { family: 'qwen3', ...common, hiddenSize: 1024, intermediateSize: 3072 } as const;
+    const heads = { numLayers: 28, numHeads: 16, numKvHeads: 8, headDim: 128 };
+    expect(countParameters({ ...qwen3, ...heads })).toBe(596_049_920);
+    const qwen2 = { family: 'qwen2', ...common, hiddenSize: 896, intermediateSize: 4864 } as const;
+    const fewer = { numLayers: 24, numHeads: 14, numKvHeads: 2 };
+    expect(countParameters({ ...qwen2, ...fewer })).toBe(494_032_768);
+  });
+
+  test('heads that are wider than the model cost attention, and no more than that', () => {
+    const shape = ladder(512, 256, 'qwen3')[0]!;
+    const wide = { ...shape, headDim: 128 };
+    const more = countParameters(wide) - countParameters(shape);
+    const attended = 6 * shape.numLayers * 64 * shape.contextLength;
+    expect(trainingFlopsPerToken(wide) - trainingFlopsPerToken(shape)).toBe(6 * more + attended);
+  });
+
+  test('the family that a file asks for changes the architecture and its reason, and nothing else', () => {
+    const plain = planRecipe(inputs);
+    const other = planRecipe({ ...inputs, family: 'qwen3' });
+    expect(other.model).toEqual({ ...plain.model, family: 'qwen3' });
+    expect(other.pretrain).toEqual(plain.pretrain);
+    expect(other.numParameters).toBeGreaterThan(plain.numParameters);
+    expect(other.reasons[0]).toMatchObject({ choice: 'architecture', value: 'Qwen3' });
+    expect(JSON.stringify(plain)).not.toMatch(/architecture|headDim/);
   });
 
   test('memory grows with the model and with the batch', () => {

@@ -336,7 +336,7 @@ def test_the_lean_loss_equals_that_of_trl(
 
     from trainer.finetune import load_model, read_rows
     from trainer.lean_trainers import LeanDpoTrainer, LeanSftTrainer
-    from trainer.llama import LeanLlama
+    from trainer.model import LeanModel
 
     folder = str(finished.path / 'model')
     common = {
@@ -358,12 +358,12 @@ def test_the_lean_loss_equals_that_of_trl(
     else:
         reference = load_model(folder, 320)
         trainer = LeanDpoTrainer(args=DPOConfig(beta=0.1, **common), ref_model=reference, **given)
-        trainer.lean_reference = LeanLlama(reference, 64, torch.float32)
+        trainer.lean_reference = LeanModel(reference, 64, torch.float32)
     # Moved away from the reference, or both losses would be log 2 whatever they computed.
     with torch.no_grad():
         for parameter in trainer.model.parameters():
             parameter.mul_(1.1)
-    trainer.lean = LeanLlama(trainer.model, 64, torch.float32)
+    trainer.lean = LeanModel(trainer.model, 64, torch.float32)
     trainer.sampler = range(23)  # type: ignore[assignment]
     inputs = next(iter(trainer.get_train_dataloader()))
     found = trainer.compute_loss(trainer.model, dict(inputs))
@@ -380,7 +380,7 @@ def odds(finished: Run, tokenizer: str, rows: dict[str, Any], tmp_path: Path) ->
 
     from trainer.finetune import load_model, read_preferences
     from trainer.lean_orpo import LeanOrpoTrainer
-    from trainer.llama import LeanLlama
+    from trainer.model import LeanModel
 
     def make_one(max_length: int = 64) -> Any:
         trainer = LeanOrpoTrainer(
@@ -398,7 +398,7 @@ def odds(finished: Run, tokenizer: str, rows: dict[str, Any], tmp_path: Path) ->
             train_dataset=read_preferences(rows['orpo']['path']),
             processing_class=load_tokenizer(tokenizer, 64),
         )
-        trainer.lean = LeanLlama(trainer.model, 64, torch.float32)
+        trainer.lean = LeanModel(trainer.model, 64, torch.float32)
         trainer.sampler = range(23)  # type: ignore[assignment]
         return trainer
 
@@ -451,7 +451,7 @@ def test_the_reference_of_adapters_is_the_model_that_they_were_put_around(finish
     from trainer.config import Lora
     from trainer.finetune import load_model
     from trainer.lean_trainers import AdaptersOff
-    from trainer.llama import LeanLlama
+    from trainer.model import LeanModel
 
     folder, lora = str(finished.path / 'model'), Lora(**LORA)
     model = load_model(folder, 320)
@@ -459,10 +459,10 @@ def test_the_reference_of_adapters_is_the_model_that_they_were_put_around(finish
     with torch.no_grad():
         for parameter in trained_parameters(model).values():
             parameter.add_(0.1)
-    lean = LeanLlama(model, 64, torch.float32)
+    lean = LeanModel(model, 64, torch.float32)
     ids = torch.randint(0, 320, (3, 20), generator=torch.Generator().manual_seed(1))
     targets = torch.randint(0, 320, (3, 20), generator=torch.Generator().manual_seed(2))
-    first = LeanLlama(load_model(folder, 320), 64, torch.float32).row_nats(ids, targets)
+    first = LeanModel(load_model(folder, 320), 64, torch.float32).row_nats(ids, targets)
     now = lean.row_nats(ids, targets)
     assert not torch.allclose(now, first)
     assert torch.equal(AdaptersOff(model, lean, lora).row_nats(ids, targets), first)

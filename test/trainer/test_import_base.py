@@ -66,7 +66,7 @@ def test_a_long_context_is_cut_to_what_a_server_can_hold(foreign: Path, tmp_path
 @pytest.mark.parametrize(
     ('config', 'found'),
     [
-        ({'model_type': 'gpt2'}, 'found a gpt2 model, expected a llama'),
+        ({'model_type': 'gpt2'}, 'found a gpt2 model, expected a llama, qwen2, qwen3'),
         ({'attention_bias': True}, 'found biases in attention'),
         ({'hidden_act': 'gelu'}, 'found the activation gelu'),
         ({'head_dim': 32}, ''),

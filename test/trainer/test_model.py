@@ -1,11 +1,13 @@
 """The lean pass is the same function as transformers' own, with the same gradients."""
 
+from typing import Any
+
 import pytest
 import torch
 from conftest import SHAPE
 
 from trainer.config import ModelShape, read_object
-from trainer.llama import LeanLlama, build_model
+from trainer.model import LeanModel, build_model
 
 
 @pytest.fixture(scope='module')
@@ -14,16 +16,28 @@ def windows() -> torch.Tensor:
 
 
 @pytest.mark.parametrize('kv_heads', [2, 4])
-@pytest.mark.parametrize('tied', [True, False])
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'tieEmbeddings': True},
+        {'tieEmbeddings': False},
+        {'family': 'qwen2'},
+        {'family': 'qwen3'},
+        {'family': 'qwen3', 'headDim': 32, 'tieEmbeddings': False},
+        {'headDim': 48},
+    ],
+)
 def test_loss_and_gradients_equal_those_of_transformers(
-    windows: torch.Tensor, kv_heads: int, tied: bool
+    windows: torch.Tensor, kv_heads: int, changes: dict[str, Any]
 ) -> None:
-    shape = read_object(
-        ModelShape, {**SHAPE, 'numKvHeads': kv_heads, 'tieEmbeddings': tied}, 'model'
-    )
+    shape = read_object(ModelShape, {**SHAPE, 'numKvHeads': kv_heads, **changes}, 'model')
     model = build_model(shape, 1, 0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            # Norms and biases too, which begin as ones and zeros.
+            parameter += 0.1 * torch.randn_like(parameter)
     inputs, targets = windows[:, :-1], windows[:, 1:]
-    loss = LeanLlama(model, 64, torch.float32)(inputs, targets) / targets.numel()
+    loss = LeanModel(model, 64, torch.float32)(inputs, targets) / targets.numel()
     loss.backward()
     lean = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
@@ -37,7 +51,7 @@ def test_loss_and_gradients_equal_those_of_transformers(
 
 
 def test_targets_below_zero_score_nothing(windows: torch.Tensor) -> None:
-    lean = LeanLlama(build_model(read_object(ModelShape, SHAPE, 'm'), 1, 0), 64, torch.float32)
+    lean = LeanModel(build_model(read_object(ModelShape, SHAPE, 'm'), 1, 0), 64, torch.float32)
     inputs, targets = windows[:, :-1], windows[:, 1:].clone()
     with torch.no_grad():
         whole = lean(inputs, targets)

@@ -1,4 +1,5 @@
-"""A lean pass through the parameters of transformers' LlamaForCausalLM, for training on CPU.
+"""Causal models of the families that we shape ourselves (Llama, Qwen2, Qwen3), and a lean pass
+through their parameters, for training on CPU.
 
 Same function as the model's own forward pass, with fewer trips through memory: one product for
 query, key and value, attention as plain matrix products (three times faster than the fused kernel
@@ -14,58 +15,67 @@ from torch import Tensor, nn
 from trainer.config import ModelShape
 
 if TYPE_CHECKING:
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 _LOSS_CHUNK = 512
 # Of the models that we make; one that was made elsewhere brings its own.
 _RMS_EPS = 1e-6
 
 
-def llama_config(
+def causal_config(
     shape: ModelShape, *, rms_norm_eps: float, bos_token_id: int | None, eos_token_id: int
-) -> 'LlamaConfig':
+) -> 'PreTrainedConfig':
     """The configuration of transformers for a shape."""
     # Imported late: transformers takes seconds, and a wrong configuration should be told at once.
-    from transformers import LlamaConfig
+    from transformers import AutoConfig
 
-    return LlamaConfig(
+    # Of Qwen2 alone the width of a head follows from the others.
+    head = {} if shape.family == 'qwen2' else {'head_dim': shape.head_width}
+    return AutoConfig.for_model(
+        shape.family,
         vocab_size=shape.vocabSize,
         hidden_size=shape.hiddenSize,
         intermediate_size=shape.intermediateSize,
         num_hidden_layers=shape.numLayers,
         num_attention_heads=shape.numHeads,
         num_key_value_heads=shape.numKvHeads,
-        head_dim=shape.hiddenSize // shape.numHeads,
         max_position_embeddings=shape.contextLength,
         rope_parameters={'rope_type': 'default', 'rope_theta': shape.ropeTheta},
         tie_word_embeddings=shape.tieEmbeddings,
         rms_norm_eps=rms_norm_eps,
         bos_token_id=bos_token_id,
         eos_token_id=eos_token_id,
+        **head,
     )
 
 
-def build_model(shape: ModelShape, seed: int, end_of_text: int) -> 'LlamaForCausalLM':
-    """A Llama with random weights that depend on the seed alone."""
-    from transformers import LlamaForCausalLM
+def head_width(config: 'PreTrainedConfig') -> int:
+    """Width of a head, which some configurations say and others imply."""
+    said = getattr(config, 'head_dim', None)
+    return said or config.hidden_size // config.num_attention_heads
 
-    config = llama_config(
+
+def build_model(shape: ModelShape, seed: int, end_of_text: int) -> 'PreTrainedModel':
+    """A model with random weights that depend on the seed alone."""
+    from transformers import AutoModelForCausalLM
+
+    config = causal_config(
         shape, rms_norm_eps=_RMS_EPS, bos_token_id=end_of_text, eos_token_id=end_of_text
     )
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(config)
+    model = AutoModelForCausalLM.from_config(config)
     _initialise(model, seed)
     return model
 
 
-def _initialise(model: 'LlamaForCausalLM', seed: int) -> None:
+def _initialise(model: 'PreTrainedModel', seed: int) -> None:
     """Scaled by width; what writes into the residual stream is scaled down by depth."""
     generator = torch.Generator().manual_seed(seed)
     depth = 2 * model.config.num_hidden_layers
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim < 2:
-                parameter.fill_(1.0)
+                parameter.fill_(0.0 if name.endswith('.bias') else 1.0)
                 continue
             std = 0.02 if 'embed' in name or 'lm_head' in name else parameter.shape[1] ** -0.5 / 2
             if name.endswith(('o_proj.weight', 'down_proj.weight')):
@@ -135,19 +145,19 @@ class _LinearDivergence(torch.autograd.Function):
         return hidden_gradient * scale, None, None
 
 
-class LeanLlama(nn.Module):
+class LeanModel(nn.Module):
     """Computes the loss of token windows from a transformers model's own parameters.
 
     Where PEFT has put LoRA adapters around its projections, they count.
     """
 
-    def __init__(self, model: 'LlamaForCausalLM', context_length: int, dtype: torch.dtype) -> None:
+    def __init__(self, model: 'PreTrainedModel', context_length: int, dtype: torch.dtype) -> None:
         super().__init__()
         config = model.config
         self._model = model
         self._dtype = dtype
         self._heads, self._kv_heads = config.num_attention_heads, config.num_key_value_heads
-        self._head_dim = config.head_dim
+        self._head_dim = head_width(config)
         self._eps = config.rms_norm_eps
         theta = config.rope_parameters['rope_theta']
         powers = torch.arange(0, self._head_dim, 2, dtype=torch.float32) / self._head_dim
@@ -190,9 +200,10 @@ class LeanLlama(nn.Module):
         return F.rms_norm(hidden, (hidden.shape[-1],), weight, self._eps).to(self._dtype)
 
     def _linear(self, hidden: Tensor, *projections: nn.Module) -> Tensor:
-        weights = [getattr(each, 'base_layer', each).weight for each in projections]
-        weight = torch.cat(weights) if len(weights) > 1 else weights[0]
-        mixed = F.linear(hidden, weight.to(self._dtype))
+        layers = [getattr(each, 'base_layer', each) for each in projections]
+        weight = _joined([layer.weight for layer in layers]).to(self._dtype)
+        biases = [layer.bias for layer in layers if layer.bias is not None]
+        mixed = F.linear(hidden, weight, _joined(biases).to(self._dtype) if biases else None)
         if all(isinstance(each, nn.Linear) for each in projections):
             return mixed
         return mixed + torch.cat([self._adapted(hidden, each) for each in projections], -1)
@@ -217,12 +228,21 @@ class LeanLlama(nn.Module):
             hidden = hidden + self._linear(F.silu(gate) * up, mlp.down_proj)
         return self._norm(hidden, body.norm.weight)
 
+    def _norm_heads(self, turned: Tensor, attention: Any) -> Tensor:
+        """Each query and each key on its own, as Qwen3 does before it turns them."""
+        norms = ((attention.q_norm, self._heads), (attention.k_norm, self._kv_heads))
+        weight = torch.cat([norm.weight.expand(heads, -1) for norm, heads in norms])
+        plain = F.rms_norm(turned.float(), (self._head_dim,), None, self._eps)
+        return (plain * weight).to(self._dtype)
+
     def _attention(self, normed: Tensor, attention: Any) -> Tensor:
         rows, length, _ = normed.shape
         heads, kv_heads, width = self._heads, self._kv_heads, self._head_dim
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
         mixed = self._linear(normed, *projections).view(rows, length, heads + 2 * kv_heads, width)
         turned, value = mixed.split((heads + kv_heads, kv_heads), 2)
+        if hasattr(attention, 'q_norm'):
+            turned = self._norm_heads(turned, attention)
         cos, sin = self._cos[:length], self._sin[:length]
         turned = turned * cos + turned.roll(width // 2, -1) * sin
         query, key = turned.split((heads, kv_heads), 2)
@@ -233,3 +253,7 @@ class LeanLlama(nn.Module):
         scores = (query @ key.transpose(-1, -2)) * width**-0.5 + self._mask[:length, :length]
         mixed = scores.softmax(-1) @ value
         return self._linear(mixed.transpose(1, 2).reshape(rows, length, -1), attention.o_proj)
+
+
+def _joined(tensors: list[Tensor]) -> Tensor:
+    return torch.cat(tensors) if len(tensors) > 1 else tensors[0]
