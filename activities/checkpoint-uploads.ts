@@ -10,7 +10,13 @@ import { z } from 'zod';
 import { blobRefSchema, type BlobRef } from '../config/digest.ts';
 import { FailureType } from '../config/failures.ts';
 import type { CheckpointManifest, Head, RateChange } from '../config/manifests.ts';
-import { ratesUsedSchema, rollbacksUsedSchema, type Rollback } from '../config/trainer.ts';
+import {
+  microBatchesUsedSchema,
+  ratesUsedSchema,
+  rollbacksUsedSchema,
+  type MicroBatch,
+  type Rollback,
+} from '../config/trainer.ts';
 import { putBlobFolder } from '../registry/blobs.ts';
 import type { RatesDiffer } from '../registry/errors.ts';
 import { checkpointState, commitCheckpoint, type Used } from '../registry/training.ts';
@@ -38,6 +44,7 @@ const stateSchema = z.looseObject({
   step: z.number(),
   learningRates: ratesUsedSchema.default([]),
   rollbacks: rollbacksUsedSchema.default([]),
+  microBatches: microBatchesUsedSchema.default([]),
   files: z.record(z.string(), blobRefSchema),
 });
 const stateFile = 'state.json';
@@ -79,6 +86,10 @@ export function rollbacksUsed(used: z.infer<typeof rollbacksUsedSchema>): Rollba
   return used.map(([step, skippedTo, scale]) => ({ step, skippedTo, scale }));
 }
 
+export function microBatchesUsed(used: z.infer<typeof microBatchesUsedSchema>): MicroBatch[] {
+  return used.map(([step, size]) => ({ step, size }));
+}
+
 async function readState(
   step: number,
   folder: string,
@@ -90,7 +101,11 @@ async function readState(
       const learningRates = ratesUsed(state.learningRates);
       return {
         files: state.files,
-        used: { learningRates, rollbacks: rollbacksUsed(state.rollbacks) },
+        used: {
+          learningRates,
+          rollbacks: rollbacksUsed(state.rollbacks),
+          microBatches: microBatchesUsed(state.microBatches),
+        },
       };
     }
     throw new Error(`it is of step ${state.step}`);

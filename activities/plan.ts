@@ -6,12 +6,15 @@ import { FailureType } from '../config/failures.ts';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import type { IngestResult } from '../config/ingest.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
-import { runSpecSchema } from '../config/run-records.ts';
+import { runInputsSchema, runSpecSchema } from '../config/run-records.ts';
 import { pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
 import type { Machine, Recipe } from '../config/recipe.ts';
+import { planMeasured, stepsToCalibrate } from '../recipes/measured.ts';
+import { DoesNotFit } from '../recipes/memory.ts';
 import { planPhases, replanPhases } from '../recipes/phases.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { readBlob } from '../registry/blobs.ts';
+import { findMeasurement } from '../registry/measurements.ts';
 import {
   findChampion,
   findParent,
@@ -46,6 +49,8 @@ export interface PlanInput {
   parent?: ParentModel | null;
   /** The model from elsewhere that is adapted. */
   base?: BaseModel;
+  /** The machine was just measured: its measurements are looked up again. */
+  calibrated?: true;
 }
 export type { ParentModel };
 
@@ -136,17 +141,33 @@ export function createPlanActivities(deps: Deps) {
         base,
         ...(adapted !== null && instructions && { chats: await sizesOf(store, instructions) }),
       };
-      const recipe =
-        previous === null
-          ? planPhases(inputs, pipeline.phases)
-          : replanPhases(inputs, pipeline.phases, {
-              previous: previous.recipe,
-              missed: previous.failures,
-            });
+      const { phases } = pipeline;
+      const earlier = await getRunRecord(store, run, 'inputs', runInputsSchema);
+      const kept = input.calibrated === true ? undefined : earlier?.corrections;
+      const { recipe, corrections } = await refusingWhatDoesNotFit(async () =>
+        previous !== null
+          ? {
+              recipe: replanPhases({ ...inputs, ...kept }, phases, {
+                previous: previous.recipe,
+                missed: previous.failures,
+              }),
+              corrections: kept,
+            }
+          : kept !== undefined
+            ? { recipe: planPhases({ ...inputs, ...kept }, phases), corrections: kept }
+            : await planMeasured(
+                inputs,
+                (load) => findMeasurement(store, machine, load),
+                (asked) => planPhases(asked, phases),
+              ),
+      );
       await putRunRecord(store, run, 'plan', recipe);
       const startFrom = parent && { startFrom: `${parent.name}@${parent.version}` };
-      await addRunInputs(store, run, { corpus, ...startFrom });
-      return recipe;
+      await addRunInputs(store, run, { corpus, ...startFrom, ...(corrections && { corrections }) });
+      const wanted =
+        previous === null && input.calibrated !== true && corrections?.pace === undefined;
+      const numSteps = wanted ? stepsToCalibrate(recipe, pipeline.budget.time) : 0;
+      return numSteps === 0 ? recipe : { ...recipe, calibrate: { numSteps } };
     },
   };
 }
@@ -158,6 +179,16 @@ async function refusingUnknown<T>(work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     if (!(error instanceof UnknownParent)) throw error;
+    throw ApplicationFailure.nonRetryable(error.message, FailureType.InvalidConfig);
+  }
+}
+
+/** No retry makes room. */
+async function refusingWhatDoesNotFit<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof DoesNotFit)) throw error;
     throw ApplicationFailure.nonRetryable(error.message, FailureType.InvalidConfig);
   }
 }

@@ -18,6 +18,7 @@ import {
 import { trainerRunSchema, type TrainerRun } from '../config/trainer.ts';
 import { readBlob } from '../registry/blobs.ts';
 import { readRunControl } from '../registry/run-control.ts';
+import { microBatchesOf } from '../registry/micro-batches.ts';
 import { rollbacksOf } from '../registry/rollbacks.ts';
 import { ratesFault, ratesOf, readHead } from '../registry/training.ts';
 import { isRatesDiffer, isUnusable, ratesUsed, uploadCheckpoint } from './checkpoint-uploads.ts';
@@ -223,10 +224,10 @@ async function lastStepSeen(runDir: string): Promise<number> {
 }
 
 /** Brings the inputs to this host and says what to train. */
-async function trainerRun(
+export async function trainerRun(
   deps: Deps,
   job: TrainingJob,
-  head: Head,
+  head: Pick<Head, 'rollbacks' | 'microBatches'>,
   runDir: string,
 ): Promise<TrainerRun> {
   const { store } = deps;
@@ -251,6 +252,7 @@ async function trainerRun(
     resumeFrom: null,
     // A trainer that was not given them is another one: neither it nor what it saved is gone on from.
     ...(head.rollbacks.length > 0 && { rollbacks: rollbacksOf(head.rollbacks) }),
+    ...(head.microBatches && { microBatches: microBatchesOf(head.microBatches) }),
     peakFile: path.join(deps.home, 'machine-peak.json'),
   });
 }

@@ -9,15 +9,24 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, Context, log } from '@temporalio/activity';
 import { FailureType, PassingFailure } from '../config/failures.ts';
+import { loadOf } from '../config/measurements.ts';
 import { modelManifestSchema, type Head, type ModelManifest } from '../config/manifests.ts';
 import type { TrainerResult, TrainingProgress } from '../config/trainer.ts';
 import { putBlobFolder, readBlob } from '../registry/blobs.ts';
+import { recordMicroBatch } from '../registry/measurements.ts';
+import { microBatchesOf } from '../registry/micro-batches.ts';
 import { describeRollback, rollbacksOf } from '../registry/rollbacks.ts';
 import { recordStage, stageDigest } from '../registry/stages.ts';
-import { commitFinished, commitRollback, ratesOf } from '../registry/training.ts';
-import { CheckpointUploads, ratesUsed, rollbacksUsed } from './checkpoint-uploads.ts';
+import { commitFinished, commitMicroBatch, commitRollback, ratesOf } from '../registry/training.ts';
+import {
+  CheckpointUploads,
+  microBatchesUsed,
+  ratesUsed,
+  rollbacksUsed,
+} from './checkpoint-uploads.ts';
 import type { Deps } from './deps.ts';
 import { withSigns } from './heartbeats.ts';
+import { halvedMicroBatch } from './micro-batch.ts';
 import { decideRollback } from './rollback.ts';
 import { summariseModel } from './training-job.ts';
 import type { Generation, TrainedModel } from './training-job.ts';
@@ -231,6 +240,7 @@ async function watch(
     await keepAll();
     throw (
       (await rolledBack(deps, generation, result)) ??
+      (await halved(deps, generation, result)) ??
       (await trainerFailure(deps, generation, result))
     );
   }
@@ -241,6 +251,7 @@ async function watch(
     const head = await requireHead(deps, generation);
     const changes = ratesOf(head.learningRates);
     const rollbacks = rollbacksOf(head.rollbacks);
+    const microBatches = microBatchesOf(head.microBatches ?? []);
     const model: ModelManifest = {
       schemaVersion: 1,
       phase,
@@ -254,12 +265,14 @@ async function watch(
       ...adaptedOf(result),
       ...(changes.length > 0 && { learningRates: changes }),
       ...(rollbacks.length > 0 && { rollbacks }),
+      ...(microBatches.length > 0 && { microBatches }),
       ...(result.plateau && { plateau: result.plateau }),
     };
     await metrics.flush();
     const used = {
       learningRates: ratesUsed(result.learningRates ?? []),
       rollbacks: rollbacksUsed(result.rollbacks ?? []),
+      microBatches: microBatchesUsed(result.microBatches ?? []),
     };
     await commitFinished(deps.store, job.trial, generation, model, used);
     return await record(deps, generation, model, head);
@@ -282,13 +295,15 @@ async function record(
   deps: Deps,
   { job, stage: planned, execution }: Generation,
   model: ModelManifest,
-  { learningRates: decided, rollbacks: returns }: Head,
+  { learningRates: decided, rollbacks: returns, microBatches: halvings = [] }: Head,
 ): Promise<TrainedModel> {
   const learningRates = ratesOf(decided);
   const rollbacks = rollbacksOf(returns);
+  const microBatches = microBatchesOf(halvings);
   const changes = {
     ...(learningRates.length > 0 && { learningRates }),
     ...(rollbacks.length > 0 && { rollbacks }),
+    ...(microBatches.length > 0 && { microBatches }),
   };
   const stage =
     Object.keys(changes).length === 0 ? planned : stageDigest({ stage: planned, ...changes });
@@ -311,7 +326,33 @@ async function record(
       })),
     }),
     ...(rollbacks.length > 0 && { rollbacks }),
+    ...(microBatches.length > 0 && { microBatches }),
   };
+}
+
+/**
+ * Goes on with half as many sequences at once after a training ran out of memory, by a decision in the head that the
+ * next generation reads, and records it for later plans of this machine; null when it did not, or with one at a time.
+ */
+async function halved(
+  deps: Deps,
+  generation: Generation,
+  { type, message, step }: Failed,
+): Promise<ApplicationFailure | null> {
+  if (type !== FailureType.OutOfMemory) return null;
+  const { job } = generation;
+  const { microBatches = [] } = await requireHead(deps, generation);
+  const size = halvedMicroBatch(job.recipe, microBatches);
+  if (size === null) return null;
+  const reason = `out of memory at step ${step}: ${message}`;
+  const decision = { size, reason, at: deps.now().toISOString() };
+  const head = await commitMicroBatch(deps.store, job.trial, generation, decision);
+  await recordMicroBatch(deps.store, job.machine, loadOf(job.recipe, job.shape), size);
+  const from = head.microBatches?.at(-1)?.step ?? 0;
+  return ApplicationFailure.create({
+    message: `out of memory at step ${step}: from step ${from} on ${size} sequences at once, in the same batch`,
+    type: PassingFailure.MicroBatchHalved,
+  });
 }
 
 /**
@@ -350,7 +391,9 @@ async function trainerFailure(
   { type, message, step }: Failed,
 ): Promise<ApplicationFailure> {
   const { job } = generation;
-  const told = `the trainer ended at step ${step}: ${message}`;
+  // With more at once it would have gone on with half of them.
+  const alone = type === FailureType.OutOfMemory ? ', with one sequence at once' : '';
+  const told = `the trainer ended at step ${step}: ${message}${alone}`;
   if (type === PassingFailure.DiskFull) return await diskFull(deps, job, told);
   const advice =
     type === FailureType.OutOfMemory

@@ -3,7 +3,7 @@ import { ApplicationFailure } from '@temporalio/activity';
 import { z } from 'zod';
 import { FailureType } from '../config/failures.ts';
 import type { ModelManifest } from '../config/manifests.ts';
-import type { Rollback } from '../config/trainer.ts';
+import type { MicroBatch, Rollback } from '../config/trainer.ts';
 import {
   machineSchema,
   modelShapeSchema,
@@ -65,6 +65,8 @@ export interface TrainedModel {
   }[];
   /** Returns to before a bad loss; left out: none. */
   rollbacks?: Rollback[];
+  /** Smaller micro-batches for want of memory; left out: none. */
+  microBatches?: MicroBatch[];
   /** Where its held-out loss fell no more, so that it ended before its planned last step. */
   plateau?: number;
 }

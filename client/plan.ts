@@ -18,10 +18,14 @@ import {
 import type { Survey, SurveyRequest } from '../config/survey.ts';
 import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';
 import { planPhases } from '../recipes/phases.ts';
+import { planMeasured, stepsToCalibrate, type MeasuredPlan } from '../recipes/measured.ts';
+import { DoesNotFit } from '../recipes/memory.ts';
+import { refuseTooLarge } from '../recipes/adaptation.ts';
 import type { PlanInputs } from '../recipes/plan.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { chooseVocabSize, estimateTokens } from '../recipes/vocabulary.ts';
 import { readBlob } from '../registry/blobs.ts';
+import { findMeasurement } from '../registry/measurements.ts';
 import { readRecord } from '../registry/json.ts';
 import { findParent, UnknownParent, type ParentModel } from '../registry/parents.ts';
 import type { Store } from '../registry/store.ts';
@@ -47,6 +51,8 @@ export interface CorpusFigures {
 export interface Plan {
   corpus: CorpusFigures;
   recipe: Recipe;
+  /** In words: by what the time was planned. */
+  speed: string;
   /** The same plan with one thing changed. */
   alternatives: Alternative[];
   /** The model from elsewhere that is adapted; null: none. */
@@ -105,8 +111,31 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     ...(base && { base }),
   };
   const plan = (asked: PlanInputs) => planPhases(asked, pipeline.phases);
-  const recipe = plan(inputs);
-  return { corpus, recipe, alternatives: planAlternatives(inputs, recipe, plan), base };
+  try {
+    const { store } = request;
+    const planned = await planMeasured(
+      inputs,
+      async (load) => (store === null ? null : await findMeasurement(store, machine, load)),
+      plan,
+    );
+    const { recipe, corrections, calibration } = planned;
+    const alternatives = planAlternatives({ ...inputs, ...corrections }, recipe, plan);
+    const speed = speedOf(calibration, stepsToCalibrate(recipe, pipeline.budget.time));
+    return { corpus, recipe, alternatives, speed, base };
+  } catch (error) {
+    if (!(error instanceof DoesNotFit)) throw error;
+    throw new ClientError('input', error.message, error);
+  }
+}
+
+/** In words: by what the time was planned. */
+function speedOf(calibration: MeasuredPlan['calibration'], numSteps: number): string {
+  if (calibration !== null) {
+    return `as timed on this machine, ${calibration.numSteps} steps on ${calibration.at.slice(0, 10)}`;
+  }
+  return numSteps === 0
+    ? 'estimated for machines of this kind; not timed before training, for that would take more than 3 % of the budget'
+    : `estimated for machines of this kind; a run times ${numSteps} steps first, and plans again`;
 }
 
 /** The model that a pipeline goes on from; null when it starts from scratch. */
@@ -135,7 +164,7 @@ export async function parentFor({
 async function baseFor({
   pipeline: { startFrom },
   baseDir,
-}: PlanRequest): Promise<PlannedBase | null> {
+}: Pick<PlanRequest, 'pipeline' | 'baseDir'>): Promise<PlannedBase | null> {
   if (!isBase(startFrom)) return null;
   const known = knownBases[startFrom];
   if (known !== undefined) {
@@ -157,6 +186,20 @@ async function baseFor({
 }
 
 const familyList = Object.values(familyNames).join(', ');
+
+/** Throws where the base that a pipeline adapts does not fit into the machine's memory: before it is imported. */
+export async function requireRoomForBase(
+  request: Pick<PlanRequest, 'pipeline' | 'baseDir' | 'machine'>,
+): Promise<void> {
+  const base = await baseFor(request);
+  if (base === null) return;
+  try {
+    refuseTooLarge(request.machine, base);
+  } catch (error) {
+    if (!(error instanceof DoesNotFit)) throw error;
+    throw new ClientError('input', error.message, error);
+  }
+}
 
 async function folderShape(folder: string): Promise<ModelShape | null> {
   const text = await readFile(path.join(folder, 'config.json'), 'utf8').catch(() => null);

@@ -21,12 +21,13 @@ export type FailureType = (typeof FailureType)[keyof typeof FailureType];
 
 /**
  * Failures that time, another host or an earlier step may cure: there is no room, another training has leased the
- * host, the loss went wrong.
+ * host, the loss went wrong, a batch took more memory than there is.
  */
 export const PassingFailure = {
   DiskFull: 'DiskFull',
   HostTaken: 'HostTaken',
   RolledBack: 'RolledBack',
+  MicroBatchHalved: 'MicroBatchHalved',
 } as const;
 
 /** For retry policies: our types, and what a fault of our own code throws, which every retry would throw again. */

@@ -2,7 +2,12 @@
 import { z } from 'zod';
 import { blobRefSchema, sha256Schema } from './digest.ts';
 import { machineSchema, modelShapeSchema, phaseNames } from './recipe.ts';
-import { plateauFoundSchema, rollbackSchema, trainerFaultSchema } from './trainer.ts';
+import {
+  microBatchSchema,
+  plateauFoundSchema,
+  rollbackSchema,
+  trainerFaultSchema,
+} from './trainer.ts';
 
 const count = z.number().int().nonnegative();
 const counts = z.record(z.string(), count);
@@ -159,6 +164,10 @@ export const modelManifestSchema = z.strictObject({
     .describe(
       'returns to before a bad loss, as far as a later one did not undo them; left out: none',
     ),
+  microBatches: z
+    .array(microBatchSchema)
+    .optional()
+    .describe('smaller micro-batches that were decided for want of memory; left out: none'),
   plateau: plateauFoundSchema
     .optional()
     .describe('why it ended before the recipe’s last step; left out: it did not'),
@@ -363,6 +372,15 @@ export const decidedRollbackSchema = z.strictObject({
 });
 export type DecidedRollback = z.infer<typeof decidedRollbackSchema>;
 
+/** A smaller micro-batch, as it was decided. */
+export const decidedMicroBatchSchema = z.strictObject({
+  ...microBatchSchema.shape,
+  fence: count.describe('generation that ran out of memory'),
+  reason: z.string(),
+  at: isoTime,
+});
+export type DecidedMicroBatch = z.infer<typeof decidedMicroBatchSchema>;
+
 /** …/head.json: the only commit of training. */
 export const headSchema = z.strictObject({
   schemaVersion,
@@ -389,6 +407,10 @@ export const headSchema = z.strictObject({
     .array(decidedRollbackSchema)
     .default([])
     .describe('returns to before a bad loss, in the order in which they were decided'),
+  microBatches: z
+    .array(decidedMicroBatchSchema)
+    .optional()
+    .describe('in the order in which they were decided; left out: none'),
   finished: blobRefSchema.nullable().describe('the ModelManifest, when the phase is done'),
 });
 export type Head = z.infer<typeof headSchema>;

@@ -69,6 +69,9 @@ const phaseFields = {
   unwatchedExitS: positive.describe(
     'the trainer saves and exits when nobody has watched it for so long',
   ),
+  microBatchSize: positive
+    .optional()
+    .describe('sequences that a rank computes at once; left out, its whole share of a batch'),
   lora: loraSchema
     .optional()
     .describe('adapters around a frozen base; left out, all weights are trained'),
@@ -170,6 +173,10 @@ export const recipeSchema = z.strictObject({
     lostIfKilledMs: positive.describe('work lost at most when the trainer is killed'),
   }),
   reasons: z.array(reasonSchema),
+  calibrate: z
+    .strictObject({ numSteps: positive })
+    .optional()
+    .describe('steps to time on the machine before this is trained; left out: none'),
 });
 export type Recipe = z.infer<typeof recipeSchema>;
 

@@ -2,9 +2,10 @@
 import { z } from 'zod';
 import { sha256Schema } from './digest.ts';
 import { datasetManifestSchema } from './manifests.ts';
-import { machineSchema, modelShapeSchema, phaseRecipeSchema } from './recipe.ts';
+import { machineSchema, modelShapeSchema, phaseNames, phaseRecipeSchema } from './recipe.ts';
 
 const count = z.number().int().nonnegative();
+const positive = z.number().int().positive();
 
 export const ingestResultSchema = z.strictObject({
   dataset: datasetManifestSchema.pick({ name: true, version: true, digest: true }),
@@ -32,6 +33,13 @@ export const runInputsSchema = z.strictObject({
   ingested: ingestResultSchema.optional(),
   startFrom: z.string().optional().describe('the version that startFrom meant, such as policy@2'),
   corpus: sha256Schema.optional().describe('digest of the stage record of the corpus'),
+  corrections: z
+    .strictObject({
+      pace: z.number().positive().optional(),
+      microBatch: z.partialRecord(z.enum(phaseNames), positive).optional(),
+    })
+    .optional()
+    .describe('what measurements of the machine changed of the plan; left out: it was not asked'),
 });
 export type RunInputs = z.infer<typeof runInputsSchema>;
 

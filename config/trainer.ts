@@ -34,6 +34,18 @@ export const rollbackSchema = z.strictObject({
 });
 export type Rollback = z.infer<typeof rollbackSchema>;
 
+/** In state.json and result.json: the micro-batches that had an effect on the steps until then. */
+export const microBatchesUsedSchema = z
+  .array(z.tuple([count, z.number().int().positive()]))
+  .describe('[step, size], as run.json gave them; left out: as planned throughout');
+
+/** A smaller micro-batch that was decided for want of memory. */
+export const microBatchSchema = z.strictObject({
+  step: count.describe('from which on it holds'),
+  size: z.number().int().positive().describe('sequences that a rank computes at once, at most'),
+});
+export type MicroBatch = z.infer<typeof microBatchSchema>;
+
 /** Why a training that diverged could go on from an earlier step. */
 export const trainerFaultSchema = z.strictObject({
   kind: z.enum(['not-finite', 'spike', 'divergence']),
@@ -82,6 +94,10 @@ export const trainerRunSchema = z.strictObject({
     .array(rollbackSchema)
     .optional()
     .describe('in order of their steps, the last that has come counts; left out: none'),
+  microBatches: z
+    .array(microBatchSchema)
+    .optional()
+    .describe('in order of their steps, the last that has come counts; left out: as planned'),
   peakFile: z
     .string()
     .optional()
@@ -178,6 +194,7 @@ export const trainerResultSchema = z.union([
       .describe('of the base that was adapted, on the same held-out text'),
     learningRates: ratesUsedSchema.optional(),
     rollbacks: rollbacksUsedSchema.optional(),
+    microBatches: microBatchesUsedSchema.optional(),
     plateau: plateauFoundSchema.optional(),
     model: z.string().describe('folder of the trained model'),
   }),

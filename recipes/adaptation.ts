@@ -7,6 +7,7 @@ import type {
   Reason,
 } from '../config/recipe.ts';
 import { countParameters, trainingFlopsPerToken } from './shapes.ts';
+import { availableBytes, doesNotFit, gigabytes, trainingBytes } from './memory.ts';
 import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
 
 export interface AdaptationInputs {
@@ -20,6 +21,8 @@ export interface AdaptationInputs {
   shape: ModelShape;
   /** 0, then one more for each replan. */
   round: number;
+  /** Time of a step as measured, against the estimate; left out, 1. */
+  pace?: number | undefined;
 }
 
 export const loraRank = 16;
@@ -27,7 +30,8 @@ const peakRate = 5e-4;
 const mergeShare = 0.8;
 /** Text of the base's own that it rehearses: enough that no row comes again before the next epoch of a small folder. */
 const rehearsal = { numRows: 48, rowLength: 320, rowsAStep: 1, weight: 1 };
-const contextLength = 512;
+/** Tokens of a row, the first that there is room for. */
+const rowLengths = [512, 256, 128];
 const batchSize = 4;
 /** Beyond it, held-out text gains little and what is general loses more. */
 const maxEpochs = 3;
@@ -68,15 +72,56 @@ export function adapterPhase(
   };
 }
 
+/** The estimate for a step of adapting, in milliseconds. */
+export function adaptationStepMs(
+  machine: Machine,
+  shape: ModelShape,
+  recipe: Pick<PretrainRecipe, 'batchSize' | 'contextLength' | 'rehearsal'>,
+): number {
+  const { batchSize, contextLength: length, rehearsal: rows } = recipe;
+  // A rehearsed row is read by the base too, which is half as much again.
+  const rehearsed =
+    rows === undefined ? 0 : rows.rowsAStep * Math.min(rows.rowLength, length) * 1.5;
+  const msPerToken = msPerTrainedToken(machine, shape, length);
+  return (batchSize * length + rehearsed) * msPerToken + adapterStepOverheadMs;
+}
+
+/** As long as there is room for one row; the shortest where there is for none. */
+function rowLengthFor(machine: Machine, shape: ModelShape): number {
+  const lora = { rank: loraRank, alpha: 2 * loraRank, mergeShare };
+  const lengths = rowLengths.map((length) => Math.min(length, shape.contextLength));
+  const load = { phase: 'pretrain', precision: bestPrecision(machine), lora, shape } as const;
+  const available = availableBytes(machine);
+  const fitting = lengths.find(
+    (length) => trainingBytes({ ...load, contextLength: length }, 1) <= available,
+  );
+  return fitting ?? lengths.at(-1)!;
+}
+
+/** Throws `DoesNotFit` where not even the shortest row of a base can be trained on. */
+export function refuseTooLarge(
+  machine: Machine,
+  { title, shape }: { title: string; shape: ModelShape },
+): void {
+  const load = {
+    phase: 'pretrain',
+    precision: bestPrecision(machine),
+    contextLength: rowLengthFor(machine, shape),
+    lora: { rank: loraRank, alpha: 2 * loraRank, mergeShare },
+    shape,
+  } as const;
+  if (trainingBytes(load, 1) > availableBytes(machine)) {
+    throw doesNotFit(load, machine, `adapting ${title}`);
+  }
+}
+
 /** A later round, when a gate on the held-out text was missed, reads the documents once more. */
 export function planAdaptation(inputs: AdaptationInputs): ReadingRecipe {
   const { statistics, budgetMs, machine, shape, round } = inputs;
-  const length = Math.min(contextLength, shape.contextLength);
+  const length = rowLengthFor(machine, shape);
   const tokensPerStep = batchSize * length;
-  const msPerToken = msPerTrainedToken(machine, shape, length);
-  // A rehearsed row is read by the base too, which is half as much again.
-  const rehearsedTokens = rehearsal.rowsAStep * Math.min(rehearsal.rowLength, length) * 1.5;
-  const stepMs = (tokensPerStep + rehearsedTokens) * msPerToken + adapterStepOverheadMs;
+  const usual = { batchSize, contextLength: length, rehearsal };
+  const stepMs = adaptationStepMs(machine, shape, usual) * (inputs.pace ?? 1);
   // As elsewhere, a later round trains half as long again: the same recipe would give the same model.
   const trainMs = Math.max(budgetMs * 0.2, budgetMs - trainerStartMs) * 1.5 ** round;
   const affordable = trainMs / stepMs;
@@ -123,7 +168,11 @@ export function planAdaptation(inputs: AdaptationInputs): ReadingRecipe {
 /** What a base of this size gives on text in its language, from plain to formal. */
 const expectedBitsPerByte = [0.55, 1] as const;
 
-function explain({ origin, statistics }: AdaptationInputs, recipe: PretrainRecipe): Reason[] {
+function explain(
+  { origin, statistics, shape, machine }: AdaptationInputs,
+  recipe: PretrainRecipe,
+): Reason[] {
+  const usual = Math.min(rowLengths[0]!, shape.contextLength);
   const numTokens = recipe.numSteps * recipe.batchSize * recipe.contextLength;
   const thousands = (count: number) => `${Math.round(count / 1000)}K`;
   return [
@@ -179,5 +228,15 @@ function explain({ origin, statistics }: AdaptationInputs, recipe: PretrainRecip
       reason: `a kill costs at most about ${Math.round(saveEveryMs / 1000)} s of training and a restart`,
       source: 'Young 1974: cheap saves, so often',
     },
+    ...(recipe.contextLength === usual
+      ? []
+      : [
+          {
+            choice: 'row length',
+            value: `${recipe.contextLength} tokens`,
+            reason: `a single row of ${usual} does not fit into the ${gigabytes(availableBytes(machine))} that this machine has for it`,
+            source: 'memory by shape, recipes/memory.ts',
+          },
+        ]),
   ];
 }

@@ -107,6 +107,8 @@ export interface ChatPhaseInputs extends Setting {
   timeMs: number;
   /** Of a later round: so much longer, at so much of the rate. */
   turn: { time: number; rate: number };
+  /** Time of a step as measured, against the estimate; left out, 1. */
+  pace?: number | undefined;
 }
 
 /** What a step of a phase takes. */
@@ -114,15 +116,15 @@ export function chatStepMs(
   phase: ChatPhase,
   inputs: Pick<
     ChatPhaseInputs,
-    keyof Setting | 'machine' | 'shape' | 'contextLength' | 'rowTokens'
+    keyof Setting | 'machine' | 'shape' | 'contextLength' | 'rowTokens' | 'pace'
   >,
 ): number {
-  const { machine, shape, contextLength, rowTokens, adapters } = inputs;
+  const { machine, shape, contextLength, rowTokens, adapters, pace = 1 } = inputs;
   const { batch, rows, work, overheadMs } = wayOf(phase, inputs);
   const msPerToken = adapters
     ? msPerTrainedToken(machine, shape, contextLength)
     : (trainingFlopsPerToken(shape) / trainingSpeed(machine, shape.hiddenSize)) * 1000;
-  return rows * batch * rowTokens * msPerToken * work + overheadMs;
+  return (rows * batch * rowTokens * msPerToken * work + overheadMs) * pace;
 }
 
 /** The recipe of a phase, with so many steps as its examples want and its time affords. */

@@ -21,7 +21,7 @@ import {
   type ChatPhaseInputs,
 } from './chat-phases.ts';
 import { expectedBitsPerByte } from './loss.ts';
-import { planRecipe, replanRecipe, type MissedGate, type PlanInputs } from './plan.ts';
+import { fitted, planRecipe, replanRecipe, type MissedGate, type PlanInputs } from './plan.ts';
 import { countParameters } from './shapes.ts';
 import { trainerStartMs } from './speed.ts';
 import { chatRow, usualChats } from './tuning.ts';
@@ -65,7 +65,8 @@ function partOf(
   if (phases === undefined || pretrain === null || sft === null || dpo === null) return whole;
   if (phases.includes('sft') && phases.includes('dpo')) return whole;
   const adapters = sft.lora !== undefined;
-  const setting: Setting = { ...rowsOf(inputs, whole.model, adapters), adapters, turn };
+  const { pace } = inputs;
+  const setting: Setting = { ...rowsOf(inputs, whole.model, adapters), adapters, turn, pace };
   const costs = (phase: ChatPhase, afterSft: boolean) =>
     chatStepMs(phase, { ...setting, machine: inputs.machine, shape: whole.model, afterSft });
   const sftMs = trainerStartMs + sft.numSteps * costs('sft', false);
@@ -90,7 +91,8 @@ function partOf(
   }
   const ratio = (estimate.trainingMs - freedMs + orpoMs) / estimate.trainingMs;
   const { dpo: _, ...rest } = whole;
-  return {
+  const planned = (recipe: Recipe) => fitted({ ...inputs, pace: undefined }, recipe);
+  return planned({
     ...rest,
     sft: kept,
     dpo: null,
@@ -102,11 +104,11 @@ function partOf(
       trainingMsHigh: Math.round(estimate.trainingMsHigh * ratio),
     },
     reasons: [
-      ...whole.reasons.filter(({ choice }) => !choice.includes('tuning')),
+      ...whole.reasons.filter(({ choice }) => !/tuning|micro-batch of/.test(choice)),
       ...(adapters ? [adapterReason] : []),
       ...tuningReasons({ sft: kept, dpo: null, orpo }),
     ],
-  };
+  });
 }
 
 /** All of the budget for a model that exists, whose documents are not read again. */
@@ -121,7 +123,8 @@ function planTuningAlone(
     throw new Error(`phases ${phases.join(', ')}: found no model to tune`);
   }
   const adapters = base !== undefined || parent?.adapted === true;
-  const setting: Setting = { ...rowsOf(inputs, shape, adapters), adapters, turn };
+  const { pace } = inputs;
+  const setting: Setting = { ...rowsOf(inputs, shape, adapters), adapters, turn, pace };
   const startMs = phases.length * trainerStartMs;
   const trainMs = Math.max(budgetMs * 0.2, budgetMs - startMs);
   const afterSft = phases.includes('sft');
@@ -146,7 +149,7 @@ function planTuningAlone(
   const [low, high] = expectedOf(inputs, numParameters);
   const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
   const title = base?.title ?? `${parent?.name}@${parent?.version}`;
-  return {
+  return fitted(inputs, {
     schemaVersion: 1,
     round,
     machine,
@@ -187,10 +190,10 @@ function planTuningAlone(
         source: 'counted in the data',
       },
     ],
-  };
+  });
 }
 
-type Setting = Pick<ChatPhaseInputs, 'adapters' | 'turn' | 'contextLength' | 'rowTokens'>;
+type Setting = Pick<ChatPhaseInputs, 'adapters' | 'turn' | 'contextLength' | 'rowTokens' | 'pace'>;
 
 function rowsOf(
   { statistics, chats = usualChats }: PlanInputs,

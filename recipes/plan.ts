@@ -7,6 +7,8 @@ import type {
   Family,
   Machine,
   ModelShape,
+  Phase,
+  PhaseRecipe,
   PretrainRecipe,
   ReadingRecipe,
   Recipe,
@@ -25,9 +27,11 @@ import {
 import { expectedBitsPerByte } from './loss.ts';
 import { endingOnPlateau } from './plateau.ts';
 import { preferenceReasons, preferred } from './preference.ts';
-import { countParameters, ladder, trainingFlopsPerToken, trainingMemoryBytes } from './shapes.ts';
+import { countParameters, ladder, trainingFlopsPerToken } from './shapes.ts';
+import { availableBytes, inMemory, memoryReasons, trainingBytes } from './memory.ts';
+import { stepReasons } from './step.ts';
 import { planTuning, usualChats, type ChatSizes } from './tuning.ts';
-import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
+import { bestPrecision, paceReasons, trainerStartMs, trainingSpeed } from './speed.ts';
 
 export interface PlanInputs {
   statistics: { numTokens: number; bytes: number };
@@ -38,6 +42,10 @@ export interface PlanInputs {
   stopOnPlateau?: boolean | undefined;
   /** What comes first where a shape is chosen; left out, quality. */
   prefer?: Preference | undefined;
+  /** Time of a step as it was measured on the machine, against the estimate; left out, 1. */
+  pace?: number | undefined;
+  /** Sequences at once, at most, as the machine ran out of memory with more; left out, as many as should fit. */
+  microBatch?: Partial<Record<Phase, number>> | undefined;
   machine: Machine;
   seed: number;
   vocabSize: number;
@@ -72,6 +80,8 @@ const saveEveryMs = 20_000;
 const stepOverheadMs = 5;
 const maxEpochs = 16;
 const minAssistantWidth = 192;
+/** Of the corpus: a larger model learns so little text by heart, which no loss law foretells. */
+const mostParametersPerToken = 20;
 /** Below this a wide model has seen too little text for its width to help. */
 const minTokensPerParameter = 0.3;
 const { sft: sftWay, dpo: dpoWay } = waysOfAllWeights;
@@ -106,8 +116,37 @@ export function replanRecipe(
   return { ...recipe, model: previous.model, pretrain: previous.pretrain };
 }
 
-function ending({ stopOnPlateau }: PlanInputs, recipe: ReadingRecipe): ReadingRecipe {
+function ending({ stopOnPlateau, ...inputs }: PlanInputs, planned: ReadingRecipe): ReadingRecipe {
+  const recipe = fitted(inputs, planned);
   return stopOnPlateau === true ? endingOnPlateau(recipe) : recipe;
+}
+
+/** Batches computed in parts where the machine has no room for all of one at once. */
+export function fitted<Planned extends Recipe>(
+  { machine, base, parent, pace, microBatch }: PlanInputs,
+  planned: Planned,
+): Planned {
+  const { model, pretrain, sft, dpo, orpo, reasons } = planned;
+  const millions = (planned.numParameters / 1e6).toFixed(0);
+  const origin = base?.title ?? (parent ? `${parent.name}@${parent.version}` : `${millions}M`);
+  const fit = <Phase extends PhaseRecipe>(phase: Phase): Phase =>
+    inMemory(phase, model, {
+      machine,
+      limit: microBatch?.[phase.phase],
+      what: `${phase.lora === undefined ? 'pretraining' : 'adapting'} ${origin}`,
+    });
+  const phases = {
+    pretrain: pretrain && fit(pretrain),
+    sft: sft && fit(sft),
+    dpo: dpo && fit(dpo),
+    ...(orpo && { orpo: fit(orpo) }),
+  };
+  const more = [
+    ...(phases.pretrain === null ? [] : stepReasons(phases.pretrain)),
+    ...memoryReasons(Object.values(phases), model, machine),
+    ...paceReasons(pace),
+  ];
+  return { ...planned, ...phases, reasons: [...reasons, ...more] };
 }
 
 /** Whether a model that exists is taught by adapters alone; one of ours that is tuned is trained on whole. */
@@ -169,11 +208,14 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const shapes = parent
     ? [parent.shape]
     : ladder(vocabSize, contextLength, inputs.family).filter(
-        (shape) => trainingMemoryBytes(shape, batchSize) < machine.memoryBytes / 2,
+        (shape, rung) =>
+          rung === 0 ||
+          (fitsAlone(machine, shape, contextLength) &&
+            countParameters(shape) <= mostParametersPerToken * statistics.numTokens),
       );
+  const pace = inputs.pace ?? 1;
   const candidates = shapes.map((shape) => {
-    const speed = trainingSpeed(machine, shape.hiddenSize);
-    const msPerToken = (trainingFlopsPerToken(shape) / speed) * 1000;
+    const msPerToken = msPerPretrainedToken(machine, shape) * pace;
     const affordable = pretrainMs / msPerToken;
     const numTokens = Math.min(affordable, statistics.numTokens * maxEpochs);
     const numParameters = countParameters(shape);
@@ -193,7 +235,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const { shape, numParameters, bpb } = chosen;
   const tokensPerStep = batchSize * contextLength;
   const numSteps = Math.max(20, Math.floor(chosen.numTokens / tokensPerStep));
-  const stepMs = tokensPerStep * chosen.msPerToken + stepOverheadMs;
+  const stepMs = tokensPerStep * chosen.msPerToken + stepOverheadMs * pace;
 
   const common = {
     seed,
@@ -220,9 +262,10 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
     evalEverySteps: Math.max(10, Math.ceil(numSteps / 4)),
   };
 
-  const chatStepMs = sftWay.batch * usualChatTokens * chosen.msPerToken + sftWay.overheadMs;
+  const chatStepMs = sftWay.batch * usualChatTokens * chosen.msPerToken + sftWay.overheadMs * pace;
   /** Forward of both answers by both models, backward by one: measured at about the cost of SFT on as many rows. */
-  const dpoStepMs = 2 * dpoWay.batch * usualChatTokens * chosen.msPerToken + dpoWay.overheadMs;
+  const dpoStepMs =
+    2 * dpoWay.batch * usualChatTokens * chosen.msPerToken + dpoWay.overheadMs * pace;
   const steps = (timeShare: number, stepCost: number, rows: number) =>
     Math.max(10, Math.floor(turn.tune.time * Math.min((trainMs * timeShare) / stepCost, rows)));
   let sft: SftRecipe | null = null;
@@ -294,6 +337,25 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
       ...preferenceReasons(prefer, chosen, eligible),
     ],
   };
+}
+
+function msPerPretrainedToken(machine: Machine, shape: ModelShape): number {
+  return (trainingFlopsPerToken(shape) / trainingSpeed(machine, shape.hiddenSize)) * 1000;
+}
+
+/** The estimate for a step of pretraining on all weights, in milliseconds. */
+export function pretrainingStepMs(
+  machine: Machine,
+  shape: ModelShape,
+  { batchSize, contextLength }: Pick<PretrainRecipe, 'batchSize' | 'contextLength'>,
+): number {
+  return batchSize * contextLength * msPerPretrainedToken(machine, shape) + stepOverheadMs;
+}
+
+function fitsAlone(machine: Machine, shape: ModelShape, contextLength: number): boolean {
+  const precision = bestPrecision(machine);
+  const load = { phase: 'pretrain', contextLength, precision, shape } as const;
+  return trainingBytes(load, 1) <= availableBytes(machine);
 }
 
 function warmup(numSteps: number): number {

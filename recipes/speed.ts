@@ -1,5 +1,5 @@
 /** How fast a machine trains, from recorded measurements: the same machine always plans the same. */
-import type { Machine } from '../config/recipe.ts';
+import type { Machine, Reason } from '../config/recipe.ts';
 
 /**
  * Sustained floating-point operations a second of one core in this trainer, measured end to end (see
@@ -33,3 +33,17 @@ export function bestPrecision(machine: Machine): 'bf16' | 'fp32' {
 
 /** Time to start a trainer: interpreter, libraries, model; in milliseconds. */
 export const trainerStartMs = 7_000;
+
+/** That the time was planned by a measurement. */
+export function paceReasons(pace: number | undefined): Reason[] {
+  if (pace === undefined) return [];
+  return [
+    {
+      choice: 'speed',
+      value: `${pace.toFixed(2)} of the estimated time for a step`,
+      reason:
+        'measured on this machine in a few steps of this recipe, whose weights were thrown away',
+      source: 'calibration, recorded under machines/',
+    },
+  ];
+}

@@ -20,6 +20,8 @@ export interface TuningInputs {
   numChats: number;
   numPreferences: number;
   chats: ChatSizes;
+  /** Time of a step as measured, against the estimate; left out, 1. */
+  pace?: number | undefined;
   /** 0, then one more each time that a gate on answers was missed. */
   round: number;
 }
@@ -48,7 +50,16 @@ export function planTuning(inputs: TuningInputs): Tuning {
   const more = 1.5 ** round;
   const lower = 0.7 ** round;
   const { contextLength, rowTokens } = chatRow({ statistics, shape, chats });
-  const setting = { adapters: true, afterSft: true, machine, shape, contextLength, rowTokens };
+  const { pace } = inputs;
+  const setting = {
+    adapters: true,
+    pace,
+    afterSft: true,
+    machine,
+    shape,
+    contextLength,
+    rowTokens,
+  };
   const sftStepMs = chatStepMs('sft', setting);
   const dpoStepMs = chatStepMs('dpo', setting);
   const trainMs = Math.max(budgetMs * 0.2, budgetMs - 2 * trainerStartMs);

@@ -9,12 +9,13 @@ import {
   headSchema,
   modelManifestSchema,
   type CheckpointManifest,
+  type DecidedMicroBatch,
   type DecidedRollback,
   type Head,
   type ModelManifest,
   type RateChange,
 } from '../config/manifests.ts';
-import type { Rollback } from '../config/trainer.ts';
+import type { MicroBatch, Rollback } from '../config/trainer.ts';
 import { decodeJsonLines, encodeJsonLines, hasBlob, putBlob, readBlob } from './blobs.ts';
 import {
   ArtifactMismatch,
@@ -25,6 +26,7 @@ import {
 } from './errors.ts';
 import { decodeRecord, encodeRecord, readRecord, updateRecord, type ReadRecord } from './json.ts';
 import { keyPart, padded } from './keys.ts';
+import { describeMicroBatches, microBatchesOf } from './micro-batches.ts';
 import { describeRollbacks, rollbacksOf } from './rollbacks.ts';
 import type { Store } from './store.ts';
 
@@ -97,6 +99,7 @@ export async function openGeneration(
       chain: head?.chain ?? [],
       learningRates: head?.learningRates ?? [],
       rollbacks: head?.rollbacks ?? [],
+      ...(head?.microBatches && { microBatches: head.microBatches }),
       finished: head?.finished ?? null,
     };
   });
@@ -123,10 +126,11 @@ function effectsBefore(step: number, changes: readonly RateChange[]): RateChange
   return due.filter(({ scale }, index) => scale !== (due[index - 1]?.scale ?? 1));
 }
 
-/** What a trainer says of how it computed: the rates, and the returns to before a bad loss. */
+/** What a trainer says of how it computed: the rates, the returns to before a bad loss, and the micro-batches. */
 export interface Used {
   learningRates?: readonly RateChange[];
   rollbacks?: readonly Rollback[];
+  microBatches?: readonly MicroBatch[];
 }
 
 function describeRates(changes: RateChange[]): string {
@@ -156,9 +160,17 @@ function requireDecided(head: Head, step: number, used: Used): void {
   const [found, decided] = [used.rollbacks ?? [], rollbacksOf(head.rollbacks)].map((rollbacks) =>
     rollbacks.filter((rollback) => rollback.step < step),
   ) as [Rollback[], Rollback[]];
-  if (canonicalJson(found) === canonicalJson(decided)) return;
+  if (canonicalJson(found) !== canonicalJson(decided)) {
+    throw new RatesDiffer(
+      `step ${step} is discarded: it was computed with ${describeRollbacks(found)}, decided was ${describeRollbacks(decided)}`,
+    );
+  }
+  const [sizes, planned] = [used.microBatches ?? [], microBatchesOf(head.microBatches ?? [])].map(
+    (decisions) => decisions.filter((decision) => decision.step < step),
+  ) as [MicroBatch[], MicroBatch[]];
+  if (canonicalJson(sizes) === canonicalJson(planned)) return;
   throw new RatesDiffer(
-    `step ${step} is discarded: it was computed with ${describeRollbacks(found)}, decided was ${describeRollbacks(decided)}`,
+    `step ${step} is discarded: it was computed with ${describeMicroBatches(sizes)}, decided was ${describeMicroBatches(planned)}`,
   );
 }
 
@@ -246,6 +258,26 @@ export async function commitRollback(
       chain: head.chain.filter(({ step }) => step <= decision.step),
       rollbacks: [...head.rollbacks, { ...decision, fence }],
     };
+  });
+}
+
+/**
+ * Makes a smaller micro-batch count from the newest checkpoint on, for whoever goes on from there. A generation
+ * decides one at most: again it changes nothing.
+ */
+export async function commitMicroBatch(
+  store: Store,
+  trial: TrialPath,
+  writer: Writer,
+  decision: Omit<DecidedMicroBatch, 'fence' | 'step'>,
+): Promise<Head> {
+  const { fence } = writer;
+  return updateRecord(store, headKey(trial), headSchema, (current) => {
+    const head = requireOurs(trial, current, writer);
+    const before = head.microBatches ?? [];
+    if (head.finished !== null || before.some((earlier) => earlier.fence === fence)) return head;
+    const step = head.chain.at(-1)?.step ?? 0;
+    return { ...head, microBatches: [...before, { ...decision, step, fence }] };
   });
 }
 

@@ -151,6 +151,7 @@ class PhaseRecipe:
     saveEverySteps: int
     unwatchedExitS: float
     lora: Lora | None = None
+    microBatchSize: int | None = None
 
     def __post_init__(self) -> None:
         for name in (
@@ -180,6 +181,10 @@ class PhaseRecipe:
         _check(
             self.batchSize % self.worldSize == 0,
             f'recipe.batchSize {self.batchSize}: expected a multiple of worldSize {self.worldSize}',
+        )
+        _check(
+            self.microBatchSize is None or self.microBatchSize > 0,
+            f'recipe.microBatchSize: found {self.microBatchSize}, expected more than 0',
         )
 
 
@@ -344,6 +349,18 @@ class Rollback:
         )
 
 
+@dataclass(kw_only=True, slots=True)
+class MicroBatch:
+    """A decision for want of memory: from `step` on, at most so many sequences at once."""
+
+    step: int
+    size: int
+
+    def __post_init__(self) -> None:
+        _check(self.step >= 0, f'microBatches.step: found {self.step}, expected 0 or more')
+        _check(self.size > 0, f'microBatches.size: found {self.size}, expected more than 0')
+
+
 _RECIPES = {
     'pretrain': PretrainRecipe,
     'sft': SftRecipe,
@@ -373,6 +390,7 @@ class TrainerRun:
     resumeFrom: str | None
     keepCheckpoints: int = 2
     rollbacks: list[Rollback] | None = None
+    microBatches: list[MicroBatch] | None = None
     peakFile: str | None = None
 
     def __post_init__(self) -> None:
@@ -380,6 +398,11 @@ class TrainerRun:
         _check(
             steps == sorted(set(steps)),
             f'rollbacks: found steps {steps}, expected each after the one before',
+        )
+        steps = [decided.step for decided in self.microBatches or []]
+        _check(
+            steps == sorted(set(steps)),
+            f'microBatches: found steps {steps}, expected each after the one before',
         )
         _check(self.keepCheckpoints >= 2, 'keepCheckpoints: expected 2 or more')
         # The lean loss goes past the wrapper that would average the ranks' gradients.

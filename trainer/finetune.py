@@ -7,7 +7,7 @@ own checkpoints, schedule and logs stay unused, so that all phases resume by the
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from trainer.config import PhaseRecipe
 from trainer.data import InvalidCorpus, keyed_place
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
+from trainer.memory import parts
 from trainer.model import LeanModel
 from trainer.optimizer import checkpoint_bytes, load_state, rate_factor, state_tensors
 from trainer.session import Session
@@ -62,6 +63,7 @@ class Obedient(Trainer):
     """Mixed into a TRL trainer: our data order, and the figures of each step."""
 
     sampler: CursorSampler
+    micro_batch: Callable[[int], int]
     step_loss: float
     step_tokens: int
 
@@ -74,9 +76,38 @@ class Obedient(Trainer):
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *rest: Any) -> Tensor:
         self.step_tokens = self.count_tokens(inputs)
-        loss = super().training_step(model, inputs, *rest)
+        rows = self.rows_of(inputs)
+        size = self.micro_batch(rows)
+        if size < rows:
+            loss = self._in_parts(model, inputs, rows, size)
+        else:
+            loss = super().training_step(model, inputs, *rest)
         self.step_loss = loss.item()
         return loss
+
+    def rows_of(self, inputs: dict[str, Any]) -> int:
+        """How many rows of the data a batch holds."""
+        return len(inputs['input_ids'])
+
+    def part_of(self, inputs: dict[str, Any], rows: int, piece: slice) -> dict[str, Any]:
+        """Those rows of a batch."""
+        return {name: value[piece] for name, value in inputs.items()}
+
+    def weight_of(self, part: dict[str, Any], inputs: dict[str, Any]) -> Tensor:
+        """What the mean loss of a part counts in that of the whole batch."""
+        raise NotImplementedError
+
+    def _in_parts(self, model: nn.Module, inputs: dict[str, Any], rows: int, size: int) -> Tensor:
+        """The loss and gradient of the whole batch, with memory for a part of it."""
+        model.train()
+        inputs = self._prepare_inputs(inputs)
+        total = torch.zeros(())
+        for piece in parts(rows, size):
+            part = self.part_of(inputs, rows, piece)
+            loss = self.compute_loss(model, part) * self.weight_of(part, inputs)
+            self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
 
 
 class Obey(TrainerCallback):
@@ -221,6 +252,7 @@ class FineTuning:
     def train(self, trainer: Obedient) -> None:
         """Runs the Trainer from where the session stands to the last step; writes the model."""
         trainer.sampler = self.sampler(len(trainer.train_dataset))
+        trainer.micro_batch = self.session.micro_batch
         if self.state is not None:
             with self.session.preparing():
                 self._load(Path(self.session.run.resumeFrom or ''))

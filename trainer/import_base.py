@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 from trainer.chat import TEMPLATE_NAME
 from trainer.checkpoint import write_folder
 from trainer.config import ModelShape
+from trainer.memory import require_room
 from trainer.model import causal_config, head_width
 from trainer.short_lived import run_module, say
 from trainer.special_tokens import END_OF_TEXT
@@ -79,6 +80,9 @@ def _read(source: Path) -> tuple[ModelShape, 'PreTrainedModel', 'PreTrainedToken
         )
     shape = _shape(config, source)
     _check_tokenizer(tokenizer, config, source)
+    with torch.device('meta'):
+        parameters = AutoModelForCausalLM.from_config(config).num_parameters()
+    require_room(parameters, str(source))
     with _refusing(source):
         # Never the weights of a pickle, which may hold a program.
         model, told = AutoModelForCausalLM.from_pretrained(

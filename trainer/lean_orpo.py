@@ -19,7 +19,7 @@ _MOST_LIKELY = -1e-6
 
 
 class LeanOrpoTrainer(Obedient, ORPOTrainer):
-    """Mean nats over the better answers, plus the weighed odds of better against worse."""
+    """Mean nats a token of the better answers, plus the weighed odds of better against worse."""
 
     lean: LeanModel
 
@@ -44,13 +44,18 @@ class LeanOrpoTrainer(Obedient, ORPOTrainer):
         """Of both answers with their questions."""
         return int(inputs['chosen_attention_mask'].sum() + inputs['rejected_attention_mask'].sum())
 
+    def rows_of(self, inputs: dict[str, Any]) -> int:
+        return len(inputs['chosen_input_ids'])
+
+    def weight_of(self, part: dict[str, Any], inputs: dict[str, Any]) -> Tensor:
+        return torch.tensor(self.rows_of(part) / self.rows_of(inputs))
+
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
         rows = self.concatenated_inputs(inputs, padding_value=self.padding_value)
         targets = rows['concatenated_labels'][:, 1:]
         nats = self.lean.row_nats(rows['concatenated_input_ids'][:, :-1], targets)
         lengths = (targets >= 0).sum(1).clamp(min=1)
-        half = len(nats) // 2
-        likelihood = nats[:half].sum() / lengths[:half].sum()
-        chosen, rejected = (-nats / lengths).clamp(max=_MOST_LIKELY).chunk(2)
+        likely = -nats / lengths
+        chosen, rejected = likely.clamp(max=_MOST_LIKELY).chunk(2)
         weighed: Tensor = self.odds_ratio_loss(chosen, rejected)[0]
-        return likelihood - torch.mean(weighed)
+        return -torch.mean(likely.chunk(2)[0] + weighed)

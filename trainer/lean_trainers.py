@@ -45,6 +45,10 @@ class LeanSftTrainer(Obedient, SFTTrainer):
 
     lean: LeanModel
 
+    def weight_of(self, part: dict[str, Any], inputs: dict[str, Any]) -> Tensor:
+        scored, whole = ((each['labels'][:, 1:] >= 0).sum() for each in (part, inputs))
+        return scored / whole.clamp(min=1)
+
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
         targets = inputs['labels'][:, 1:]
         nats = self.lean(inputs['input_ids'][:, :-1], targets)
@@ -56,6 +60,19 @@ class LeanDpoTrainer(Obedient, DPOTrainer):
 
     lean: LeanModel
     lean_reference: Reference
+
+    def rows_of(self, inputs: dict[str, Any]) -> int:
+        return len(inputs['input_ids']) // 2
+
+    def part_of(self, inputs: dict[str, Any], rows: int, piece: slice) -> dict[str, Any]:
+        # The chosen answers stand before the rejected ones.
+        return {
+            name: torch.cat((value[:rows][piece], value[rows:][piece]))
+            for name, value in inputs.items()
+        }
+
+    def weight_of(self, part: dict[str, Any], inputs: dict[str, Any]) -> Tensor:
+        return torch.tensor(len(part['input_ids']) / len(inputs['input_ids']))
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
         ids, wanted = inputs['input_ids'], inputs['completion_mask'][:, 1:] != 0

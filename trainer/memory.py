@@ -6,13 +6,27 @@ the two apart is the kernel's own count of such kills.
 
 import resource
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+from trainer.config import MicroBatch
 
 _ADVICE = (
     'end other programs, use a machine with more memory, or give a smaller time budget, '
     'which plans a smaller model and batch'
 )
+
+
+def micro_batch(planned: int | None, decided: Sequence[MicroBatch], step: int, rows: int) -> int:
+    """How many of a rank's rows the step after `step` steps computes at once."""
+    sizes = [each.size for each in decided if each.step <= step]
+    return min(rows, sizes[-1] if sizes else planned or rows)
+
+
+def parts(rows: int, size: int) -> Iterator[slice]:
+    """The rows of a batch in micro-batches of that size, the last one perhaps smaller."""
+    for at in range(0, rows, size):
+        yield slice(at, min(rows, at + size))
 
 
 def oom_kills(proc: Path = Path('/proc'), cgroups: Path = Path('/sys/fs/cgroup')) -> int:
@@ -45,6 +59,18 @@ def out_of_memory(peak_bytes: int | None = None) -> str:
 def size_of(count: int) -> str:
     """A number of bytes for people."""
     return f'{count / 1e9:.2f} GB' if count >= 1e9 else f'{count / 1e6:.1f} MB'
+
+
+def require_room(parameters: int, what: str) -> None:
+    """Refuses, before its weights are read, a model that this machine could not even hold."""
+    # As it is read, and as it is written again, both in float32; and the libraries.
+    needed, found = 8 * parameters + (1 << 29), _machine_bytes()
+    if needed > found:
+        raise ValueError(
+            f'{what}: a model of {parameters / 1e6:.0f}M parameters takes {size_of(needed)} of '
+            f'memory to import, the machine has {size_of(found)}, {size_of(needed - found)} too '
+            'little; take a smaller base model, or a machine with more memory'
+        )
 
 
 def _control_group(proc: Path, cgroups: Path) -> Path:

@@ -5,6 +5,7 @@ recipe.
 
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from trainer.config import PretrainRecipe, TokenData
 from trainer.data import InvalidCorpus, Order, TokenStream, held_out_windows, rehearsed_row
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
+from trainer.memory import parts
 from trainer.model import LeanModel, build_model
 from trainer.optimizer import PhaseOptimizer, checkpoint_bytes, rate_factor
 from trainer.session import Session, run_phase
@@ -125,13 +127,18 @@ class Pretraining:
         """One optimizer step."""
         self.cursor = self.session.next_batch() * self.recipe.batchSize
         inputs, targets = self._batch()
-        loss = self.forward(inputs, targets) / targets.numel()
-        loss.backward()
+        mean = torch.zeros(())
+        pieces = list(parts(len(inputs), self.session.micro_batch(len(inputs))))
+        for piece in pieces:
+            # Ranks exchange the sum of a step's gradients, not that of each part.
+            with nullcontext() if piece is pieces[-1] else self._alone():
+                loss = self.forward(inputs[piece], targets[piece]) / targets.numel()
+                loss.backward()
+            mean += loss.detach()
         self._rehearse()
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.gradClip)
         rate = self.optimizer.step(scale * self._rate_factor())
         self.optimizer.zero_grad()
-        mean = loss.detach()
         if dist.is_initialized():
             dist.all_reduce(mean)
             mean /= dist.get_world_size()
@@ -142,6 +149,12 @@ class Pretraining:
             grad_norm=norm.item(),
             num_tokens=self.recipe.batchSize * self.recipe.contextLength,
         )
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Within it, backward passes leave the gradients with their rank."""
+        if isinstance(self.forward, nn.parallel.DistributedDataParallel):
+            return self.forward.no_sync()
+        return nullcontext()
 
     def _rate_factor(self) -> float:
         """As planned, or from a plateau on straight to zero."""

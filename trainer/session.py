@@ -37,7 +37,7 @@ from trainer.feedback import (
     rollback_scale,
 )
 from trainer.figures import Figures, memory_used
-from trainer.memory import out_of_memory, size_of
+from trainer.memory import micro_batch, out_of_memory, size_of
 from trainer.parent import end_with_parent, is_orphan
 
 T = TypeVar('T')
@@ -129,6 +129,11 @@ class Session:
                 f'{self.run.resumeFrom}: found rollbacks {state.get("rollbacks", [])}, '
                 f'expected {self._rollbacks_used()}'
             )
+        if state.get('microBatches', []) != self._micro_batches_used():
+            raise CheckpointIncompatible(
+                f'{self.run.resumeFrom}: found micro-batches {state.get("microBatches", [])}, '
+                f'expected {self._micro_batches_used()}'
+            )
         self._saved_at = self.step
         self._rates = rates
         self.directory.adopt_learning_rates(rates)
@@ -196,7 +201,7 @@ class Session:
     def _figures_of(self, num_tokens: int, seconds: float) -> dict[str, float]:
         recipe = self.run.recipe
         # A preference is two rows: the answer chosen and the one that was not.
-        rows = recipe.batchSize * (2 if recipe.phase == 'dpo' else 1)
+        rows = recipe.batchSize * (2 if recipe.phase in ('dpo', 'orpo') else 1)
         mfu = None if self._figures is None else self._figures.mfu(num_tokens, rows, seconds)
         return {**({} if mfu is None else {'mfu': mfu}), **memory_used()}
 
@@ -253,9 +258,19 @@ class Session:
             facts = found.facts()
             self.event('plateau', end=facts['end'], found=facts['found'], bound=facts['bound'])
 
-    def _told_rollbacks(self) -> dict[str, Any]:
-        used = self._rollbacks_used()
-        return {'rollbacks': used} if used else {}
+    def micro_batch(self, rows: int) -> int:
+        """How many of a rank's rows the step that starts now computes at once."""
+        decided = self.run.microBatches or []
+        return micro_batch(self.run.recipe.microBatchSize, decided, self.step, rows)
+
+    def _told_decisions(self) -> dict[str, Any]:
+        told = {'rollbacks': self._rollbacks_used(), 'microBatches': self._micro_batches_used()}
+        return {name: used for name, used in told.items() if used}
+
+    def _micro_batches_used(self) -> list[list[int]]:
+        """As `_rates_used`."""
+        decided = self.run.microBatches or []
+        return [[each.step, each.size] for each in decided if each.step < self.step]
 
     def _rollbacks_used(self) -> list[list[float]]:
         """As `_rates_used`."""
@@ -343,7 +358,7 @@ class Session:
             'learningRates': self._rates_used(),
             'losses': self._losses.state(),
             **({} if self._held_out is None else {'heldOut': self._held_out.state()}),
-            **self._told_rollbacks(),
+            **self._told_decisions(),
         }
         try:
             self._require_room(target)
@@ -406,7 +421,7 @@ class Session:
                 'valBpb': val_bpb,
                 **({} if val_bpb_before is None else {'valBpbBefore': val_bpb_before}),
                 'learningRates': self._rates_used(),
-                **self._told_rollbacks(),
+                **self._told_decisions(),
                 **({} if self.plateau is None else {'plateau': self.plateau.facts()}),
                 'model': str(model),
             }

@@ -3,6 +3,7 @@
  * is tied to this host's files comes by the host's own queue.
  */
 import { createBaseModelActivities } from '../activities/base-model.ts';
+import { createCalibrateActivities } from '../activities/calibrate.ts';
 import { createEvaluateActivities } from '../activities/evaluate.ts';
 import { createExportActivities } from '../activities/export.ts';
 import { createRehearsalActivities } from '../activities/rehearsal.ts';
@@ -16,6 +17,7 @@ await runWorkers('gpu', (deps) => [
     activities: {
       ...createBaseModelActivities(deps),
       ...createRehearsalActivities(deps),
+      ...createCalibrateActivities(deps),
       ...createExportActivities(deps),
       ...createEvaluateActivities(deps),
       ...createTrainActivities(deps),

@@ -55,6 +55,7 @@ export function describeTraining({
   adapted,
   learningRates = [],
   rollbacks = [],
+  microBatches = [],
   plateau,
 }: TrainedModel): string {
   const rates = learningRates.map(
@@ -63,12 +64,15 @@ export function describeTraining({
   const returns = rollbacks.map(
     ({ step, scale }) => `, taken back to step ${step} (${describeScale(scale)})`,
   );
+  const halvings = microBatches.map(
+    ({ step, size }) => `, ${size} sequences at once from step ${step} (out of memory)`,
+  );
   const end = plateau === undefined ? '' : ', ended early on a plateau';
   const gain =
     adapted === undefined
       ? ''
       : `, held-out text ${adapted.valBpbBefore.toFixed(3)} → ${adapted.valBpb.toFixed(3)} bits a byte`;
-  return `${numSteps} steps, loss ${finalLoss.toFixed(2)}${gain}${end}${rates.join('')}${returns.join('')}`;
+  return `${numSteps} steps, loss ${finalLoss.toFixed(2)}${gain}${end}${rates.join('')}${returns.join('')}${halvings.join('')}`;
 }
 
 /** E.g. `×0.5`. */

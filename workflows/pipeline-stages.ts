@@ -1,6 +1,7 @@
 /** The stages of a run: each calls its activities or its child workflow, and keeps its line on the board. */
-import { executeChild, proxyActivities, workflowInfo } from '@temporalio/workflow';
+import { executeChild, isCancellation, proxyActivities, workflowInfo } from '@temporalio/workflow';
 import type { BaseModel, BaseModelActivities } from '../activities/base-model.ts';
+import type { CalibrateActivities } from '../activities/calibrate.ts';
 import type { EvaluateActivities } from '../activities/evaluate.ts';
 import type { ExportActivities } from '../activities/export.ts';
 import type { IngestActivities, IngestResult } from '../activities/ingest.ts';
@@ -24,6 +25,7 @@ import { bestRival, failedChallenge, type Rival } from './gates.ts';
 import { workflowId, type PipelineInput, type PipelineResult, type StageName } from './messages.ts';
 import { noteUnheeded, untilApproved } from './orders.ts';
 import { preprocessWorkflow } from './preprocess.ts';
+import { rootMessage } from './root-message.ts';
 import type { StageBoard } from './stage-board.ts';
 import { trainingWorkflow } from './training.ts';
 
@@ -61,6 +63,9 @@ const { ingestCorpus } = proxyActivities<IngestActivities>({
   ...ingesting,
   summary: 'read the sources into a dataset version',
 });
+
+/** Of the budget, that a calibration may take before it is given up. */
+const calibrationShare = 0.03;
 
 /** A `startFrom` that stands in the registry; another one is a model from elsewhere. */
 const registered = /^[a-z][a-z0-9-]*@/;
@@ -156,15 +161,13 @@ export function createStages(
       previous: { recipe: Recipe; failures: GateFailure[] } | null,
     ): Promise<Recipe> {
       return await board.stage('plan', async (done) => {
-        const recipe = await planTraining({
-          run,
-          pipeline,
-          corpus,
-          machine,
-          previous,
-          parent,
-          ...(base && { base }),
-        });
+        const asked = { run, pipeline, corpus, machine, previous, parent, ...(base && { base }) };
+        let recipe = await planTraining(asked);
+        if (recipe.calibrate !== undefined) {
+          const { calibrate, ...planned } = recipe;
+          const timed = await calibrated(planned, corpus, calibrate.numSteps);
+          recipe = timed ? await planTraining({ ...asked, calibrated: true }) : planned;
+        }
         board.status.recipe = recipe;
         const origin = base?.title ?? (parent && `${parent.name}@${parent.version}`);
         const onwards = origin === null ? '' : `, from ${origin}`;
@@ -336,6 +339,42 @@ export function createStages(
       tokenizer: tokenizer.file,
       tokenBytes,
     });
+  }
+
+  /** Times a few steps on the machine; whether the plan may change by it. What goes wrong is noted: the estimate stands. */
+  async function calibrated(recipe: Recipe, corpus: string, numSteps: number): Promise<boolean> {
+    const { pretrain } = recipe;
+    if (pretrain === null) return false;
+    const limitMs = Math.ceil(pipeline.budget.time * calibrationShare);
+    const { calibrateTraining } = proxyActivities<CalibrateActivities>({
+      ...gpu,
+      summary: `time ${numSteps} steps on the machine`,
+      startToCloseTimeout: limitMs + 300_000,
+      retry: { ...gpu.retry, maximumAttempts: 2 },
+    });
+    try {
+      const init = firstModel();
+      const rehearsal = init && (await rehearsalOf(pretrain, init, recipe));
+      const { stepMs, note } = await calibrateTraining({
+        job: {
+          trial: { run, phase: 'pretrain', round: 0, trial: 0 },
+          recipe: pretrain,
+          shape: recipe.model,
+          machine,
+          corpus,
+          init,
+          ...(rehearsal !== null && { rehearsal }),
+        },
+        numSteps,
+        limitMs,
+      });
+      if (stepMs === null) board.note(`not calibrated: ${note}; the plan keeps its estimate`);
+      return true;
+    } catch (failure) {
+      if (isCancellation(failure)) throw failure;
+      board.note(`not calibrated: ${rootMessage(failure)}; the plan keeps its estimate`);
+      return false;
+    }
   }
 
   /** Whom the model must equal; nobody when it challenges none. */

@@ -191,7 +191,7 @@ async function leaveHost(
 
 interface Loss {
   /** Only a generation that could run and made no checkpoint is fruitless. */
-  kind: 'generation' | 'host-gone' | 'host-taken' | 'disk-full' | 'rolled-back';
+  kind: 'generation' | 'host-gone' | 'host-taken' | 'disk-full' | 'rolled-back' | 'halved';
   reason: string;
 }
 
@@ -227,7 +227,7 @@ class Losses {
   add(loss: Loss, fence: number): string | null {
     this.#last = loss;
     // A decision, and bounded: neither a fault of the host nor a reason to wait.
-    if (loss.kind === 'rolled-back') return loss.reason;
+    if (loss.kind === 'rolled-back' || loss.kind === 'halved') return loss.reason;
     const lastedMs = Date.now() - this.#openedAt;
     if (this.#paused && loss.kind === 'generation' && lastedMs >= ableMs) this.#number = 0;
     this.#number += 1;
@@ -305,6 +305,7 @@ function explainLoss(failure: unknown): Loss {
     if (type === PassingFailure.DiskFull) return { kind: 'disk-full', reason };
     if (type === PassingFailure.HostTaken) return { kind: 'host-taken', reason };
     if (type === PassingFailure.RolledBack) return { kind: 'rolled-back', reason };
+    if (type === PassingFailure.MicroBatchHalved) return { kind: 'halved', reason };
     const incurable = cause.nonRetryable || nonRetryableErrorTypes.includes(type ?? '');
     if (incurable && type !== FailureType.Fenced) throw failure;
     return { kind: 'generation', reason };

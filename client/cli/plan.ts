@@ -31,7 +31,7 @@ export async function planCommand(file: string, options: CommonOptions): Promise
 }
 
 /** The plan for people: what, how long, how good, and why. */
-export function planLines({ corpus, recipe, alternatives, base }: Plan): string[] {
+export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): string[] {
   const { model, estimate, pretrain, machine } = recipe;
   const about = corpus.estimated ? 'about ' : '';
   const phases = phasesOf(recipe);
@@ -43,6 +43,7 @@ export function planLines({ corpus, recipe, alternatives, base }: Plan): string[
     `${lora === undefined ? '' : `LoRA of rank ${lora.rank} on a `}${familyNames[model.family]} ${(recipe.numParameters / 1e6).toFixed(1)}M: ${model.numLayers} layers of ${model.hiddenSize}, vocabulary ${count(model.vocabSize)}, context ${count(model.contextLength)}`,
     `${about}${count(corpus.numTokens)} tokens, ${(corpus.bytes / 1e6).toFixed(1)} MB of text (${corpus.origin})`,
     `${clock(estimate.trainingMs)} of training (${clock(estimate.trainingMsLow)} to ${clock(estimate.trainingMsHigh)}), ${price(estimate.usd)}, on ${machine.cores} cores, ${machine.device}, ${machine.instructionSet}`,
+    `speed ${speed}`,
     ...(pretrain === null
       ? []
       : [

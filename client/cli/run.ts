@@ -1,7 +1,7 @@
 /** `temper run`: starts a pipeline and shows it; the run needs no one to watch it. */
 import type { TemperClient } from '../client.ts';
 import { readPipelineFile } from '../pipeline-file.ts';
-import { parentFor } from '../plan.ts';
+import { parentFor, requireRoomForBase } from '../plan.ts';
 import { homeFolder } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
 import { clientOf, ensureUp, openContext, requireStore, stdoutPaint } from './context.ts';
@@ -24,11 +24,13 @@ export async function runCommand(file: string, options: RunOptions): Promise<num
   else await requireStore(context);
   const current = await openContext();
   // What the file cannot show is said before anything starts, too.
+  const machine = describeMachine();
   await parentFor({ pipeline, store: current.store });
+  await requireRoomForBase({ pipeline, baseDir, machine });
   const client = await clientOf(current);
   const { run, workflowId } = await client.startPipeline({
     pipeline: { pipeline, baseDir },
-    machine: describeMachine(),
+    machine,
     run: options.name,
   });
   return await watchStarted(client, { run, workflowId }, options);

@@ -5,6 +5,8 @@ import { createPlanActivities } from '../../activities/plan.ts';
 import { FailureType } from '../../config/failures.ts';
 import { corpusManifestSchema } from '../../config/manifests.ts';
 import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
+import { loadOf } from '../../config/measurements.ts';
+import { recordCalibration, recordMicroBatch } from '../../registry/measurements.ts';
 import { putBlob } from '../../registry/blobs.ts';
 import { runInputsSchema, runSpecSchema } from '../../config/run-records.ts';
 import { getRunRecord } from '../../registry/runs.ts';
@@ -172,7 +174,7 @@ test('a plan keeps which corpus and which version it was made from, until anothe
   await recordSpecification(asked);
   const parent = parentOf('test', 3);
   await planTraining({ run: 'kept', pipeline, corpus, machine, previous: null, parent });
-  const found = { schemaVersion: 1, corpus, startFrom: 'test@3' };
+  const found = { schemaVersion: 1, corpus, startFrom: 'test@3', corrections: {} };
   expect(await inputs()).toEqual(found);
 
   await recordSpecification(asked);
@@ -217,4 +219,65 @@ test('a base model whose tokenizer cuts the language into bytes is refused with 
       'Set startFrom: scratch, or give a base model that knows the language.',
   );
   expect(await adapt(maxTokensPerCharacter)).toMatchObject({ pretrain: { phase: 'pretrain' } });
+});
+
+test('a long run asks to time its steps, a short one does not, and one that was timed plans by it for good', async () => {
+  const { store } = fixture.deps;
+  const corpus = 'e'.repeat(64);
+  await recordStage(store, 'preprocess', corpus, corpusManifestSchema, corpusOf('long'));
+  const activities = createPlanActivities(fixture.deps);
+  const pipelineOf = (time: string) => pipelineSchema.parse({ ...file, budget: { time } });
+  const ask = async (run: string, more: object = {}) =>
+    await activities.planTraining({
+      run,
+      pipeline: pipelineOf('2h'),
+      corpus,
+      machine,
+      previous: null,
+      ...more,
+    });
+  expect(await ask('short', { pipeline: pipelineOf('4m') })).not.toHaveProperty('calibrate');
+  const { calibrate, ...first } = await ask('long');
+  expect(calibrate).toEqual({ numSteps: 20 });
+  await recordCalibration(store, machine, loadOf(first.pretrain!, first.model), {
+    numSteps: 20,
+    stepMs: 9000,
+    tookMs: 200_000,
+    at: '2026-11-22T00:00:00.000Z',
+  });
+  // Until it is said that it was timed, the run plans as it did before.
+  expect(await ask('long')).toEqual({ ...first, calibrate });
+  const timed = await ask('long', { calibrated: true });
+  expect(timed).not.toHaveProperty('calibrate');
+  expect(timed.reasons.some(({ choice }) => choice === 'speed')).toBe(true);
+  expect(timed.estimate.trainingMs).not.toBe(first.estimate.trainingMs);
+  expect(await ask('another')).toEqual(timed);
+
+  // What the machine is learnt of later changes other runs, and not this one.
+  await recordMicroBatch(store, machine, loadOf(timed.pretrain!, timed.model), 2);
+  expect(await ask('long')).toEqual(timed);
+  expect((await ask('later')).pretrain!.microBatchSize).toBe(2);
+  const failures = [{ metric: 'valBpb' as const, value: 2 }];
+  const again = await ask('long', { previous: { recipe: timed, failures } });
+  expect(again).not.toHaveProperty('calibrate');
+  expect(again.reasons.some(({ choice }) => choice === 'speed')).toBe(true);
+});
+
+test('a plan that the machine has no room for is refused by how much, before anything is trained', async () => {
+  const { store } = fixture.deps;
+  const corpus = 'f'.repeat(64);
+  await recordStage(store, 'preprocess', corpus, corpusManifestSchema, corpusOf('large'));
+  const refused = await createPlanActivities(fixture.deps)
+    .planTraining({
+      run: 'large',
+      pipeline: pipelineSchema.parse(file),
+      corpus,
+      machine: { ...machine, memoryBytes: 1e9 },
+      previous: null,
+    })
+    .catch((error: unknown) => error as ApplicationFailure);
+  expect(refused).toMatchObject({ type: FailureType.InvalidConfig, nonRetryable: true });
+  expect((refused as ApplicationFailure).message).toMatch(
+    /GB too little\. What would fit: a machine with/,
+  );
 });

@@ -16,11 +16,19 @@ import { Metrics } from '../../activities/trainer-metrics.ts';
 import { endTrainer, findTrainer } from '../../activities/trainer-process.ts';
 import type { Generation, TrainedModel } from '../../activities/training-job.ts';
 import { FailureType, PassingFailure } from '../../config/failures.ts';
+import { loadOf } from '../../config/measurements.ts';
+import type { PretrainRecipe } from '../../config/recipe.ts';
 import type { TrainerEvent, TrainingProgress } from '../../config/trainer.ts';
 import { blobKey } from '../../registry/blobs.ts';
 import { acquireHost, readLeases } from '../../registry/leases.ts';
 import type { Store } from '../../registry/store.ts';
-import { readEvents, readHead } from '../../registry/training.ts';
+import { findMeasurement } from '../../registry/measurements.ts';
+import {
+  checkpointState,
+  commitCheckpoint,
+  readEvents,
+  readHead,
+} from '../../registry/training.ts';
 import { storeCorpus } from '../support/records.ts';
 import { startS3 } from '../support/s3.ts';
 import { machine, recipe } from '../support/recipes.ts';
@@ -67,11 +75,14 @@ async function script(what: object): Promise<void> {
   await writeFile(path.join(home, 'runs', 'script.json'), JSON.stringify(what));
 }
 
-async function open(numSteps = 30): Promise<Generation> {
+async function open({
+  numSteps = 30,
+  ...phase
+}: Partial<PretrainRecipe> = {}): Promise<Generation> {
   const job = {
     trial,
     // A seed of its own, so that no test shares blobs with another.
-    recipe: { ...recipe.pretrain, seed: number, numSteps, saveEverySteps: 10 },
+    recipe: { ...recipe.pretrain, seed: number, numSteps, saveEverySteps: 10, ...phase },
     shape: recipe.model,
     machine,
     corpus,
@@ -282,16 +293,63 @@ describe('a generation of training', () => {
   });
 
   test('the lack of room is told with figures, and the lack of memory with what to do', async () => {
+    const alone = { microBatchSize: 1 };
     await script({ failAt: 5, failWith: 'DiskFull' });
-    const full = await failure(train(await open()));
+    const full = await failure(train(await open(alone)));
     expect(full).toMatchObject({ type: PassingFailure.DiskFull, nonRetryable: false });
     expect(full?.message).toMatch(
       /disk of host h\d+ is full.*as scripted.*\d+ MB free in .*need about \d+ MB/,
     );
     await script({ failAt: 5, failWith: 'OutOfMemory' });
-    const memory = await failure(train(await open()));
+    const memory = await failure(train(await open(alone)));
     expect(memory).toMatchObject({ type: FailureType.OutOfMemory, nonRetryable: true });
-    expect(memory?.message).toMatch(/as scripted\. Give the host more memory/);
+    expect(memory?.message).toMatch(
+      /as scripted, with one sequence at once\. Give the host more memory/,
+    );
+  });
+
+  test('out of memory goes on from the newest checkpoint with half as many sequences at once, until it fits', async () => {
+    await script({ failAt: 25, failWith: 'OutOfMemory', room: 4 });
+    for (const size of [8, 4]) {
+      const lost = await failure(train(await open()));
+      expect(lost).toMatchObject({ type: PassingFailure.MicroBatchHalved, nonRetryable: false });
+      expect(lost?.message).toBe(
+        `out of memory at step 25: from step 20 on ${size} sequences at once, in the same batch`,
+      );
+    }
+    const model = await train(await open());
+    expect(model).toMatchObject({ numSteps: 30, microBatches: [{ step: 20, size: 4 }] });
+    const { microBatches = [] } = (await readHead(s3.store, trial))!.value;
+    expect(microBatches.map(({ step, size, fence }) => [step, size, fence])).toEqual([
+      [20, 8, 1],
+      [20, 4, 2],
+    ]);
+    const generation = await open();
+    const load = loadOf(generation.job.recipe, generation.job.shape);
+    expect(await findMeasurement(s3.store, machine, load)).toMatchObject({ microBatchSize: 4 });
+    // What was computed in parts is not what the job names: no other run may take it for that.
+    expect(model.stage).not.toBe(generation.stage);
+  });
+
+  test('what a lost host computed with more sequences at once than was decided does not count', async () => {
+    await script({ failAt: 15, failWith: 'OutOfMemory', room: 8 });
+    await failure(train(await open()));
+    const generation = await open();
+    const writer = { fence: generation.fence, writer: generation.writer };
+    const files = {};
+    const manifest = {
+      schemaVersion: 1 as const,
+      step: 20,
+      fence: writer.fence,
+      files,
+      state: checkpointState(files),
+    };
+    const commit = (microBatches: { step: number; size: number }[]) =>
+      commitCheckpoint(s3.store, trial, writer, manifest, { microBatches });
+    await expect(commit([])).rejects.toThrow(
+      /^step 20 is discarded: it was computed with the planned micro-batch, decided was 8 sequences at once from step 10 on$/,
+    );
+    await commit([{ step: 10, size: 8 }]);
   });
 
   test('a host that is leased is not given to another training, which learns who has it', async () => {

@@ -56,7 +56,9 @@ test('the page names the base model with its licence, and says adapting where no
   expect(lines[1]).toMatch(
     /^LoRA of rank \d+ on a Llama 134\.5M: 30 layers of 576, vocabulary 49,152/,
   );
-  expect(lines.join('\n')).toMatch(/\$0, .*\n.* loss [\d.]+ at the end of adapting\n/);
+  expect(lines.join('\n')).toMatch(
+    /\$0, .*\nspeed estimated .*\n.* loss [\d.]+ at the end of adapting\n/,
+  );
   expect(lines.some((line) => /^adapt +\d+ /.test(line))).toBe(true);
   expect(lines.join('\n')).not.toMatch(/pretrain/);
 });

@@ -8,14 +8,14 @@ const inputs: PlanInputs = { ...planInputs, budgetMs: 600_000 };
 const shape = ladder(512, 256)[0]!;
 const parent = { name: 'policy', version: 3, shape, numTokens: 400_000 };
 
-test('the size is the parent’s, whatever the budget would have chosen', () => {
+test('the size is the parent’s, whatever the budget would have chosen, or refused', () => {
   const first = planRecipe(inputs);
   expect(first.model.hiddenSize).toBeGreaterThan(shape.hiddenSize);
   for (const budgetMs of [20_000, 600_000, 36_000_000]) {
     expect(planRecipe({ ...inputs, budgetMs, parent }).model).toEqual(shape);
   }
   const tooLarge = { ...inputs, machine: { ...inputs.machine, memoryBytes: 1e6 }, parent };
-  expect(planRecipe(tooLarge).model).toEqual(shape);
+  expect(() => planRecipe(tooLarge)).toThrow(/^pretraining policy@3 needs [\d.]+ GB/);
 });
 
 test('the rate rises again to 0.3 of the first peak, over 5 % of the steps', () => {

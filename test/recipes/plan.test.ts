@@ -58,6 +58,16 @@ describe('planRecipe', () => {
     }
   });
 
+  test('a little text is not planned a model that would learn it by heart', () => {
+    for (const numTokens of [700, 25_000, 100_000]) {
+      const statistics = { numTokens, bytes: 4 * numTokens };
+      const recipe = planRecipe({ ...inputs, goal: 'base', statistics, budgetMs: 3_600_000 });
+      const [smallest] = ladder(inputs.vocabSize, 256);
+      const most = Math.max(20 * numTokens, countParameters(smallest!));
+      expect(recipe.numParameters).toBeLessThanOrEqual(most);
+    }
+  });
+
   test('training is planned to fit the budget when there is time to train at all', () => {
     for (const budgetMs of [60_000, 150_000, 600_000]) {
       expect(planRecipe({ ...inputs, budgetMs }).estimate.trainingMs).toBeLessThan(budgetMs * 1.05);

@@ -4,7 +4,7 @@
  * that watches: its weights are a function of the step, of the rates that were in force and of the batches that were
  * skipped. `script.json` beside the run directories says what shall go wrong: {stepMs, dieAt, hangAt, failWith}, `deaf`
  * to changes of the rate, `mute` about the number of a pause, `poison`: the numbers of batches without a finite loss,
- * `stubborn` about returns, which it does not obey.
+ * `stubborn` about returns, which it does not obey, `room`: out of memory at `failAt` with more sequences at once.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -47,6 +47,14 @@ const rollbacksUsed = (step) =>
   rollbacks
     .filter((rollback) => rollback.step < step)
     .map(({ step: at, skippedTo, scale }) => [at, skippedTo, scale]);
+const microBatchesUsed = (step) =>
+  (run.microBatches ?? [])
+    .filter((decided) => decided.step < step)
+    .map(({ step: at, size }) => [at, size]);
+const microBatch = (step) =>
+  (run.microBatches ?? []).findLast((decided) => decided.step <= step)?.size ??
+  recipe.microBatchSize ??
+  recipe.batchSize;
 const batchOf = (step) => {
   const last = rollbacks.findLast((rollback) => rollback.step <= step);
   return last === undefined ? step : last.skippedTo + step - last.step;
@@ -55,8 +63,10 @@ const weights = (step) => {
   const changed = scales.some((scale) => scale !== 1) ? ` scales ${scales.join()}` : '';
   const used = rollbacksUsed(step);
   const returned = used.length > 0 ? ` returned ${JSON.stringify(used)}` : '';
+  const halved = microBatchesUsed(step);
+  const parts = halved.length > 0 ? ` parts ${JSON.stringify(halved)}` : '';
   return createHash('sha256')
-    .update(`seed ${recipe.seed} step ${step}${changed}${returned}`)
+    .update(`seed ${recipe.seed} step ${step}${changed}${returned}${parts}`)
     .digest('hex')
     .repeat(50);
 };
@@ -81,6 +91,7 @@ function save(step) {
     scales,
     learningRates: learningRates(),
     ...(returned.length > 0 && { rollbacks: returned }),
+    ...(microBatchesUsed(step).length > 0 && { microBatches: microBatchesUsed(step) }),
     files,
   };
   writeFileSync(path.join(`${folder}.part`, 'state.json'), JSON.stringify(state));
@@ -142,7 +153,7 @@ while (step < recipe.numSteps) {
   }
   if (step === script.dieAt && run.resumeFrom === null) process.kill(process.pid, 'SIGKILL');
   if (step === script.hangAt) await sleep(600_000);
-  if (step === script.failAt)
+  if (step === script.failAt && !(microBatch(step - 1) <= script.room))
     end({ ok: false, type: script.failWith, message: 'as scripted', step });
 }
 mkdirSync(path.join(runDir, 'model'), { recursive: true });
@@ -156,5 +167,6 @@ end({
   valBpb: 1,
   learningRates: learningRates(),
   ...(rollbacksUsed(step).length > 0 && { rollbacks: rollbacksUsed(step) }),
+  ...(microBatchesUsed(step).length > 0 && { microBatches: microBatchesUsed(step) }),
   model: 'model',
 });

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.memory import killed_for_memory, oom_kills, out_of_memory
+from trainer.memory import killed_for_memory, oom_kills, out_of_memory, require_room
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,11 @@ def test_the_message_says_what_was_taken_what_there_is_and_what_to_do() -> None:
     assert 'took 3.21 GB of memory at its peak' in message
     assert 'the machine has' in message
     assert 'smaller time budget' in message
+
+
+def test_a_model_that_the_machine_cannot_hold_is_refused_by_how_much() -> None:
+    require_room(1_000_000, 'small.gguf')
+    with pytest.raises(
+        ValueError, match=r'^large: a model of 90000000M parameters .* too little; take a'
+    ):
+        require_room(90_000_000_000_000, 'large')

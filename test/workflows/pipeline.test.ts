@@ -3,6 +3,7 @@ import { WorkflowFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/activity';
 import { Worker, type WorkflowBundle } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { CalibrateActivities } from '../../activities/calibrate.ts';
 import type { EvaluateActivities } from '../../activities/evaluate.ts';
 import type { ExportActivities } from '../../activities/export.ts';
 import type { IngestActivities } from '../../activities/ingest.ts';
@@ -33,6 +34,7 @@ afterAll(async () => {
 type Activities = PlanActivities &
   ReleaseActivities &
   TrainActivities &
+  CalibrateActivities &
   ExportActivities &
   EvaluateActivities &
   IngestActivities &
@@ -116,6 +118,7 @@ function fakes(scores: Record<string, number>[]): { activities: Activities; call
       };
       return { stage: digest('e'), model };
     },
+    calibrateTraining: unused,
     leaseHost: unused,
     releaseHost: unused,
     stopTrainer: unused,
@@ -371,6 +374,37 @@ describe('pipelineWorkflow', () => {
     expect(status.stages.flatMap(({ name, state }) => (state === 'skipped' ? [name] : []))).toEqual(
       ['align', 'evaluate'],
     );
+  });
+
+  test.each([
+    ['once, and plans again by it', { stepMs: 120, note: null }, /^[^]*$/],
+    [
+      'in vain, says why and keeps its plan',
+      { stepMs: null, note: 'host h1 is busy with x' },
+      /not calibrated: host h1 is busy with x/,
+    ],
+  ])('a plan that asks for it times steps on the machine %s', async (_, outcome, noted) => {
+    const { activities, calls } = fakes([good[0]!]);
+    const asked: unknown[] = [];
+    const { status } = await run(
+      {
+        ...activities,
+        planTraining: async ({ calibrated }) => {
+          asked.push(calibrated ?? 'first');
+          const planned = { ...recipe, sft: null, dpo: null };
+          return calibrated ? planned : { ...planned, calibrate: { numSteps: 20 } };
+        },
+        calibrateTraining: async ({ job, numSteps, limitMs }) => {
+          asked.push([job.recipe.numSteps, numSteps, limitMs]);
+          return outcome;
+        },
+      },
+      { goal: 'base', budget: { time: '2h' }, evaluate: { gates: { valBpb: { max: 2 } } } },
+    );
+    expect(asked).toEqual(['first', [pretrain.numSteps, 20, 216_000], true]);
+    expect(calls[0]).toBe(trained(pretrain));
+    expect(status.recipe).not.toHaveProperty('calibrate');
+    expect(status.notes.map(({ text }) => text).join()).toMatch(noted);
   });
 
   test.each([

@@ -313,6 +313,16 @@ describe('trainingWorkflow', () => {
     expect((await env.currentTimeMs()) - before).toBeLessThan(30_000);
   });
 
+  test('a training that ran out of memory goes on at once, and its generation is not held against it', async () => {
+    const { activities, world } = fakes((attempt) => {
+      if (attempt === 11) return model;
+      const message = 'out of memory at step 31: from step 30 on 8 sequences at once';
+      throw ApplicationFailure.create({ message, type: PassingFailure.MicroBatchHalved });
+    });
+    expect(await train(activities)).toEqual(model);
+    expect(world).toMatchObject({ fence: 11, watched: 11, stopped: [] });
+  });
+
   test('a full disk is waited for, far beyond eight generations', async () => {
     const { activities, world } = fakes((attempt) => {
       if (attempt === 30) return model;

@@ -1,0 +1,152 @@
+/**
+ * Times a few steps of a planned recipe on the machine that will train it, and throws the weights away: what the
+ * plan is corrected by. It takes a host that is free, or none; whatever goes wrong, the estimate stands.
+ */
+import { mkdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Context } from '@temporalio/activity';
+import { FailureType } from '../config/failures.ts';
+import { loadOf } from '../config/measurements.ts';
+import { calibratedSteps } from '../recipes/measured.ts';
+import { acquireHost, releaseHost } from '../registry/leases.ts';
+import { findMeasurement, recordCalibration, recordMicroBatch } from '../registry/measurements.ts';
+import type { Deps } from './deps.ts';
+import { withSigns } from './heartbeats.ts';
+import { halvedMicroBatch } from './micro-batch.ts';
+import { EventTail, readResult, touchControl, writeControl, writeRun } from './trainer-files.ts';
+import { createSight, endTrainer, startTrainer } from './trainer-process.ts';
+import { throwIfEnded } from './trainer-signs.ts';
+import { trainerRun } from './trainer-start.ts';
+import { hostPool, leaseTtlMs, trainingJobSchema, type TrainingJob } from './training-job.ts';
+
+const tickMs = 250;
+/** A trainer that lost its watcher ends by itself after so long. */
+const unwatchedExitS = 60;
+
+export interface CalibrationInput {
+  job: TrainingJob;
+  /** Steps to time. */
+  numSteps: number;
+  /** When to give up. */
+  limitMs: number;
+}
+
+export interface CalibrationOutcome {
+  /** Time of a step; null where it could not be measured. */
+  stepMs: number | null;
+  /** Why not. */
+  note: string | null;
+}
+
+export function createCalibrateActivities(deps: Deps) {
+  return {
+    async calibrateTraining(input: CalibrationInput): Promise<CalibrationOutcome> {
+      const context = Context.current();
+      const job = trainingJobSchema.parse(input.job);
+      const load = loadOf(job.recipe, job.shape);
+      const known = await findMeasurement(deps.store, job.machine, load);
+      if (known?.calibration !== undefined) {
+        return { stepMs: known.calibration.stepMs, note: null };
+      }
+      const holder = `${context.info.workflowExecution?.workflowId ?? context.info.activityId}/calibration`;
+      const { ours, holder: other } = await acquireHost(deps.store, hostPool, deps.host, {
+        holder,
+        now: deps.now(),
+        ttlMs: leaseTtlMs(unwatchedExitS),
+      });
+      if (!ours) return { stepMs: null, note: `host ${deps.host} is busy with ${other}` };
+      const runDir = path.join(deps.home, 'runs', job.trial.run, 'calibration');
+      try {
+        return await withSigns(
+          () => context.heartbeat({ kind: 'calibrate' }),
+          () => measure(deps, { ...input, job }, runDir),
+        );
+      } finally {
+        await endTrainer(runDir, 0);
+        await rm(runDir, { recursive: true, force: true });
+        await releaseHost(deps.store, hostPool, deps.host, { holder });
+      }
+    },
+  };
+}
+export type CalibrateActivities = ReturnType<typeof createCalibrateActivities>;
+
+async function measure(
+  deps: Deps,
+  { job, numSteps, limitMs }: CalibrationInput,
+  runDir: string,
+): Promise<CalibrationOutcome> {
+  const context = Context.current();
+  const load = loadOf(job.recipe, job.shape);
+  const began = deps.now();
+  await endTrainer(runDir, 0);
+  await rm(runDir, { recursive: true, force: true });
+  await mkdir(path.join(runDir, 'checkpoints'), { recursive: true });
+  const { numSteps: saveEverySteps } = job.recipe;
+  // Neither saves nor evaluates: the steps alone are timed.
+  const timed = { ...job.recipe, saveEverySteps, unwatchedExitS };
+  const recipe = timed.phase === 'pretrain' ? { ...timed, evalEverySteps: saveEverySteps } : timed;
+  await writeRun(runDir, await trainerRun(deps, { ...job, recipe }, { rollbacks: [] }, runDir));
+  await writeControl(runDir, {
+    fence: 1,
+    acknowledged: [],
+    paused: false,
+    pause: 0,
+    learningRates: [],
+  });
+  await startTrainer({ python: deps.python, projectDir: deps.projectDir, runDir });
+  const isGone = createSight(runDir);
+  const tail = new EventTail(runDir);
+  const at: number[] = [];
+  const deadline = Date.now() + limitMs;
+  const { warmup } = calibratedSteps;
+  while (at.length < numSteps + warmup) {
+    throwIfEnded(context);
+    // Asked first: what a trainer that is gone has left is whole then.
+    const gone = await isGone();
+    for (const event of await tail.read()) if (event.event === 'step') at.push(event.at);
+    const result = await readResult(runDir);
+    if (result?.ok === false) return await failed(deps, job, result);
+    if (result !== null || gone || Date.now() > deadline) break;
+    await touchControl(runDir);
+    await sleep(tickMs, undefined, { signal: context.cancellationSignal }).catch(() => undefined);
+  }
+  const stepMs = medianStepMs(at.slice(warmup - 1));
+  if (stepMs === null) {
+    return { stepMs: null, note: `${at.length} steps in ${Math.round(limitMs / 1000)} s` };
+  }
+  const now = deps.now();
+  await recordCalibration(deps.store, job.machine, load, {
+    numSteps: Math.max(1, at.length - warmup),
+    stepMs,
+    tookMs: Math.max(1, now.getTime() - began.getTime()),
+    at: now.toISOString(),
+  });
+  return { stepMs, note: null };
+}
+
+async function failed(
+  deps: Deps,
+  job: TrainingJob,
+  { type, message }: { type: string; message: string },
+): Promise<CalibrationOutcome> {
+  const size = type === FailureType.OutOfMemory ? halvedMicroBatch(job.recipe, []) : null;
+  if (size !== null) {
+    await recordMicroBatch(deps.store, job.machine, loadOf(job.recipe, job.shape), size);
+  }
+  return { stepMs: null, note: message };
+}
+
+/** Of the times at which steps ended, in seconds; null where too few did. */
+export function medianStepMs(at: readonly number[]): number | null {
+  const taken = at.slice(1).map((time, index) => (time - at[index]!) * 1000);
+  if (taken.length < calibratedSteps.least) return null;
+  const sorted = taken.toSorted((a, b) => a - b);
+  const middle = sorted.length / 2;
+  const median =
+    sorted.length % 2 === 1
+      ? sorted[Math.floor(middle)]!
+      : (sorted[middle - 1]! + sorted[middle]!) / 2;
+  return median > 0 ? median : null;
+}

@@ -1,0 +1,116 @@
+/** Steps timed on the machine, by the scripted trainer: what is recorded of them, and that nothing is left behind. */
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import {
+  createCalibrateActivities,
+  medianStepMs,
+  type CalibrationOutcome,
+} from '../../activities/calibrate.ts';
+import type { Deps } from '../../activities/deps.ts';
+import { findTrainer } from '../../activities/trainer-process.ts';
+import type { TrainingJob } from '../../activities/training-job.ts';
+import { loadOf } from '../../config/measurements.ts';
+import { acquireHost, readLeases } from '../../registry/leases.ts';
+import { findMeasurement } from '../../registry/measurements.ts';
+import { storeCorpus } from '../support/records.ts';
+import { machine, recipe } from '../support/recipes.ts';
+import { startS3 } from '../support/s3.ts';
+
+let s3: Awaited<ReturnType<typeof startS3>>;
+let corpus: string;
+let home: string;
+let deps: Deps;
+let job: TrainingJob;
+let number = 0;
+beforeAll(async () => {
+  s3 = await startS3();
+  corpus = await storeCorpus(s3.store);
+  home = await mkdtemp(path.join(os.tmpdir(), 'temper-calibrate-'));
+});
+afterAll(async () => {
+  await s3.stop();
+  await rm(home, { recursive: true, force: true });
+});
+beforeEach(() => {
+  number += 1;
+  const projectDir = path.resolve(import.meta.dirname, '../..');
+  deps = {
+    store: s3.store,
+    home,
+    python: path.join(projectDir, 'test/support/scripted-trainer.mjs'),
+    projectDir,
+    host: `c${number}`,
+    now: () => new Date(),
+  };
+  job = {
+    trial: { run: `calibrate-${number}`, phase: 'pretrain', round: 0, trial: 0 },
+    // A load of its own.
+    recipe: { ...recipe.pretrain, numSteps: 200, batchSize: 16 * number },
+    shape: recipe.model,
+    machine,
+    corpus,
+    init: null,
+  };
+});
+
+const script = async (what: object) => {
+  await mkdir(path.join(home, 'runs'), { recursive: true });
+  await writeFile(path.join(home, 'runs/script.json'), JSON.stringify(what));
+};
+const calibrate = async (limitMs = 30_000) =>
+  (await new MockActivityEnvironment().run(createCalibrateActivities(deps).calibrateTraining, {
+    job,
+    numSteps: 6,
+    limitMs,
+  })) as CalibrationOutcome;
+const measured = async () =>
+  await findMeasurement(s3.store, machine, loadOf(job.recipe, job.shape));
+
+test('steps are timed and recorded, and trainer, folder and lease are gone; the next one looks it up', async () => {
+  await script({ stepMs: 60 });
+  const { stepMs, note } = await calibrate();
+  expect(note).toBeNull();
+  expect(stepMs).toBeGreaterThanOrEqual(60);
+  expect((await measured())?.calibration).toMatchObject({ stepMs });
+  const runDir = path.join(home, 'runs', job.trial.run, 'calibration');
+  expect(await findTrainer(runDir)).toEqual([]);
+  expect(existsSync(runDir)).toBe(false);
+  const lease = (await readLeases(s3.store, 'local')).hosts[deps.host];
+  expect(Date.parse(lease!.expiresAt)).toBe(0);
+  await script({ stepMs: 1 });
+  expect(await calibrate()).toEqual({ stepMs, note: null });
+});
+
+test('a host that trains is not measured', async () => {
+  const holder = 'training/other';
+  await acquireHost(s3.store, 'local', deps.host, { holder, now: new Date(), ttlMs: 60_000 });
+  expect(await calibrate()).toEqual({
+    stepMs: null,
+    note: `host ${deps.host} is busy with ${holder}`,
+  });
+  expect(await measured()).toBeNull();
+});
+
+test('out of memory is recorded as half the micro-batch, for the plan that follows', async () => {
+  await script({ failAt: 2, failWith: 'OutOfMemory' });
+  expect(await calibrate()).toEqual({ stepMs: null, note: 'as scripted' });
+  expect(await measured()).toMatchObject({ microBatchSize: job.recipe.batchSize / 2 });
+});
+
+test('a trainer that is too slow is given up in time', async () => {
+  await script({ stepMs: 60_000 });
+  const { stepMs, note } = await calibrate(1500);
+  expect(stepMs).toBeNull();
+  expect(note).toMatch(/^0 steps in \d+ s$/);
+  expect(await measured()).toBeNull();
+});
+
+test('the median of at least five steps counts', () => {
+  expect(medianStepMs([1, 2, 3, 4, 5])).toBeNull();
+  expect(medianStepMs([0, 1, 2, 3, 4, 9])).toBe(1000);
+  expect(medianStepMs([0, 1, 3, 4, 6, 7, 9])).toBe(1500);
+});
