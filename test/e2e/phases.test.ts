@@ -31,7 +31,7 @@ import { startInProcess, type InProcess } from '../support/in-process.ts';
 
 const projectDir = path.resolve(import.meta.dirname, '../..');
 const python = path.join(projectDir, '.venv/bin/python');
-const limitMs = 300_000;
+const limitMs = 900_000;
 
 let root: string;
 let here: InProcess;
