@@ -121,6 +121,8 @@ export class CheckpointUploads {
   readonly #generation: Generation;
   readonly #committed: number[];
   readonly #seen = new Set<number>();
+  /** How long one took at most; null before the first. */
+  slowestMs: number | null = null;
   #next: LocalCheckpoint | null = null;
   #running: Promise<void> | null = null;
   #fatal: Error | null = null;
@@ -182,7 +184,9 @@ export class CheckpointUploads {
     while (this.#next !== null && this.#fatal === null && !signal.aborted) {
       const checkpoint: LocalCheckpoint = this.#next;
       try {
+        const began = performance.now();
         await uploadCheckpoint(this.#deps, this.#generation, checkpoint);
+        this.slowestMs = Math.max(this.slowestMs ?? 0, performance.now() - began);
         this.#committed.push(checkpoint.step);
         if (this.#next === checkpoint) this.#next = null;
         pauseMs = 500;

@@ -12,6 +12,7 @@ import type { Machine, Recipe } from '../config/recipe.ts';
 import { planMeasured, stepsToCalibrate } from '../recipes/measured.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
 import { planPhases, replanPhases } from '../recipes/phases.ts';
+import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { readBlob } from '../registry/blobs.ts';
 import { findMeasurement } from '../registry/measurements.ts';
@@ -128,7 +129,7 @@ export function createPlanActivities(deps: Deps) {
           bytes: Math.max(1, statistics.bytes - heldOut.bytes),
         },
         goal: pipeline.goal,
-        budgetMs: pipeline.budget.time,
+        budgetMs: plannedTimeMs(pipeline.budget),
         stopOnPlateau: pipeline.budget.stopOnPlateau,
         prefer: pipeline.prefer,
         machine,
@@ -144,7 +145,7 @@ export function createPlanActivities(deps: Deps) {
       const { phases } = pipeline;
       const earlier = await getRunRecord(store, run, 'inputs', runInputsSchema);
       const kept = input.calibrated === true ? undefined : earlier?.corrections;
-      const { recipe, corrections } = await refusingWhatDoesNotFit(async () =>
+      const { recipe: planned, corrections } = await refusingWhatDoesNotFit(async () =>
         previous !== null
           ? {
               recipe: replanPhases({ ...inputs, ...kept }, phases, {
@@ -161,6 +162,7 @@ export function createPlanActivities(deps: Deps) {
                 (asked) => planPhases(asked, phases),
               ),
       );
+      const recipe = holding(planned, pipeline.budget);
       await putRunRecord(store, run, 'plan', recipe);
       const startFrom = parent && { startFrom: `${parent.name}@${parent.version}` };
       await addRunInputs(store, run, { corpus, ...startFrom, ...(corrections && { corrections }) });

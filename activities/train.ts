@@ -3,6 +3,7 @@
  * the trainer, watch it, stop it. `head.json` alone says what counts.
  */
 import { modelManifestSchema } from '../config/manifests.ts';
+import { recordLease, recordRelease } from '../registry/costs.ts';
 import { acquireHost, releaseHost } from '../registry/leases.ts';
 import { readRunControl } from '../registry/run-control.ts';
 import { putJob } from '../registry/jobs.ts';
@@ -10,11 +11,18 @@ import { findStage, stageDigest } from '../registry/stages.ts';
 import { openGeneration } from '../registry/training.ts';
 import { trainerCode } from './stage-records.ts';
 import type { Deps } from './deps.ts';
+import { continuedSince } from './training-budget.ts';
 import { prepareTrainer, type TrainerStart } from './trainer-start.ts';
 import { stopTrainer, type TrainerStop } from './trainer-stop.ts';
 import { watchTrainer } from './trainer-watch.ts';
-import { hostPool, leaseTtlMs, summariseModel, trainingJobSchema } from './training-job.ts';
-import type { Generation, LeasedHost, TrainedModel, TrainingJob } from './training-job.ts';
+import { costOf, hostPool, leaseTtlMs, summariseModel, trainingJobSchema } from './training-job.ts';
+import type {
+  Generation,
+  LeasedHost,
+  PhaseBudget,
+  TrainedModel,
+  TrainingJob,
+} from './training-job.ts';
 
 export type TrainActivities = ReturnType<typeof createTrainActivities>;
 
@@ -47,17 +55,31 @@ export function createTrainActivities(deps: Deps) {
       host: string | null;
       holder: string;
       unwatchedExitS: number;
+      /** Whose cost it is; left out by older versions. */
+      trial?: TrainingJob['trial'];
     }): Promise<LeasedHost> {
       const host = input.host ?? deps.host;
-      const { ours, holder, expiresAt } = await acquireHost(store, hostPool, host, {
+      const now = deps.now();
+      const lease = await acquireHost(store, hostPool, host, {
         holder: input.holder,
-        now: deps.now(),
+        now,
         ttlMs: leaseTtlMs(input.unwatchedExitS),
       });
+      const { ours, holder, expiresAt } = lease;
+      if (ours && input.trial !== undefined) {
+        await recordLease(store, input.trial.run, costOf(input.trial, host, lease, now));
+      }
       return { host, busy: ours ? null : { holder, expiresAt } };
     },
 
-    async releaseHost(input: { host: string; holder: string }): Promise<void> {
+    async releaseHost(input: {
+      host: string;
+      holder: string;
+      trial?: TrainingJob['trial'];
+    }): Promise<void> {
+      const { host, trial } = input;
+      // First what it cost: a host that is given back twice is paid for once.
+      if (trial !== undefined) await recordRelease(store, trial, { host, now: deps.now() });
       await releaseHost(store, hostPool, input.host, { holder: input.holder });
     },
 
@@ -67,8 +89,13 @@ export function createTrainActivities(deps: Deps) {
       stage: string;
       writer: string;
       execution?: string;
+      budget?: PhaseBudget;
+      /** What another job has trained here was made of a model that is superseded. */
+      replaces?: boolean;
     }): Promise<{ fence: number; durableStep: number; paused?: boolean }> {
-      const head = await openGeneration(store, input.trial, input);
+      const { trial, stage, writer, replaces = false } = input;
+      const continuedAt = await continuedSince(deps, input);
+      const head = await openGeneration(store, trial, { stage, writer, replaces, continuedAt });
       const wish = await readRunControl(store, input.trial.run, input.execution);
       const durableStep = head.chain.at(-1)?.step ?? 0;
       const paused = (wish?.paused ?? null) !== null;

@@ -35,6 +35,10 @@ export class TrainerControl {
   #looking = false;
   #deciding = false;
   #lost: Error | null = null;
+  /** It is to save and exit: the budget is spent. */
+  stopping = false;
+  /** When it is to do so by itself, should no watcher be there; Unix seconds. */
+  stopAt: number | null = null;
 
   private constructor(
     deps: Deps,
@@ -102,7 +106,15 @@ export class TrainerControl {
     const paused = wanted && (this.#told.paused || known);
     const pause = paused && !this.#told.paused ? this.#told.pause + 1 : this.#told.pause;
     const { fence } = this.#generation;
-    const commands = { fence, acknowledged, paused, pause, learningRates: ratesOf(this.#decided) };
+    const commands = {
+      fence,
+      acknowledged,
+      paused,
+      pause,
+      learningRates: ratesOf(this.#decided),
+      ...(this.stopping && { stop: true }),
+      ...(this.stopAt !== null && { stopAt: this.stopAt }),
+    };
     const text = JSON.stringify(commands);
     if (text === this.#told.text) return;
     await writeControl(this.#runDir, commands);

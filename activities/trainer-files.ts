@@ -108,7 +108,8 @@ function parseEvent(line: string): TrainerEvent[] {
 export type Commands = Pick<
   Control,
   'fence' | 'acknowledged' | 'paused' | 'pause' | 'learningRates'
->;
+> &
+  Partial<Pick<Control, 'stop' | 'stopAt'>>;
 
 /** Tells the trainer whether to go on, at which rates, and which checkpoints it may delete. */
 export async function writeControl(runDir: string, commands: Commands): Promise<void> {

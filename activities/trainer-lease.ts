@@ -1,8 +1,10 @@
 /** Keeps the lease of the host while its trainer is watched: in the background, since the store may be slow or away. */
 import { log } from '@temporalio/activity';
+import type { RunCost } from '../config/run-records.ts';
+import { recordLease } from '../registry/costs.ts';
 import { acquireHost } from '../registry/leases.ts';
 import type { Deps } from './deps.ts';
-import { hostPool, leaseTtlMs, type Generation } from './training-job.ts';
+import { costOf, hostPool, leaseTtlMs, type Generation } from './training-job.ts';
 
 const everyMs = 10_000;
 
@@ -15,6 +17,8 @@ export class LeaseKeeper {
   #closed = false;
   /** Who leased the host while our lease had run out. */
   takenBy: string | null = null;
+  /** What the run has cost, as of the last time that the lease was lengthened. */
+  cost: RunCost | null = null;
 
   constructor(deps: Deps, generation: Generation, holder: string) {
     this.#deps = deps;
@@ -48,6 +52,9 @@ export class LeaseKeeper {
         ttlMs,
       });
       this.takenBy = lease.ours ? null : lease.holder;
+      if (!lease.ours) return;
+      const { trial } = this.#generation.job;
+      this.cost = await recordLease(store, trial.run, costOf(trial, host, lease, now()));
     } catch (error) {
       // The store is away: training goes on, and the lease outlives its absence by design.
       log.warn('lease not renewed', { error });

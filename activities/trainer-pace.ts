@@ -48,10 +48,15 @@ export class Pace {
     this.#stepAt = null;
   }
 
+  /** The slowest recent step. */
+  slowestMs(): number {
+    return Math.max(0, ...this.#recentMs);
+  }
+
   limitMs(): number {
     if (this.#doing === 'starting') return startLimitMs;
     if (this.#doing === 'working') return workLimitMs;
-    const limit = Math.max(leastLimitMs, 20 * Math.max(0, ...this.#recentMs));
+    const limit = Math.max(leastLimitMs, 20 * this.slowestMs());
     return this.#doing === 'saving' ? Math.max(saveLimitMs, limit) : limit;
   }
 

@@ -20,7 +20,7 @@ import { readBlob } from '../registry/blobs.ts';
 import { readRunControl } from '../registry/run-control.ts';
 import { microBatchesOf } from '../registry/micro-batches.ts';
 import { rollbacksOf } from '../registry/rollbacks.ts';
-import { ratesFault, ratesOf, readHead } from '../registry/training.ts';
+import { endingOf, ratesFault, ratesOf, readHead } from '../registry/training.ts';
 import { isRatesDiffer, isUnusable, ratesUsed, uploadCheckpoint } from './checkpoint-uploads.ts';
 import type { Deps } from './deps.ts';
 import { cached, ensureFile } from './files.ts';
@@ -38,6 +38,7 @@ import {
 } from './trainer-files.ts';
 import { endTrainer, startTrainer, trainerIsGone } from './trainer-process.ts';
 import { throwIfEnded } from './trainer-signs.ts';
+import { endTraining, TrainingBudget } from './training-budget.ts';
 
 export interface TrainerStart {
   adopted: boolean;
@@ -102,6 +103,7 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
     return head;
   };
   let head = await requireCurrent();
+  const budget = await TrainingBudget.open(deps, generation, runDir);
   await mkdir(path.join(runDir, 'checkpoints'), { recursive: true });
   if (head.finished !== null) return { adopted: true, resumedFrom: null, note: null };
   const wanted = await trainerRun(deps, job, head, runDir);
@@ -136,6 +138,12 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
     }
     head = await takeOverCheckpoint(deps, generation, runDir, head, discarded);
   }
+  let spent = '';
+  if (budget !== null && endingOf(head) === undefined && budget.isDue(deps.now(), null)) {
+    const ended = await endTraining(deps, generation, budget);
+    head = ended.head;
+    spent = `; ${ended.text}`;
+  }
   // Whatever else runs in this folder is not what this job needs.
   await requireCurrent();
   await endTrainer(runDir, 0);
@@ -145,9 +153,11 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
     await rm(path.join(runDir, file), { force: true });
   const wish = await readRunControl(deps.store, job.trial.run, generation.execution);
   const paused = (wish?.paused ?? null) !== null;
-  await control(runDir, fence, head, { paused, pause: (told?.pause ?? 0) + 1 });
+  // It may lose its watcher before that has told it anything.
+  const stopAt = endingOf(head) === undefined ? budget?.stopAt(deps.now(), null) : undefined;
+  await control(runDir, fence, head, { paused, pause: (told?.pause ?? 0) + 1, stopAt });
   await requireCurrent();
-  await writeRun(runDir, { ...wanted, resumeFrom: checkpoint?.folder ?? null });
+  await writeRun(runDir, { ...wanted, ...endOf(head), resumeFrom: checkpoint?.folder ?? null });
   await startTrainer({
     python: deps.python,
     projectDir: deps.projectDir,
@@ -159,8 +169,14 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   const note =
     fence === 1
       ? null
-      : `resumed from step ${resumedFrom ?? 0}, ${lost} steps lost${checkpoint?.skipped ?? ''}${why}`;
+      : `resumed from step ${resumedFrom ?? 0}, ${lost} steps lost${checkpoint?.skipped ?? ''}${why}${spent}`;
   return { adopted: false, resumedFrom, note };
+}
+
+/** Where a trainer ends before the recipe does, because the budget was spent. */
+function endOf(head: Pick<Head, 'endings'>): { endAt?: number } {
+  const ending = endingOf(head);
+  return ending === undefined ? {} : { endAt: ending.step };
 }
 
 /** What must be equal for a running trainer to be the one that this job needs. */
@@ -173,7 +189,7 @@ async function control(
   runDir: string,
   fence: number,
   head: Head,
-  { paused, pause }: { paused: boolean; pause: number },
+  { paused, pause, stopAt }: { paused: boolean; pause: number; stopAt?: number | undefined },
 ): Promise<void> {
   const acknowledged = head.chain.map(({ step }) => step);
   await writeControl(runDir, {
@@ -182,6 +198,7 @@ async function control(
     paused,
     pause,
     learningRates: ratesOf(head.learningRates),
+    ...(stopAt !== undefined && { stopAt }),
   });
 }
 
@@ -227,7 +244,7 @@ async function lastStepSeen(runDir: string): Promise<number> {
 export async function trainerRun(
   deps: Deps,
   job: TrainingJob,
-  head: Pick<Head, 'rollbacks' | 'microBatches'>,
+  head: Pick<Head, 'rollbacks' | 'microBatches' | 'endings'>,
   runDir: string,
 ): Promise<TrainerRun> {
   const { store } = deps;
@@ -252,6 +269,7 @@ export async function trainerRun(
     resumeFrom: null,
     // A trainer that was not given them is another one: neither it nor what it saved is gone on from.
     ...(head.rollbacks.length > 0 && { rollbacks: rollbacksOf(head.rollbacks) }),
+    ...endOf(head),
     ...(head.microBatches && { microBatches: microBatchesOf(head.microBatches) }),
     peakFile: path.join(deps.home, 'machine-peak.json'),
   });
@@ -298,7 +316,10 @@ async function restoreCheckpoint(
   head: Head,
 ): Promise<{ step: number; folder: string; skipped: string } | null> {
   const broken: string[] = [];
+  const { endAt = Infinity } = endOf(head);
   for (const entry of head.chain.toReversed()) {
+    // What was trained after the end is kept for when more is added to the budget.
+    if (entry.step > endAt) continue;
     const folder = path.join(runDir, 'checkpoints', String(entry.step));
     try {
       const bytes = await readBlob(deps.store, entry.manifest);

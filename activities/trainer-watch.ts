@@ -10,14 +10,25 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, Context, log } from '@temporalio/activity';
 import { FailureType, PassingFailure } from '../config/failures.ts';
 import { loadOf } from '../config/measurements.ts';
-import { modelManifestSchema, type Head, type ModelManifest } from '../config/manifests.ts';
+import {
+  modelManifestSchema,
+  type Ending,
+  type Head,
+  type ModelManifest,
+} from '../config/manifests.ts';
 import type { TrainerResult, TrainingProgress } from '../config/trainer.ts';
 import { putBlobFolder, readBlob } from '../registry/blobs.ts';
 import { recordMicroBatch } from '../registry/measurements.ts';
 import { microBatchesOf } from '../registry/micro-batches.ts';
 import { describeRollback, rollbacksOf } from '../registry/rollbacks.ts';
 import { recordStage, stageDigest } from '../registry/stages.ts';
-import { commitFinished, commitMicroBatch, commitRollback, ratesOf } from '../registry/training.ts';
+import {
+  commitFinished,
+  commitMicroBatch,
+  commitRollback,
+  endingOf,
+  ratesOf,
+} from '../registry/training.ts';
 import {
   CheckpointUploads,
   microBatchesUsed,
@@ -40,10 +51,13 @@ import { Pace } from './trainer-pace.ts';
 import { createSight, endTrainer } from './trainer-process.ts';
 import { isCancelled, throwIfEnded } from './trainer-signs.ts';
 import { requireHead, runDirOf, type TrainerStart } from './trainer-start.ts';
+import { budgetSpent, endTraining, TrainingBudget } from './training-budget.ts';
 
 const tickMs = 500;
 /** For a trainer that is to end: it saves first. */
 const graceMs = 30_000;
+/** A trainer that ends by its own clock may do so a little before it would have been told to. */
+const clockMs = 10_000;
 /** How long a watcher that is told to end may wait for the store. */
 const patienceMs = 20_000;
 
@@ -60,7 +74,8 @@ export async function watchTrainer(deps: Deps, watched: Watched): Promise<Traine
         const head = await requireHead(deps, watched);
         if (head.finished === null) {
           const control = await TrainerControl.open(deps, watched, runDir, head);
-          return { head, control, model: null };
+          const budget = await TrainingBudget.open(deps, watched, runDir);
+          return { head, control, budget, model: null };
         }
         const bytes = await readBlob(deps.store, head.finished);
         const model = modelManifestSchema.parse(JSON.parse(bytes.toString('utf8')));
@@ -68,12 +83,15 @@ export async function watchTrainer(deps: Deps, watched: Watched): Promise<Traine
       },
     );
     if (finished.model !== null) return finished.model;
-    const { head, control } = finished;
+    const { head, control, budget } = finished;
     const uploads = new CheckpointUploads(deps, watched, head);
     const { workflowExecution, activityId } = context.info;
     const lease = new LeaseKeeper(deps, watched, workflowExecution?.workflowId ?? activityId);
     try {
-      return await watch(deps, watched, { context, runDir, uploads, lease, control });
+      // One that only makes the model of where the training ended is let be.
+      const isEnding = endingOf(head) !== undefined;
+      const watching = { context, runDir, uploads, lease, control, budget, isEnding };
+      return await watch(deps, watched, watching);
     } finally {
       uploads.close();
       const closing = () => lease.close();
@@ -93,12 +111,16 @@ async function watch(
     uploads,
     lease,
     control,
+    budget,
+    isEnding,
   }: {
     context: Context;
     runDir: string;
     uploads: CheckpointUploads;
     lease: LeaseKeeper;
     control: TrainerControl;
+    budget: TrainingBudget | null;
+    isEnding: boolean;
   },
 ): Promise<TrainedModel> {
   const { job, start } = generation;
@@ -124,6 +146,7 @@ async function watch(
   const sign = () => {
     progress.durableStep = uploads.durableStep;
     progress.paused = control.isPaused;
+    if (budget !== null) progress.budget = budget.totals(deps.now());
     const scale = control.scaleAt(progress.step);
     if (scale !== undefined) progress.learningRateScale = scale;
     context.heartbeat({ ...progress, ...figures.of(progress.numSteps) });
@@ -136,6 +159,7 @@ async function watch(
       pace.see(event, Date.now());
       figures.see(event);
       control.see(event);
+      budget?.see(event);
       if (event.event === 'step') {
         progress.step = event.step;
       } else if (event.event === 'checkpoint') {
@@ -166,6 +190,7 @@ async function watch(
     );
   };
 
+  let stoppingSince = Infinity;
   let numAcknowledged = uploads.acknowledged.length;
   for (let tick = 0; ; tick += 1) {
     if (signal.aborted) return await withSigns(sign, letGo);
@@ -177,6 +202,7 @@ async function watch(
     uploads.throwIfFatal();
     control.throwIfLost();
     const { acknowledged } = uploads;
+    if (budget !== null && !isEnding) keepWithin(budget);
     await control.obey(acknowledged);
     if (control.isPaused) pace.rest(Date.now());
     if (acknowledged.length > numAcknowledged || metrics.isDue(Date.now())) {
@@ -184,13 +210,43 @@ async function watch(
       metrics.flush().catch((error: unknown) => log.warn('metrics not stored yet', { error }));
     }
     if (result !== null) {
+      if (!result.ok && isSpent(result)) return await withSigns(sign, end);
       return await withSigns(sign, () => (result.ok ? finish(result) : fail(result)));
     }
+    if (control.stopping && Date.now() - stoppingSince > patience())
+      await endTrainer(runDir, graceMs);
     if (gone && (await readResult(runDir)) === null) return await withSigns(sign, mourn);
     if (pace.isHung(Date.now())) return await withSigns(sign, endHung);
     if (lease.takenBy !== null) return await withSigns(sign, leaveHost);
     sign();
     await sleep(tickMs, undefined, { signal }).catch(() => undefined);
+  }
+
+  /** Tells the trainer in time that the budget is spent; and when it must know by itself. */
+  function keepWithin(held: TrainingBudget): void {
+    const now = deps.now();
+    held.update(lease.cost);
+    control.stopAt = held.stopAt(now, uploads.slowestMs);
+    if (control.stopping || !held.isDue(now, uploads.slowestMs)) return;
+    control.stopping = true;
+    stoppingSince = Date.now();
+  }
+
+  /** A step or an evaluation that was under way may end before it hears of it. */
+  function patience(): number {
+    return graceMs + pace.slowestMs();
+  }
+
+  /** Whether it has saved and left because of the budget: we told it to, or its own clock did. */
+  function isSpent({ type }: Failed): boolean {
+    if (type !== 'Stopped' || budget === null || isEnding) return false;
+    const soon = new Date(deps.now().getTime() + clockMs);
+    return control.stopping || budget.isDue(soon, uploads.slowestMs);
+  }
+
+  async function end(): Promise<never> {
+    await keepAll();
+    throw budgetSpent((await endTraining(deps, generation, budget!)).text);
   }
 
   async function mourn(): Promise<never> {
@@ -251,6 +307,7 @@ async function watch(
     const head = await requireHead(deps, generation);
     const changes = ratesOf(head.learningRates);
     const rollbacks = rollbacksOf(head.rollbacks);
+    const ending = endingOf(head);
     const microBatches = microBatchesOf(head.microBatches ?? []);
     const model: ModelManifest = {
       schemaVersion: 1,
@@ -267,6 +324,8 @@ async function watch(
       ...(rollbacks.length > 0 && { rollbacks }),
       ...(microBatches.length > 0 && { microBatches }),
       ...(result.plateau && { plateau: result.plateau }),
+      ...(ending &&
+        isEarly(ending, job) && { ended: { step: ending.step, numSteps: job.recipe.numSteps } }),
     };
     await metrics.flush();
     const used = {
@@ -289,20 +348,24 @@ function adaptedOf({
 
 /**
  * A second recorder adopts what the first one wrote; the run directory has served its purpose. A model whose rate
- * was changed on the way, or that was taken back, is not what the job names, so that no other run may take it for that.
+ * was changed on the way, that was taken back, or that the budget ended, is not what the job names, so that no other run
+ * may take it for that.
  */
 async function record(
   deps: Deps,
   { job, stage: planned, execution }: Generation,
   model: ModelManifest,
-  { learningRates: decided, rollbacks: returns, microBatches: halvings = [] }: Head,
+  head: Head,
 ): Promise<TrainedModel> {
+  const { learningRates: decided, rollbacks: returns, microBatches: halvings = [] } = head;
+  const ending = endingOf(head);
   const learningRates = ratesOf(decided);
   const rollbacks = rollbacksOf(returns);
   const microBatches = microBatchesOf(halvings);
   const changes = {
     ...(learningRates.length > 0 && { learningRates }),
     ...(rollbacks.length > 0 && { rollbacks }),
+    ...(ending && isEarly(ending, job) && { endedAt: ending.step }),
     ...(microBatches.length > 0 && { microBatches }),
   };
   const stage =
@@ -375,6 +438,11 @@ async function rolledBack(
     message: describeRollback(decision),
     type: PassingFailure.RolledBack,
   });
+}
+
+/** A budget that was spent at the last planned step has changed nothing. */
+function isEarly({ step }: Ending, { recipe }: Generation['job']): boolean {
+  return step < recipe.numSteps;
 }
 
 const incurable: readonly string[] = [

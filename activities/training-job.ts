@@ -3,13 +3,16 @@ import { ApplicationFailure } from '@temporalio/activity';
 import { z } from 'zod';
 import { FailureType } from '../config/failures.ts';
 import type { ModelManifest } from '../config/manifests.ts';
+import type { LeaseCost } from '../config/run-records.ts';
 import type { MicroBatch, Rollback } from '../config/trainer.ts';
 import {
   machineSchema,
   modelShapeSchema,
   phaseNames,
   phaseRecipeSchema,
+  type HeldBudget,
 } from '../config/recipe.ts';
+import type { HostLease } from '../registry/leases.ts';
 
 export const hostPool = 'local';
 
@@ -42,7 +45,12 @@ export interface Generation {
   writer: string;
   /** Id of the run's execution, whose orders this generation obeys; left out by older versions: whoever asked last. */
   execution?: string;
+  /** Ends the training; left out, nothing but its plan does. */
+  budget?: PhaseBudget;
 }
+
+/** A held budget, with the share of what is left of it that this training may spend. */
+export type PhaseBudget = Omit<HeldBudget, 'shares'> & { share: number };
 
 export interface TrainedModel {
   phase: TrainingJob['trial']['phase'];
@@ -69,6 +77,8 @@ export interface TrainedModel {
   microBatches?: MicroBatch[];
   /** Where its held-out loss fell no more, so that it ended before its planned last step. */
   plateau?: number;
+  /** The budget was spent at this step of so many planned. */
+  ended?: { step: number; numSteps: number };
 }
 
 /** A host that was asked for. */
@@ -79,7 +89,7 @@ export interface LeasedHost {
 }
 
 export function summariseModel(stage: string, model: ModelManifest, reused: boolean): TrainedModel {
-  const { phase, numSteps, numTokens, finalLoss, adapted, plateau } = model;
+  const { phase, numSteps, numTokens, finalLoss, adapted, plateau, ended } = model;
   const weights = model.files['model.safetensors'];
   if (weights === undefined) {
     throw ApplicationFailure.nonRetryable(
@@ -97,10 +107,21 @@ export function summariseModel(stage: string, model: ModelManifest, reused: bool
     reused,
     ...(adapted && { adapted }),
     ...(plateau && { plateau: plateau.step }),
+    ...(ended && { ended }),
   };
 }
 
 /** A lease outlives an unwatched trainer, so that nobody is given a host on which one still runs. */
 export function leaseTtlMs(unwatchedExitS: number): number {
   return (unwatchedExitS + 60) * 1000;
+}
+
+/** A lease of ours, as the cost of the run keeps it. */
+export function costOf(
+  { phase, round, trial }: TrainingJob['trial'],
+  host: string,
+  { fence, since, expiresAt }: HostLease,
+  now: Date,
+): LeaseCost {
+  return { host, fence, phase, round, trial, since: since ?? now.toISOString(), until: expiresAt };
 }

@@ -11,11 +11,13 @@ import { rollback } from './rollback.ts';
 import { scale } from './scale.ts';
 import { boundLines, parseSettings, runBench, say, usage } from './support/bench.ts';
 import { throughput } from './throughput.ts';
+import { train } from './train.ts';
 
 const benches = [
   quickstart,
   firstHour,
   throughput,
+  train,
   install,
   rollback,
   questions,

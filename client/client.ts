@@ -96,6 +96,7 @@ export async function connectTemper(options: ConnectOptions = {}): Promise<Tempe
     client,
     store,
     models,
+    start: (input) => startRun(client, input, 'ALLOW_DUPLICATE'),
     explain: (run, error) => explain(client, run, error),
   });
 
@@ -103,6 +104,7 @@ export async function connectTemper(options: ConnectOptions = {}): Promise<Tempe
     address,
     namespace,
     models: guarded(models, reach),
+    addBudget: (run, order) => reach(() => orders.addBudget(run, order)),
     approve: (reference, told) => reach(() => orders.approve(reference, told)),
     pause: (run, told) => reach(() => orders.pause(run, told)),
     setLearningRate: (run, wish) => reach(() => orders.setLearningRate(run, wish)),
@@ -190,7 +192,7 @@ async function startPipeline(client: Client, request: StartRequest) {
 async function startRun(
   client: Client,
   input: PipelineInput,
-  workflowIdReusePolicy: 'REJECT_DUPLICATE' | 'ALLOW_DUPLICATE_FAILED_ONLY',
+  workflowIdReusePolicy: 'REJECT_DUPLICATE' | 'ALLOW_DUPLICATE_FAILED_ONLY' | 'ALLOW_DUPLICATE',
 ) {
   const { run, pipeline } = input;
   requireSmall(pipeline.name, input);

@@ -133,7 +133,8 @@ export type {
 export type { EvaluationSummary } from '../config/manifests.ts';
 
 // What people ask of a running run, and what is started by the clock.
-export type { Orders } from './orders.ts';
+export type { BudgetAnswer, Orders } from './orders.ts';
+export type { BudgetOrder, BudgetTotals } from '../workflows/messages.ts';
 export type { Schedule, ScheduleDetails, ScheduledStart, Schedules } from './schedules.ts';
 
 // Models and deployments.

@@ -8,6 +8,7 @@ import type { UpdateDefinition } from '@temporalio/common';
 import { getModel } from '../registry/models.ts';
 import type { Store } from '../registry/store.ts';
 import {
+  addBudgetUpdate,
   approveUpdate,
   pauseUpdate,
   runStatusQuery,
@@ -15,6 +16,9 @@ import {
   unpauseUpdate,
   workflowId,
   type Approval,
+  type BudgetOrder,
+  type BudgetTotals,
+  type PipelineInput,
   type RateOrder,
   type RateWish,
   type RunStatus,
@@ -24,7 +28,15 @@ import { ClientError, rootMessage } from './errors.ts';
 import { parseModelReference, type Models } from './models.ts';
 import { modelAttribute } from '../workflows/search-attributes.ts';
 
+export interface BudgetAnswer extends BudgetTotals {
+  run: string;
+  /** It had ended, and goes on in a new execution of the same name. */
+  continued: boolean;
+}
+
 export interface Orders {
+  /** More budget for a run whose budget is held; one that it had ended goes on from its newest checkpoint. */
+  addBudget(run: string, order: BudgetOrder): Promise<BudgetAnswer>;
   /** Lets a version be served that waits for a person; `policy@2`, or the name of the run that made it. */
   approve(reference: string, told: Told): Promise<Approval & { run: string }>;
   /** Its training stands still at the next step, saved; no further stage starts. Without a time limit. */
@@ -38,6 +50,8 @@ export interface OrdersOptions {
   client: Client;
   store: () => Store;
   models: Models;
+  /** Starts a run again under its name, though it had finished. */
+  start(input: PipelineInput): Promise<unknown>;
   /** Rethrows; an unknown run becomes a sentence that names the nearest one. */
   explain(run: string, error: unknown): Promise<never>;
 }
@@ -102,6 +116,23 @@ export function openOrders(options: OrdersOptions): Orders {
     pause: (run, told) => tell(run, pauseUpdate, [told]),
     setLearningRate: (run, wish) => tell(run, setLearningRateUpdate, [wish]),
     unpause: (run, told) => tell(run, unpauseUpdate, [told]),
+
+    async addBudget(run, order) {
+      const handle = client.workflow.getHandle(workflowId.pipeline(run));
+      const { status } = await handle.describe().catch((error: unknown) => explain(run, error));
+      if (status.name === 'RUNNING') {
+        return { run, ...(await tell(run, addBudgetUpdate, [order])), continued: false };
+      }
+      // Loaded by those alone who need it: it reads more of the registry than a client does.
+      const { continuationOf, readBudget } = await import('./budget.ts');
+      const input = await continuationOf(store(), run, order);
+      const before = await readBudget(store(), run, new Date());
+      await options.start(input);
+      const { spentMs = 0, limitMs, usdPerHour = 0 } = before ?? {};
+      const bought = usdPerHour === 0 ? 0 : ((order.usd ?? 0) / usdPerHour) * 3_600_000;
+      const more = (order.timeMs ?? 0) + Math.floor(bought);
+      return { run, spentMs, limitMs: (limitMs ?? 0) + more, continued: true };
+    },
 
     async approve(reference, told) {
       if (!reference.includes('@')) return approveRun(reference, told);

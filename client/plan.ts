@@ -18,6 +18,7 @@ import {
 import type { Survey, SurveyRequest } from '../config/survey.ts';
 import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';
 import { planPhases } from '../recipes/phases.ts';
+import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import { planMeasured, stepsToCalibrate, type MeasuredPlan } from '../recipes/measured.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
 import { refuseTooLarge } from '../recipes/adaptation.ts';
@@ -97,7 +98,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
   const inputs: PlanInputs = {
     statistics: { numTokens: corpus.numTokens, bytes: corpus.bytes },
     goal: pipeline.goal,
-    budgetMs: pipeline.budget.time,
+    budgetMs: plannedTimeMs(pipeline.budget),
     stopOnPlateau: pipeline.budget.stopOnPlateau,
     prefer: pipeline.prefer,
     machine,
@@ -121,7 +122,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     const { recipe, corrections, calibration } = planned;
     const alternatives = planAlternatives({ ...inputs, ...corrections }, recipe, plan);
     const speed = speedOf(calibration, stepsToCalibrate(recipe, pipeline.budget.time));
-    return { corpus, recipe, alternatives, speed, base };
+    return { corpus, recipe: holding(recipe, pipeline.budget), alternatives, speed, base };
   } catch (error) {
     if (!(error instanceof DoesNotFit)) throw error;
     throw new ClientError('input', error.message, error);

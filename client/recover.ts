@@ -124,7 +124,7 @@ async function stateInTemporal(temporal: Client, run: string): Promise<string | 
 }
 
 /** What the lost execution was given, with what it found in place of what may have changed since. */
-function inputOf(
+export function inputOf(
   run: string,
   spec: RunSpec,
   inputs: RunInputs | null,
@@ -164,7 +164,8 @@ function inputOf(
 
 const phaseOrder: readonly string[] = phaseNames;
 
-async function headsOf(
+/** The heads of a run's trainings, by round and phase. */
+export async function headsOf(
   store: Store,
   run: string,
 ): Promise<{ phase: string; round: number; head: Head }[]> {

@@ -21,12 +21,13 @@ export type FailureType = (typeof FailureType)[keyof typeof FailureType];
 
 /**
  * Failures that time, another host or an earlier step may cure: there is no room, another training has leased the
- * host, the loss went wrong, a batch took more memory than there is.
+ * host, the loss went wrong, the budget is spent, a batch took more memory than there is.
  */
 export const PassingFailure = {
   DiskFull: 'DiskFull',
   HostTaken: 'HostTaken',
   RolledBack: 'RolledBack',
+  BudgetSpent: 'BudgetSpent',
   MicroBatchHalved: 'MicroBatchHalved',
 } as const;
 

@@ -171,6 +171,10 @@ export const modelManifestSchema = z.strictObject({
   plateau: plateauFoundSchema
     .optional()
     .describe('why it ended before the recipe’s last step; left out: it did not'),
+  ended: z
+    .strictObject({ step: count, numSteps: count })
+    .optional()
+    .describe('the budget was spent at this step of so many planned; left out: it was not'),
 });
 export type ModelManifest = z.infer<typeof modelManifestSchema>;
 
@@ -372,6 +376,20 @@ export const decidedRollbackSchema = z.strictObject({
 });
 export type DecidedRollback = z.infer<typeof decidedRollbackSchema>;
 
+/** An end before the recipe's last step, because the budget was spent: what is registered is made of that checkpoint. */
+export const endingSchema = z.strictObject({
+  step: count.describe('of the checkpoint that the model is made of'),
+  newest: count.describe(
+    'of the newest checkpoint, from which training goes on when more is added',
+  ),
+  reason: z.string().describe('why this checkpoint'),
+  spentMs: count.describe('of machine time, by the whole run'),
+  limitMs: count.describe('what the run was allowed then'),
+  fence: count,
+  at: isoTime,
+  continuedAt: isoTime.optional().describe('more was added: training has gone on since then'),
+});
+export type Ending = z.infer<typeof endingSchema>;
 /** A smaller micro-batch, as it was decided. */
 export const decidedMicroBatchSchema = z.strictObject({
   ...microBatchSchema.shape,
@@ -407,6 +425,13 @@ export const headSchema = z.strictObject({
     .array(decidedRollbackSchema)
     .default([])
     .describe('returns to before a bad loss, in the order in which they were decided'),
+  endings: z
+    .array(endingSchema)
+    .optional()
+    .describe('ends by the budget, in the order in which they were decided; left out: none'),
+  firstFence: count
+    .optional()
+    .describe('generations before it trained another job under this name; left out: none did'),
   microBatches: z
     .array(decidedMicroBatchSchema)
     .optional()
@@ -420,7 +445,14 @@ export const leasesSchema = z.strictObject({
   schemaVersion,
   hosts: z.record(
     z.string(),
-    z.strictObject({ holder: z.string(), fence: count, expiresAt: isoTime }).nullable(),
+    z
+      .strictObject({
+        holder: z.string(),
+        fence: count,
+        expiresAt: isoTime,
+        since: isoTime.optional().describe('when this holder took it; left out by older versions'),
+      })
+      .nullable(),
   ),
 });
 export type Leases = z.infer<typeof leasesSchema>;

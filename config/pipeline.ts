@@ -8,6 +8,10 @@ import { phasesFault, tunes } from './phases.ts';
 import { families, phaseNames, type Phase } from './recipe.ts';
 
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const leastTimeMs = 10 * unitMs.s;
+const mostTimeMs = 30 * unitMs.d;
+/** Starting, saving and making the model take tens of seconds of it. */
+const leastHeldMs = unitMs.m;
 
 /** A file says the unit; a number is the milliseconds of a pipeline that is already resolved. */
 const durationMs = z
@@ -163,15 +167,32 @@ export const pipelineFileSchema = z.strictObject({
   budget: z
     .strictObject({
       time: durationMs
-        .refine((ms) => ms >= 10 * unitMs.s, 'expected at least 10s')
-        .refine((ms) => ms <= 30 * unitMs.d, 'expected at most 30d')
-        .describe('training time, all phases'),
+        .refine((ms) => ms >= leastTimeMs, 'expected at least 10s')
+        .refine((ms) => ms <= mostTimeMs, 'expected at most 30d')
+        .optional()
+        .describe('training time, all phases; left out, what usd affords, else 4m'),
+      usd: z
+        .number()
+        .positive()
+        .optional()
+        .describe('what the machines that train may cost; needs usdPerHour'),
+      usdPerHour: z
+        .number()
+        .nonnegative()
+        .optional()
+        .describe('price of one machine, in dollars; left out, it costs nothing'),
+      whenSpent: z
+        .enum(['finish', 'wait', 'go-on'])
+        .optional()
+        .describe(
+          'finish: training ends within the budget, and the run goes on with its best checkpoint; wait: it stands until more is added; go-on: the budget is planned for, not held; left out, finish where there is usd, else go-on',
+        ),
       stopOnPlateau: z
         .boolean()
         .optional()
         .describe('end pretraining early when the held-out text gets no likelier any more'),
     })
-    .prefault({ time: '4m' })
+    .prefault({})
     .describe('what a run may spend'),
   compute: z.literal('local').default('local').describe('where it trains; local: this machine'),
   seed: z
@@ -216,10 +237,30 @@ export const pipelineFileSchema = z.strictObject({
 
 /** A pipeline with every default resolved; what is resolved already parses to itself. */
 export const pipelineSchema = pipelineFileSchema
-  .transform(({ goal, ...rest }) => ({ ...rest, goal: goal ?? defaultGoal(rest) }))
+  .transform(({ goal, budget, ...rest }) => ({
+    ...rest,
+    budget: { ...budget, time: budget.time ?? defaultTimeMs(budget) },
+    goal: goal ?? defaultGoal(rest),
+  }))
   .superRefine(({ startFrom, model, goal, questions, phases, budget }, context) => {
     const refuse = (field: string, message: string) =>
-      context.addIssue({ code: 'custom', path: [field], message });
+      context.addIssue({ code: 'custom', path: field.split('.'), message });
+    const affordable = affordableMs(budget);
+    if (affordable === Infinity) {
+      refuse('budget.usd', 'expected budget.usdPerHour beside it, the price of the machine');
+    } else if (affordable !== null && affordable < leastTimeMs) {
+      refuse('budget.usd', 'expected at least the price of 10s');
+    } else if (
+      endsTraining(budget) &&
+      Math.min(budget.time, affordable ?? Infinity) < leastHeldMs
+    ) {
+      const bounds = affordable !== null && affordable <= budget.time ? 'usd' : 'time';
+      const least = bounds === 'usd' ? 'the price of 1m' : '1m';
+      refuse(
+        `budget.${bounds}`,
+        `expected at least ${least} where it ends the training: the end takes part of it`,
+      );
+    }
     if (phases !== undefined) {
       const { stopOnPlateau } = budget;
       const asked = { phases, goal, startFrom, asks: questions.length > 0, stopOnPlateau };
@@ -242,6 +283,28 @@ export const pipelineSchema = pipelineFileSchema
       refuse('questions', 'expected none with goal adapt, which trains on the documents alone');
     }
   });
+
+/** How long a machine may be paid for; null where no dollars bound it, infinity where it costs nothing. */
+export function affordableMs({
+  usd,
+  usdPerHour = 0,
+}: {
+  usd?: number | undefined;
+  usdPerHour?: number | undefined;
+}): number | null {
+  if (usd === undefined) return null;
+  return usdPerHour === 0 ? Infinity : Math.floor((usd / usdPerHour) * unitMs.h);
+}
+
+/** Whether a budget ends the training, rather than being planned for alone. */
+export function endsTraining({ usd, whenSpent }: Pipeline['budget']): boolean {
+  return (whenSpent ?? (usd === undefined ? 'go-on' : 'finish')) !== 'go-on';
+}
+
+function defaultTimeMs(budget: { usd?: number | undefined; usdPerHour?: number | undefined }) {
+  const affordable = affordableMs(budget) ?? Infinity;
+  return affordable === Infinity ? 4 * unitMs.m : Math.min(affordable, mostTimeMs);
+}
 
 function defaultGoal(file: {
   startFrom: string;

@@ -150,6 +150,23 @@ export const reasonSchema = z.strictObject({
 });
 export type Reason = z.infer<typeof reasonSchema>;
 
+/** A budget that ends the training, rather than one that is only planned for. */
+export const heldBudgetSchema = z.strictObject({
+  timeMs: positive.nullable().describe('of machines; null: dollars alone bound it'),
+  usd: z.number().positive().nullable(),
+  usdPerHour: z.number().nonnegative().describe('of one machine'),
+  whenSpent: z.enum(['finish', 'wait']),
+  shares: z
+    .strictObject({
+      pretrain: z.number(),
+      sft: z.number(),
+      dpo: z.number(),
+      orpo: z.number().optional(),
+    })
+    .describe('of what is left when a phase begins, how much it may spend'),
+});
+export type HeldBudget = z.infer<typeof heldBudgetSchema>;
+
 export const recipeSchema = z.strictObject({
   schemaVersion: z.literal(1),
   round: z.number().int().nonnegative().describe('0, then one more for each replan'),
@@ -173,6 +190,7 @@ export const recipeSchema = z.strictObject({
     lostIfKilledMs: positive.describe('work lost at most when the trainer is killed'),
   }),
   reasons: z.array(reasonSchema),
+  held: heldBudgetSchema.optional().describe('left out: no budget ends the training'),
   calibrate: z
     .strictObject({ numSteps: positive })
     .optional()

@@ -51,3 +51,46 @@ export const trainedJobSchema = z.looseObject({
   init: z.looseObject({ phase: z.string(), stage: z.string() }).nullable(),
 });
 export type TrainedJob = z.infer<typeof trainedJobSchema>;
+
+/** A lease of a machine: it costs from when it was taken until it was given back, or ran out. */
+const leaseCostSchema = z.strictObject({
+  host: z.string(),
+  fence: count.describe('of the lease: with the host, which one it is'),
+  phase: z.string(),
+  round: count,
+  trial: count,
+  since: z.iso.datetime(),
+  until: z.iso.datetime().describe('its end; while it is held, when it would run out'),
+});
+export type LeaseCost = z.infer<typeof leaseCostSchema>;
+
+const addedSchema = z.strictObject({
+  id: z.string().describe('of the order: the same one counts once'),
+  timeMs: count.optional(),
+  usd: z.number().positive().optional(),
+  by: z.string(),
+  why: z.string().nullable(),
+  at: z.iso.datetime(),
+});
+export type AddedBudget = z.infer<typeof addedSchema>;
+
+/** Where a training began in one execution of its run: its share is of what was left then. */
+const openedSchema = z.strictObject({
+  execution: z.string(),
+  phase: z.string(),
+  round: count,
+  trial: count,
+  ownMs: count.describe('machine time that this training had spent'),
+  spentMs: count.describe('machine time that the run had spent'),
+  at: z.iso.datetime(),
+});
+export type OpenedBudget = z.infer<typeof openedSchema>;
+
+/** runs/<run>/cost.json: the machine time of a run, by lease, and what was added to its budget. */
+export const runCostSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  leases: z.array(leaseCostSchema),
+  added: z.array(addedSchema),
+  opened: z.array(openedSchema),
+});
+export type RunCost = z.infer<typeof runCostSchema>;

@@ -94,6 +94,9 @@ export const trainerRunSchema = z.strictObject({
     .array(rollbackSchema)
     .optional()
     .describe('in order of their steps, the last that has come counts; left out: none'),
+  endAt: count
+    .optional()
+    .describe('end after this step, on the planned rates; left out: after the last of the recipe'),
   microBatches: z
     .array(microBatchSchema)
     .optional()
@@ -111,6 +114,10 @@ export const controlSchema = z.strictObject({
   paused: z.boolean(),
   pause: count.optional().describe('number of the pause, for the trainer to echo'),
   stop: z.boolean().describe('save, then exit with result type Stopped'),
+  stopAt: z
+    .number()
+    .optional()
+    .describe('Unix time, seconds: from then on as stop, should nobody be there to say it'),
   saveNow: count.describe('save at the next step when this number is higher than the last seen'),
   learningRates: z
     .array(z.strictObject({ step: count, scale: z.number().positive() }))
@@ -301,6 +308,8 @@ export interface TrainingProgress {
   adopted: boolean;
   /** It stands still, as a person asked. */
   paused?: boolean;
+  /** Machine time of the run, and what its budget allows, where that is held. */
+  budget?: { spentMs: number; limitMs: number };
   /** Factor on the recipe's rate, where a person changed it. */
   learningRateScale?: number;
   learningRate?: number;

@@ -24,6 +24,7 @@ import {
   rewarmingSteps,
   type PlannedParent,
 } from './continuation.ts';
+import { limitReasons, shapeWithin, type Limits } from './limits.ts';
 import { expectedBitsPerByte } from './loss.ts';
 import { endingOnPlateau } from './plateau.ts';
 import { preferenceReasons, preferred } from './preference.ts';
@@ -59,6 +60,8 @@ export interface PlanInputs {
   chats?: ChatSizes;
   /** A model from elsewhere that is adapted, in words and its shape. */
   base?: { title: string; shape: ModelShape } | undefined;
+  /** What is fixed beforehand where a model is made from random weights; left out, nothing. */
+  limits?: Limits | undefined;
 }
 
 /** How a model of an earlier round missed its gates. */
@@ -203,11 +206,20 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const trainMs = Math.max(inputs.budgetMs * 0.2, inputs.budgetMs - startMs);
   const pretrainMs = trainMs * share.pretrain * turn.pretrain.time;
 
-  const contextLength = Math.min(256, parent?.shape.contextLength ?? 256);
+  const limits = inputs.limits ?? {};
+  const contextLength = Math.min(
+    256,
+    parent?.shape.contextLength ?? 256,
+    limits.contextLength ?? 256,
+  );
   const batchSize = 16;
+  const ours =
+    limits.numParameters === undefined
+      ? ladder(vocabSize, contextLength, inputs.family)
+      : [shapeWithin(limits.numParameters, vocabSize, contextLength, inputs.family)];
   const shapes = parent
     ? [parent.shape]
-    : ladder(vocabSize, contextLength, inputs.family).filter(
+    : ours.filter(
         (shape, rung) =>
           rung === 0 ||
           (fitsAlone(machine, shape, contextLength) &&
@@ -217,7 +229,11 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const candidates = shapes.map((shape) => {
     const msPerToken = msPerPretrainedToken(machine, shape) * pace;
     const affordable = pretrainMs / msPerToken;
-    const numTokens = Math.min(affordable, statistics.numTokens * maxEpochs);
+    const numTokens = Math.min(
+      affordable,
+      statistics.numTokens * maxEpochs,
+      limits.numTokens ?? Infinity,
+    );
     const numParameters = countParameters(shape);
     const seen = (parent?.numTokens ?? 0) + numTokens;
     const bpb = expectedBitsPerByte(numParameters, seen, statistics.numTokens);
@@ -394,7 +410,7 @@ const familyReasons: Record<Family, Reason> = {
 };
 
 function explain(
-  { statistics, budgetMs, machine, vocabSize, family, goal, parent, prefer }: PlanInputs,
+  { statistics, budgetMs, machine, vocabSize, family, goal, parent, prefer, limits }: PlanInputs,
   chosen: {
     pretrain: PretrainRecipe;
     sft: SftRecipe | null;
@@ -424,6 +440,7 @@ function explain(
     },
   ];
   const reasons: Reason[] = [
+    ...(limits ? limitReasons(limits) : []),
     ...(parent ? continuationReasons(parent, { size, vocabSize }) : beginning),
     {
       choice: 'tokens',

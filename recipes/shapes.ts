@@ -24,18 +24,38 @@ export function ladder(
   contextLength: number,
   family: Family = 'llama',
 ): ModelShape[] {
-  return rungs.map(({ hiddenSize, numLayers }) => ({
+  return rungs.map(({ hiddenSize, numLayers }) =>
+    shapeOf({
+      family,
+      vocabSize,
+      contextLength,
+      hiddenSize,
+      numLayers,
+      intermediateSize: Math.ceil((hiddenSize * 8) / 3 / 64) * 64,
+    }),
+  );
+}
+
+/** A shape of the ladder's kind: every head its own keys, head and embedding one matrix. */
+export function shapeOf(
+  size: Pick<
+    ModelShape,
+    'family' | 'vocabSize' | 'contextLength' | 'hiddenSize' | 'numLayers' | 'intermediateSize'
+  >,
+): ModelShape {
+  const { family, vocabSize, hiddenSize, intermediateSize, numLayers, contextLength } = size;
+  return {
     family,
     vocabSize,
     hiddenSize,
-    intermediateSize: Math.ceil((hiddenSize * 8) / 3 / 64) * 64,
+    intermediateSize,
     numLayers,
     numHeads: hiddenSize / 64,
     numKvHeads: hiddenSize / 64,
     contextLength,
     ropeTheta: 10_000,
     tieEmbeddings: true,
-  }));
+  };
 }
 
 /** Parameters of a model: embedding, attention, gated feed-forward, norms, and what its family adds. */

@@ -49,6 +49,8 @@ export interface HostLease {
   holder: string;
   fence: number;
   expiresAt: string;
+  /** When this holder took it; undefined where an older version did. */
+  since?: string | undefined;
 }
 
 /**
@@ -64,7 +66,7 @@ export async function acquireHost(
   const expiresAt = new Date(now.getTime() + ttlMs).toISOString();
   const lease = await changeHost(store, pool, host, (current) => {
     if (current === null || !isLive(current, now)) {
-      return { holder, fence: (current?.fence ?? 0) + 1, expiresAt };
+      return { holder, fence: (current?.fence ?? 0) + 1, expiresAt, since: now.toISOString() };
     }
     return current.holder === holder ? { ...current, expiresAt } : current;
   });

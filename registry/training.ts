@@ -11,6 +11,7 @@ import {
   type CheckpointManifest,
   type DecidedMicroBatch,
   type DecidedRollback,
+  type Ending,
   type Head,
   type ModelManifest,
   type RateChange,
@@ -73,16 +74,30 @@ export async function readCheckpoint(
   return decodeRecord(`the checkpoint of step ${entry.step}`, bytes, checkpointManifestSchema);
 }
 
+/** The end by the budget that is in force: training has not gone on since; undefined where there is none. */
+export function endingOf({ endings }: Pick<Head, 'endings'>): Ending | undefined {
+  const last = endings?.at(-1);
+  return last?.continuedAt === undefined ? last : undefined;
+}
+
 /**
  * Takes the next fence: from here on older generations cannot commit. Asking again with the same id changes
- * nothing. `stage` is the digest of the job: what another job has trained under this name is not gone on from.
+ * nothing. `stage` is the digest of the job: what another job has trained under this name is not gone on from, unless
+ * this one `replaces` it. `continuedAt` takes back an end by the budget.
  */
 export async function openGeneration(
   store: Store,
   trial: TrialPath,
-  { stage, writer }: { stage: string; writer: string },
+  {
+    stage,
+    writer,
+    replaces = false,
+    continuedAt,
+  }: { stage: string; writer: string; replaces?: boolean; continuedAt?: string | undefined },
 ): Promise<Head> {
-  return updateRecord(store, headKey(trial), headSchema, (head) => {
+  return updateRecord(store, headKey(trial), headSchema, (found) => {
+    const isOther = found !== null && found.stage !== stage;
+    const head = isOther && replaces ? null : found;
     if (head !== null && head.stage !== stage) {
       throw new NameTaken(
         `${headKey(trial)} holds the training of another job (${head.stage.slice(0, 12)}, this one is ${stage.slice(0, 12)}): ` +
@@ -91,16 +106,25 @@ export async function openGeneration(
       );
     }
     if (head?.writer === writer) return head;
+    const fence = (found?.fence ?? 0) + 1;
+    const firstFence = isOther ? fence : found?.firstFence;
+    const ending = head === null ? undefined : endingOf(head);
+    const goesOn = ending !== undefined && continuedAt !== undefined;
+    const endings = goesOn
+      ? [...head!.endings!.slice(0, -1), { ...ending, continuedAt }]
+      : head?.endings;
     return {
       schemaVersion: 1,
       stage,
-      fence: (head?.fence ?? 0) + 1,
+      fence,
       writer,
       chain: head?.chain ?? [],
       learningRates: head?.learningRates ?? [],
       rollbacks: head?.rollbacks ?? [],
+      ...(endings && { endings }),
+      ...(firstFence !== undefined && { firstFence }),
       ...(head?.microBatches && { microBatches: head.microBatches }),
-      finished: head?.finished ?? null,
+      finished: goesOn ? null : (head?.finished ?? null),
     };
   });
 }
@@ -261,6 +285,26 @@ export async function commitRollback(
   });
 }
 
+/** Makes an end by the budget count, for whoever goes on from here. One that is in force stays as it is. */
+export async function commitEnding(
+  store: Store,
+  trial: TrialPath,
+  writer: Writer,
+  decision: Omit<Ending, 'fence' | 'continuedAt'>,
+): Promise<Head> {
+  return updateRecord(store, headKey(trial), headSchema, (current) => {
+    const head = requireOurs(trial, current, writer);
+    if (head.finished !== null || endingOf(head) !== undefined) return head;
+    if (!head.chain.some(({ step }) => step === decision.step)) {
+      throw new Error(
+        `${headKey(trial)}: found an end at step ${decision.step}, expected the step of a checkpoint in the chain ` +
+          `(${head.chain.map(({ step }) => step).join(', ')}).`,
+      );
+    }
+    return { ...head, endings: [...(head.endings ?? []), { ...decision, fence: writer.fence }] };
+  });
+}
+
 /**
  * Makes a smaller micro-batch count from the newest checkpoint on, for whoever goes on from there. A generation
  * decides one at most: again it changes nothing.
@@ -304,6 +348,12 @@ export async function commitFinished(
   return updateRecord(store, headKey(trial), headSchema, (current) => {
     const head = requireOurs(trial, current, writer);
     requireDecided(head, value.numSteps, used);
+    const ending = endingOf(head);
+    if (ending !== undefined && value.numSteps !== ending.step) {
+      throw new CheckpointMismatch(
+        `${headKey(trial)}: found a model of step ${value.numSteps}, expected one of step ${ending.step}, where the budget ended the training.`,
+      );
+    }
     if (head.finished !== null && head.finished.sha256 !== ref.sha256) {
       throw new CheckpointMismatch(
         `${headKey(trial)}: finished with model ${head.finished.sha256}, now with ${ref.sha256}. ` +
@@ -382,9 +432,12 @@ export async function* storedEvents(
   trial: TrialPath,
 ): AsyncIterable<{ fence: number; lines: unknown[] }> {
   const pieces: { key: string; sequence: number; fence: number }[] = [];
+  const firstFence = (await readHead(store, trial))?.value.firstFence ?? 0;
   for await (const { key } of store.list(`${folderOf(trial)}/events/`)) {
     const match = /\/(\d+)-(\d+)\.jsonl\.zst$/.exec(key);
-    if (match !== null) pieces.push({ key, sequence: Number(match[1]), fence: Number(match[2]) });
+    if (match === null) continue;
+    const piece = { key, sequence: Number(match[1]), fence: Number(match[2]) };
+    if (piece.fence >= firstFence) pieces.push(piece);
   }
   for (const { key, fence } of pieces.toSorted(
     (a, b) => a.fence - b.fence || a.sequence - b.sequence,

@@ -27,6 +27,7 @@ class Control:
     paused: bool = False
     pause: int = 0
     stop: bool = False
+    stop_at: float | None = None
     save_now: int = 0
     learning_rates: list[tuple[int, float]] = field(default_factory=list)
     acknowledged: list[int] = field(default_factory=list)
@@ -46,6 +47,7 @@ def parse_control(text: str) -> Control | None:
             paused=bool(value['paused']),
             pause=int(value.get('pause', 0)),
             stop=bool(value['stop']),
+            stop_at=None if value.get('stopAt') is None else float(value['stopAt']),
             save_now=int(value['saveNow']),
             learning_rates=[(int(c['step']), float(c['scale'])) for c in value['learningRates']],
             acknowledged=[int(step) for step in value['acknowledged']],

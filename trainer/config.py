@@ -390,6 +390,7 @@ class TrainerRun:
     resumeFrom: str | None
     keepCheckpoints: int = 2
     rollbacks: list[Rollback] | None = None
+    endAt: int | None = None
     microBatches: list[MicroBatch] | None = None
     peakFile: str | None = None
 
@@ -405,6 +406,10 @@ class TrainerRun:
             f'microBatches: found steps {steps}, expected each after the one before',
         )
         _check(self.keepCheckpoints >= 2, 'keepCheckpoints: expected 2 or more')
+        _check(
+            self.endAt is None or 0 < self.endAt <= self.recipe.numSteps,
+            f'endAt: found {self.endAt}, expected 1 to recipe.numSteps {self.recipe.numSteps}',
+        )
         # The lean loss goes past the wrapper that would average the ranks' gradients.
         _check(
             self.recipe.phase == 'pretrain' or self.recipe.worldSize == 1,

@@ -185,7 +185,7 @@ def arguments(session: Session) -> dict[str, Any]:
     recipe = session.run.recipe
     return {
         'output_dir': str(Path(session.run.runDir) / 'scratch'),
-        'max_steps': max(1, recipe.numSteps - session.step),
+        'max_steps': max(1, session.num_steps - session.step),
         'per_device_train_batch_size': recipe.batchSize // recipe.worldSize,
         'max_length': recipe.contextLength,
         # The lean pass casts by itself.
@@ -246,7 +246,7 @@ class FineTuning:
             seed=self.recipe.seed,
             num_rows=num_rows,
             batch_size=self.recipe.batchSize,
-            batches=self.session.batches(range(done, max(done + 1, self.recipe.numSteps))),
+            batches=self.session.batches(range(done, max(done + 1, self.session.num_steps))),
         )
 
     def train(self, trainer: Obedient) -> None:
@@ -263,7 +263,7 @@ class FineTuning:
             lambda: self.session.batches_done() * self.recipe.batchSize,
             checkpoint_bytes(self.model),
         )
-        if self.session.step < self.recipe.numSteps:
+        if self.session.step < self.session.num_steps:
             trainer.train()
         self.session.turn()
         self.session.finish(self._save_model, None)

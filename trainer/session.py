@@ -245,8 +245,9 @@ class Session:
 
     @property
     def num_steps(self) -> int:
-        """Steps of this phase: the recipe's, or fewer where nothing more was gained."""
-        return self.run.recipe.numSteps if self.plateau is None else self.plateau.end
+        """Steps of this phase: the recipe's, or fewer where nothing more is gained or paid for."""
+        planned = self.run.recipe.numSteps if self.plateau is None else self.plateau.end
+        return planned if self.run.endAt is None else min(planned, self.run.endAt)
 
     def evaluated(self, held_out_loss: float) -> None:
         """Ends the phase early when evaluations on the way say so; every rank is told the same."""
@@ -308,6 +309,8 @@ class Session:
         last = self.step >= self.num_steps
         if self._terminated or control.stop:
             self._leave('Stopped', 'SIGTERM' if self._terminated else 'asked to stop')
+        if control.stop_at is not None and time.time() >= control.stop_at:
+            self._leave('Stopped', 'its time was over')
         if self.directory.unwatched():
             limit = self.run.recipe.unwatchedExitS
             self._leave('Unwatched', f'control.json was not touched for {limit} s')

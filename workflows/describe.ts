@@ -57,6 +57,7 @@ export function describeTraining({
   rollbacks = [],
   microBatches = [],
   plateau,
+  ended,
 }: TrainedModel): string {
   const rates = learningRates.map(
     ({ step, scale }) => `, rate ${describeScale(scale)} from step ${step}`,
@@ -67,7 +68,8 @@ export function describeTraining({
   const halvings = microBatches.map(
     ({ step, size }) => `, ${size} sequences at once from step ${step} (out of memory)`,
   );
-  const end = plateau === undefined ? '' : ', ended early on a plateau';
+  const spent = ended && `, ended by the budget at step ${ended.step} of ${ended.numSteps}`;
+  const end = spent ?? (plateau === undefined ? '' : ', ended early on a plateau');
   const gain =
     adapted === undefined
       ? ''

@@ -48,6 +48,8 @@ export interface PipelineInput {
   ingested?: IngestResult;
   /** The model must not be worse on the held-out text than the one that it starts from. */
   challenge?: boolean;
+  /** More budget for a run of this name that had ended: its training goes on from where it was ended. */
+  added?: BudgetOrder;
   /** Version that must be champion still when the model is deployed; null: none may be. Left out, see `startFrom`. */
   follows?: number | null;
 }
@@ -105,6 +107,15 @@ export interface Approval {
 /** A wish for the training at work: a factor of the rate that the recipe plans, or the peak itself. */
 export type RateWish = Told & ({ factor: number } | { rate: number });
 
+/** Machine time or dollars more; the other way by the price of the machine. */
+export type BudgetOrder = Told & { timeMs?: number; usd?: number };
+
+/** Machine time of a run, and what its budget allows. */
+export interface BudgetTotals {
+  spentMs: number;
+  limitMs: number;
+}
+
 /** An order that was given; the trainer obeys it from the next step that nobody has passed. */
 export interface RateOrder {
   order: number;
@@ -129,6 +140,8 @@ export interface RunStatus {
   learningRates?: RateOrder[];
   /** Left out while it is not paused. */
   paused?: Told & { at: number };
+  /** Since when it waits for more budget; left out while it does not. */
+  waitsForBudget?: number;
 }
 
 /** What a run waits for that only a person can give, with the command that gives it; `stage`: that one alone waits. */
@@ -137,6 +150,7 @@ export function describeWaiting({
   state,
   approval,
   paused,
+  waitsForBudget,
 }: RunStatus): { stage: StageName | null; text: string }[] {
   if (state !== 'running') return [];
   const waiting: { stage: StageName | null; text: string }[] = [];
@@ -144,6 +158,10 @@ export function describeWaiting({
     const since = new Date(paused.at).toISOString().slice(0, 16).replace('T', ' ');
     const why = paused.why === null ? '' : ` (${paused.why})`;
     const text = `paused by ${paused.by} since ${since} UTC${why}: npx temper unpause ${run}`;
+    waiting.push({ stage: null, text });
+  }
+  if (waitsForBudget !== undefined) {
+    const text = `its budget is spent; it goes on when more is added: npx temper budget add ${run} 30m`;
     waiting.push({ stage: null, text });
   }
   if (approval !== undefined && approval.approved === null) {
@@ -160,6 +178,10 @@ export const runStatusQuery = defineQuery<RunStatus>('runStatus');
 export const runNoteSignal = defineSignal<[{ text: string }]>('runNote');
 /** A training that waits before it tries again waits no longer: the run was unpaused. */
 export const unpausedSignal = defineSignal('unpaused');
+/** A training that waits because its budget is spent looks whether it may go on: something was added. */
+export const budgetAddedSignal = defineSignal('budgetAdded');
+/** A training tells its pipeline that it waits for more budget, or that it goes on. */
+export const budgetWaitSignal = defineSignal<[{ waits: boolean }]>('budgetWait');
 
 /** Lets the version that waits for a person be served; refused with a sentence when nothing waits. */
 export const approveUpdate = defineUpdate<Approval, [Told]>('approve');
@@ -168,6 +190,9 @@ export const approveUpdate = defineUpdate<Approval, [Told]>('approve');
 export const pauseUpdate = defineUpdate<void, [Told]>('pause');
 /** Lets a paused run go on; refused when it is not paused. */
 export const unpauseUpdate = defineUpdate<void, [Told]>('unpause');
+
+/** Adds to the budget that is held; refused where none is, or where it ends nothing. */
+export const addBudgetUpdate = defineUpdate<BudgetTotals, [BudgetOrder]>('addBudget');
 
 /** Changes the learning rate of the training at work; refused when nothing trains. */
 export const setLearningRateUpdate = defineUpdate<RateOrder, [RateWish]>('setLearningRate');

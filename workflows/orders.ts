@@ -272,7 +272,8 @@ function requireRate(
   return { phase, round: recipe.round, scale };
 }
 
-function requireTold({ by, why }: Told): void {
+/** Refuses an order of nobody. */
+export function requireTold({ by, why }: Told): void {
   if (typeof by !== 'string' || by.trim() === '' || by.length > maxNameLength) {
     throw refusal(`by: expected who says so, in 1 to ${maxNameLength} characters.`);
   }

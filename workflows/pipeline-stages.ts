@@ -13,6 +13,7 @@ import type { TrainedModel } from '../activities/training-job.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
 import type { Phase, PhaseRecipe, Recipe } from '../config/recipe.ts';
 import { control, gpu, ingesting } from './activity-options.ts';
+import { addAtStart, budgetOf } from './budget.ts';
 import {
   describeCorpus,
   describeDataset,
@@ -82,7 +83,7 @@ export interface Candidate {
 export type Stages = ReturnType<typeof createStages>;
 
 export function createStages(
-  { run, pipeline, machine, baseDir, ingested, challenge = false, follows }: PipelineInput,
+  { run, pipeline, machine, baseDir, ingested, challenge = false, follows, added }: PipelineInput,
   board: StageBoard,
 ) {
   const { sources, sample, ...data } = pipeline.data;
@@ -169,6 +170,9 @@ export function createStages(
           recipe = timed ? await planTraining({ ...asked, calibrated: true }) : planned;
         }
         board.status.recipe = recipe;
+        if (added !== undefined && previous === null && recipe.held !== undefined) {
+          await addAtStart(board, added, recipe.held);
+        }
         const origin = base?.title ?? (parent && `${parent.name}@${parent.version}`);
         const onwards = origin === null ? '' : `, from ${origin}`;
         return done(recipe, `${describeRecipe(recipe)}${onwards}`, false);
@@ -186,27 +190,43 @@ export function createStages(
         const last = before.at(-1) ?? null;
         const init = last === null ? firstModel() : { phase: last.phase, stage: last.stage };
         const rehearsal = init && (await rehearsalOf(phaseRecipe, init, recipe));
+        const { held } = recipe;
+        // Once a training that the budget had ended goes on, those after it were made of a model that is superseded.
+        const replaces = held !== undefined && (last !== null || recipe.round > 0);
+        const train = async (): Promise<TrainedModel> =>
+          await executeChild(trainingWorkflow, {
+            workflowId: workflowId.training(run, phase, recipe.round),
+            staticSummary: `${phase}: ${numSteps} steps, round ${recipe.round + 1}`,
+            args: [
+              {
+                run,
+                round: recipe.round,
+                trial: 0,
+                execution: workflowInfo().firstExecutionRunId,
+                recipe: phaseRecipe,
+                shape: recipe.model,
+                machine,
+                corpus,
+                init,
+                ...(rehearsal !== null && { rehearsal }),
+                ...(held && { budget: budgetOf(held, phase) }),
+                ...(replaces && { replaces }),
+              },
+            ],
+          });
         board.training = phase;
-        const model = await executeChild(trainingWorkflow, {
-          workflowId: workflowId.training(run, phase, recipe.round),
-          staticSummary: `${phase}: ${numSteps} steps, round ${recipe.round + 1}`,
-          args: [
-            {
-              run,
-              round: recipe.round,
-              trial: 0,
-              execution: workflowInfo().firstExecutionRunId,
-              recipe: phaseRecipe,
-              shape: recipe.model,
-              machine,
-              corpus,
-              init,
-              ...(rehearsal !== null && { rehearsal }),
-            },
-          ],
-        }).finally(() => {
+        let numAdded = board.numAdded;
+        let model = await train().finally(() => {
           board.training = null;
         });
+        // Added while the model of where it had ended was made.
+        while (model.ended !== undefined && board.numAdded > numAdded) {
+          numAdded = board.numAdded;
+          board.training = phase;
+          model = await train().finally(() => {
+            board.training = null;
+          });
+        }
         noteUnheeded(board, { phase, round: recipe.round }, model);
         const { exportOnnx } = proxyActivities<ExportActivities>({
           ...gpu,

@@ -6,6 +6,7 @@ import { ApplicationFailure, isCancellation, setHandler } from '@temporalio/work
 import type { GateFailure } from '../activities/plan.ts';
 import { FailureType } from '../config/failures.ts';
 import type { GateMetric } from '../config/pipeline.ts';
+import { listenForBudget } from './budget.ts';
 import { describeGate } from './describe.ts';
 import { failedGates, openGates } from './gates.ts';
 import {
@@ -25,6 +26,7 @@ export async function pipelineWorkflow(input: PipelineInput): Promise<PipelineRe
   setHandler(runStatusQuery, () => board.status);
   setHandler(runNoteSignal, ({ text }) => board.note(text));
   listenForOrders(board);
+  listenForBudget(board);
   try {
     const result = await runPipeline(input, board, createStages(input, board));
     board.finish(result);

@@ -31,6 +31,8 @@ export class StageBoard {
   readonly status: RunStatus;
   /** The phase whose training may still be told something: not before it begins, nor while its result is exported. */
   training: Phase | null = null;
+  /** How often something was added to the budget. */
+  numAdded = 0;
 
   constructor(run: string, model: string) {
     this.status = {

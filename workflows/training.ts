@@ -22,12 +22,21 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { TrainActivities } from '../activities/train.ts';
-import type { Generation, TrainedModel, TrainingJob } from '../activities/training-job.ts';
+import type {
+  Generation,
+  PhaseBudget,
+  TrainedModel,
+  TrainingJob,
+} from '../activities/training-job.ts';
 import { FailureType, nonRetryableErrorTypes, PassingFailure } from '../config/failures.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
-import { runNoteSignal, unpausedSignal } from './messages.ts';
+import { budgetAddedSignal, budgetWaitSignal, runNoteSignal, unpausedSignal } from './messages.ts';
 
 export type TrainingInput = Omit<TrainingJob, 'trial'> & {
+  /** Ends the training; left out, nothing but its plan does. */
+  budget?: PhaseBudget;
+  /** What another job has trained under this name was made of a model that is superseded. */
+  replaces?: boolean;
   run: string;
   round: number;
   trial: number;
@@ -61,13 +70,17 @@ const control = proxyActivities<TrainActivities>({
 });
 
 export async function trainingWorkflow(input: TrainingInput): Promise<TrainedModel> {
-  const { run, round, execution, ...rest } = input;
+  const { run, round, execution, budget, replaces, ...rest } = input;
   const trial = { run, phase: input.recipe.phase, round, trial: input.trial };
   const job: TrainingJob = { ...rest, trial };
-  const whose = execution === undefined ? {} : { execution };
+  const whose = { ...(execution !== undefined && { execution }), ...(budget && { budget }) };
   let unpaused = false;
   setHandler(unpausedSignal, () => {
     unpaused = true;
+  });
+  let added = false;
+  setHandler(budgetAddedSignal, () => {
+    added = true;
   });
   const { stage, model } = await control.findTrainedModel(job);
   if (model !== null) return model;
@@ -84,11 +97,13 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
       host = await leaseHost(input, losses.hostIsGone ? null : before);
       const writer = uuid4();
       unpaused = false;
+      added = false;
       const { fence, durableStep, paused } = await control.openTrainingGeneration({
         trial,
         stage,
         writer,
         ...whose,
+        ...(replaces && { replaces }),
       });
       generation = { job, stage, fence, writer, ...whose };
       losses.requireProgress(durableStep, host, paused ?? false);
@@ -101,6 +116,14 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
         const told = losses.add(explainLoss(failure), fence);
         log.warn('generation lost', { run, phase: trial.phase, fence, reason: losses.reason });
         if (told !== null) await note(told);
+        if (losses.isBudgetSpent && budget?.whenSpent === 'wait') {
+          const left = host;
+          host = null;
+          await leaveHost(left, generation, 'waits', trial);
+          await tellWaiting(true);
+          await condition(() => added);
+          await tellWaiting(false);
+        }
       }
       await condition(() => unpaused, `${losses.pauseS}s`);
     }
@@ -110,11 +133,11 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
   } finally {
     const left = host;
     if (left !== null)
-      await CancellationScope.nonCancellable(() => leaveHost(left, generation, outcome));
+      await CancellationScope.nonCancellable(() => leaveHost(left, generation, outcome, trial));
   }
 }
 
-type Outcome = 'trained' | 'failed' | 'cancelled';
+type Outcome = 'trained' | 'failed' | 'cancelled' | 'waits';
 
 /** A lease that is under way when the run is cancelled is waited for: one that nobody knows of would keep the host from others. */
 const leasing = {
@@ -125,7 +148,8 @@ const leasing = {
 /** Leases a host: the one whose trainer may still run, if nobody else has it, else whichever is free. */
 async function leaseHost(input: TrainingInput, preferred: string | null): Promise<string> {
   const { phase, unwatchedExitS } = input.recipe;
-  const ask = { holder: workflowInfo().workflowId, unwatchedExitS };
+  const trial = { run: input.run, phase, round: input.round, trial: input.trial };
+  const ask = { holder: workflowInfo().workflowId, unwatchedExitS, trial };
   if (preferred !== null) {
     const sameHost = proxyActivities<TrainActivities>({
       taskQueue: TaskQueue.control,
@@ -163,6 +187,7 @@ async function leaveHost(
   host: string,
   generation: Generation | null,
   outcome: Outcome,
+  trial: TrainingJob['trial'],
 ): Promise<void> {
   try {
     if (generation !== null && outcome !== 'trained') {
@@ -182,7 +207,7 @@ async function leaveHost(
       ...untilAnswered,
       retry: { ...untilAnswered.retry, maximumAttempts: 10 },
     });
-    await releaseHost({ host, holder: workflowInfo().workflowId });
+    await releaseHost({ host, holder: workflowInfo().workflowId, trial });
   } catch (failure) {
     // How the training ended counts, not whether its host could be given back at once.
     log.warn('host not given back; its lease runs out', { host, reason: String(failure) });
@@ -191,7 +216,14 @@ async function leaveHost(
 
 interface Loss {
   /** Only a generation that could run and made no checkpoint is fruitless. */
-  kind: 'generation' | 'host-gone' | 'host-taken' | 'disk-full' | 'rolled-back' | 'halved';
+  kind:
+    | 'generation'
+    | 'host-gone'
+    | 'host-taken'
+    | 'disk-full'
+    | 'rolled-back'
+    | 'halved'
+    | 'budget-spent';
   reason: string;
 }
 
@@ -218,6 +250,10 @@ class Losses {
     return this.#last?.kind === 'host-gone';
   }
 
+  get isBudgetSpent(): boolean {
+    return this.#last?.kind === 'budget-spent';
+  }
+
   get pauseS(): number {
     const pauses = this.#paused ? pausedPausesS : pausesS;
     return pauses[Math.min(this.#number, pauses.length) - 1] ?? 0;
@@ -227,7 +263,7 @@ class Losses {
   add(loss: Loss, fence: number): string | null {
     this.#last = loss;
     // A decision, and bounded: neither a fault of the host nor a reason to wait.
-    if (loss.kind === 'rolled-back' || loss.kind === 'halved') return loss.reason;
+    if (['rolled-back', 'halved', 'budget-spent'].includes(loss.kind)) return loss.reason;
     const lastedMs = Date.now() - this.#openedAt;
     if (this.#paused && loss.kind === 'generation' && lastedMs >= ableMs) this.#number = 0;
     this.#number += 1;
@@ -305,6 +341,7 @@ function explainLoss(failure: unknown): Loss {
     if (type === PassingFailure.DiskFull) return { kind: 'disk-full', reason };
     if (type === PassingFailure.HostTaken) return { kind: 'host-taken', reason };
     if (type === PassingFailure.RolledBack) return { kind: 'rolled-back', reason };
+    if (type === PassingFailure.BudgetSpent) return { kind: 'budget-spent', reason };
     if (type === PassingFailure.MicroBatchHalved) return { kind: 'halved', reason };
     const incurable = cause.nonRetryable || nonRetryableErrorTypes.includes(type ?? '');
     if (incurable && type !== FailureType.Fenced) throw failure;
@@ -316,6 +353,12 @@ function explainLoss(failure: unknown): Loss {
       : { kind: 'generation', reason: `the gpu worker was lost (${cause.timeoutType} timeout)` };
   }
   return { kind: 'generation', reason: cause?.message ?? failure.message };
+}
+
+async function tellWaiting(waits: boolean): Promise<void> {
+  const { parent } = workflowInfo();
+  if (parent)
+    await getExternalWorkflowHandle(parent.workflowId).signal(budgetWaitSignal, { waits });
 }
 
 async function note(text: string): Promise<void> {

@@ -88,3 +88,35 @@ export function rounded<T>(value: T, digits = 4): T {
   ]);
   return Object.fromEntries(entries) as T;
 }
+
+/** What the held-out text cost at a step, after so many seconds of training alone. */
+export interface HeldOutPoint {
+  step: number;
+  numTokens: number;
+  valLoss: number;
+  seconds: number;
+}
+
+/** The held-out losses of a training that was not lost on the way; the time of scoring is left out, that of saving is not. */
+export function heldOutCurve(events: readonly TrainerEvent[]): HeldOutPoint[] {
+  const curve: HeldOutPoint[] = [];
+  let [start, left, numTokens] = [0, 0, 0];
+  let scoringFrom: number | null = null;
+  for (const event of events) {
+    if (event.event === 'start') start = event.at;
+    if (event.event === 'step') numTokens = event.num_tokens;
+    if (event.event === 'working' && event.what === 'evaluating') scoringFrom ??= event.at;
+    if (event.event !== 'eval') continue;
+    const from = scoringFrom ?? event.at;
+    const seconds = from - start - left;
+    curve.push({ step: event.step, numTokens, valLoss: event.val_loss, seconds });
+    left += event.at - from;
+    scoringFrom = null;
+  }
+  return curve;
+}
+
+/** The first point at which the held-out loss was no higher; null where it never was. */
+export function reached(curve: readonly HeldOutPoint[], loss: number): HeldOutPoint | null {
+  return curve.find(({ valLoss }) => valLoss <= loss) ?? null;
+}

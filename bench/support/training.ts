@@ -152,10 +152,13 @@ export async function referenceOf(
   return { files, losses: lossesOf(events) };
 }
 
+/** What the trainer itself needs of it. */
+type Inputs = Pick<Prepared, 'recipe' | 'tokenizer' | 'data'>;
+
 /** The trainer as anybody may start it, in a run directory of its own. */
 export async function trainByHand(
   runDir: string,
-  prepared: Prepared,
+  prepared: Inputs,
   recipe: PretrainRecipe,
 ): Promise<TrainerEvent[]> {
   const events = await runTrainer(runDir, prepared, recipe);
@@ -165,7 +168,7 @@ export async function trainByHand(
 
 async function runTrainer(
   runDir: string,
-  { recipe: { model }, tokenizer, data }: Prepared,
+  { recipe: { model }, tokenizer, data }: Inputs,
   recipe: PretrainRecipe,
 ): Promise<TrainerEvent[]> {
   rmSync(runDir, { recursive: true, force: true });

@@ -63,7 +63,8 @@ export async function candidatesFor(
     return starting(optionsOf(command).flatMap(({ short, long }) => [long, short].filter(isText)));
   }
   const children = childrenOf(command);
-  if (children.length > 0) return starting(children.map((child) => child.name()));
+  const own = command.registeredArguments.length > 0;
+  if (children.length > 0 && !own) return starting(children.map((child) => child.name()));
   const argument =
     command.registeredArguments[position] ??
     command.registeredArguments.findLast(({ variadic }) => variadic);
@@ -72,7 +73,9 @@ export async function candidatesFor(
   const kind = kinds[argument.name()];
   if (kind === undefined) return none;
   if (kind === 'files' || kind === 'folders') return { words: [], places: kind };
-  return starting(await namesOf(kind));
+  // One that has an argument of its own and commands below it, as budget has.
+  const below = position === 0 ? children.map((child) => child.name()) : [];
+  return starting([...below, ...(await namesOf(kind))]);
 }
 
 function childrenOf(command: Command): Command[] {

@@ -155,6 +155,42 @@ command('set', 'change a running training: its learning rate')
     finish(options, async () => (await import('./orders.ts')).setCommand(run, assignment, options)),
   );
 
+const budgets = command('budget', 'what a run has spent of its budget, and more for it')
+  .argument('<run>', 'name of a run')
+  .addHelpText(
+    'after',
+    examples('npx temper budget policy-7f3a', 'npx temper budget add policy-7f3a 30m'),
+  )
+  .action((run: string, options: CommonOptions) =>
+    finish(options, async () => (await import('./budget.ts')).budgetCommand(run, options)),
+  );
+
+command('add', 'let a run spend more; one that its budget had ended goes on', budgets)
+  .argument('<run>', 'name of a run')
+  .argument('[time]', 'machine time, such as 30m')
+  .option('--usd <dollars>', 'dollars more, by the price in the pipeline file')
+  .option('--why <text>', 'reason, for the record')
+  .addHelpText(
+    'after',
+    examples(
+      'npx temper budget add policy-7f3a 30m --why "the loss still falls"',
+      'npx temper budget add policy-7f3a --usd 5',
+    ),
+  )
+  .action(
+    (
+      run: string,
+      time: string | undefined,
+      options: CommonOptions & { why?: string; usd?: string },
+    ) => {
+      // An option that the command above has as well is read by that one.
+      const all = { ...options, ...budgets.opts<CommonOptions>() };
+      return finish(all, async () =>
+        (await import('./budget.ts')).addBudgetCommand(run, time, all),
+      );
+    },
+  );
+
 command('report', 'everything about one run on one self-contained page')
   .argument('<run>', 'name of a run')
   .option('-o, --output <file>', 'where to write the page (default: <run>.html)')

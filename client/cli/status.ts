@@ -2,7 +2,9 @@
 import os from 'node:os';
 import { stackStatus } from '../../infra/stack.ts';
 import type { RunSummary } from '../client.ts';
-import { clientOf, openContext, stdoutPaint } from './context.ts';
+import { readBudget, type RunBudget } from '../budget.ts';
+import { budgetLine } from '../budget-words.ts';
+import { clientOf, openContext, stdoutPaint, type Context } from './context.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { screenOf } from './progress.ts';
 import { renderStatus } from './render-status.ts';
@@ -62,10 +64,12 @@ export async function statusCommand(
   }
 
   const status = await client.getStatus(run);
-  if (options.json === true) printJson(status);
+  const budget = await heldBudgetOf(context, run);
+  if (options.json === true) printJson({ ...status, ...(budget && { budget }) });
   const { columns, colour } = screenOf(process.stdout, process.env);
   say(options, `run ${run}: ${status.state}`);
   for (const line of renderStatus(status, { columns, colour, now: Date.now() })) say(options, line);
+  if (budget !== null) say(options, `budget: ${budgetLine(budget)}`);
   if (status.state !== 'running') {
     for (const line of endLines(status, stdoutPaint())) say(options, line);
     for (const line of evaluationTable(status.result?.evaluations ?? [], {
@@ -74,6 +78,12 @@ export async function statusCommand(
       say(options, line);
   }
   return status.state === 'failed' ? ExitCode.failed : ExitCode.ok;
+}
+
+/** What a run has spent whose budget is held; null where none is, or the store does not answer. */
+async function heldBudgetOf({ store }: Context, run: string): Promise<RunBudget | null> {
+  const found = await readBudget(store, run, new Date()).catch(() => null);
+  return found?.whenSpent == null ? null : found;
 }
 
 /** The run that somebody who names none most likely means. */

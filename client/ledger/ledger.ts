@@ -214,6 +214,7 @@ async function readFacts(
     places: await placesOf(store, head.chain),
     generations: await readGenerations(store, trial),
     finishedAt: finished?.numSteps ?? null,
+    endedAt: (head.endings ?? []).map(({ step }) => step),
   });
   const rehearsal = phase === 'pretrain' ? recipe.rehearsal : undefined;
   const rehearsed =

@@ -19,6 +19,8 @@ export interface TrialRecord {
   generations: readonly GenerationEvents[];
   /** Steps of the finished model; null while there is none. */
   finishedAt: number | null;
+  /** Steps with which the budget ended the training: a trainer made the model of each; left out: none. */
+  endedAt?: readonly number[];
 }
 
 /** Steps from the first to the last, both included. */
@@ -69,6 +71,7 @@ export function joinSteps(record: TrialRecord): StepsReport {
   const { chain, finishedAt } = record;
   const faults: string[] = [];
   const trainers = trainersOf(record.generations);
+  const learners = trainers.filter((trainer) => !isEnding(trainer, record));
   const durable = finishedAt ?? chain.at(-1)?.step ?? 0;
   const agreeing = checkPlaces(record, faults);
   checkStarts(trainers, record, faults);
@@ -76,8 +79,8 @@ export function joinSteps(record: TrialRecord): StepsReport {
 
   let untold = 0;
   let reached = 0;
-  for (const [index, trainer] of trainers.entries()) {
-    const until = Math.min(durable, ...trainers.slice(index + 1).map(({ start }) => start));
+  for (const [index, trainer] of learners.entries()) {
+    const until = Math.min(durable, ...learners.slice(index + 1).map(({ start }) => start));
     // Before its start, what no trainer told of; and what itself left out.
     untold += Math.max(0, Math.min(trainer.start, until) - reached);
     const last = Math.min(lastOf(trainer), until);
@@ -89,11 +92,16 @@ export function joinSteps(record: TrialRecord): StepsReport {
   return {
     durable,
     checkpoints: { num: chain.length, agreeing },
-    generations: generationsOf(trainers, chain),
+    generations: generationsOf(trainers, record),
     again: countAgain(trainers),
     untold: untold + durable - Math.min(durable, reached),
     faults,
   };
+}
+
+/** One that only made a model took nothing back, wherever it started. */
+function isEnding({ start, steps }: Trainer, { endedAt = [] }: TrialRecord): boolean {
+  return steps.size === 0 && endedAt.includes(start);
 }
 
 /** A trainer that starts from an earlier step trains again what the ones before it had trained behind that. */
@@ -205,10 +213,12 @@ function checkTokens(
   }
 }
 
-function generationsOf(trainers: readonly Trainer[], chain: Head['chain']): GenerationReport[] {
+function generationsOf(trainers: readonly Trainer[], record: TrialRecord): GenerationReport[] {
+  const { chain } = record;
   const reports: GenerationReport[] = [];
   for (const [place, trainer] of trainers.entries()) {
-    const lost = lostOf(trainer, trainers.slice(place + 1));
+    const later = trainers.slice(place + 1).filter((one) => !isEnding(one, record));
+    const lost = lostOf(trainer, later);
     let from = trainer.start;
     const fences = [...trainer.told].toSorted(([a], [b]) => a - b);
     for (const [index, [generation, last]] of fences.entries()) {

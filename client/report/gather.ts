@@ -7,6 +7,7 @@ import { getModel } from '../../registry/models.ts';
 import { findStage, stageDigest } from '../../registry/stages.ts';
 import type { Store } from '../../registry/store.ts';
 import { stageNames, type StageName } from '../../workflows/messages.ts';
+import { readBudget } from '../budget.ts';
 import { gatherLedger, type Counted, type Ledger, type PhaseData } from '../ledger/ledger.ts';
 import { stageOfPhase } from '../live-status.ts';
 import { unknownRun, type RunRequest } from '../unknown-run.ts';
@@ -76,6 +77,7 @@ export async function gatherReport(request: GatherRequest): Promise<RunReport> {
       })),
     },
     phases,
+    budget: await heldBudget(store, run, now),
     ledger,
     evaluations: await wholeEvaluations(store, trace),
     gates: trace.pipeline === null ? [] : gatesOf(trace.pipeline, trace),
@@ -172,6 +174,11 @@ export async function phaseReports(
     });
   }
   return reports;
+}
+
+async function heldBudget(store: Store, run: string, now: Date): Promise<RunReport['budget']> {
+  const budget = await readBudget(store, run, now);
+  return budget?.whenSpent == null ? null : budget;
 }
 
 /** The ledger, where there is somebody to count; a report is worth reading without it. */

@@ -1,5 +1,6 @@
 /** The section about training: a chart for each phase, what happened on it, and the numbers as a table. */
 import { describeRollback } from '../../registry/rollbacks.ts';
+import { budgetEvents, budgetLine } from '../budget-words.ts';
 import { describeCurve, lossChart } from './charts.ts';
 import { foreign, html, type Html } from './html.ts';
 import { digest, table } from './render-parts.ts';
@@ -15,12 +16,23 @@ const titles: Record<string, string> = {
 
 const maxRows = 40;
 
-export function renderTraining({ phases, plan, base, run }: RunReport): Html | null {
+export function renderTraining({ phases, plan, base, run, budget }: RunReport): Html | null {
   if (phases.length === 0) return null;
   const adapts = base !== null || plan?.recipe.pretrain?.lora !== undefined;
   const title = ({ phase }: PhaseReport) =>
     adapts && phase === 'pretrain' ? 'Adapting (LoRA)' : (titles[phase] ?? phase);
-  return html`${phases.map((phase) => renderPhase(phase, title(phase), run))}`;
+  return html`${budget && renderBudget(budget)}${phases.map((phase) => renderPhase(phase, title(phase), run))}`;
+}
+
+function renderBudget(budget: NonNullable<RunReport['budget']>): Html {
+  const events = budgetEvents(budget);
+  return html`<p>Spent: ${budgetLine(budget)}.</p>
+    ${
+      events.length > 0 &&
+      html`<ul>
+        ${events.map((text) => html`<li>${foreign(text)}</li>`)}
+      </ul>`
+    }`;
 }
 
 function renderPhase(phase: PhaseReport, title: string, run: string): Html {

@@ -4,10 +4,12 @@ import { blobRefSchema, sha256Schema } from '../../config/digest.ts';
 import {
   datasetManifestSchema,
   decidedRollbackSchema,
+  endingSchema,
   evaluationSchema,
   modelVersionSchema,
 } from '../../config/manifests.ts';
 import { machineSchema, recipeSchema } from '../../config/recipe.ts';
+import { runCostSchema } from '../../config/run-records.ts';
 import { plateauFoundSchema } from '../../config/trainer.ts';
 import { stageNames } from '../../workflows/messages.ts';
 import { ledgerSchema } from '../ledger/ledger.ts';
@@ -18,6 +20,20 @@ const isoTime = z.iso.datetime();
 const stageName = z.enum(stageNames);
 
 const namedDigest = z.strictObject({ what: z.string(), digest: z.string() });
+
+/** What the run has spent, where a budget is held; as `temper budget` prints it. */
+export const budgetReportSchema = z.strictObject({
+  run: z.string(),
+  spentMs: count,
+  limitMs: count.nullable(),
+  usdPerHour: z.number(),
+  spentUsd: z.number(),
+  limitUsd: z.number().nullable(),
+  whenSpent: z.enum(['finish', 'wait']).nullable(),
+  numLeases: count,
+  added: runCostSchema.shape.added,
+  endings: z.array(endingSchema.extend({ phase: z.string(), round: count })),
+});
 
 /** Something planned against what came of it. */
 const comparisonSchema = z.strictObject({
@@ -208,6 +224,10 @@ export const runReportSchema = z.strictObject({
     })
     .nullable(),
   phases: z.array(phaseReportSchema),
+  budget: budgetReportSchema
+    .nullable()
+    .default(null)
+    .describe('null where the budget was planned for, and not held'),
   ledger: ledgerSchema.nullable().default(null).describe('null where nobody could count'),
   evaluations: z.array(z.strictObject({ stage: stageName, evaluation: evaluationSchema })),
   gates: z.array(gateReportSchema),

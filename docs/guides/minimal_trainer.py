@@ -65,7 +65,7 @@ def obey() -> str | None:
         touched, control = max(born, file.stat().st_mtime), json.loads(file.read_text())
     for old in sorted(control['acknowledged'])[: -run['keepCheckpoints']]:
         shutil.rmtree(folder / 'checkpoints' / str(old), ignore_errors=True)
-    if signals or control['stop']:
+    if signals or control['stop'] or time.time() > control.get('stopAt', float('inf')):
         return 'Stopped'
     return 'Unwatched' if time.time() - touched > recipe['unwatchedExitS'] else None
 
@@ -91,7 +91,8 @@ tokens = torch.from_numpy(numpy.concatenate(shards).astype(numpy.int64))
 size, length, loss = recipe['batchSize'], recipe['contextLength'], 0.0
 
 event('start', resumedFrom=run['resumeFrom'])
-while step < recipe['numSteps']:
+last = run.get('endAt', recipe['numSteps'])
+while step < last:
     began = time.monotonic()
     order = torch.Generator().manual_seed(recipe['seed'] * 2**31 + step)
     places = torch.randint(len(tokens) - length, (size,), generator=order).tolist()
@@ -107,9 +108,9 @@ while step < recipe['numSteps']:
     facts = {'lr': recipe['learningRate'], 'grad_norm': norm, 'tokens_per_second': pace}
     event('step', loss=loss, num_tokens=step * size * length, **facts)
     why = obey()
-    if why or step % recipe['saveEverySteps'] == 0 or step == recipe['numSteps']:
+    if why or step % recipe['saveEverySteps'] == 0 or step == last:
         save()
-    if why and step < recipe['numSteps']:
+    if why and step < last:
         end(ok=False, type=why, message=f'left at step {step}')
 write_whole(folder / 'model', model.save_pretrained)
 told = {'numTokens': step * size * length, 'finalLoss': loss, 'valBpb': None, 'learningRates': []}

@@ -288,6 +288,18 @@ describe('what all generations told', () => {
     expect(joined.generations[0]!.lost).toEqual([]);
   });
 
+  test('a trainer that made the model of an earlier checkpoint, when the budget was spent, takes no step back', () => {
+    const generations = [
+      { fence: 1, events: [start(1), ...steps(1, 20)] },
+      { fence: 2, events: [start(2, 10)] },
+      { fence: 3, events: [start(3, 20), ...steps(21, 30)] },
+    ];
+    const ended = joinSteps(record({ generations, endedAt: [10] }));
+    expect(ended).toMatchObject({ durable: 30, untold: 0, again: { steps: 0 }, faults: [] });
+    expect(ended.generations.flatMap(({ lost }) => lost)).toEqual([]);
+    expect(joinSteps(record({ generations })).untold).toBe(10);
+  });
+
   test('a fall back to an older checkpoint loses the steps of two generations', () => {
     const joined = joinSteps(
       record({

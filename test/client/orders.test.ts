@@ -9,8 +9,17 @@ import { renderStatus } from '../../client/cli/render-status.ts';
 import { connectTemper, type TemperClient } from '../../client/client.ts';
 import type { LiveStatus } from '../../client/live-status.ts';
 import { pipelineSchema } from '../../config/pipeline.ts';
+import { putBlob } from '../../registry/blobs.ts';
+import { readCost } from '../../registry/costs.ts';
 import { registerModel } from '../../registry/models.ts';
 import { readRunControl } from '../../registry/run-control.ts';
+import { putRunRecord } from '../../registry/runs.ts';
+import {
+  checkpointState,
+  commitCheckpoint,
+  commitEnding,
+  openGeneration,
+} from '../../registry/training.ts';
 import { digestOf, versionOf } from '../support/records.ts';
 import { pipelineActivities, type PipelineWorld } from '../support/pipeline-activities.ts';
 import { machine, recipe } from '../support/recipes.ts';
@@ -49,7 +58,10 @@ beforeAll(async () => {
       Worker.create({
         connection,
         taskQueue,
-        activities: { ...fakes.activities, ...createRunControlActivities(s3) },
+        activities: {
+          ...fakes.activities,
+          ...createRunControlActivities({ store: s3.store, now: () => new Date() }),
+        },
         ...(taskQueue === 'control' && { workflowBundle }),
       }),
     ),
@@ -67,17 +79,22 @@ beforeEach(() => {
   world.gates = {};
   world.deployed = [];
   world.registered = [];
+  delete world.recipe;
 });
 
-async function start(run: string, deploy: object = { approval: 'required' }): Promise<void> {
-  const name = run.replace(/-[^-]*$/, '');
+function pipelineOf(name: string, deploy: object) {
   const pipeline = pipelineSchema.parse({
     version: 1,
     name,
     data: { sources: [{ path: '.', license: 'x' }] },
     deploy: { endpoint: name, ...deploy },
   });
-  await temper.startPipeline({ pipeline: { pipeline, baseDir: projectDir }, machine, run });
+  return { pipeline, baseDir: projectDir };
+}
+
+async function start(run: string, deploy: object = { approval: 'required' }): Promise<void> {
+  const name = run.replace(/-[^-]*$/, '');
+  await temper.startPipeline({ pipeline: pipelineOf(name, deploy), machine, run });
 }
 
 /** Follows a run until it looks as wanted. */
@@ -379,5 +396,117 @@ describe('a learning rate', () => {
     expect(describeTraining({ ...model, learningRates: [], adapted })).toBe(
       '2400 steps, loss 3.91, held-out text 0.755 → 0.669 bits a byte',
     );
+  });
+});
+
+describe('a budget', () => {
+  const held = {
+    timeMs: 600_000,
+    usd: null,
+    usdPerHour: 3.6,
+    whenSpent: 'finish' as const,
+    shares: { pretrain: 1, sft: 1, dpo: 1 },
+  };
+  const own = { ...recipe, sft: null, dpo: null };
+
+  test('that is held is added to by one who says who and why, for the watchers and the status; the same for dollars', async () => {
+    const gate = Promise.withResolvers<void>();
+    world.gates.train = gate.promise;
+    world.recipe = { ...own, held };
+    await start('spend-aaaa', {});
+    await seen('spend-aaaa', (status) => stageOf(status, 'pretrain') === 'running');
+    expect(await temper.addBudget('spend-aaaa', { ...ann, timeMs: 60_000 })).toEqual({
+      run: 'spend-aaaa',
+      spentMs: 0,
+      limitMs: 660_000,
+      continued: false,
+    });
+    const { exitCode, stdout } = await command('budget', 'add', 'spend-aaaa', '--usd', '1.8');
+    expect([exitCode, stdout.split('\n')[0]]).toEqual([
+      0,
+      'run spend-aaaa may spend 41m of machine time now.',
+    ]);
+    const told = await command('budget', 'add', 'spend-aaaa', '90s', '--json');
+    expect(JSON.parse(told.stdout)).toMatchObject({ limitMs: 2_550_000, continued: false });
+    const { added } = await readCost(s3.store, 'spend-aaaa');
+    expect(added).toMatchObject([{ ...ann, timeMs: 60_000 }, { usd: 1.8 }, { timeMs: 90_000 }]);
+    await expect(temper.addBudget('spend-aaaa', ann)).rejects.toMatchObject({
+      kind: 'input',
+      message: 'budget: found nothing to add, expected a time, dollars or both.',
+    });
+    gate.resolve();
+    await temper.resultOf('spend-aaaa');
+    const { notes } = await temper.getStatus('spend-aaaa');
+    expect(notes.map(({ text }) => text)).toContain('1 min added to the budget by ann: reviewed');
+  });
+
+  test('that is only planned for cannot be added to, and the sentence says what would hold it', async () => {
+    const gate = Promise.withResolvers<void>();
+    world.gates.train = gate.promise;
+    await start('spend-bbbb', {});
+    await seen('spend-bbbb', (status) => stageOf(status, 'pretrain') === 'running');
+    const refused = await command('budget', 'add', 'spend-bbbb', '30m');
+    expect([refused.exitCode, refused.stderr]).toEqual([
+      2,
+      'run spend-bbbb plans for its budget and is not ended by it: it goes on to its last planned step. budget.whenSpent: finish or wait, or dollars, hold one.',
+    ]);
+    gate.resolve();
+    await temper.resultOf('spend-bbbb');
+  });
+
+  test('that had ended the training of a run which has finished lets that run go on, under its name', async () => {
+    const run = 'spend-cccc';
+    world.recipe = { ...own, held };
+    await start(run, {});
+    await temper.resultOf(run);
+    await putRunRecord(s3.store, run, 'plan', world.recipe);
+    const again = () => temper.addBudget(run, { ...ann, timeMs: 1_800_000 });
+    await expect(again()).rejects.toThrow('S3 does not remember what it was asked');
+    const { pipeline } = pipelineOf('spend', {});
+    await putRunRecord(s3.store, run, 'spec', { pipeline, machine, baseDir: projectDir });
+    const stage = 'a'.repeat(64);
+    const trial = { run, phase: 'pretrain', round: 0, trial: 0 };
+    const head = await openGeneration(s3.store, trial, { stage, writer: 'w' });
+    const writer = { fence: head.fence, writer: 'w' };
+    const files = { weights: await putBlob(s3.store, Buffer.from('weights')) };
+    const checkpoint = { schemaVersion: 1 as const, step: 40, fence: 1, files };
+    await commitCheckpoint(s3.store, trial, writer, {
+      ...checkpoint,
+      state: checkpointState(files),
+    });
+    const at = new Date(0).toISOString();
+    const reason = 'the newest: no held-out text was measured';
+    const figures = { spentMs: 590_000, limitMs: 600_000 };
+    const ending = { step: 40, newest: 40, reason, ...figures, at };
+    await commitEnding(s3.store, trial, writer, ending);
+
+    const gate = Promise.withResolvers<void>();
+    world.gates.train = gate.promise;
+    expect(await again()).toMatchObject({ run, limitMs: 2_400_000, continued: true });
+    await seen(run, (status) => stageOf(status, 'pretrain') === 'running');
+    expect((await readCost(s3.store, run)).added).toMatchObject([{ ...ann, timeMs: 1_800_000 }]);
+    const { stdout } = await command('budget', run);
+    expect(stdout).toContain(`run ${run}: 0s of 40m of machine time, $0.00 of $2.40; when it`);
+    expect(stdout).toContain('  + 30m by ann: reviewed (');
+    expect(stdout).toContain('  pretrain ended with the checkpoint of step 40, the newest: ');
+    const told = JSON.parse((await command('budget', run, '--json')).stdout) as object;
+    expect(told).toMatchObject({ limitMs: 2_400_000, endings: [{ phase: 'pretrain', step: 40 }] });
+    gate.resolve();
+    expect((await temper.resultOf(run)).model.version).toBe(2);
+  });
+
+  test('of a run that nobody knows is one sentence; so is a time that is none', async () => {
+    const [unknown, wrong] = [
+      await command('budget', 'spend-zzzz'),
+      await command('budget', 'add', 'spend-aaaa', '30 minutes'),
+    ];
+    expect([unknown.exitCode, unknown.stderr]).toEqual([
+      2,
+      expect.stringContaining('run: found no "spend-zzzz"'),
+    ]);
+    expect([wrong.exitCode, wrong.stderr]).toEqual([
+      2,
+      'budget: found "30 minutes", expected a time such as 30m, 90s or 2h.',
+    ]);
   });
 });

@@ -351,6 +351,31 @@ const cases: [what: string, text: string, expected: string][] = [
     `${good}budget: { time: 20 m }\n`,
     'p.yaml:6:11 budget.time: found "20 m", expected a duration such as 90s, 20m or 2h.',
   ],
+  [
+    'dollars without a price',
+    `${good}budget: { usd: 20 }\n`,
+    'p.yaml:6:11 budget.usd: found 20, expected budget.usdPerHour beside it, the price of the machine.',
+  ],
+  [
+    'dollars that buy nothing',
+    `${good}budget: { usd: 0.001, usdPerHour: 3 }\n`,
+    'p.yaml:6:11 budget.usd: found 0.001, expected at least the price of 10s.',
+  ],
+  [
+    'an end before training has begun',
+    `${good}budget: { time: 30s, whenSpent: finish }\n`,
+    'p.yaml:6:11 budget.time: found "30s", expected at least 1m where it ends the training: the end takes part of it.',
+  ],
+  [
+    'another word for what happens then',
+    `${good}budget: { whenSpent: stop }\n`,
+    'p.yaml:6:11 budget.whenSpent: found "stop", expected finish, wait or go-on.',
+  ],
+  [
+    'a price below nothing',
+    `${good}budget: { usdPerHour: -1 }\n`,
+    'p.yaml:6:11 budget.usdPerHour: found -1, expected at least 0.',
+  ],
   ['a negative seed', `${good}seed: -1\n`, 'p.yaml:6:1 seed: found -1, expected at least 0.'],
   [
     'a seed in halves',

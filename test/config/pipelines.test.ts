@@ -4,6 +4,8 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 import { readPipelineFile } from '../../client/pipeline-file.ts';
 import { planPipeline } from '../../client/plan.ts';
+import { pipelineSchema } from '../../config/pipeline.ts';
+import { plannedTimeMs } from '../../recipes/held-budget.ts';
 import { surveyFolder } from '../../corpus/survey.ts';
 import { phasesOf } from '../../config/recipe.ts';
 import { machine } from '../support/recipes.ts';
@@ -50,4 +52,17 @@ test('there is a file for each combination of phases that people ask for', async
       ['smollm2', 'pretrain sft dpo'],
     ]),
   );
+});
+
+test('dollars buy time by the price of the machine, and the plan is for the lesser of the two', () => {
+  const sources = [{ path: './docs', license: 'internal' }];
+  const resolved = (budget: object) =>
+    pipelineSchema.parse({ version: 1, name: 'policy', data: { sources }, budget }).budget;
+  const hour = 3_600_000;
+  expect(resolved({})).toEqual({ time: 240_000 });
+  expect(resolved({ usd: 5, usdPerHour: 2.5 }).time).toBe(2 * hour);
+  const both = resolved({ time: '4h', usd: 5, usdPerHour: 2.5, whenSpent: 'go-on' });
+  expect([both.time, plannedTimeMs(both)]).toEqual([4 * hour, 2 * hour]);
+  expect(plannedTimeMs({ ...both, time: hour })).toBe(hour);
+  expect(resolved(both)).toEqual(both);
 });

@@ -35,6 +35,7 @@ const minimal = { version: 1, name: 'policy', data: { sources } };
 test.each<[what: string, accepted: boolean, file: unknown]>([
   ['the least that there can be', true, minimal],
   ['shares and durations with their units', true, { ...minimal, budget: { time: '20m' } }],
+  ['dollars alone', true, { ...minimal, budget: { usd: 20, usdPerHour: 2.5 } }],
   ['a share as text', true, { ...minimal, data: { sources, sample: '1%', heldOut: 0.02 } }],
   ['a gate', true, { ...minimal, evaluate: { gates: { valBpb: { max: 2.2 } } } }],
   ['a model to go on from', true, { ...minimal, startFrom: 'policy@champion' }],

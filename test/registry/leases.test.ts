@@ -22,6 +22,7 @@ test('a host has one holder at a time, until the lease runs out or is given back
     holder: 'a',
     fence: 1,
     expiresAt: at(10).toISOString(),
+    since: at(0).toISOString(),
   });
   // Asked for again by its holder it lasts longer, under the same fence.
   expect(await ask('a', 9)).toMatchObject({ ours: true, fence: 1 });

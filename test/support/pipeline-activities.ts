@@ -6,6 +6,7 @@ import type { PlanActivities } from '../../activities/plan.ts';
 import type { PreprocessActivities } from '../../activities/preprocess.ts';
 import type { DeployRequest, ReleaseActivities } from '../../activities/release.ts';
 import type { TrainActivities } from '../../activities/train.ts';
+import type { Recipe } from '../../config/recipe.ts';
 import { recipe } from './recipes.ts';
 
 const digest = (letter: string) => letter.repeat(64);
@@ -16,6 +17,8 @@ export interface PipelineWorld {
   registered: { run: string; name: string }[];
   /** Activities wait for it where they are named. */
   gates: Partial<Record<'plan' | 'train', Promise<unknown>>>;
+  /** In place of that of a base model. */
+  recipe?: Recipe;
 }
 
 type Fakes = PlanActivities &
@@ -60,7 +63,7 @@ export function pipelineActivities(): { activities: Omit<Fakes, Unused>; world: 
     }),
     planTraining: async () => {
       await world.gates.plan;
-      return { ...recipe, sft: null, dpo: null };
+      return world.recipe ?? { ...recipe, sft: null, dpo: null };
     },
     findTrainedModel: async ({ recipe: { phase, numSteps } }) => {
       await world.gates.train;

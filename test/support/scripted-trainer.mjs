@@ -4,7 +4,8 @@
  * that watches: its weights are a function of the step, of the rates that were in force and of the batches that were
  * skipped. `script.json` beside the run directories says what shall go wrong: {stepMs, dieAt, hangAt, failWith}, `deaf`
  * to changes of the rate, `mute` about the number of a pause, `poison`: the numbers of batches without a finite loss,
- * `stubborn` about returns, which it does not obey, `room`: out of memory at `failAt` with more sequences at once.
+ * `stubborn` about returns, which it does not obey, `heldOut`: the loss on held-out text by step, `obstinate` about a
+ * stop that it is told, though not about its own clock, `room`: out of memory at `failAt` with more sequences at once.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -112,17 +113,26 @@ if (run.resumeFrom !== null) {
 }
 event({ event: 'start', step, resumedFrom: run.resumeFrom });
 let savedAt = step;
-while (step < recipe.numSteps) {
+const numSteps = run.endAt ?? recipe.numSteps;
+const mustStop = () => {
+  const { stop, stopAt = Infinity } = control();
+  return (stop && !script.obstinate) || Date.now() / 1000 >= stopAt;
+};
+while (step < numSteps) {
   if (control().paused) {
     if (step !== savedAt) save(step);
     savedAt = step;
     let told;
-    for (let asked = control(); asked.paused && !terminated; asked = control()) {
+    for (let asked = control(); asked.paused && !terminated && !mustStop(); asked = control()) {
       const pause = script.mute ? undefined : (asked.pause ?? 0);
       if (told !== (pause ?? 'mute')) event({ event: 'paused', step, pause });
       told = pause ?? 'mute';
       await sleep(50);
     }
+  }
+  if (mustStop()) {
+    if (step > 0 && step !== savedAt) save(step);
+    end({ ok: false, type: 'Stopped', message: 'asked to stop', step });
   }
   const told = script.deaf ? [] : control().learningRates;
   const due = told.filter((change) => change.step <= step);
@@ -143,10 +153,12 @@ while (step < recipe.numSteps) {
     tokens_per_second: 100,
     num_tokens: step * tokensAStep,
   });
-  if (step % recipe.saveEverySteps === 0 && step < recipe.numSteps) {
+  if (step % recipe.saveEverySteps === 0 && step < numSteps) {
     save(step);
     savedAt = step;
   }
+  const heldOut = script.heldOut?.[step];
+  if (heldOut !== undefined) event({ event: 'eval', step, val_loss: heldOut, val_bpb: heldOut });
   if (terminated) {
     save(step);
     end({ ok: false, type: 'Stopped', message: 'asked to stop', step });

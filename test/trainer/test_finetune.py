@@ -168,6 +168,24 @@ def test_a_phase_that_was_taken_back_skips_its_batches_and_resumes_to_the_same_b
     assert resumed.losses() == {step: back.losses()[step] for step in range(7, 11)}
 
 
+def test_a_phase_that_is_ended_gives_the_model_of_that_step_and_goes_on_to_the_same_bits(
+    make: Any,
+) -> None:
+    whole = make('all')
+    whole.finish()
+    ended = make('ended', whole.path / 'checkpoints' / '6')
+    ended.config['endAt'] = 6
+    result = ended.finish()
+    assert (result['ok'], result['step'], ended.losses()) == (True, 6, {}), result
+    begun = make('begun')
+    begun.config['endAt'] = 6
+    assert begun.finish()['step'] == 6
+    assert begun.weights() == ended.weights()
+    resumed = make('on', begun.path / 'checkpoints' / '6')
+    resumed.finish()
+    assert resumed.weights() == whole.weights()
+
+
 def tokenize_slowly() -> None:
     import time
 

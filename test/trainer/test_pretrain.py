@@ -233,6 +233,49 @@ def test_a_stop_command_saves_and_ends(make_run: MakeRun) -> None:
     assert run.checkpoints() == [max(run.losses())]
 
 
+def test_a_trainer_whose_time_is_over_saves_and_ends_by_itself(make_run: MakeRun) -> None:
+    run = make_run(numSteps=100_000, saveEverySteps=90_000)
+    run.control(stopAt=time.time() + 3600)
+    process = run.start()
+    run.wait_for(lambda: len(run.events('step')) >= 2)
+    run.control(stopAt=time.time() - 1)
+    process.join(60)
+    result = json.loads((run.path / 'result.json').read_text())
+    assert (result['type'], result['step']) == ('Stopped', run.checkpoints()[-1])
+    assert 'its time was over' in result['message']
+
+
+def test_an_end_makes_the_model_of_its_step_and_training_goes_on_from_there_to_the_same_bits(
+    make_run: MakeRun, finished: Run
+) -> None:
+    ended = _resume(make_run, finished, 6)
+    ended.config['endAt'] = 6
+    result = ended.finish()
+    assert (result['ok'], result['step']) == (True, 6), result
+    assert ended.losses() == {}
+    assert [event['step'] for event in ended.events('eval')] == [6]
+    assert ended.weights() != finished.weights()
+
+    begun = make_run()
+    begun.config['endAt'] = 6
+    assert begun.finish()['ok'] is True
+    assert begun.weights() == ended.weights()
+    # At the rates that were planned for all steps.
+    expected = finished.losses()
+    assert begun.losses() == {step: expected[step] for step in range(1, 7)}
+    whole = _resume(make_run, begun, 6)
+    assert whole.finish()['ok'] is True
+    assert whole.weights() == finished.weights()
+
+
+def test_an_end_after_the_last_step_is_refused(make_run: MakeRun) -> None:
+    run = make_run()
+    run.config['endAt'] = 13
+    result = run.finish()
+    assert result['type'] == 'InvalidConfig'
+    assert 'endAt: found 13, expected 1 to recipe.numSteps 12' in result['message']
+
+
 def test_a_command_with_a_lower_fence_is_ignored(make_run: MakeRun) -> None:
     run = make_run(numSteps=40, saveEverySteps=900)
     run.control(fence=5)

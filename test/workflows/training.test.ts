@@ -8,7 +8,7 @@ import type { TrainActivities } from '../../activities/train.ts';
 import type { TrainedModel } from '../../activities/training-job.ts';
 import { FailureType, PassingFailure } from '../../config/failures.ts';
 import { InvalidRecord, NameTaken } from '../../registry/errors.ts';
-import { unpausedSignal } from '../../workflows/messages.ts';
+import { budgetAddedSignal, unpausedSignal } from '../../workflows/messages.ts';
 import { trainingWorkflow, type TrainingInput } from '../../workflows/training.ts';
 import { bundleWorkflows, startTimeSkipping } from '../support/temporal.ts';
 import { trainingInput } from '../support/recipes.ts';
@@ -524,5 +524,78 @@ describe('trainingWorkflow', () => {
       throw new InvalidRecord('leases/local.json is not JSON');
     };
     expect(await train({ ...activities, releaseHost })).toEqual(model);
+  });
+});
+
+describe('a budget that is spent', () => {
+  const budget = {
+    timeMs: 60_000,
+    usd: null,
+    usdPerHour: 0,
+    whenSpent: 'finish' as const,
+    share: 1,
+  };
+  const spent = () =>
+    ApplicationFailure.create({ message: 'the budget is spent', type: PassingFailure.BudgetSpent });
+
+  test('has its model made by the next generation, at once and on the same host', async () => {
+    const { activities, world } = fakes((attempt) => {
+      if (attempt > 10) return { ...model, ended: { step: 40, numSteps: 100 } };
+      throw spent();
+    });
+    const opened: unknown[] = [];
+    const result = await train(
+      {
+        ...activities,
+        openTrainingGeneration: async (input) => {
+          opened.push(input.budget);
+          return activities.openTrainingGeneration(input);
+        },
+      },
+      { ...trainingInput, budget },
+    );
+    expect(result.ended).toEqual({ step: 40, numSteps: 100 });
+    // However often: an end is no loss that anybody gives up over.
+    expect(world.fence).toBe(11);
+    expect(opened).toEqual(Array.from({ length: 11 }, () => budget));
+    expect(world.released).toHaveLength(1);
+  });
+
+  test('is waited for without a host, until more is added', async () => {
+    const { activities, world } = fakes((attempt) => {
+      if (attempt === 3) return model;
+      throw spent();
+    });
+    await train(
+      activities,
+      { ...trainingInput, budget: { ...budget, whenSpent: 'wait' } },
+      async (handle) => {
+        for (const waited of [1, 2]) {
+          await expect.poll(() => world.released.length, { timeout: 5000 }).toBe(waited);
+          await sleep(200);
+          expect(world.watched).toBe(waited);
+          await handle.signal(budgetAddedSignal);
+        }
+      },
+    );
+    expect(world.stopped).toEqual(['cancelled', 'cancelled']);
+    expect(world.leased).toHaveLength(3);
+    expect(world.released).toHaveLength(3);
+  });
+
+  test('is waited for until the run is cancelled, and nothing is left leased', async () => {
+    const { activities, world } = fakes(() => {
+      throw spent();
+    });
+    const ended = train(
+      activities,
+      { ...trainingInput, budget: { ...budget, whenSpent: 'wait' } },
+      async (handle) => {
+        await expect.poll(() => world.released.length, { timeout: 5000 }).toBe(1);
+        await handle.cancel();
+      },
+    );
+    expect(await failureOf(ended)).toBeInstanceOf(CancelledFailure);
+    expect(world.leased).toHaveLength(1);
   });
 });

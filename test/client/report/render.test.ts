@@ -94,6 +94,34 @@ test('every chart has a title and words, and its numbers stand in a table', () =
   expect(text).toContain('1–2');
 });
 
+test('a budget that is held is told with what was added to it and where it ended a training', () => {
+  const at = '2026-11-22T10:00:00.000Z';
+  const ending = { phase: 'pretrain', round: 0, step: 40, newest: 50, fence: 2, at };
+  const { text } = read(
+    renderReport({
+      ...sampleReport(),
+      budget: {
+        run: 'policy-7f3a',
+        spentMs: 750_000,
+        limitMs: 1_800_000,
+        usdPerHour: 2.4,
+        spentUsd: 0.5,
+        limitUsd: 1.2,
+        whenSpent: 'finish',
+        numLeases: 2,
+        added: [{ id: 'a/1', timeMs: 900_000, by: 'ann', why: null, at }],
+        endings: [{ ...ending, reason: 'the newest', spentMs: 590_000, limitMs: 900_000 }],
+      },
+    }),
+  );
+  expect(text).toContain(
+    'Spent: 12m 30s of 30m of machine time, $0.50 of $1.20; when it is spent: finish.',
+  );
+  expect(text).toContain('+ 15m by ann (2026-11-22 10:00 UTC)');
+  expect(text).toContain('pretrain ended with the checkpoint of step 40, the newest (2026-11-22');
+  expect(read(renderReport(sampleReport())).text).not.toContain('Spent:');
+});
+
 test('a gate that failed says by how much', () => {
   const { text } = read(renderReport(sampleReport()));
   expect(text).toMatch(/questions\.accuracy≥ 60\.0 %40\.0 %−20\.0 %failed/);
