@@ -13,6 +13,7 @@ import { planMeasured, stepsToCalibrate } from '../recipes/measured.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
 import { planPhases, replanPhases } from '../recipes/phases.ts';
 import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
+import type { SweepWish } from '../recipes/sweep.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { readBlob } from '../registry/blobs.ts';
 import { findMeasurement } from '../registry/measurements.ts';
@@ -140,6 +141,7 @@ export function createPlanActivities(deps: Deps) {
         numPreferences: instructions?.numPreferences ?? 0,
         parent,
         base,
+        ...(pipeline.sweep && { sweep: sweepOf(pipeline.sweep, heldOut.numTokens) }),
         ...(adapted !== null && instructions && { chats: await sizesOf(store, instructions) }),
       };
       const { phases } = pipeline;
@@ -183,6 +185,18 @@ async function refusingUnknown<T>(work: () => Promise<T>): Promise<T> {
     if (!(error instanceof UnknownParent)) throw error;
     throw ApplicationFailure.nonRetryable(error.message, FailureType.InvalidConfig);
   }
+}
+
+/** What is asked for, with what the trials are compared on. */
+function sweepOf(
+  { learningRate, halving }: NonNullable<Pipeline['sweep']>,
+  heldOutTokens: number,
+): SweepWish {
+  if (heldOutTokens > 0) return { learningRate, halving, heldOutTokens };
+  throw ApplicationFailure.nonRetryable(
+    'sweep: the corpus holds no document out, and trials are compared on held-out text. Raise data.heldOut, or remove sweep.',
+    FailureType.InvalidConfig,
+  );
 }
 
 /** No retry makes room. */

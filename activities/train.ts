@@ -26,6 +26,23 @@ import type {
 
 export type TrainActivities = ReturnType<typeof createTrainActivities>;
 
+/** What decides the bits of a training: its digest names the stage. */
+export function jobOf(
+  deps: Deps,
+  { recipe, shape, machine, corpus, init, rehearsal }: Omit<TrainingJob, 'trial'>,
+) {
+  return {
+    recipe,
+    shape,
+    // The kind of device decides the bits; how many cores or gigabytes it has does not.
+    device: { device: machine.device, instructionSet: machine.instructionSet },
+    corpus,
+    init,
+    ...(rehearsal !== undefined && { rehearsal }),
+    code: trainerCode(deps.projectDir),
+  };
+}
+
 export function createTrainActivities(deps: Deps) {
   const { store } = deps;
   return {
@@ -33,17 +50,8 @@ export function createTrainActivities(deps: Deps) {
     async findTrainedModel(
       job: TrainingJob,
     ): Promise<{ stage: string; model: TrainedModel | null }> {
-      const { recipe, shape, machine, corpus, init, rehearsal } = trainingJobSchema.parse(job);
-      const kept = {
-        recipe,
-        shape,
-        // The kind of device decides the bits; how many cores or gigabytes it has does not.
-        device: { device: machine.device, instructionSet: machine.instructionSet },
-        corpus,
-        init,
-        ...(rehearsal !== undefined && { rehearsal }),
-        code: trainerCode(deps.projectDir),
-      };
+      const { recipe } = job;
+      const kept = jobOf(deps, trainingJobSchema.parse(job));
       const stage = stageDigest(kept);
       const model = await findStage(store, recipe.phase, stage, modelManifestSchema);
       if (model === null) await putJob(store, kept);

@@ -105,8 +105,13 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   let head = await requireCurrent();
   const budget = await TrainingBudget.open(deps, generation, runDir);
   await mkdir(path.join(runDir, 'checkpoints'), { recursive: true });
-  if (head.finished !== null) return { adopted: true, resumedFrom: null, note: null };
-  const wanted = await trainerRun(deps, job, head, runDir);
+  if (head.finished !== null && generation.until === undefined)
+    return { adopted: true, resumedFrom: null, note: null };
+  const { until } = generation;
+  const wanted = {
+    ...(await trainerRun(deps, job, head, runDir)),
+    ...(until !== undefined && { untilStep: until }),
+  };
   const there = await readRun(runDir);
   const same = there !== null && identity(there) === identity(wanted);
   const lastStep = await lastStepSeen(runDir);
@@ -147,7 +152,7 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   // Whatever else runs in this folder is not what this job needs.
   await requireCurrent();
   await endTrainer(runDir, 0);
-  const checkpoint = await restoreCheckpoint(deps, runDir, head);
+  const checkpoint = await restoreCheckpoint(deps, runDir, upTo(generation.until, head));
   await keepOnly(path.join(runDir, 'checkpoints'), checkpoint?.folder);
   for (const file of ['result.json', 'events.jsonl'])
     await rm(path.join(runDir, file), { force: true });
@@ -307,6 +312,13 @@ async function trainingData(
 
 async function rowsOf({ store }: Deps, stage: string): Promise<BlobRef> {
   return (await requireStage(store, 'rehearse', stage, rehearsalManifestSchema)).tokens;
+}
+
+/** The chain as far as a trial may have gone at the end of its rung. */
+function upTo(until: number | undefined, head: Head): Head {
+  return until === undefined
+    ? head
+    : { ...head, chain: head.chain.filter(({ step }) => step <= until) };
 }
 
 /** The newest checkpoint of the chain whose every file has its digest; older ones are tried in turn. */

@@ -40,7 +40,7 @@ import { withSigns } from './heartbeats.ts';
 import { halvedMicroBatch } from './micro-batch.ts';
 import { decideRollback } from './rollback.ts';
 import { summariseModel } from './training-job.ts';
-import type { Generation, TrainedModel } from './training-job.ts';
+import type { Generation, RungEnd, TrainedModel } from './training-job.ts';
 import { diskFull, tellDiskFull } from './trainer-disk.ts';
 import { TrainerControl } from './trainer-control.ts';
 import { Figures } from './trainer-figures.ts';
@@ -64,7 +64,25 @@ const patienceMs = 20_000;
 type Watched = Generation & { start: TrainerStart };
 type Failed = Extract<TrainerResult, { ok: false }>;
 
+/** Watches a training to its end. */
 export async function watchTrainer(deps: Deps, watched: Watched): Promise<TrainedModel> {
+  const ended = await watchToEnd(deps, watched);
+  if ('weights' in ended) return ended;
+  throw new Error(`found a rung that ended at step ${ended.step}, expected a whole training`);
+}
+
+/** Watches a trial to the end of its rung. */
+export async function watchTrial(deps: Deps, watched: Watched): Promise<RungEnd> {
+  const ended = await watchToEnd(deps, watched);
+  if (!('weights' in ended)) return ended;
+  throw ApplicationFailure.nonRetryable(
+    `the trainer trained ${ended.numSteps} steps, expected ${watched.until}: it does not know untilStep. ` +
+      'Teach it that field of run.json, or remove sweep from the pipeline file.',
+    FailureType.InvalidConfig,
+  );
+}
+
+async function watchToEnd(deps: Deps, watched: Watched): Promise<TrainedModel | RungEnd> {
   const context = Context.current();
   const runDir = runDirOf(deps, watched.job.trial);
   return await tellDiskFull(deps, watched.job, async () => {
@@ -72,7 +90,7 @@ export async function watchTrainer(deps: Deps, watched: Watched): Promise<Traine
       () => context.heartbeat({ kind: 'watch' }),
       async () => {
         const head = await requireHead(deps, watched);
-        if (head.finished === null) {
+        if (head.finished === null || watched.until !== undefined) {
           const control = await TrainerControl.open(deps, watched, runDir, head);
           const budget = await TrainingBudget.open(deps, watched, runDir);
           return { head, control, budget, model: null };
@@ -122,7 +140,7 @@ async function watch(
     budget: TrainingBudget | null;
     isEnding: boolean;
   },
-): Promise<TrainedModel> {
+): Promise<TrainedModel | RungEnd> {
   const { job, start } = generation;
   const { phase } = job.trial;
   const signal = context.cancellationSignal;
@@ -135,12 +153,13 @@ async function watch(
     kind: 'training',
     phase,
     step: start.resumedFrom ?? 0,
-    numSteps: job.recipe.numSteps,
+    numSteps: generation.until ?? job.recipe.numSteps,
     loss: null,
     tokensPerSecond: null,
     durableStep: uploads.durableStep,
     resumedFrom: start.resumedFrom,
     adopted: start.adopted,
+    ...(generation.until !== undefined && { trial: job.trial.trial }),
   };
   /** Tells the server, the trainer and the other trainings that this one is watched. */
   const sign = () => {
@@ -211,7 +230,11 @@ async function watch(
     }
     if (result !== null) {
       if (!result.ok && isSpent(result)) return await withSigns(sign, end);
-      return await withSigns(sign, () => (result.ok ? finish(result) : fail(result)));
+      if (result.ok) return await withSigns(sign, () => finish(result));
+      const { heldOut } = result;
+      return await withSigns(sign, () =>
+        heldOut === undefined ? fail(result) : endRung(result.step, heldOut),
+      );
     }
     if (control.stopping && Date.now() - stoppingSince > patience())
       await endTrainer(runDir, graceMs);
@@ -290,6 +313,22 @@ async function watch(
     }
     throwIfEnded(context);
     throw new Error('the watcher ended without a reason');
+  }
+
+  /** Leaves nothing on this host: the next rung may train on another, from what is stored. */
+  async function endRung(
+    step: number,
+    { loss, bpb }: NonNullable<Failed['heldOut']>,
+  ): Promise<RungEnd> {
+    await keepAll();
+    if (!uploads.acknowledged.includes(step)) {
+      throw new Error(`the checkpoint of step ${step}, where the rung ended, is not stored`);
+    }
+    await metrics.flush();
+    await requireHead(deps, generation);
+    await endTrainer(runDir, 10_000);
+    await rm(runDir, { recursive: true, force: true });
+    return { step, loss, valBpb: bpb };
   }
 
   async function fail(result: Failed): Promise<never> {

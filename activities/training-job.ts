@@ -45,8 +45,18 @@ export interface Generation {
   writer: string;
   /** Id of the run's execution, whose orders this generation obeys; left out by older versions: whoever asked last. */
   execution?: string;
+  /** A trial ends its rung at this step; left out, it trains to the end. */
+  until?: number;
   /** Ends the training; left out, nothing but its plan does. */
   budget?: PhaseBudget;
+}
+
+/** Where a trial stands at the end of its rung. */
+export interface RungEnd {
+  step: number;
+  /** Nats a token of the held-out text. */
+  loss: number;
+  valBpb: number | null;
 }
 
 /** A held budget, with the share of what is left of it that this training may spend. */

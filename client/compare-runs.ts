@@ -71,6 +71,7 @@ function factsOf(report: RunReport, losses: [field: string, loss: number][]): Fa
   for (const [field, value] of plan === null ? [] : recipeFields(plan.recipe)) {
     say('recipe', field, value);
   }
+  say('recipe', 'pretrain: rate as found', foundRate(report));
   for (const [field, loss] of losses) say('loss', field, loss);
   for (const { phase, learningRates, finalLoss, adapted } of phases) {
     if (adapted !== null) say('evaluation', `${phase}: adapted`, adaptedWords(adapted));
@@ -97,6 +98,16 @@ function factsOf(report: RunReport, losses: [field: string, loss: number][]): Fa
     say('digest', what === 'dataset' ? 'dataset digest' : what, digest);
   }
   return facts;
+}
+
+/** The rate that was left of those that were tried, such as `×2 (0.04) of ×1, ×2, ×4`; null where none were. */
+function foundRate({ sweep = [] }: RunReport): string | null {
+  const last = sweep.at(-1);
+  const rungs = sweep.filter(({ round }) => round === last?.round);
+  const found = last?.trials.find(({ trial }) => trial === last.goesOn[0]);
+  if (found === undefined || rungs[0] === undefined) return null;
+  const tried = rungs[0].trials.map(({ multiple }) => `×${multiple}`).join(', ');
+  return `×${found.multiple} (${Number(found.learningRate.toPrecision(4))}) of ${tried}`;
 }
 
 /** A row for each mark: `pretrain at 500,000 tokens`, and the loss of both there. */

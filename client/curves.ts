@@ -1,6 +1,7 @@
 /** The curves of a run, step by step, and the same as event files for TensorBoard; read again and again while it goes on. */
 import path from 'node:path';
 import { trainerEventSchema, type TrainingProgress } from '../config/trainer.ts';
+import { chosenTrial } from '../registry/decisions.ts';
 import type { Store } from '../registry/store.ts';
 import { readEvents, type TrialPath } from '../registry/training.ts';
 import { phaseReports, traceRun } from './report/gather.ts';
@@ -57,17 +58,16 @@ export async function keepTensorboard(
   folder: string,
 ): Promise<KeptEvents[]> {
   const kept: KeptEvents[] = [];
-  const trials: (TrialPath & { name: string })[] = trace.trials.map(({ phase, round }) => ({
-    run,
-    phase,
-    round,
-    trial: 0,
-    name: round === 0 ? phase : `${phase}-round-${round + 1}`,
-  }));
+  const trials: (TrialPath & { name: string })[] = [];
+  for (const { phase, round } of trace.trials) {
+    const at = { run, phase, round };
+    const name = round === 0 ? phase : `${phase}-round-${round + 1}`;
+    trials.push({ ...at, trial: await chosenTrial(store, at), name });
+  }
   for (const { phase, trainedBy, weights } of phases) {
     if (trainedBy === run || weights === null) continue;
     const other = await trainerOf(store, phase, weights);
-    if (other !== null) trials.push({ ...other, phase, trial: 0, name: phase });
+    if (other !== null) trials.push({ ...other, phase, name: phase });
   }
   for (const { name, ...trial } of trials) {
     const lines = await readEvents(store, trial);

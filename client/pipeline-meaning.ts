@@ -123,6 +123,7 @@ function checkPhases(value: unknown, add: Add): void {
     startFrom: textAt(value, 'startFrom') ?? 'scratch',
     asks: asksQuestions(value),
     stopOnPlateau: valueAt(value, ['budget', 'stopOnPlateau']) === true,
+    sweeps: valueAt(value, ['sweep']) !== undefined,
   });
   if (fault !== null) add([fault.field], fault.found, fault.expected, fault.hint);
 }

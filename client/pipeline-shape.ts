@@ -45,13 +45,20 @@ function schemaFaults(
       return [fault(typeName(issue.expected))];
     case 'too_small':
     case 'too_big':
-      return [fault(sizeName(issue, String(valueAt(root, keys)).endsWith('%')))];
+      return [fault(sizeName(issue, String(valueAt(root, keys)).endsWith('%')), sizeHint(keys))];
     default: {
       const value = valueAt(root, keys);
       const hint = fieldName(keys) === 'startFrom' ? startHint(value) : null;
       return [fault(issue.message.replace(/^expected /, ''), hint)];
     }
   }
+}
+
+/** A rate itself, where a multiple of the planned one is asked for. */
+function sizeHint(keys: readonly PropertyKey[]): string | null {
+  return fieldName(keys).startsWith('sweep.learningRate[')
+    ? 'It is a multiple of the planned rate: 1 is the planned one, 2 twice that.'
+    : null;
 }
 
 /** A base model's name that is mistyped, or a file's that lacks the mark of a path. */

@@ -110,6 +110,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     parent,
     chats: corpus.chats,
     ...(base && { base }),
+    ...(pipeline.sweep && { sweep: sweepOf(pipeline, corpus) }),
   };
   const plan = (asked: PlanInputs) => planPhases(asked, pipeline.phases);
   try {
@@ -137,6 +138,13 @@ function speedOf(calibration: MeasuredPlan['calibration'], numSteps: number): st
   return numSteps === 0
     ? 'estimated for machines of this kind; not timed before training, for that would take more than 3 % of the budget'
     : `estimated for machines of this kind; a run times ${numSteps} steps first, and plans again`;
+}
+
+/** The rates to try, and about what they are compared on. */
+function sweepOf({ sweep, data }: Pipeline, { numTokens }: CorpusFigures): PlanInputs['sweep'] {
+  if (sweep === undefined) return undefined;
+  const { learningRate, halving } = sweep;
+  return { learningRate, halving, heldOutTokens: Math.round(numTokens * data.heldOut) };
 }
 
 /** The model that a pipeline goes on from; null when it starts from scratch. */

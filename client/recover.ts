@@ -14,6 +14,7 @@ import {
   type RunSpec,
 } from '../config/run-records.ts';
 import { readRecord } from '../registry/json.ts';
+import { chosenTrial } from '../registry/decisions.ts';
 import { listVersions } from '../registry/models.ts';
 import { getRunRecord } from '../registry/runs.ts';
 import type { Store } from '../registry/store.ts';
@@ -169,15 +170,19 @@ export async function headsOf(
   store: Store,
   run: string,
 ): Promise<{ phase: string; round: number; head: Head }[]> {
-  const found: { phase: string; round: number; head: Head }[] = [];
+  const found = new Map<string, { phase: string; round: number; head: Head }>();
   for await (const { key } of store.list(`runs/${run}/`)) {
     const [, , phase, round, trial, file] = key.split('/');
-    if (file !== 'head.json' || trial !== '0') continue;
+    if (file !== 'head.json' || trial === undefined || found.has(`${phase}/${round}`)) continue;
     const at = { phase: phase!, round: Number(round) };
-    const head = await readHead(store, { run, ...at, trial: 0 });
-    if (head !== null) found.push({ ...at, head: head.value });
+    const head = await readHead(store, {
+      run,
+      ...at,
+      trial: await chosenTrial(store, { run, ...at }),
+    });
+    if (head !== null) found.set(`${phase}/${round}`, { ...at, head: head.value });
   }
-  return found.toSorted(
+  return [...found.values()].toSorted(
     (a, b) => a.round - b.round || phaseOrder.indexOf(a.phase) - phaseOrder.indexOf(b.phase),
   );
 }

@@ -9,6 +9,8 @@ export interface PhasesAsked {
   /** It has questions, or means to. */
   asks: boolean;
   stopOnPlateau?: boolean | undefined;
+  /** It tries several rates of pretraining. */
+  sweeps?: boolean | undefined;
 }
 
 export interface PhasesFault {
@@ -25,7 +27,7 @@ export function tunes(phases: readonly Phase[]): boolean {
 
 /** Why these phases cannot be gone through; null where they can, as far as the file alone tells. */
 export function phasesFault(asked: PhasesAsked): PhasesFault | null {
-  const { phases, goal, startFrom, asks, stopOnPlateau } = asked;
+  const { phases, goal, startFrom, asks, stopOnPlateau, sweeps } = asked;
   const list = `[${phases.join(', ')}]`;
   const fault = (found: string, expected: string, hint: string): PhasesFault => ({
     field: 'phases',
@@ -67,6 +69,10 @@ export function phasesFault(asked: PhasesAsked): PhasesFault | null {
   if (stopOnPlateau === true && !reads) {
     const hint = 'Remove budget.stopOnPlateau, which ends pretraining early.';
     return fault(`${list} with budget.stopOnPlateau`, 'phases with pretrain', hint);
+  }
+  if (sweeps === true && !reads) {
+    const hint = 'Remove sweep, which tries rates of pretraining.';
+    return fault(`${list} with sweep`, 'phases with pretrain', hint);
   }
   const wanted = tuned.length > 0 ? ['assistant'] : ['base', 'adapt'];
   if (goal === undefined || wanted.includes(goal)) return null;

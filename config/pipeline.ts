@@ -194,6 +194,35 @@ export const pipelineFileSchema = z.strictObject({
     })
     .prefault({})
     .describe('what a run may spend'),
+  sweep: z
+    .strictObject({
+      learningRate: z
+        .array(z.number().min(0.01).max(100).describe('multiple of the planned rate'))
+        .min(2)
+        .max(32)
+        .refine(
+          (values) => new Set(values).size === values.length,
+          'expected multiples of which none comes twice',
+        )
+        .describe('learning rates to try, as multiples of the planned one, such as [0.5, 1, 2, 4]'),
+      halving: z
+        .number()
+        .int()
+        .min(2)
+        .max(32)
+        .default(2)
+        .describe('of so many trials one goes on after each rung; 2: the better half'),
+      phase: z
+        .literal('pretrain')
+        .default('pretrain')
+        .describe(
+          'the phase whose rate is searched: the one that measures held-out text on its way',
+        ),
+    })
+    .optional()
+    .describe(
+      'tries several learning rates within the budget and goes on with the best; left out, the planned one alone',
+    ),
   compute: z.literal('local').default('local').describe('where it trains; local: this machine'),
   seed: z
     .number()
@@ -242,7 +271,7 @@ export const pipelineSchema = pipelineFileSchema
     budget: { ...budget, time: budget.time ?? defaultTimeMs(budget) },
     goal: goal ?? defaultGoal(rest),
   }))
-  .superRefine(({ startFrom, model, goal, questions, phases, budget }, context) => {
+  .superRefine(({ startFrom, model, goal, questions, phases, budget, sweep }, context) => {
     const refuse = (field: string, message: string) =>
       context.addIssue({ code: 'custom', path: field.split('.'), message });
     const affordable = affordableMs(budget);
@@ -263,7 +292,14 @@ export const pipelineSchema = pipelineFileSchema
     }
     if (phases !== undefined) {
       const { stopOnPlateau } = budget;
-      const asked = { phases, goal, startFrom, asks: questions.length > 0, stopOnPlateau };
+      const asked = {
+        phases,
+        goal,
+        startFrom,
+        asks: questions.length > 0,
+        stopOnPlateau,
+        sweeps: sweep !== undefined,
+      };
       const fault = phasesFault(asked);
       if (fault !== null) {
         const { field, found, expected, hint } = fault;

@@ -1,5 +1,6 @@
 /** The recipe: everything that decides the bits of a model, frozen by the planner before training. */
 import { z } from 'zod';
+import { sweepPlanSchema } from './sweep.ts';
 
 const positive = z.number().int().positive();
 
@@ -179,6 +180,9 @@ export const recipeSchema = z.strictObject({
   sft: sftRecipeSchema.nullable(),
   dpo: dpoRecipeSchema.nullable(),
   orpo: orpoRecipeSchema.optional().describe('in place of dpo; left out, none'),
+  sweep: sweepPlanSchema
+    .optional()
+    .describe('rates that pretraining tries first; left out, the planned one alone'),
   estimate: z.strictObject({
     trainingMs: positive.describe('all phases'),
     trainingMsLow: positive,

@@ -94,6 +94,10 @@ export const trainerRunSchema = z.strictObject({
     .array(rollbackSchema)
     .optional()
     .describe('in order of their steps, the last that has come counts; left out: none'),
+  untilStep: count
+    .min(1)
+    .optional()
+    .describe('save there, score the held-out text and end with RungEnded; left out: to the end'),
   endAt: count
     .optional()
     .describe('end after this step, on the planned rates; left out: after the last of the recipe'),
@@ -217,14 +221,19 @@ export const trainerResultSchema = z.union([
         'DiskFull',
         'Stopped',
         'Unwatched',
+        'RungEnded',
         'Failed',
       ])
-      .describe('Stopped and Unwatched saved a checkpoint first'),
+      .describe('Stopped, Unwatched and RungEnded saved a checkpoint first'),
     message: z.string(),
     step: count,
     fault: trainerFaultSchema
       .optional()
       .describe('with TrainingDiverged: another trainer goes on from before it, given rollbacks'),
+    heldOut: z
+      .strictObject({ loss: z.number(), bpb: z.number().nullable() })
+      .optional()
+      .describe('with RungEnded: nats a token and bits a byte of the held-out text'),
   }),
 ]);
 export type TrainerResult = z.infer<typeof trainerResultSchema>;
@@ -306,6 +315,8 @@ export interface TrainingProgress {
   /** Step from which this generation went on; null for a fresh start. */
   resumedFrom: number | null;
   adopted: boolean;
+  /** Its number, where several rates are tried; `numSteps` is then the end of its rung. */
+  trial?: number;
   /** It stands still, as a person asked. */
   paused?: boolean;
   /** Machine time of the run, and what its budget allows, where that is held. */

@@ -1,6 +1,7 @@
 /** What a plan could be instead: the same planner with one thing changed, and what that would gain and cost. */
 import { phasesOf, type Recipe } from '../config/recipe.ts';
 import { planRecipe, type PlanInputs } from './plan.ts';
+import { SweepDoesNotFit } from './sweep.ts';
 import { answerFlops, storedBytes } from './preference.ts';
 
 /** What people compare plans by. */
@@ -63,7 +64,7 @@ export function planAlternatives(
     how: string,
     changed: Partial<PlanInputs>,
   ): { recipe: Recipe; told: Alternative } => {
-    const other = plan({ ...inputs, ...changed });
+    const other = planFitting({ ...inputs, ...changed }, plan);
     const gain = compare(recipe, other);
     return { recipe: other, told: { change, title, how, figures: figuresOf(other), gain } };
   };
@@ -82,6 +83,16 @@ export function planAlternatives(
   });
   const second = preference.recipe.numParameters === recipe.numParameters ? machine : preference;
   return [first.told, second.told];
+}
+
+/** A search for the rate that does not fit there is left out of it. */
+function planFitting(inputs: PlanInputs, plan: (inputs: PlanInputs) => Recipe): Recipe {
+  try {
+    return plan(inputs);
+  } catch (error) {
+    if (!(error instanceof SweepDoesNotFit)) throw error;
+    return plan({ ...inputs, sweep: undefined });
+  }
 }
 
 function differs(recipe: Recipe, other: Recipe): boolean {

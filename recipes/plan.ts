@@ -31,6 +31,7 @@ import { preferenceReasons, preferred } from './preference.ts';
 import { countParameters, ladder, trainingFlopsPerToken } from './shapes.ts';
 import { availableBytes, inMemory, memoryReasons, trainingBytes } from './memory.ts';
 import { stepReasons } from './step.ts';
+import { planSweep, type SweepWish } from './sweep.ts';
 import { planTuning, usualChats, type ChatSizes } from './tuning.ts';
 import { bestPrecision, paceReasons, trainerStartMs, trainingSpeed } from './speed.ts';
 
@@ -58,6 +59,8 @@ export interface PlanInputs {
   parent?: PlannedParent | null | undefined;
   /** How long the chats are; left out, as usual. */
   chats?: ChatSizes;
+  /** Learning rates to try; left out, the planned one alone. */
+  sweep?: SweepWish | undefined;
   /** A model from elsewhere that is adapted, in words and its shape. */
   base?: { title: string; shape: ModelShape } | undefined;
   /** What is fixed beforehand where a model is made from random weights; left out, nothing. */
@@ -92,8 +95,11 @@ const { sft: sftWay, dpo: dpoWay } = waysOfAllWeights;
 const adaptationShare = 0.5;
 
 export function planRecipe(inputs: PlanInputs): ReadingRecipe {
-  const recipe = adapting(inputs, { round: 0, documents: 0, chats: 0 }) ?? plan(inputs, firstTurn);
-  return ending(inputs, recipe);
+  return within(inputs, (affordable) => {
+    const recipe =
+      adapting(affordable, { round: 0, documents: 0, chats: 0 }) ?? plan(affordable, firstTurn);
+    return ending(affordable, recipe);
+  });
 }
 
 /** Another recipe for the next round: the phase that missed its gate trains half as long again, at a lower rate. */
@@ -106,17 +112,31 @@ export function replanRecipe(
   const more = { time: 1.5 ** round, rate: 0.7 ** round };
   const base = missed.some(({ metric }) => metric === 'valBpb');
   const rounds = { round, documents: base ? round : 0, chats: base ? 0 : round };
-  const planned =
-    adapting(inputs, rounds) ??
-    plan(inputs, {
-      round,
-      pretrain: base ? more : firstTurn.pretrain,
-      tune: base ? firstTurn.tune : more,
-    });
-  const recipe = ending(inputs, planned);
+  const recipe = within(inputs, (affordable) => {
+    const planned =
+      adapting(affordable, rounds) ??
+      plan(affordable, {
+        round,
+        pretrain: base ? more : firstTurn.pretrain,
+        tune: base ? firstTurn.tune : more,
+      });
+    return ending(affordable, planned);
+  });
   // What passed its gates stays as it was, so that its model is reused.
-  if (base || previous.pretrain === null) return recipe;
-  return { ...recipe, model: previous.model, pretrain: previous.pretrain };
+  const { model, pretrain, sweep } = previous;
+  if (base || pretrain === null) return recipe;
+  return { ...recipe, model, pretrain, ...(sweep && { sweep }) };
+}
+
+/** Plans with the whole budget, or with what a search for the rate leaves of it. */
+function within(
+  inputs: PlanInputs,
+  plan: (affordable: PlanInputs) => ReadingRecipe,
+): ReadingRecipe {
+  const { sweep, budgetMs } = inputs;
+  return sweep === undefined
+    ? plan(inputs)
+    : planSweep(sweep, budgetMs, (left) => plan({ ...inputs, budgetMs: left }));
 }
 
 function ending({ stopOnPlateau, ...inputs }: PlanInputs, planned: ReadingRecipe): ReadingRecipe {

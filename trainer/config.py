@@ -390,11 +390,18 @@ class TrainerRun:
     resumeFrom: str | None
     keepCheckpoints: int = 2
     rollbacks: list[Rollback] | None = None
+    untilStep: int | None = None
     endAt: int | None = None
     microBatches: list[MicroBatch] | None = None
     peakFile: str | None = None
 
     def __post_init__(self) -> None:
+        _check(
+            self.untilStep is None
+            or (self.recipe.phase == 'pretrain' and 0 < self.untilStep < self.recipe.numSteps),
+            f'untilStep: found {self.untilStep} in phase {self.recipe.phase}, '
+            f'expected a step of pretraining before its last, {self.recipe.numSteps}',
+        )
         steps = [rollback.step for rollback in self.rollbacks or []]
         _check(
             steps == sorted(set(steps)),

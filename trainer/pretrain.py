@@ -260,6 +260,9 @@ def pretrain(session: Session) -> None:
         last = session.step >= session.num_steps
         if last:
             break
+        if session.step == session.run.untilStep:
+            session.end_rung(training.evaluate(), training.val_bpb)
+            return
         if session.step > 0 and session.step % recipe.evalEverySteps == 0:
             session.evaluated(training.evaluate())
         training.step(scale)

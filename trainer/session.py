@@ -306,7 +306,7 @@ class Session:
     def _obey(self) -> None:
         """Saves when it is time or asked for, pauses, or leaves."""
         control = self.directory.poll()
-        last = self.step >= self.num_steps
+        last = self.step >= self.num_steps or self.step == self.run.untilStep
         if self._terminated or control.stop:
             self._leave('Stopped', 'SIGTERM' if self._terminated else 'asked to stop')
         if control.stop_at is not None and time.time() >= control.stop_at:
@@ -400,6 +400,24 @@ class Session:
         self.directory.event(event, self.step, **facts)
         self._clock = time.monotonic()
 
+    def end_rung(self, held_out_loss: float, val_bpb: float | None) -> None:
+        """Ends where run.json says, saved, with the loss that trials are compared by."""
+        if not math.isfinite(held_out_loss):
+            fault = Fault(
+                kind='not-finite', first=self.step, step=self.step, found=None, bound=None
+            )
+            raise TrainingDiverged(fault, f'step {self.step}: held-out loss {held_out_loss}')
+        self.directory.event('end', self.step)
+        self.directory.finish(
+            {
+                'ok': False,
+                'type': 'RungEnded',
+                'message': f'ended at step {self.step}, as asked',
+                'step': self.step,
+                'heldOut': {'loss': held_out_loss, 'bpb': val_bpb},
+            }
+        )
+
     def finish(
         self,
         save_model: Callable[[Path], None],
@@ -467,6 +485,9 @@ class Follower(Session):
         self.loss = loss
 
     def event(self, event: str, **facts: object) -> None:
+        pass
+
+    def end_rung(self, held_out_loss: float, val_bpb: float | None) -> None:
         pass
 
     def finish(

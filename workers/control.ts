@@ -3,6 +3,7 @@ import path from 'node:path';
 import { createPlanActivities } from '../activities/plan.ts';
 import { createReleaseActivities } from '../activities/release.ts';
 import { createRunControlActivities } from '../activities/run-control.ts';
+import { createSweepActivities } from '../activities/sweep.ts';
 import { createTrainActivities } from '../activities/train.ts';
 import { TaskQueue } from '../config/queues.ts';
 import { runWorkers } from './run-worker.ts';
@@ -15,6 +16,7 @@ await runWorkers('control', (deps) => [
       ...createPlanActivities(deps),
       ...createReleaseActivities(deps),
       ...createRunControlActivities(deps),
+      ...createSweepActivities(deps),
       ...createTrainActivities(deps),
     },
     maxCachedWorkflows: 100,

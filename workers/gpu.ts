@@ -7,6 +7,7 @@ import { createCalibrateActivities } from '../activities/calibrate.ts';
 import { createEvaluateActivities } from '../activities/evaluate.ts';
 import { createExportActivities } from '../activities/export.ts';
 import { createRehearsalActivities } from '../activities/rehearsal.ts';
+import { createSweepActivities } from '../activities/sweep.ts';
 import { createTrainActivities } from '../activities/train.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
 import { runWorkers } from './run-worker.ts';
@@ -27,7 +28,7 @@ await runWorkers('gpu', (deps) => [
   },
   {
     taskQueue: gpuHostQueue(deps.host),
-    activities: createTrainActivities(deps),
+    activities: { ...createTrainActivities(deps), ...createSweepActivities(deps) },
     maxConcurrentActivityTaskExecutions: 2,
   },
 ]);

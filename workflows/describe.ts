@@ -5,6 +5,7 @@ import type { PreprocessResult } from '../activities/preprocess-input.ts';
 import type { TrainedModel } from '../activities/training-job.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
 import type { Recipe } from '../config/recipe.ts';
+import type { RungOutcome } from '../config/sweep.ts';
 
 /** E.g. `233 documents, sotu@1; 3 not read (2 binary, 1 undecodable)`. */
 export function describeDataset({
@@ -75,6 +76,21 @@ export function describeTraining({
       ? ''
       : `, held-out text ${adapted.valBpbBefore.toFixed(3)} → ${adapted.valBpb.toFixed(3)} bits a byte`;
   return `${numSteps} steps, loss ${finalLoss.toFixed(2)}${gain}${end}${rates.join('')}${returns.join('')}${halvings.join('')}`;
+}
+
+/** E.g. `after step 40 of the sweep ×1 3.214, ×2 3.190 go on; ×0.5 3.402, ×4 diverged end`. */
+export function describeRung({ step, trials, goesOn }: RungOutcome): string {
+  const told = (numbers: number[]) =>
+    trials
+      .filter(({ trial }) => numbers.includes(trial))
+      .map(({ multiple, loss }) => `${describeScale(multiple)} ${loss?.toFixed(3) ?? 'diverged'}`)
+      .join(', ');
+  const lost = trials.map(({ trial }) => trial).filter((trial) => !goesOn.includes(trial));
+  const onwards =
+    goesOn.length === 0
+      ? 'none goes on'
+      : `${told(goesOn)} ${goesOn.length === 1 ? 'goes' : 'go'} on`;
+  return `after step ${step} of the sweep ${onwards}${lost.length === 0 ? '' : `; ${told(lost)} ${lost.length === 1 ? 'ends' : 'end'}`}`;
 }
 
 /** E.g. `×0.5`. */

@@ -3,4 +3,4 @@ export { continuousPretrainingWorkflow } from './continuous.ts';
 export { deploymentWorkflow } from './deployment.ts';
 export { pipelineWorkflow } from './pipeline.ts';
 export { preprocessWorkflow } from './preprocess.ts';
-export { trainingWorkflow } from './training.ts';
+export { trainingWorkflow, trialWorkflow } from './training.ts';

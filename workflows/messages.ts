@@ -5,6 +5,7 @@ import type { DeployOutcome, DeployRequest } from '../config/deployment.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
 import type { Pipeline } from '../config/pipeline.ts';
 import type { Machine, Phase, Recipe } from '../config/recipe.ts';
+import type { RungOutcome } from '../config/sweep.ts';
 
 export const stageNames = [
   'ingest',
@@ -138,6 +139,8 @@ export interface RunStatus {
   approval?: Approval;
   /** Every change of a learning rate that was ordered; left out where none was. */
   learningRates?: RateOrder[];
+  /** What was decided of the learning rates that were tried; left out where none were. */
+  sweep?: (RungOutcome & { phase: Phase; round: number; rung: number })[];
   /** Left out while it is not paused. */
   paused?: Told & { at: number };
   /** Since when it waits for more budget; left out while it does not. */
@@ -183,6 +186,11 @@ export const budgetAddedSignal = defineSignal('budgetAdded');
 /** A training tells its pipeline that it waits for more budget, or that it goes on. */
 export const budgetWaitSignal = defineSignal<[{ waits: boolean }]>('budgetWait');
 
+/** A trial tells its run that it has a host, so that the next one may ask for another. */
+export const trialLeasedSignal = defineSignal<[{ trial: number }]>('trialLeased');
+/** A trial that waits for a host asks again: another one has given its host back. */
+export const hostFreedSignal = defineSignal('hostFreed');
+
 /** Lets the version that waits for a person be served; refused with a sentence when nothing waits. */
 export const approveUpdate = defineUpdate<Approval, [Told]>('approve');
 
@@ -205,6 +213,9 @@ export const workflowId = {
   pipeline: (run: string) => `pipeline/${run}`,
   preprocess: (run: string) => `preprocess/${run}`,
   training: (run: string, phase: string, round: number) => `training/${run}/${phase}/${round}`,
+  /** One of several that are tried; the one that is left then trains under the id of the training. */
+  trial: (run: string, phase: string, round: number, trial: number) =>
+    `training/${run}/${phase}/${round}/${trial}`,
   deployment: (endpoint: string) => `deployment/${endpoint}`,
   /** A schedule appends the time of each start. */
   continuous: (schedule: string) => `continuous/${schedule}`,

@@ -142,14 +142,22 @@ export function listenForOrders(board: StageBoard): void {
 }
 
 /** A training that could not start during the pause waits long before it tries again. */
-async function wakeTraining({ status: { run, recipe }, training }: StageBoard): Promise<void> {
-  if (training === null || recipe === null) return;
-  const id = workflowId.training(run, training, recipe.round);
-  try {
-    await getExternalWorkflowHandle(id).signal(unpausedSignal);
-  } catch (failure) {
-    // It has just ended.
-    log.warn('training not woken', { run, reason: String(failure) });
+async function wakeTraining({
+  status: { run, recipe },
+  training,
+  trials,
+}: StageBoard): Promise<void> {
+  const ids = [...trials];
+  if (training !== null && recipe !== null) {
+    ids.push(workflowId.training(run, training, recipe.round));
+  }
+  for (const id of ids) {
+    try {
+      await getExternalWorkflowHandle(id).signal(unpausedSignal);
+    } catch (failure) {
+      // It has just ended.
+      log.warn('training not woken', { run, reason: String(failure) });
+    }
   }
 }
 
@@ -253,11 +261,16 @@ export function describeTold({ by, why }: Told): string {
 
 /** The training that a wish is for, and the factor that it means there. */
 function requireRate(
-  { status: { run, stages, recipe }, training: phase }: StageBoard,
+  { status: { run, stages, recipe }, training: phase, trials }: StageBoard,
   wish: RateWish,
 ): { phase: Phase; round: number; scale: number } {
   const stage = stages.findLast(({ state }) => state === 'running')?.name;
   const planned = phase === null ? null : (recipe?.[phase] ?? null);
+  if (trials.size > 0) {
+    throw refusal(
+      `run ${run} tries ${recipe?.sweep?.trials.length ?? 'several'} learning rates now, which another would spoil. Wait until one is left.`,
+    );
+  }
   if (phase === null || recipe === null || planned === null) {
     const at = stage === undefined ? 'between two stages' : `at ${stage}`;
     throw refusal(`run ${run} trains nothing now: it is ${at}, which has no learning rate.`);

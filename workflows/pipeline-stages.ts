@@ -19,6 +19,7 @@ import {
   describeDataset,
   describeEvaluation,
   describeRecipe,
+  describeScale,
   describeTraining,
   describeUnread,
 } from './describe.ts';
@@ -28,6 +29,7 @@ import { noteUnheeded, untilApproved } from './orders.ts';
 import { preprocessWorkflow } from './preprocess.ts';
 import { rootMessage } from './root-message.ts';
 import type { StageBoard } from './stage-board.ts';
+import { searchRate } from './sweep.ts';
 import { trainingWorkflow } from './training.ts';
 
 const { recordSpecification } = proxyActivities<PlanActivities>({
@@ -193,24 +195,33 @@ export function createStages(
         const { held } = recipe;
         // Once a training that the budget had ended goes on, those after it were made of a model that is superseded.
         const replaces = held !== undefined && (last !== null || recipe.round > 0);
+        const shared = {
+          run,
+          round: recipe.round,
+          execution: workflowInfo().firstExecutionRunId,
+          shape: recipe.model,
+          machine,
+          corpus,
+          init,
+          ...(rehearsal !== null && { rehearsal }),
+          ...(replaces && { replaces }),
+        };
+        const chosen =
+          phaseRecipe.phase === 'pretrain' && recipe.sweep !== undefined
+            ? await searchRate(board, { ...recipe, pretrain: phaseRecipe }, recipe.sweep, shared)
+            : null;
+        if (chosen !== null) board.status.recipe = { ...recipe, pretrain: chosen.recipe };
         const train = async (): Promise<TrainedModel> =>
           await executeChild(trainingWorkflow, {
             workflowId: workflowId.training(run, phase, recipe.round),
             staticSummary: `${phase}: ${numSteps} steps, round ${recipe.round + 1}`,
             args: [
               {
-                run,
-                round: recipe.round,
-                trial: 0,
-                execution: workflowInfo().firstExecutionRunId,
-                recipe: phaseRecipe,
-                shape: recipe.model,
-                machine,
-                corpus,
-                init,
-                ...(rehearsal !== null && { rehearsal }),
+                ...shared,
+                trial: chosen?.trial ?? 0,
+                recipe: chosen?.recipe ?? phaseRecipe,
+                ...(chosen && { from: chosen.from }),
                 ...(held && { budget: budgetOf(held, phase) }),
-                ...(replaces && { replaces }),
               },
             ],
           });
@@ -241,7 +252,7 @@ export function createStages(
             bundle: exported.bundle,
             onnx: exported.onnx,
           },
-          describeTraining(model),
+          `${describeTraining(model)}${chosen ? `, at ${describeScale(chosen.multiple)} of the rate` : ''}`,
           model.reused && exported.reused,
         );
       });

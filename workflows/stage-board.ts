@@ -31,6 +31,8 @@ export class StageBoard {
   readonly status: RunStatus;
   /** The phase whose training may still be told something: not before it begins, nor while its result is exported. */
   training: Phase | null = null;
+  /** Ids of the trials at work, where several rates are tried. */
+  readonly trials = new Set<string>();
   /** How often something was added to the budget. */
   numAdded = 0;
 

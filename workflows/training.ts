@@ -21,16 +21,26 @@ import {
   uuid4,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { SweepActivities } from '../activities/sweep.ts';
 import type { TrainActivities } from '../activities/train.ts';
+import type { TrainerStart } from '../activities/trainer-start.ts';
 import type {
   Generation,
   PhaseBudget,
+  RungEnd,
   TrainedModel,
   TrainingJob,
 } from '../activities/training-job.ts';
 import { FailureType, nonRetryableErrorTypes, PassingFailure } from '../config/failures.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
-import { budgetAddedSignal, budgetWaitSignal, runNoteSignal, unpausedSignal } from './messages.ts';
+import {
+  budgetAddedSignal,
+  budgetWaitSignal,
+  hostFreedSignal,
+  runNoteSignal,
+  trialLeasedSignal,
+  unpausedSignal,
+} from './messages.ts';
 
 export type TrainingInput = Omit<TrainingJob, 'trial'> & {
   /** Ends the training; left out, nothing but its plan does. */
@@ -42,7 +52,12 @@ export type TrainingInput = Omit<TrainingJob, 'trial'> & {
   trial: number;
   /** Id of the run's execution, whose orders are obeyed. */
   execution?: string;
+  /** The step at which its last rung as a trial ended. */
+  from?: number;
 };
+
+/** One of several trainings that are tried: it ends its rung at this step. */
+export type TrialInput = TrainingInput & { until: number };
 
 /** Generations that may end without a new checkpoint before the run asks for help. */
 const maxFruitlessGenerations = 8;
@@ -70,10 +85,55 @@ const control = proxyActivities<TrainActivities>({
 });
 
 export async function trainingWorkflow(input: TrainingInput): Promise<TrainedModel> {
-  const { run, round, execution, budget, replaces, ...rest } = input;
+  return await train<TrainedModel>(
+    input,
+    (found) => found,
+    async (host, watched) => {
+      const { job, fence } = watched;
+      const { watchTrainer } = proxyActivities<TrainActivities>({
+        ...onHost(host),
+        summary: `${job.trial.phase}: ${job.recipe.numSteps} steps, generation ${fence}`,
+        ...watching,
+      });
+      return await watchTrainer(watched);
+    },
+  );
+}
+
+/** One rung of a trial: as a training, but it ends at a step, with the loss by which trials are compared. */
+export async function trialWorkflow(input: TrialInput): Promise<RungEnd> {
+  return await train<RungEnd>(
+    input,
+    () => null,
+    async (host, watched) => {
+      const { job, fence } = watched;
+      const { watchTrial } = proxyActivities<SweepActivities>({
+        ...onHost(host),
+        summary: `${job.trial.phase}, trial ${job.trial.trial}: to step ${input.until}, generation ${fence}`,
+        ...watching,
+      });
+      return await watchTrial(watched);
+    },
+  );
+}
+
+const watching = { startToCloseTimeout: '30d' } as const;
+
+type Watch<Ended> = (host: string, watched: Generation & { start: TrainerStart }) => Promise<Ended>;
+
+async function train<Ended>(
+  input: TrainingInput & { until?: number },
+  reuse: (found: TrainedModel) => Ended | null,
+  watch: Watch<Ended>,
+): Promise<Ended> {
+  const { run, round, execution, budget, replaces, from, until, ...rest } = input;
   const trial = { run, phase: input.recipe.phase, round, trial: input.trial };
   const job: TrainingJob = { ...rest, trial };
   const whose = { ...(execution !== undefined && { execution }), ...(budget && { budget }) };
+  const waiting: Waiting = { freed: false };
+  setHandler(hostFreedSignal, () => {
+    waiting.freed = true;
+  });
   let unpaused = false;
   setHandler(unpausedSignal, () => {
     unpaused = true;
@@ -83,9 +143,11 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
     added = true;
   });
   const { stage, model } = await control.findTrainedModel(job);
-  if (model !== null) return model;
+  const reused = model && reuse(model);
+  if (reused !== null) return reused;
 
   const losses = new Losses(trial.phase);
+  const note = (text: string) => tell(until === undefined ? text : `trial ${trial.trial}: ${text}`);
   let generation: Generation | null = null;
   let host: string | null = null;
   let outcome: Outcome = 'failed';
@@ -94,7 +156,8 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
       const before: string | null = host;
       // Until it is leased again there is none that we could give back.
       host = null;
-      host = await leaseHost(input, losses.hostIsGone ? null : before);
+      host = await leaseHost(input, losses.hostIsGone ? null : before, waiting);
+      if (until !== undefined) await tellLeased(trial.trial);
       const writer = uuid4();
       unpaused = false;
       added = false;
@@ -105,10 +168,15 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
         ...whose,
         ...(replaces && { replaces }),
       });
-      generation = { job, stage, fence, writer, ...whose };
+      const first = generation === null;
+      generation = { job, stage, fence, writer, ...whose, ...(until !== undefined && { until }) };
       losses.requireProgress(durableStep, host, paused ?? false);
       try {
-        const trained = await trainGeneration(host, generation);
+        const start = await startTrainer(host, generation);
+        // That a trial goes on from the end of its rung is no news.
+        const isOnward = first && from !== undefined && start.resumedFrom === from;
+        if (start.note !== null && !isOnward) await note(start.note);
+        const trained = await watch(host, { ...generation, start });
         outcome = 'trained';
         return trained;
       } catch (failure) {
@@ -137,6 +205,12 @@ export async function trainingWorkflow(input: TrainingInput): Promise<TrainedMod
   }
 }
 
+/** Of a trial without a host. */
+interface Waiting {
+  /** Another has given one back meanwhile. */
+  freed: boolean;
+}
+
 type Outcome = 'trained' | 'failed' | 'cancelled' | 'waits';
 
 /** A lease that is under way when the run is cancelled is waited for: one that nobody knows of would keep the host from others. */
@@ -146,7 +220,11 @@ const leasing = {
 } as const;
 
 /** Leases a host: the one whose trainer may still run, if nobody else has it, else whichever is free. */
-async function leaseHost(input: TrainingInput, preferred: string | null): Promise<string> {
+async function leaseHost(
+  input: TrainingInput & { until?: number },
+  preferred: string | null,
+  waiting: Waiting,
+): Promise<string> {
   const { phase, unwatchedExitS } = input.recipe;
   const trial = { run: input.run, phase, round: input.round, trial: input.trial };
   const ask = { holder: workflowInfo().workflowId, unwatchedExitS, trial };
@@ -165,6 +243,7 @@ async function leaseHost(input: TrainingInput, preferred: string | null): Promis
     ...leasing,
   });
   for (let pauseS = 1; ; pauseS = Math.min(60, 2 * pauseS)) {
+    waiting.freed = false;
     const { host, busy } = await anyHost.leaseHost({ ...ask, host: null });
     if (busy === null) {
       setCurrentDetails(`training on host ${host}`);
@@ -173,7 +252,8 @@ async function leaseHost(input: TrainingInput, preferred: string | null): Promis
     setCurrentDetails(
       `waiting for host ${host}, which \`${busy.holder}\` has leased until ${busy.expiresAt} or longer`,
     );
-    await sleep(`${pauseS}s`);
+    if (input.until === undefined) await sleep(`${pauseS}s`);
+    else await condition(() => waiting.freed, `${pauseS}s`);
     // Whoever waits for days must not be ended by the length of his history.
     if (workflowInfo().continueAsNewSuggested) await continueAsNew<typeof trainingWorkflow>(input);
   }
@@ -307,29 +387,24 @@ class Losses {
   }
 }
 
-async function trainGeneration(host: string, generation: Generation): Promise<TrainedModel> {
-  const { phase } = generation.job.trial;
-  const onHost = {
+/** What is done once on a host: when it is lost, the next generation does it anew. */
+function onHost(host: string) {
+  return {
     taskQueue: gpuHostQueue(host),
     retry: { maximumAttempts: 1 },
     scheduleToStartTimeout: '5m',
+    heartbeatTimeout: '15s',
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
   } as const;
+}
+
+async function startTrainer(host: string, generation: Generation): Promise<TrainerStart> {
   const { prepareTrainer } = proxyActivities<TrainActivities>({
-    ...onHost,
-    summary: `${phase}: adopt or start the trainer, generation ${generation.fence}`,
+    ...onHost(host),
+    summary: `${generation.job.trial.phase}: adopt or start the trainer, generation ${generation.fence}`,
     startToCloseTimeout: '10m',
-    heartbeatTimeout: '15s',
   });
-  const { watchTrainer } = proxyActivities<TrainActivities>({
-    ...onHost,
-    summary: `${phase}: ${generation.job.recipe.numSteps} steps, generation ${generation.fence}`,
-    startToCloseTimeout: '30d',
-    heartbeatTimeout: '15s',
-  });
-  const start = await prepareTrainer(generation);
-  if (start.note !== null) await note(start.note);
-  return await watchTrainer({ ...generation, start });
+  return await prepareTrainer(generation);
 }
 
 /** Losses that another generation can cure become a sentence; what none can is thrown on. */
@@ -355,13 +430,20 @@ function explainLoss(failure: unknown): Loss {
   return { kind: 'generation', reason: cause?.message ?? failure.message };
 }
 
+/** So that the run may start the next trial, which waits for a host of its own. */
+async function tellLeased(trial: number): Promise<void> {
+  const { parent } = workflowInfo();
+  if (parent)
+    await getExternalWorkflowHandle(parent.workflowId).signal(trialLeasedSignal, { trial });
+}
+
 async function tellWaiting(waits: boolean): Promise<void> {
   const { parent } = workflowInfo();
   if (parent)
     await getExternalWorkflowHandle(parent.workflowId).signal(budgetWaitSignal, { waits });
 }
 
-async function note(text: string): Promise<void> {
+async function tell(text: string): Promise<void> {
   const { parent } = workflowInfo();
   if (parent) await getExternalWorkflowHandle(parent.workflowId).signal(runNoteSignal, { text });
 }

@@ -137,7 +137,8 @@ function trainingText(
 ): string | null {
   const { training, recipe } = status;
   if (training === null || stageOfPhase[training.phase] !== stage.name) return null;
-  const { step, numSteps, loss, tokensPerSecond, durableStep, learningRateScale } = training;
+  const { step, numSteps, loss, tokensPerSecond, durableStep, learningRateScale, trial } = training;
+  const multiple = trial === undefined ? undefined : recipe?.sweep?.trials[trial]?.multiple;
   const share = numSteps > 0 ? Math.min(1, step / numSteps) : 0;
   const filled = Math.round(share * 12);
   const planned =
@@ -149,6 +150,12 @@ function trainingText(
     [3, `${'█'.repeat(filled)}${'░'.repeat(12 - filled)}`],
     [0, `${count(step)}/${count(numSteps)}`],
     [2, loss === null ? '' : `loss ${loss.toFixed(2)}${planned}`],
+    [
+      0.5,
+      trial === undefined
+        ? ''
+        : `trial ${trial}${multiple === undefined ? '' : ` at ×${multiple}`}`,
+    ],
     [2.5, learningRateScale === undefined ? '' : `lr ×${Number(learningRateScale.toPrecision(3))}`],
     [5, tokensPerSecond === null ? '' : `${count(tokensPerSecond)} tok/s`],
     [4, `durable ${count(durableStep)}`],

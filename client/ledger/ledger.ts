@@ -16,6 +16,7 @@ import {
   readGenerations,
   type CheckpointPlace,
 } from '../../registry/generations.ts';
+import { chosenTrial } from '../../registry/decisions.ts';
 import { readJob } from '../../registry/jobs.ts';
 import { batchesTrained, rollbacksOf } from '../../registry/rollbacks.ts';
 import { findStage } from '../../registry/stages.ts';
@@ -172,13 +173,14 @@ async function factsOf(
   trace: Trace,
   { phase, round }: { phase: string; round: number },
 ): Promise<{ ledger: Uncounted; data: PhaseData } | string> {
-  const own = { run, phase, round, trial: 0 };
+  const at = { run, phase, round };
+  const own = { ...at, trial: await chosenTrial(store, at) };
   const model = trace.models.findLast((one) => one.phase === phase && one.round === round);
   let trial: TrialPath = own;
   let head = (await readHead(store, own))?.value ?? null;
   if (head === null && model?.weights != null) {
     const other = await trainerOf(store, phase, model.weights);
-    if (other !== null) trial = { ...other, phase, trial: 0 };
+    if (other !== null) trial = { ...other, phase };
     head = other === null ? null : ((await readHead(store, trial))?.value ?? null);
   }
   if (head === null) return 'no generation of it was opened in this bucket.';

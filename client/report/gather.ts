@@ -3,6 +3,7 @@ import { stringify } from 'yaml';
 import { evaluationSchema, type CorpusManifest } from '../../config/manifests.ts';
 import type { GateMetric, Pipeline } from '../../config/pipeline.ts';
 import type { Recipe } from '../../config/recipe.ts';
+import { chosenTrial, readDecisions } from '../../registry/decisions.ts';
 import { getModel } from '../../registry/models.ts';
 import { findStage, stageDigest } from '../../registry/stages.ts';
 import type { Store } from '../../registry/store.ts';
@@ -77,6 +78,7 @@ export async function gatherReport(request: GatherRequest): Promise<RunReport> {
       })),
     },
     phases,
+    sweep: (await readDecisions(store, run))?.sweep ?? [],
     budget: await heldBudget(store, run, now),
     ledger,
     evaluations: await wholeEvaluations(store, trace),
@@ -139,12 +141,14 @@ export async function phaseReports(
     const planned = recipe?.round === round ? phaseRecipe(recipe, phase) : null;
     const notes = trace.notes.filter((note) => note.stage === stage);
     let trainedBy = run;
-    let curve: Curve | null = await readCurve(store, { run, phase, round, trial: 0 }, notes);
+    const own = { run, phase, round };
+    const trial = await chosenTrial(store, own);
+    let curve: Curve | null = await readCurve(store, { ...own, trial }, notes);
     if (curve === null && model?.weights != null) {
       const other = await trainerOf(store, phase, model.weights);
       if (other !== null) {
         trainedBy = other.run;
-        curve = await readCurve(store, { ...other, phase, trial: 0 }, []);
+        curve = await readCurve(store, { ...other, phase }, []);
       }
     }
     reports.push({

@@ -167,11 +167,16 @@ function readCall(trace: Trace, { name, input, result }: Call): void {
       const asked = trainingSchema.safeParse(input);
       if (!asked.success) return;
       const { round } = asked.data;
-      trace.trials.push({ phase: asked.data.recipe.phase, round });
+      addTrial(trace, asked.data.recipe.phase, round);
       const found = modelSchema.safeParse(result);
       if (!found.success) return;
       const learningRates = inOrder(found.data.learningRates);
       trace.models.push({ ...found.data, round, learningRates });
+      return;
+    }
+    case 'trialWorkflow': {
+      const asked = trainingSchema.safeParse(input);
+      if (asked.success) addTrial(trace, asked.data.recipe.phase, asked.data.round);
       return;
     }
     case 'exportOnnx': {
@@ -215,6 +220,12 @@ function readCall(trace: Trace, { name, input, result }: Call): void {
       if (asked.success && result !== undefined) trace.endpoint = asked.data.endpoint;
     }
   }
+}
+
+/** Once, however many rates are tried of it. */
+function addTrial({ trials }: Trace, phase: string, round: number): void {
+  if (trials.some((one) => one.phase === phase && one.round === round)) return;
+  trials.push({ phase, round });
 }
 
 /** By step; of two orders that were obeyed at one step, the later counts. */

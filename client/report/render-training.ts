@@ -16,12 +16,43 @@ const titles: Record<string, string> = {
 
 const maxRows = 40;
 
-export function renderTraining({ phases, plan, base, run, budget }: RunReport): Html | null {
+export function renderTraining({
+  phases,
+  plan,
+  base,
+  run,
+  budget,
+  sweep = [],
+}: RunReport): Html | null {
   if (phases.length === 0) return null;
   const adapts = base !== null || plan?.recipe.pretrain?.lora !== undefined;
   const title = ({ phase }: PhaseReport) =>
     adapts && phase === 'pretrain' ? 'Adapting (LoRA)' : (titles[phase] ?? phase);
-  return html`${budget && renderBudget(budget)}${phases.map((phase) => renderPhase(phase, title(phase), run))}`;
+  const rungsOf = ({ phase, round }: PhaseReport) =>
+    sweep.filter((rung) => rung.phase === phase && rung.round === round);
+  return html`${budget && renderBudget(budget)}${phases.map((phase) => html`${renderPhase(phase, title(phase), run)}${renderSweep(rungsOf(phase))}`)}`;
+}
+
+/** Which of the rates that were tried went on, one row for each trial. */
+function renderSweep(rungs: NonNullable<RunReport['sweep']>): Html | null {
+  const [first] = rungs;
+  if (first === undefined) return null;
+  const rows = first.trials.map(({ trial, multiple, learningRate }) => [
+    `×${Number(multiple.toPrecision(3))}`,
+    { number: String(Number(learningRate.toPrecision(4))) },
+    ...rungs.map(({ trials, goesOn }) => {
+      const found = trials.find((one) => one.trial === trial);
+      if (found === undefined) return '';
+      const loss = found.loss === null ? 'diverged' : found.loss.toFixed(3);
+      return goesOn.includes(trial) ? `${loss}, goes on` : loss;
+    }),
+  ]);
+  return html`<h4>Learning rates tried</h4>
+    <p>
+      The loss on unseen text after so many steps, in nats a token; the lowest went on from their
+      own checkpoints (successive halving). The curve above is that of the last one.
+    </p>
+    ${table(['of the planned rate', 'learning rate', ...rungs.map(({ step }) => `step ${count(step)}`)], rows)}`;
 }
 
 function renderBudget(budget: NonNullable<RunReport['budget']>): Html {

@@ -9,6 +9,7 @@ import {
   modelVersionSchema,
 } from '../../config/manifests.ts';
 import { machineSchema, recipeSchema } from '../../config/recipe.ts';
+import { sweepDecisionSchema } from '../../config/sweep.ts';
 import { runCostSchema } from '../../config/run-records.ts';
 import { plateauFoundSchema } from '../../config/trainer.ts';
 import { stageNames } from '../../workflows/messages.ts';
@@ -224,6 +225,10 @@ export const runReportSchema = z.strictObject({
     })
     .nullable(),
   phases: z.array(phaseReportSchema),
+  sweep: z
+    .array(sweepDecisionSchema)
+    .optional()
+    .describe('which of several learning rates went on, rung by rung; left out by older versions'),
   budget: budgetReportSchema
     .nullable()
     .default(null)

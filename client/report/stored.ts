@@ -8,6 +8,7 @@ import { isBase, pipelineSchema } from '../../config/pipeline.ts';
 import { recipeSchema } from '../../config/recipe.ts';
 import { runInputsSchema, runSpecSchema } from '../../config/run-records.ts';
 import { readBlob } from '../../registry/blobs.ts';
+import { chosenTrial } from '../../registry/decisions.ts';
 import { getModel, listVersions } from '../../registry/models.ts';
 import { readRecord } from '../../registry/json.ts';
 import { getRunRecord } from '../../registry/runs.ts';
@@ -28,7 +29,8 @@ export async function traceStored(store: Store, run: string): Promise<Trace | nu
     first = Math.min(first, at);
     last = Math.max(last, at);
     const [, , phase, round, trial] = key.split('/');
-    if (trial === '0') trials.set(`${phase}/${round}`, { phase: phase!, round: Number(round) });
+    if (/^\d+$/.test(trial ?? ''))
+      trials.set(`${phase}/${round}`, { phase: phase!, round: Number(round) });
   }
   if (last === 0) return null;
   const spec = await getRunRecord(store, run, 'spec', runSpecSchema).catch(() => null);
@@ -88,7 +90,8 @@ export async function finishedModel(
   run: string,
   { phase, round }: { phase: string; round: number },
 ): Promise<ModelManifest | null> {
-  const head = await readHead(store, { run, phase, round, trial: 0 });
+  const at = { run, phase, round };
+  const head = await readHead(store, { ...at, trial: await chosenTrial(store, at) });
   if (head?.value.finished == null) return null;
   const bytes = await readBlob(store, head.value.finished);
   return modelManifestSchema.parse(JSON.parse(bytes.toString('utf8')));

@@ -187,6 +187,36 @@ const cases: [what: string, text: string, expected: string][] = [
     'p.yaml:2:1 name: found "Policy", expected 3 to 40 lowercase letters, digits or hyphens, starting with a letter.',
   ],
   [
+    'one rate to try',
+    `${good}sweep: { learningRate: [2] }\n`,
+    'p.yaml:6:10 sweep.learningRate: found a list, expected at least 2 in the list.',
+  ],
+  [
+    'a rate that is tried twice',
+    `${good}sweep: { learningRate: [1, 2, 1] }\n`,
+    'p.yaml:6:10 sweep.learningRate: found a list, expected multiples of which none comes twice.',
+  ],
+  [
+    'a rate below zero',
+    `${good}sweep: { learningRate: [1, -2] }\n`,
+    'p.yaml:6:28 sweep.learningRate[1]: found -2, expected at least 0.01. It is a multiple of the planned rate: 1 is the planned one, 2 twice that.',
+  ],
+  [
+    'more rates than can be told apart',
+    `${good}sweep: { learningRate: [${Array.from({ length: 33 }, (_rate, at) => at + 1).join(', ')}] }\n`,
+    'p.yaml:6:10 sweep.learningRate: found a list, expected at most 32 in the list.',
+  ],
+  [
+    'a sweep of a phase that measures no held-out text',
+    `${good}sweep: { learningRate: [1, 2], phase: sft }\n`,
+    'p.yaml:6:32 sweep.phase: found "sft", expected pretrain.',
+  ],
+  [
+    'a halving that leaves all',
+    `${good}sweep: { learningRate: [1, 2], halving: 1 }\n`,
+    'p.yaml:6:32 sweep.halving: found 1, expected at least 2.',
+  ],
+  [
     'a mistyped goal',
     `${good}goal: asistant\n`,
     'p.yaml:6:1 goal: found "asistant", expected base, adapt or assistant. Did you mean assistant?',
@@ -259,7 +289,7 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a key in the wrong place',
     `${good}endpoint: policy\n`,
-    'p.yaml:6:1 endpoint: found an unknown key, expected version, name, data, startFrom, model, goal, prefer, phases, questions, budget, compute, seed, evaluate or deploy. It belongs in deploy.',
+    'p.yaml:6:1 endpoint: found an unknown key, expected version, name, data, startFrom, model, goal, prefer, phases, questions, budget, sweep, compute, seed, evaluate or deploy. It belongs in deploy.',
   ],
   [
     'a key in other case',

@@ -31,6 +31,7 @@ test('every field of the JSON Schema explains itself', () => {
 });
 
 const sources = [{ path: './docs', license: 'internal' }];
+const manyRates = (count: number) => Array.from({ length: count }, (_rate, at) => at + 1);
 const minimal = { version: 1, name: 'policy', data: { sources } };
 test.each<[what: string, accepted: boolean, file: unknown]>([
   ['the least that there can be', true, minimal],
@@ -40,6 +41,16 @@ test.each<[what: string, accepted: boolean, file: unknown]>([
   ['a gate', true, { ...minimal, evaluate: { gates: { valBpb: { max: 2.2 } } } }],
   ['a model to go on from', true, { ...minimal, startFrom: 'policy@champion' }],
   ['a model to go on from without its version', false, { ...minimal, startFrom: 'policy' }],
+  ['rates to try', true, { ...minimal, sweep: { learningRate: [0.5, 1, 2, 4], halving: 2 } }],
+  ['one rate to try', false, { ...minimal, sweep: { learningRate: [1] } }],
+  ['a rate below zero', false, { ...minimal, sweep: { learningRate: [1, -2] } }],
+  ['33 rates', false, { ...minimal, sweep: { learningRate: manyRates(33) } }],
+  ['32 rates', true, { ...minimal, sweep: { learningRate: manyRates(32) } }],
+  [
+    'a phase that is not searched',
+    false,
+    { ...minimal, sweep: { learningRate: [1, 2], phase: 'sft' } },
+  ],
   ['an unknown key', false, { ...minimal, gaol: 'base' }],
   ['an unknown key inside', false, { ...minimal, data: { sources, heldout: '2%' } }],
   ['a goal that there is not', false, { ...minimal, goal: 'asistant' }],

@@ -5,7 +5,8 @@
  * skipped. `script.json` beside the run directories says what shall go wrong: {stepMs, dieAt, hangAt, failWith}, `deaf`
  * to changes of the rate, `mute` about the number of a pause, `poison`: the numbers of batches without a finite loss,
  * `stubborn` about returns, which it does not obey, `heldOut`: the loss on held-out text by step, `obstinate` about a
- * stop that it is told, though not about its own clock, `room`: out of memory at `failAt` with more sequences at once.
+ * stop that it is told, though not about its own clock, `room`: out of memory at `failAt` with more sequences at once,
+ * `rated`: its weights are a function of the rate too, `unaware` of the end of a rung.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -60,6 +61,7 @@ const batchOf = (step) => {
   const last = rollbacks.findLast((rollback) => rollback.step <= step);
   return last === undefined ? step : last.skippedTo + step - last.step;
 };
+const rated = script.rated ? ` rate ${recipe.learningRate}` : '';
 const weights = (step) => {
   const changed = scales.some((scale) => scale !== 1) ? ` scales ${scales.join()}` : '';
   const used = rollbacksUsed(step);
@@ -67,7 +69,7 @@ const weights = (step) => {
   const halved = microBatchesUsed(step);
   const parts = halved.length > 0 ? ` parts ${JSON.stringify(halved)}` : '';
   return createHash('sha256')
-    .update(`seed ${recipe.seed} step ${step}${changed}${returned}${parts}`)
+    .update(`seed ${recipe.seed} step ${step}${changed}${returned}${parts}${rated}`)
     .digest('hex')
     .repeat(50);
 };
@@ -113,7 +115,8 @@ if (run.resumeFrom !== null) {
 }
 event({ event: 'start', step, resumedFrom: run.resumeFrom });
 let savedAt = step;
-const numSteps = run.endAt ?? recipe.numSteps;
+const until = script.unaware ? undefined : run.untilStep;
+const numSteps = until ?? run.endAt ?? recipe.numSteps;
 const mustStop = () => {
   const { stop, stopAt = Infinity } = control();
   return (stop && !script.obstinate) || Date.now() / 1000 >= stopAt;
@@ -167,6 +170,12 @@ while (step < numSteps) {
   if (step === script.hangAt) await sleep(600_000);
   if (step === script.failAt && !(microBatch(step - 1) <= script.room))
     end({ ok: false, type: script.failWith, message: 'as scripted', step });
+}
+if (until !== undefined) {
+  if (savedAt !== step) save(step);
+  const loss = 5 / step + Math.abs(Math.log2(recipe.learningRate / 0.04));
+  const message = `ended at step ${step}, as asked`;
+  end({ ok: false, type: 'RungEnded', message, step, heldOut: { loss, bpb: loss / 2 } });
 }
 mkdirSync(path.join(runDir, 'model'), { recursive: true });
 writeFileSync(path.join(runDir, 'model', 'model.safetensors'), weights(step));
