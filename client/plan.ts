@@ -121,9 +121,11 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
       plan,
     );
     const { recipe, corrections, calibration } = planned;
-    const alternatives = planAlternatives({ ...inputs, ...corrections }, recipe, plan);
+    const held = holding(recipe, pipeline.budget);
+    const corrected = { ...inputs, ...corrections };
+    const alternatives = planAlternatives(corrected, held, pipeline.budget, plan);
     const speed = speedOf(calibration, stepsToCalibrate(recipe, pipeline.budget.time));
-    return { corpus, recipe: holding(recipe, pipeline.budget), alternatives, speed, base };
+    return { corpus, recipe: held, alternatives, speed, base };
   } catch (error) {
     if (!(error instanceof DoesNotFit)) throw error;
     throw new ClientError('input', error.message, error);
@@ -136,7 +138,7 @@ function speedOf(calibration: MeasuredPlan['calibration'], numSteps: number): st
     return `as timed on this machine, ${calibration.numSteps} steps on ${calibration.at.slice(0, 10)}`;
   }
   return numSteps === 0
-    ? 'estimated for machines of this kind; not timed before training, for that would take more than 3 % of the budget'
+    ? 'estimated for machines of this kind; not timed before training, for that would take more than 3 % of its time'
     : `estimated for machines of this kind; a run times ${numSteps} steps first, and plans again`;
 }
 

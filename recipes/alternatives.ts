@@ -49,13 +49,28 @@ export function figuresOf(recipe: Recipe): PlanFigures {
   };
 }
 
+/** The other plan at what an hour of the first one costs; what a larger machine costs nobody knows here. */
+function atPriceOf({ estimate }: Recipe, other: Recipe): Recipe {
+  if (estimate.usd === 0) return other;
+  const usd = (estimate.usd / estimate.trainingMs) * other.estimate.trainingMs;
+  return { ...other, estimate: { ...other.estimate, usd: Number(usd.toFixed(2)) } };
+}
+
 /** Of the loss, below which nobody could tell two plans apart. */
 const noticeable = 0.005;
+
+/** The budget as the pipeline file has it, of which the planner may use a part. */
+export interface AskedBudget {
+  /** Milliseconds. */
+  time: number;
+  usd?: number | undefined;
+}
 
 /** Two other plans: another time, and another model or machine; `plan` is what made this one. */
 export function planAlternatives(
   inputs: PlanInputs,
   recipe: Recipe,
+  asked: AskedBudget = { time: inputs.budgetMs },
   plan: (inputs: PlanInputs) => Recipe = planRecipe,
 ): [Alternative, Alternative] {
   const instead = (
@@ -64,12 +79,15 @@ export function planAlternatives(
     how: string,
     changed: Partial<PlanInputs>,
   ): { recipe: Recipe; told: Alternative } => {
-    const other = planFitting({ ...inputs, ...changed }, plan);
+    const other = atPriceOf(recipe, planFitting({ ...inputs, ...changed }, plan));
     const gain = compare(recipe, other);
     return { recipe: other, told: { change, title, how, figures: figuresOf(other), gain } };
   };
   const budget = (factor: number) => inputs.budgetMs * factor;
-  const time = (factor: number) => `budget: { time: ${duration(budget(factor))} }`;
+  const time = (factor: number) =>
+    asked.usd === undefined
+      ? `budget: { time: ${duration(asked.time * factor)} }`
+      : `budget: { usd: ${asked.usd * factor} }`;
   const longer = instead('time', 'twice the time', time(2), { budgetMs: budget(2) });
   const shorter = instead('time', 'half the time', time(0.5), { budgetMs: budget(0.5) });
   const first = differs(recipe, longer.recipe) ? longer : shorter;
@@ -78,7 +96,9 @@ export function planAlternatives(
   const title = other === 'size' ? 'smaller, and quicker to answer' : 'the lowest expected loss';
   const preference = instead('prefer', title, `prefer: ${other}`, { prefer: other });
   const { cores } = inputs.machine;
-  const machine = instead('machine', 'a machine with twice the cores', `${2 * cores} cores`, {
+  const priced = recipe.estimate.usd > 0 ? ', at the same price an hour' : '';
+  const more = `a machine with twice the cores${priced}`;
+  const machine = instead('machine', more, `${2 * cores} cores`, {
     machine: { ...inputs.machine, cores: 2 * cores },
   });
   const second = preference.recipe.numParameters === recipe.numParameters ? machine : preference;

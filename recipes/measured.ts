@@ -32,13 +32,14 @@ export function estimatedStepMs({ pretrain, machine, model }: ReadingRecipe): nu
     : adaptationStepMs(machine, model, pretrain);
 }
 
-/** How many steps a calibration would time; 0 where it would take too much of the budget. */
+/** How many steps a calibration would time; 0 where it would take too much of the budget, or of a training that needs less. */
 export function stepsToCalibrate(recipe: Recipe, budgetMs: number): number {
   const { pretrain } = recipe;
   if (pretrain === null) return 0;
   const { timed, warmup, least } = calibratedSteps;
   const affordable = Math.floor(
-    (budgetMs * calibrationShare - trainerStartMs) / estimatedStepMs({ ...recipe, pretrain }) -
+    (Math.min(budgetMs, recipe.estimate.trainingMs) * calibrationShare - trainerStartMs) /
+      estimatedStepMs({ ...recipe, pretrain }) -
       warmup,
   );
   return affordable < least ? 0 : Math.min(timed, affordable);

@@ -36,6 +36,7 @@ export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): 
   const about = corpus.estimated ? 'about ' : '';
   const phases = phasesOf(recipe);
   const lora = phases[0]?.lora;
+  const lostUsd = (estimate.usd * estimate.lostIfKilledMs) / estimate.trainingMs;
   return [
     ...(base === null
       ? []
@@ -49,7 +50,7 @@ export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): 
       : [
           `valBpb ${estimate.valBpbLow.toFixed(2)} to ${estimate.valBpbHigh.toFixed(2)}, loss ${estimate.finalLoss.toFixed(2)} at the end of ${lora === undefined ? 'pretraining' : 'adapting'}`,
         ]),
-    `killed at any moment: at most ${clock(estimate.lostIfKilledMs)} of work lost`,
+    `killed at any moment: at most ${clock(estimate.lostIfKilledMs)} of work and ${price(lostUsd)} lost`,
     '',
     ...table(
       ['phase', 'steps', 'sequences a step', 'tokens a sequence', 'peak rate', 'saved every'],

@@ -238,7 +238,7 @@ test('a long run asks to time its steps, a short one does not, and one that was 
     });
   expect(await ask('short', { pipeline: pipelineOf('4m') })).not.toHaveProperty('calibrate');
   const { calibrate, ...first } = await ask('long');
-  expect(calibrate).toEqual({ numSteps: 20 });
+  expect(calibrate).toEqual({ numSteps: 16 });
   await recordCalibration(store, machine, loadOf(first.pretrain!, first.model), {
     numSteps: 20,
     stepMs: 9000,

@@ -74,6 +74,14 @@ test('an assistant from a base model is planned in three phases, each with its l
   expect(planned.recipe.estimate.trainingMs).toBeLessThan(12 * 60_000);
 });
 
+test('what a kill costs at most stands there in time and in dollars', async () => {
+  const { recipe, ...planned } = await plan('scratch');
+  const estimate = { ...recipe.estimate, usd: 36, trainingMs: 3_600_000, lostIfKilledMs: 30_000 };
+  const lines = planLines({ ...planned, recipe: { ...recipe, estimate } });
+  expect(lines).toContain('killed at any moment: at most 0:30 of work and $0.30 lost');
+  expect(planLines({ ...planned, recipe }).join()).toMatch(/of work and \$0 lost/);
+});
+
 test('the page of a model from scratch speaks of pretraining alone', async () => {
   const { base, ...planned } = await plan('scratch');
   expect(base).toBeNull();

@@ -35,6 +35,18 @@ describe('two other plans', () => {
     expect(other.gain).toMatch(/^expected loss [\d.]+ % higher.*model \d+ % smaller/);
   });
 
+  test('cost what an hour of the plan costs', () => {
+    const priced = { ...recipe, estimate: { ...recipe.estimate, usd: 3 } };
+    const [longer] = planAlternatives(inputs, priced);
+    const { figures, gain } = longer;
+    const hours = figures.trainingMs / recipe.estimate.trainingMs;
+    expect(figures.usd).toBeCloseTo(3 * hours, 1);
+    expect(gain).toMatch(/\$\d\.\d\d dearer$/);
+    expect(time.figures.usd).toBe(0);
+    const asked = { time: inputs.budgetMs, usd: 20 };
+    expect(planAlternatives(inputs, priced, asked)[0].how).toBe('budget: { usd: 40 }');
+  });
+
   test('more time is not offered where nothing is left to read, but less', () => {
     const statistics = { numTokens: 2000, bytes: 8000 };
     const little = { ...inputs, statistics, budgetMs: 86_400_000 };

@@ -183,6 +183,9 @@ describe('what was measured of a machine', () => {
 
   test('calibration is asked for where it takes at most 3 % of the budget, and never of the quickstart', () => {
     expect(stepsToCalibrate(recipe, scratch.budgetMs)).toBe(20);
+    const little = { numTokens: 30_000, bytes: 100_000 };
+    const soonDone = planRecipe({ ...scratch, statistics: little });
+    expect(stepsToCalibrate(soonDone, scratch.budgetMs)).toBe(0);
     const quick: PlanInputs = { ...scratch, budgetMs: 240_000 };
     expect(stepsToCalibrate(planRecipe(quick), quick.budgetMs)).toBe(0);
     const some = stepsToCalibrate(recipe, 30 * 60_000);
