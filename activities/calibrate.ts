@@ -87,7 +87,10 @@ async function measure(
   // Neither saves nor evaluates: the steps alone are timed.
   const timed = { ...job.recipe, saveEverySteps, unwatchedExitS };
   const recipe = timed.phase === 'pretrain' ? { ...timed, evalEverySteps: saveEverySteps } : timed;
-  await writeRun(runDir, await trainerRun(deps, { ...job, recipe }, { rollbacks: [] }, runDir));
+  await writeRun(
+    runDir,
+    await trainerRun(deps, { job: { ...job, recipe } }, { rollbacks: [] }, runDir),
+  );
   await writeControl(runDir, {
     fence: 1,
     acknowledged: [],

@@ -13,6 +13,8 @@ export interface Deps {
   projectDir: string;
   /** Name of this host, stable over restarts. */
   host: string;
+  /** Of this host on the network of the runs; left out: it trains alone. */
+  gangAddress?: string;
   now: () => Date;
 }
 
@@ -30,6 +32,7 @@ export function openDeps(env: Environment): Deps {
     python: env.TEMPER_PYTHON,
     projectDir: path.dirname(import.meta.dirname),
     host: env.TEMPER_HOST,
+    ...(env.TEMPER_GANG_ADDRESS !== undefined && { gangAddress: env.TEMPER_GANG_ADDRESS }),
     now: () => new Date(),
   };
 }

@@ -7,11 +7,12 @@ import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import type { IngestResult } from '../config/ingest.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
 import { runInputsSchema, runSpecSchema } from '../config/run-records.ts';
-import { pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
-import type { Machine, Recipe } from '../config/recipe.ts';
+import { familyOf, pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
+import type { Machine, MeasuredModel, Recipe } from '../config/recipe.ts';
 import { planMeasured, stepsToCalibrate } from '../recipes/measured.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
 import { planPhases, replanPhases } from '../recipes/phases.ts';
+import { onHosts } from '../recipes/several-hosts.ts';
 import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import type { SweepWish } from '../recipes/sweep.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
@@ -51,6 +52,8 @@ export interface PlanInput {
   parent?: ParentModel | null;
   /** The model from elsewhere that is adapted. */
   base?: BaseModel;
+  /** The configuration that the pipeline file gives, as it was measured. */
+  given?: MeasuredModel;
   /** The machine was just measured: its measurements are looked up again. */
   calibrated?: true;
 }
@@ -115,11 +118,12 @@ export function createPlanActivities(deps: Deps) {
     },
 
     async planTraining(input: PlanInput): Promise<Recipe> {
-      const { run, pipeline, corpus, machine, previous, parent, base } = input;
+      const { run, pipeline, corpus, machine, previous, parent, base, given } = input;
       const manifest = await requireStage(store, 'preprocess', corpus, corpusManifestSchema);
       const { statistics, instructions, vocabSize, heldOut } = manifest;
       refuseUnmeasurable(pipeline, instructions);
       refuseUntaught(pipeline, { base, parent });
+      refuseAdapting(pipeline, parent);
       if (base !== undefined) refuseForeign(base, statistics);
       const adapted = pipeline.goal === 'assistant' ? adaptedModel(base, parent) : null;
       if (adapted !== null) await refuseMute(store, adapted);
@@ -136,7 +140,8 @@ export function createPlanActivities(deps: Deps) {
         machine,
         seed: pipeline.seed,
         vocabSize,
-        family: pipeline.model?.family,
+        family: familyOf(pipeline),
+        given,
         numChats: instructions?.numTrain ?? 0,
         numPreferences: instructions?.numPreferences ?? 0,
         parent,
@@ -164,18 +169,31 @@ export function createPlanActivities(deps: Deps) {
                 (asked) => planPhases(asked, phases),
               ),
       );
-      const recipe = holding(planned, pipeline.budget);
+      const recipe = onHosts(holding(planned, pipeline.budget), pipeline);
       await putRunRecord(store, run, 'plan', recipe);
       const startFrom = parent && { startFrom: `${parent.name}@${parent.version}` };
       await addRunInputs(store, run, { corpus, ...startFrom, ...(corrections && { corrections }) });
       const wanted =
-        previous === null && input.calibrated !== true && corrections?.pace === undefined;
+        previous === null &&
+        input.calibrated !== true &&
+        corrections?.pace === undefined &&
+        // Steps on one host say nothing of several.
+        pipeline.compute === 'local';
       const numSteps = wanted ? stepsToCalibrate(recipe, pipeline.budget.time) : 0;
       return numSteps === 0 ? recipe : { ...recipe, calibrate: { numSteps } };
     },
   };
 }
 export type PlanActivities = ReturnType<typeof createPlanActivities>;
+
+/** Adapters are put around projections whose names are those of the families that we know. */
+function refuseAdapting({ goal }: Pipeline, parent: ParentModel | null | undefined): void {
+  if (goal !== 'adapt' || parent?.shape.family !== 'transformers') return;
+  throw ApplicationFailure.nonRetryable(
+    `goal: adapt: found ${parent.name}@${parent.version}, a ${parent.shape.architecture}, which gets no adapters. Set goal: base.`,
+    FailureType.InvalidConfig,
+  );
+}
 
 /** No retry finds a model that is not there. */
 async function refusingUnknown<T>(work: () => Promise<T>): Promise<T> {

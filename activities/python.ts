@@ -1,5 +1,5 @@
 /**
- * Runs one short-lived module of the trainer (import, rehearse, tokenizer, export, evaluate): configuration in a file,
+ * Runs one short-lived module of the trainer (import, measure, rehearse, tokenizer, export, evaluate): configuration in a file,
  * one JSON object on the last line of its output. Such a module ends itself when its parent is gone.
  */
 import { writeFile } from 'node:fs/promises';
@@ -26,7 +26,7 @@ const silenceLimitMs = 600_000;
  */
 export async function runTrainerModule(
   deps: Deps,
-  module: 'import_base' | 'rehearse' | 'tokenizer' | 'export' | 'evaluate',
+  module: 'import_base' | 'measure' | 'rehearse' | 'tokenizer' | 'export' | 'evaluate',
   config: unknown,
   workDir: string,
   say: Say,

@@ -23,6 +23,7 @@ import { rollbacksOf } from '../registry/rollbacks.ts';
 import { endingOf, ratesFault, ratesOf, readHead } from '../registry/training.ts';
 import { isRatesDiffer, isUnusable, ratesUsed, uploadCheckpoint } from './checkpoint-uploads.ts';
 import type { Deps } from './deps.ts';
+import { openMeeting, placeInGang } from './gang-meeting.ts';
 import { cached, ensureFile } from './files.ts';
 import { withSigns } from './heartbeats.ts';
 import { requireModel, requireStage } from './stage-records.ts';
@@ -93,7 +94,7 @@ export async function prepareTrainer(deps: Deps, generation: Generation): Promis
 }
 
 async function prepare(deps: Deps, generation: Generation, runDir: string): Promise<TrainerStart> {
-  const { job, fence } = generation;
+  const { job, fence, gang } = generation;
   const context = Context.current();
   /** Asked right before each deed that would harm a newer generation. */
   const requireCurrent = async () => {
@@ -109,7 +110,7 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
     return { adopted: true, resumedFrom: null, note: null };
   const { until } = generation;
   const wanted = {
-    ...(await trainerRun(deps, job, head, runDir)),
+    ...(await trainerRun(deps, generation, head, runDir)),
     ...(until !== undefined && { untilStep: until }),
   };
   const there = await readRun(runDir);
@@ -120,7 +121,7 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   const discarded = new Set<string>();
 
   if (same) {
-    const alive = !(await trainerIsGone(runDir));
+    const alive = !(await trainerIsGone(runDir)) && mayGoOn(there, generation, head);
     const result = await readResult(runDir);
     if (alive || result?.ok === true) {
       head = await requireCurrent();
@@ -161,8 +162,11 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   // It may lose its watcher before that has told it anything.
   const stopAt = endingOf(head) === undefined ? budget?.stopAt(deps.now(), null) : undefined;
   await control(runDir, fence, head, { paused, pause: (told?.pause ?? 0) + 1, stopAt });
-  await requireCurrent();
-  await writeRun(runDir, { ...wanted, ...endOf(head), resumeFrom: checkpoint?.folder ?? null });
+  head = await requireCurrent();
+  if (gang !== undefined) head = await openMeeting(deps, generation, checkpoint?.step ?? 0);
+  const place = placeInGang(deps, head, gang);
+  const resumeFrom = checkpoint?.folder ?? null;
+  await writeRun(runDir, { ...wanted, ...endOf(head), resumeFrom, ...place });
   await startTrainer({
     python: deps.python,
     projectDir: deps.projectDir,
@@ -186,11 +190,18 @@ function endOf(head: Pick<Head, 'endings'>): { endAt?: number } {
 
 /** What must be equal for a running trainer to be the one that this job needs. */
 function identity(run: TrainerRun): string {
-  const { peakFile: _measured, ...needed } = run;
+  const { peakFile: _measured, gang: _place, ...needed } = run;
   return canonicalJson({ ...needed, resumeFrom: null });
 }
 
-async function control(
+/** A trainer that lives is worth nothing without the others of its gang. */
+function mayGoOn({ gang: its }: TrainerRun, { gang }: Generation, head: Head): boolean {
+  if (gang === undefined || gang.hosts.length === 1) return its === undefined;
+  return gang.adopt && its !== undefined && its.meeting === head.gang?.meeting;
+}
+
+/** Tells a trainer what counts, and from which generation on. */
+export async function control(
   runDir: string,
   fence: number,
   head: Head,
@@ -248,7 +259,7 @@ async function lastStepSeen(runDir: string): Promise<number> {
 /** Brings the inputs to this host and says what to train. */
 export async function trainerRun(
   deps: Deps,
-  job: TrainingJob,
+  { job, gang }: Pick<Generation, 'job' | 'gang'>,
   head: Pick<Head, 'rollbacks' | 'microBatches' | 'endings'>,
   runDir: string,
 ): Promise<TrainerRun> {
@@ -266,7 +277,7 @@ export async function trainerRun(
   return trainerRunSchema.parse({
     schemaVersion: 1,
     runDir,
-    recipe: job.recipe,
+    recipe: gang === undefined ? job.recipe : { ...job.recipe, worldSize: gang.hosts.length },
     model: job.shape,
     tokenizer: await fetch(corpus.tokenizer),
     init,
@@ -322,7 +333,7 @@ function upTo(until: number | undefined, head: Head): Head {
 }
 
 /** The newest checkpoint of the chain whose every file has its digest; older ones are tried in turn. */
-async function restoreCheckpoint(
+export async function restoreCheckpoint(
   deps: Deps,
   runDir: string,
   head: Head,
@@ -361,7 +372,7 @@ function isArtifactMismatch(error: unknown): boolean {
 }
 
 /** Removes every entry of a folder but the named ones. */
-async function keepOnly(
+export async function keepOnly(
   folder: string,
   kept: string | undefined,
   names: string[] = [],

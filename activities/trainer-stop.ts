@@ -18,11 +18,13 @@ export interface TrainerStop {
   stage: string;
   /** Keep the log of a training that failed; of one that was cancelled nothing is kept. */
   keepLog: boolean;
+  /** Keep everything: the training goes on later, perhaps on this host. */
+  keepFiles?: boolean;
 }
 
 export async function stopTrainer(
   deps: Deps,
-  { trial, stage, keepLog }: TrainerStop,
+  { trial, stage, keepLog, keepFiles = false }: TrainerStop,
 ): Promise<void> {
   const context = Context.current();
   const runDir = runDirOf(deps, trial);
@@ -36,6 +38,7 @@ export async function stopTrainer(
       );
       await inRunDir(runDir, async () => {
         await endTrainer(runDir, graceMs);
+        if (keepFiles) return;
         const kept = keepLog ? explaining : [];
         for (const name of await readdir(runDir).catch(() => [])) {
           if (!kept.includes(name))

@@ -36,10 +36,11 @@ import {
   rollbacksUsed,
 } from './checkpoint-uploads.ts';
 import type { Deps } from './deps.ts';
+import { FenceWatch } from './fence-watch.ts';
 import { withSigns } from './heartbeats.ts';
 import { halvedMicroBatch } from './micro-batch.ts';
 import { decideRollback } from './rollback.ts';
-import { summariseModel } from './training-job.ts';
+import { incurable, summariseModel } from './training-job.ts';
 import type { Generation, RungEnd, TrainedModel } from './training-job.ts';
 import { diskFull, tellDiskFull } from './trainer-disk.ts';
 import { TrainerControl } from './trainer-control.ts';
@@ -209,6 +210,8 @@ async function watch(
     );
   };
 
+  // A host that trains alone learns of a newer generation when it commits; a gang must not wait for that.
+  const fence = generation.gang === undefined ? null : new FenceWatch(deps, generation);
   let stoppingSince = Infinity;
   let numAcknowledged = uploads.acknowledged.length;
   for (let tick = 0; ; tick += 1) {
@@ -220,6 +223,8 @@ async function watch(
     if (uploads.refused !== null) return await withSigns(sign, discard);
     uploads.throwIfFatal();
     control.throwIfLost();
+    fence?.look();
+    fence?.throwIfOver();
     const { acknowledged } = uploads;
     if (budget !== null && !isEnding) keepWithin(budget);
     await control.obey(acknowledged);
@@ -342,6 +347,7 @@ async function watch(
 
   async function finish(result: Extract<TrainerResult, { ok: true }>): Promise<TrainedModel> {
     await keepAll();
+    if (result.model === null) throw new Error('result.json: found no model, expected its folder');
     const files = await putBlobFolder(deps.store, path.resolve(runDir, result.model));
     const head = await requireHead(deps, generation);
     const changes = ratesOf(head.learningRates);
@@ -357,12 +363,13 @@ async function watch(
       numSteps: result.step,
       numTokens: result.numTokens,
       finalLoss: result.finalLoss,
-      exact: true,
+      exact: head.worlds === undefined,
       ...adaptedOf(result),
       ...(changes.length > 0 && { learningRates: changes }),
       ...(rollbacks.length > 0 && { rollbacks }),
       ...(microBatches.length > 0 && { microBatches }),
       ...(result.plateau && { plateau: result.plateau }),
+      ...(head.worlds && { worlds: head.worlds }),
       ...(ending &&
         isEarly(ending, job) && { ended: { step: ending.step, numSteps: job.recipe.numSteps } }),
     };
@@ -404,6 +411,7 @@ async function record(
   const changes = {
     ...(learningRates.length > 0 && { learningRates }),
     ...(rollbacks.length > 0 && { rollbacks }),
+    ...(head.worlds && { worlds: head.worlds }),
     ...(ending && isEarly(ending, job) && { endedAt: ending.step }),
     ...(microBatches.length > 0 && { microBatches }),
   };
@@ -483,14 +491,6 @@ async function rolledBack(
 function isEarly({ step }: Ending, { recipe }: Generation['job']): boolean {
   return step < recipe.numSteps;
 }
-
-const incurable: readonly string[] = [
-  FailureType.InvalidConfig,
-  FailureType.InvalidCorpus,
-  FailureType.CheckpointIncompatible,
-  FailureType.TrainingDiverged,
-  FailureType.OutOfMemory,
-];
 
 async function trainerFailure(
   deps: Deps,

@@ -2,7 +2,7 @@
 import { ApplicationFailure } from '@temporalio/activity';
 import { z } from 'zod';
 import { FailureType } from '../config/failures.ts';
-import type { ModelManifest } from '../config/manifests.ts';
+import type { ModelManifest, World } from '../config/manifests.ts';
 import type { LeaseCost } from '../config/run-records.ts';
 import type { MicroBatch, Rollback } from '../config/trainer.ts';
 import {
@@ -45,6 +45,12 @@ export interface Generation {
   writer: string;
   /** Id of the run's execution, whose orders this generation obeys; left out by older versions: whoever asked last. */
   execution?: string;
+  /** The hosts that train together, the leading one first; left out: one host trains alone. */
+  gang?: {
+    hosts: string[];
+    /** Every trainer of the last meeting lives, or the leading one has finished: they are gone on with. */
+    adopt: boolean;
+  };
   /** A trial ends its rung at this step; left out, it trains to the end. */
   until?: number;
   /** Ends the training; left out, nothing but its plan does. */
@@ -87,6 +93,8 @@ export interface TrainedModel {
   microBatches?: MicroBatch[];
   /** Where its held-out loss fell no more, so that it ended before its planned last step. */
   plateau?: number;
+  /** Numbers of hosts other than was planned, for which it is not exact; left out: none. */
+  worlds?: World[];
   /** The budget was spent at this step of so many planned. */
   ended?: { step: number; numSteps: number };
 }
@@ -99,7 +107,7 @@ export interface LeasedHost {
 }
 
 export function summariseModel(stage: string, model: ModelManifest, reused: boolean): TrainedModel {
-  const { phase, numSteps, numTokens, finalLoss, adapted, plateau, ended } = model;
+  const { phase, numSteps, numTokens, finalLoss, adapted, plateau, ended, worlds } = model;
   const weights = model.files['model.safetensors'];
   if (weights === undefined) {
     throw ApplicationFailure.nonRetryable(
@@ -117,6 +125,7 @@ export function summariseModel(stage: string, model: ModelManifest, reused: bool
     reused,
     ...(adapted && { adapted }),
     ...(plateau && { plateau: plateau.step }),
+    ...(worlds && { worlds }),
     ...(ended && { ended }),
   };
 }
@@ -135,3 +144,12 @@ export function costOf(
 ): LeaseCost {
   return { host, fence, phase, round, trial, since: since ?? now.toISOString(), until: expiresAt };
 }
+
+/** What the trainer ends with that no other generation can cure. */
+export const incurable: readonly string[] = [
+  FailureType.InvalidConfig,
+  FailureType.InvalidCorpus,
+  FailureType.CheckpointIncompatible,
+  FailureType.TrainingDiverged,
+  FailureType.OutOfMemory,
+];

@@ -1,11 +1,11 @@
 /** A 7B model on 64 GPUs, on paper: the arithmetic behind docs/scale.md, held against published memory figures. */
-import type { ModelShape } from '../config/recipe.ts';
+import type { PlainShape } from '../config/recipe.ts';
 import { z } from 'zod';
 import { gpuMemory, planOnCluster, type Cluster, type ClusterPlan } from '../recipes/cluster.ts';
 import { countParameters } from '../recipes/shapes.ts';
 import { defineBench, say } from './support/bench.ts';
 
-const llama8b: ModelShape = {
+const llama8b: PlainShape = {
   family: 'llama',
   vocabSize: 128_256,
   hiddenSize: 4096,
@@ -17,8 +17,8 @@ const llama8b: ModelShape = {
   ropeTheta: 500_000,
   tieEmbeddings: false,
 };
-const shape7b: ModelShape = { ...llama8b, vocabSize: 32_768, contextLength: 4096 };
-const shape70b: ModelShape = {
+const shape7b: PlainShape = { ...llama8b, vocabSize: 32_768, contextLength: 4096 };
+const shape70b: PlainShape = {
   ...shape7b,
   hiddenSize: 8192,
   intermediateSize: 28_672,
@@ -64,7 +64,7 @@ export function plansOnPaper({
   usd,
   mfu,
 }: z.infer<typeof settings>): [string, ClusterPlan][] {
-  const plan = (shape: ModelShape, hosts: number, tensorParallel?: number) =>
+  const plan = (shape: PlainShape, hosts: number, tensorParallel?: number) =>
     planOnCluster(
       {
         shape,

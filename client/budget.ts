@@ -39,7 +39,8 @@ export async function readBudget(store: Store, run: string, now: Date): Promise<
   const spent = spentMs(cost, now);
   const usdPerHour = held?.usdPerHour ?? priceOf(spec.pipeline);
   const limit = held && limitMs(held, cost);
-  const heads = await headsOf(store, run);
+  // They are looked for among everything that the run has stored.
+  const heads = held === null ? [] : await headsOf(store, run);
   return {
     run,
     spentMs: spent,

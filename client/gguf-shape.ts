@@ -1,13 +1,13 @@
 /** The shape of a Llama or Qwen in a GGUF file, from the head of the file alone: a plan needs no weights. */
 import { open } from 'node:fs/promises';
 import { maxBaseContext } from '../config/base-models.ts';
-import { families, type ModelShape } from '../config/recipe.ts';
+import { families, type PlainShape } from '../config/recipe.ts';
 
 /** Of the file: its vocabulary stands there too, in a few megabytes. */
 const maxHeadBytes = 64 * 2 ** 20;
 
 /** Null for what is no GGUF file, not whole, or of another architecture. */
-export async function readGgufShape(file: string): Promise<ModelShape | null> {
+export async function readGgufShape(file: string): Promise<PlainShape | null> {
   const handle = await open(file, 'r').catch(() => null);
   if (handle === null) return null;
   try {
@@ -26,7 +26,7 @@ export async function readGgufShape(file: string): Promise<ModelShape | null> {
   }
 }
 
-function shapeOf(head: Buffer): ModelShape | null {
+function shapeOf(head: Buffer): PlainShape | null {
   const reader = new Reader(head);
   if (head.toString('latin1', 0, 4) !== 'GGUF') return null;
   reader.skip(4);
@@ -52,7 +52,7 @@ function shapeOf(head: Buffer): ModelShape | null {
   };
   const numHeads = number('attention.head_count');
   const headDim = number('attention.key_length');
-  const shape: ModelShape = {
+  const shape: PlainShape = {
     family,
     vocabSize: number('vocab_size', lengthOf(fields.get('tokenizer.ggml.tokens'))),
     hiddenSize: number('embedding_length'),

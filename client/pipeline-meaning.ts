@@ -2,7 +2,7 @@
  * Mistakes that the shape of a pipeline file cannot show. They are looked for in the value as it was written,
  * whatever else is wrong with it, so that all mistakes are told at once.
  */
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { knownBases } from '../config/base-models.ts';
 import { phasesFault, tunes } from '../config/phases.ts';
@@ -28,6 +28,7 @@ export function meaningFaults(value: unknown, folders: Folders, place: Places): 
     faults.push({ ...place.at(keys), field: fieldName(keys), found, expected, hint });
   checkSources(value, folders, add);
   checkStart(value, folders, add);
+  checkModel(value, folders, add);
   checkBudget(value, add);
   checkPhases(value, add);
   checkGoal(value, add);
@@ -126,6 +127,35 @@ function checkPhases(value: unknown, add: Add): void {
     sweeps: valueAt(value, ['sweep']) !== undefined,
   });
   if (fault !== null) add([fault.field], fault.found, fault.expected, fault.hint);
+}
+
+/** The configuration of a model from scratch: that it lies there, and is one. */
+function checkModel(value: unknown, { baseDir }: Folders, add: Add): void {
+  const model = valueAt(value, ['model']);
+  const named = textAt(model, 'config');
+  // Beside a family it is one mistake, which the shape tells.
+  if (named === null || valueAt(model, ['family']) !== undefined) return;
+  const found = readJson(path.resolve(baseDir, named));
+  if (isObject(found) && typeof found['model_type'] === 'string') return;
+  const what = found === null ? 'nothing there to read' : 'no JSON object with a model_type';
+  const expected = 'the config.json of a causal model of transformers';
+  const hint = found === null ? 'It is looked for from the folder of the pipeline file.' : null;
+  add(['model', 'config'], `${JSON.stringify(named)}, ${what}`, expected, hint);
+}
+
+/** Null where no file can be read; undefined where it is no JSON. */
+function readJson(file: string): unknown {
+  let text;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch {
+    return null;
+  }
+  try {
+    return JSON.parse(text) ?? undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Whether a model is taught documents alone, said or by default. */

@@ -7,12 +7,15 @@ import path from 'node:path';
 import { z } from 'zod';
 import { knownBases, maxBaseContext, type KnownBase } from '../config/base-models.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
-import { isBase, type Pipeline, type Source } from '../config/pipeline.ts';
+import { configOf, familyOf, isBase, type Pipeline, type Source } from '../config/pipeline.ts';
 import {
   families,
   familyNames,
+  givenConfigSchema,
   type Machine,
+  type MeasuredModel,
   type ModelShape,
+  type PlainShape,
   type Recipe,
 } from '../config/recipe.ts';
 import type { Survey, SurveyRequest } from '../config/survey.ts';
@@ -23,6 +26,7 @@ import { planMeasured, stepsToCalibrate, type MeasuredPlan } from '../recipes/me
 import { DoesNotFit } from '../recipes/memory.ts';
 import { refuseTooLarge } from '../recipes/adaptation.ts';
 import type { PlanInputs } from '../recipes/plan.ts';
+import { onHosts } from '../recipes/several-hosts.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { chooseVocabSize, estimateTokens } from '../recipes/vocabulary.ts';
 import { readBlob } from '../registry/blobs.ts';
@@ -81,7 +85,14 @@ export interface PlanRequest {
   store: Store | null;
   /** Looks at a folder or a file, as ingest would read it. */
   look: (request: SurveyRequest) => Promise<Survey>;
+  /** Left out, a file that gives a configuration is not planned. */
+  measure?: Measure;
 }
+
+/** Counts a configuration of transformers, and says why it could not be served; null: it can. */
+export type Measure = (
+  config: MeasuredModel['config'],
+) => Promise<Omit<MeasuredModel, 'config'> & { unservable: string | null }>;
 
 /** Plans a pipeline without starting anything. */
 export async function planPipeline(request: PlanRequest): Promise<Plan> {
@@ -104,7 +115,8 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     machine,
     seed: pipeline.seed,
     vocabSize: corpus.vocabSize,
-    family: pipeline.model?.family,
+    family: familyOf(pipeline),
+    given: await givenFor(request),
     numChats: corpus.numChats,
     numPreferences: corpus.numPreferences,
     parent,
@@ -121,7 +133,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
       plan,
     );
     const { recipe, corrections, calibration } = planned;
-    const held = holding(recipe, pipeline.budget);
+    const held = onHosts(holding(recipe, pipeline.budget), pipeline);
     const corrected = { ...inputs, ...corrections };
     const alternatives = planAlternatives(corrected, held, pipeline.budget, plan);
     const speed = speedOf(calibration, stepsToCalibrate(recipe, pipeline.budget.time));
@@ -147,6 +159,25 @@ function sweepOf({ sweep, data }: Pipeline, { numTokens }: CorpusFigures): PlanI
   if (sweep === undefined) return undefined;
   const { learningRate, halving } = sweep;
   return { learningRate, halving, heldOutTokens: Math.round(numTokens * data.heldOut) };
+}
+
+/** The configuration that a file gives, as measured; undefined where it gives none. */
+async function givenFor({
+  pipeline,
+  baseDir,
+  measure,
+}: PlanRequest): Promise<MeasuredModel | undefined> {
+  const named = configOf(pipeline);
+  if (named === null) return undefined;
+  const refuse = (why: string) =>
+    new ClientError('input', `model.config ${named}: ${why} Nothing was started.`);
+  const text = await readFile(path.resolve(baseDir, named), 'utf8').catch(() => '');
+  const config = givenConfigSchema.safeParse(parseJson(text)).data;
+  if (config === undefined) throw refuse('expected the JSON object of a config.json.');
+  if (measure === undefined) throw refuse('nothing here can measure it; npx temper plan does.');
+  const { unservable, ...measured } = await measure(config);
+  if (unservable === null) return { config, ...measured };
+  throw refuse(`${unservable}, so it could be neither evaluated nor served.`);
 }
 
 /** The model that a pipeline goes on from; null when it starts from scratch. */
@@ -242,7 +273,7 @@ const causalConfigSchema = z
     rope_parameters: z.looseObject({ rope_theta: z.number().positive().nullish() }).nullish(),
     tie_word_embeddings: z.boolean().nullish(),
   })
-  .transform((config): ModelShape => ({
+  .transform((config): PlainShape => ({
     family: config.model_type,
     vocabSize: config.vocab_size,
     hiddenSize: config.hidden_size,

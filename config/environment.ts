@@ -13,6 +13,10 @@ export const environmentSchema = z.object({
     .min(1)
     .default('local')
     .describe('name of this host, stable over restarts'),
+  TEMPER_GANG_ADDRESS: z
+    .ipv4()
+    .optional()
+    .describe('of this host on the network of the runs; left out, it trains alone'),
   TEMPER_PYTHON: z.string().min(1).describe('Python interpreter with the trainer installed'),
   TEMPER_S3_ENDPOINT: z.url().optional().describe('leave out for AWS'),
   TEMPER_S3_REGION: z.string().default('us-east-1'),

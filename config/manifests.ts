@@ -139,6 +139,10 @@ export type RunControl = z.infer<typeof runControlSchema>;
 const rateChangeSchema = z.strictObject({ step: count, scale: z.number().positive() });
 export type RateChange = z.infer<typeof rateChangeSchema>;
 
+/** From which step on so many hosts trained. */
+const worldSchema = z.strictObject({ step: count, numHosts: z.number().int().positive() });
+export type World = z.infer<typeof worldSchema>;
+
 /** stages/<phase>/<digest>.json: a trained model, in transformers' layout. */
 export const modelManifestSchema = z.strictObject({
   schemaVersion,
@@ -171,6 +175,10 @@ export const modelManifestSchema = z.strictObject({
   plateau: plateauFoundSchema
     .optional()
     .describe('why it ended before the recipe’s last step; left out: it did not'),
+  worlds: z
+    .array(worldSchema)
+    .optional()
+    .describe('why it is not exact: numbers of hosts other than was planned; left out: none'),
   ended: z
     .strictObject({ step: count, numSteps: count })
     .optional()
@@ -400,6 +408,16 @@ export const decidedMicroBatchSchema = z.strictObject({
 export type DecidedMicroBatch = z.infer<typeof decidedMicroBatchSchema>;
 
 /** …/head.json: the only commit of training. */
+/** Where the hosts of a generation meet, decided once by the first of them; the next one may go on with it. */
+export const meetingSchema = z.strictObject({
+  meeting: z.string().describe('new for each start of the trainers'),
+  hosts: z.array(z.string()).min(1).describe('in the order of their ranks'),
+  address: z.ipv4().describe('of the first host, on the network of the run'),
+  port: z.number().int().min(1).max(65535),
+  step: count.describe('from which all of them go on'),
+});
+export type Meeting = z.infer<typeof meetingSchema>;
+
 export const headSchema = z.strictObject({
   schemaVersion,
   stage: sha256Schema.describe(
@@ -425,6 +443,11 @@ export const headSchema = z.strictObject({
     .array(decidedRollbackSchema)
     .default([])
     .describe('returns to before a bad loss, in the order in which they were decided'),
+  gang: meetingSchema.optional().describe('where several hosts train together; left out: one host'),
+  worlds: z
+    .array(worldSchema)
+    .optional()
+    .describe('numbers of hosts other than was planned, or back to it; left out: as planned'),
   endings: z
     .array(endingSchema)
     .optional()
@@ -439,6 +462,15 @@ export const headSchema = z.strictObject({
   finished: blobRefSchema.nullable().describe('the ModelManifest, when the phase is done'),
 });
 export type Head = z.infer<typeof headSchema>;
+
+/** hosts/<pool>/<host>.json: a host that can train with others, as its worker says again and again. */
+export const hostReportSchema = z.strictObject({
+  schemaVersion,
+  host: z.string(),
+  address: z.ipv4().describe('on the network of the runs'),
+  at: isoTime,
+});
+export type HostReport = z.infer<typeof hostReportSchema>;
 
 /** leases/<pool>.json: who may use a host. */
 export const leasesSchema = z.strictObject({

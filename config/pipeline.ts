@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { knownBases } from './base-models.ts';
 import { phasesFault, tunes } from './phases.ts';
-import { families, phaseNames, type Phase } from './recipe.ts';
+import { families, phaseNames, type Family, type Phase } from './recipe.ts';
 
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const leastTimeMs = 10 * unitMs.s;
@@ -93,6 +93,23 @@ const boundSchema = z
 export const preferences = ['quality', 'latency', 'size'] as const;
 export type Preference = (typeof preferences)[number];
 
+/** Pretraining on several hosts at once, each with a gpu worker that has TEMPER_GANG_ADDRESS. */
+const severalHostsSchema = z.strictObject({
+  hosts: z
+    .number()
+    .int()
+    .min(2)
+    .max(16)
+    .refine((hosts) => 16 % hosts === 0, 'expected 2, 4, 8 or 16, which part a batch equally')
+    .describe('how many hosts pretrain together, each on its own share of every batch'),
+  elastic: z
+    .boolean()
+    .optional()
+    .describe(
+      'true: with fewer hosts when some were missing for a minute; the model is then not exact',
+    ),
+});
+
 /** The keys of a pipeline file. */
 export const pipelineFileSchema = z.strictObject({
   version: z.literal(1).describe('of this format'),
@@ -134,11 +151,23 @@ export const pipelineFileSchema = z.strictObject({
       'what the weights start from; scratch: random ones; policy@3 or policy@champion: go on pretraining that model, with its tokenizer and its size; smollm2, ./model.gguf or ./folder: adapt that base model',
     ),
   model: z
-    .strictObject({
-      family: z
-        .enum(families)
-        .describe('architecture: llama, or that of the Qwen models; the planner chooses the size'),
-    })
+    .union([
+      z.strictObject({
+        family: z
+          .enum(families)
+          .describe(
+            'architecture: llama, or that of the Qwen models; the planner chooses the size',
+          ),
+      }),
+      z.strictObject({
+        config: z
+          .string()
+          .min(1)
+          .describe(
+            'config.json of a causal model of transformers, relative to the pipeline file: its architecture and its size',
+          ),
+      }),
+    ])
     .optional()
     .describe('what a model from scratch is like; left out, a Llama'),
   goal: z
@@ -223,7 +252,12 @@ export const pipelineFileSchema = z.strictObject({
     .describe(
       'tries several learning rates within the budget and goes on with the best; left out, the planned one alone',
     ),
-  compute: z.literal('local').default('local').describe('where it trains; local: this machine'),
+  compute: z
+    .union([z.literal('local'), severalHostsSchema], {
+      error: 'expected local, or hosts: 2 (or more) to pretrain on several hosts at once',
+    })
+    .default('local')
+    .describe('where it trains; local: this machine'),
   seed: z
     .number()
     .int()
@@ -271,9 +305,20 @@ export const pipelineSchema = pipelineFileSchema
     budget: { ...budget, time: budget.time ?? defaultTimeMs(budget) },
     goal: goal ?? defaultGoal(rest),
   }))
-  .superRefine(({ startFrom, model, goal, questions, phases, budget, sweep }, context) => {
+  .superRefine((file, context) => {
+    const { startFrom, model, goal, questions, phases, budget, compute, sweep } = file;
     const refuse = (field: string, message: string) =>
       context.addIssue({ code: 'custom', path: field.split('.'), message });
+    if (compute !== 'local' && (goal === 'adapt' || isBase(startFrom))) {
+      refuse('compute', 'expected local where a model is adapted: its adapters train on one host');
+    } else if (compute !== 'local' && sweep !== undefined) {
+      refuse('compute', 'expected local with a sweep, whose trials train on one host each');
+    } else if (compute !== 'local' && endsTraining(budget)) {
+      refuse(
+        'compute',
+        'expected local where the budget ends the training: several hosts end by their plan',
+      );
+    }
     const affordable = affordableMs(budget);
     if (affordable === Infinity) {
       refuse('budget.usd', 'expected budget.usdPerHour beside it, the price of the machine');
@@ -352,6 +397,16 @@ function defaultGoal(file: {
   if (phases !== undefined) return isBase(file.startFrom) ? ('adapt' as const) : ('base' as const);
   if (file.questions.length > 0) return 'assistant' as const;
   return isBase(file.startFrom) ? ('adapt' as const) : ('base' as const);
+}
+
+/** The family that a file asks for; undefined where it gives a configuration, or leaves it to the planner. */
+export function familyOf({ model }: Pick<Pipeline, 'model'>): Family | undefined {
+  return model !== undefined && 'family' in model ? model.family : undefined;
+}
+
+/** The configuration that a file gives, as a path from its folder on; null where it gives none. */
+export function configOf({ model }: Pick<Pipeline, 'model'>): string | null {
+  return model !== undefined && 'config' in model ? model.config : null;
 }
 
 /** Whether a `startFrom` means a model that was made elsewhere: a known one, or the path of one. */

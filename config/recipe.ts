@@ -17,7 +17,7 @@ export const familyNames: Readonly<Record<Family, string>> = {
   qwen3: 'Qwen3',
 };
 
-export const modelShapeSchema = z.strictObject({
+export const plainShapeSchema = z.strictObject({
   family: z.enum(families),
   vocabSize: positive,
   hiddenSize: positive.describe(
@@ -35,7 +35,48 @@ export const modelShapeSchema = z.strictObject({
     .optional()
     .describe('width of a head; left out, hiddenSize / numHeads'),
 });
+export type PlainShape = z.infer<typeof plainShapeSchema>;
+
+/** The content of a config.json of transformers. */
+export const givenConfigSchema = z.record(z.string(), z.unknown());
+
+const measuredFields = {
+  architecture: z.string().describe('class of transformers, e.g. GemmaForCausalLM'),
+  config: givenConfigSchema.describe('as it was given; the run sets vocabulary and context'),
+  hiddenSize: positive,
+  numLayers: positive,
+  contextLength: positive.describe('tokens'),
+  tieEmbeddings: z.boolean(),
+};
+
+/** A configuration of transformers that was given, and what was measured of it. */
+export const measuredModelSchema = z.strictObject({
+  ...measuredFields,
+  parameters: z.strictObject({
+    fixed: z.number().int().describe('whatever the vocabulary'),
+    perToken: positive.describe('for each token of the vocabulary'),
+  }),
+});
+export type MeasuredModel = z.infer<typeof measuredModelSchema>;
+
+export const givenShapeSchema = z.strictObject({
+  family: z.literal('transformers'),
+  ...measuredFields,
+  vocabSize: positive,
+  numParameters: positive,
+});
+export type GivenShape = z.infer<typeof givenShapeSchema>;
+
+export const modelShapeSchema = z.discriminatedUnion('family', [
+  plainShapeSchema,
+  givenShapeSchema,
+]);
 export type ModelShape = z.infer<typeof modelShapeSchema>;
+
+/** What people call the architecture of a model. */
+export function architectureOf(shape: ModelShape): string {
+  return shape.family === 'transformers' ? shape.architecture : familyNames[shape.family];
+}
 
 export const loraSchema = z.strictObject({
   rank: positive,

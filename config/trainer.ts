@@ -10,7 +10,12 @@
  *   result.json     last, by rename
  */
 import { z } from 'zod';
-import { modelShapeSchema, phaseRecipeSchema } from './recipe.ts';
+import {
+  givenConfigSchema,
+  measuredModelSchema,
+  modelShapeSchema,
+  phaseRecipeSchema,
+} from './recipe.ts';
 
 const count = z.number().int().nonnegative();
 
@@ -64,6 +69,18 @@ export const plateauFoundSchema = z.strictObject({
   bound: z.number(),
 });
 
+/** The place of a host among those that train together, and where their ranks meet. */
+export const gangSchema = z.strictObject({
+  meeting: z
+    .string()
+    .describe('new each time: whoever comes late from an earlier one is not let in'),
+  numHosts: z.number().int().min(2),
+  host: count.describe('its place; the one at 0 leads: it alone saves and writes the model'),
+  address: z.ipv4().describe('of the host at 0, on the network of the run'),
+  port: z.number().int().min(1).max(65535),
+  localAddress: z.ipv4().describe('of this host, on the network of the run'),
+});
+
 export const trainerRunSchema = z.strictObject({
   schemaVersion: z.literal(1),
   runDir: z.string(),
@@ -94,6 +111,7 @@ export const trainerRunSchema = z.strictObject({
     .array(rollbackSchema)
     .optional()
     .describe('in order of their steps, the last that has come counts; left out: none'),
+  gang: gangSchema.optional().describe('left out: this host trains alone'),
   untilStep: count
     .min(1)
     .optional()
@@ -207,7 +225,10 @@ export const trainerResultSchema = z.union([
     rollbacks: rollbacksUsedSchema.optional(),
     microBatches: microBatchesUsedSchema.optional(),
     plateau: plateauFoundSchema.optional(),
-    model: z.string().describe('folder of the trained model'),
+    model: z
+      .string()
+      .nullable()
+      .describe('folder of the trained model; null from a host that does not lead its gang'),
   }),
   z.strictObject({
     ok: z.literal(false),
@@ -247,6 +268,17 @@ export const importRunSchema = z.strictObject({
 
 /** What the import says of the model. */
 export const importOutcomeSchema = z.looseObject({ shape: modelShapeSchema, chat: z.boolean() });
+
+/** `python -m trainer.measure --config FILE`: what a configuration of transformers is, before it is trained. */
+export const measureRunSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  config: givenConfigSchema,
+});
+
+export const measuredOutcomeSchema = z.object({
+  ...measuredModelSchema.omit({ config: true }).shape,
+  unservable: z.string().nullable().describe('why it could not be served; null: it can'),
+});
 
 /** `python -m trainer.rehearse --config FILE`: a model in our layout to rows of tokens that it writes at random. */
 export const rehearseRunSchema = z.strictObject({
@@ -301,6 +333,15 @@ export const evaluateRunSchema = z.strictObject({
   output: z.string().describe('JSON {metrics: {name: {value, stderr, count}}, samples: [...]}'),
 });
 export type EvaluateRun = z.infer<typeof evaluateRunSchema>;
+
+/** What the activity of a host heartbeats that does not lead its gang. */
+export interface FollowerProgress {
+  kind: 'follower';
+  phase: string;
+  /** Name of the host. */
+  host: string;
+  step: number;
+}
 
 /** What a training activity heartbeats; clients read it from the pending activity. */
 export interface TrainingProgress {

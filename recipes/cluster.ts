@@ -2,7 +2,7 @@
  * What a model would take on many GPUs, on paper: how it is split, what a GPU holds, how long a run lasts, what
  * it costs and what a failure loses. Pure arithmetic over published figures and rates that are given.
  */
-import type { ModelShape } from '../config/recipe.ts';
+import type { PlainShape } from '../config/recipe.ts';
 import { countParameters, trainingFlopsPerToken } from './shapes.ts';
 
 /** Equal hosts of equal GPUs. */
@@ -34,7 +34,7 @@ export interface Cluster {
 export type Recompute = 'none' | 'selective' | 'full';
 
 export interface ClusterJob {
-  shape: ModelShape;
+  shape: PlainShape;
   /** Tokens to train on. */
   tokens: number;
   /** Of one step, over all GPUs. */
@@ -270,7 +270,7 @@ function shardingBytes(
 }
 
 /** Of one micro-batch and GPU: two sums forward and two back a layer, each sent twice (Shoeybi et al. 2019). */
-function tensorBytes(shape: ModelShape, tensorParallel: number, microBatch: number): number {
+function tensorBytes(shape: PlainShape, tensorParallel: number, microBatch: number): number {
   const sum = 2 * microBatch * shape.contextLength * shape.hiddenSize;
   return 4 * shape.numLayers * 2 * sum * (1 - 1 / tensorParallel);
 }

@@ -2,7 +2,7 @@
  * What whoever asks for a plan has fixed beforehand, so that two recipes can be compared at the same size and on as
  * much text. The planner chooses the rest.
  */
-import type { Family, ModelShape, Reason } from '../config/recipe.ts';
+import type { Family, PlainShape, Reason } from '../config/recipe.ts';
 import { countParameters, shapeOf } from './shapes.ts';
 
 export interface Limits {
@@ -31,9 +31,9 @@ export function shapeWithin(
   vocabSize: number,
   contextLength: number,
   family: Family = 'llama',
-): ModelShape {
-  let best: ModelShape | null = null;
-  const oddity = ({ intermediateSize, hiddenSize }: ModelShape) =>
+): PlainShape {
+  let best: PlainShape | null = null;
+  const oddity = ({ intermediateSize, hiddenSize }: PlainShape) =>
     Math.abs(intermediateSize / hiddenSize - feedForward);
   for (let hiddenSize = 64; hiddenSize <= widest; hiddenSize += 64) {
     for (
@@ -46,7 +46,7 @@ export function shapeWithin(
       const room = (numParameters - bare) / (3 * hiddenSize * numLayers);
       const intermediateSize = Math.floor(room / grain) * grain;
       if (intermediateSize < hiddenSize) continue;
-      const shape = shapeOf({ ...width, intermediateSize });
+      const shape = shapeOf({ ...width, intermediateSize }, headsOf(hiddenSize));
       if (best === null || oddity(shape) < oddity(best)) best = shape;
     }
   }
@@ -56,6 +56,11 @@ export function shapeWithin(
     );
   }
   return best;
+}
+
+/** Heads of 64; of narrower ones, four, as in the runs of that size in docs/log.md. */
+function headsOf(hiddenSize: number): number {
+  return Math.max(4, hiddenSize / 64);
 }
 
 /** The reasons for what was fixed, in place of the planner's own. */

@@ -1,5 +1,5 @@
 /** What training holds in memory, and how many sequences at once a machine has room for. */
-import type { Machine, ModelShape, PhaseRecipe, Reason } from '../config/recipe.ts';
+import type { Machine, ModelShape, PhaseRecipe, PlainShape, Reason } from '../config/recipe.ts';
 import { countParameters } from './shapes.ts';
 
 export type MemoryLoad = Pick<PhaseRecipe, 'phase' | 'contextLength' | 'precision' | 'lora'> & {
@@ -24,8 +24,9 @@ export function availableBytes({ memoryBytes }: Pick<Machine, 'memoryBytes'>): n
 /** What training takes with so many sequences at once. */
 export function trainingBytes({ shape, ...recipe }: MemoryLoad, rows: number): number {
   const { phase, contextLength, precision, lora } = recipe;
-  const { hiddenSize, intermediateSize, numLayers, numHeads, numKvHeads, vocabSize } = shape;
-  const width = shape.headDim ?? hiddenSize / numHeads;
+  const { hiddenSize, numLayers, vocabSize } = shape;
+  const { intermediateSize, numHeads, numKvHeads, headDim } = layerOf(shape);
+  const width = headDim ?? hiddenSize / numHeads;
   const word = precision === 'bf16' ? 2 : 4;
   const parameters = countParameters(shape);
   const [query, kv] = [width * numHeads, width * numKvHeads];
@@ -43,10 +44,20 @@ export function trainingBytes({ shape, ...recipe }: MemoryLoad, rows: number): n
     8 * hiddenSize +
     word *
       (2 * hiddenSize + 5 * query + 4 * kv + 4 * intermediateSize + 2 * numHeads * contextLength);
-  // Alignment scores its answers at once, the other phases in chunks.
-  const logits = (aligns ? tokens : Math.min(tokens, lossChunk)) * vocabSize * 8;
+  // Alignment scores its answers at once, and so does a model's own pass; else it is done in chunks.
+  const whole = aligns || shape.family === 'transformers';
+  const logits = (whole ? tokens : Math.min(tokens, lossChunk)) * vocabSize * 8;
   const head = lora === undefined ? vocabSize * hiddenSize * 4 : 0;
   return processBytes + states + tokens * numLayers * perLayer + logits + head;
+}
+
+/** What a layer is made of; of an architecture that was given, what is usual for its width. */
+function layerOf(
+  shape: ModelShape,
+): Pick<PlainShape, 'intermediateSize' | 'numHeads' | 'numKvHeads' | 'headDim'> {
+  if (shape.family !== 'transformers') return shape;
+  const numHeads = Math.max(1, Math.round(shape.hiddenSize / 64));
+  return { intermediateSize: 4 * shape.hiddenSize, numHeads, numKvHeads: numHeads };
 }
 
 /** How many sequences at once there is room for; null where there is none for a single one. */
@@ -79,7 +90,7 @@ export function doesNotFit(load: MemoryLoad, machine: Machine, what: string): Do
   const ways: string[] = [];
   const adapters = { ...load, lora: { rank: 16, alpha: 32, mergeShare: 1 } };
   const fits = (other: MemoryLoad) => trainingBytes(other, 1) <= available;
-  if (load.lora === undefined && fits(adapters)) {
+  if (load.lora === undefined && shape.family !== 'transformers' && fits(adapters)) {
     ways.push(`LoRA (goal: adapt), which takes ${gigabytes(trainingBytes(adapters, 1))}`);
   }
   const shorter = [256, 128, 64].find(
@@ -105,6 +116,14 @@ export function doesNotFit(load: MemoryLoad, machine: Machine, what: string): Do
 /** A shape of the same kind with that share of the parameters, in width and depth. */
 function scaled(shape: ModelShape, share: number): ModelShape {
   const side = Math.cbrt(share);
+  if (shape.family === 'transformers') {
+    return {
+      ...shape,
+      hiddenSize: Math.round(shape.hiddenSize * side),
+      numLayers: Math.max(1, Math.round(shape.numLayers * side)),
+      numParameters: Math.round(shape.numParameters * share),
+    };
+  }
   return {
     ...shape,
     hiddenSize: Math.max(

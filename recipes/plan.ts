@@ -5,7 +5,9 @@
 import type {
   DpoRecipe,
   Family,
+  GivenShape,
   Machine,
+  MeasuredModel,
   ModelShape,
   Phase,
   PhaseRecipe,
@@ -28,7 +30,7 @@ import { limitReasons, shapeWithin, type Limits } from './limits.ts';
 import { expectedBitsPerByte } from './loss.ts';
 import { endingOnPlateau } from './plateau.ts';
 import { preferenceReasons, preferred } from './preference.ts';
-import { countParameters, ladder, trainingFlopsPerToken } from './shapes.ts';
+import { countParameters, givenShape, ladder, trainingFlopsPerToken } from './shapes.ts';
 import { availableBytes, inMemory, memoryReasons, trainingBytes } from './memory.ts';
 import { stepReasons } from './step.ts';
 import { planSweep, type SweepWish } from './sweep.ts';
@@ -53,6 +55,8 @@ export interface PlanInputs {
   vocabSize: number;
   /** Architecture of a model from scratch; left out, a Llama. */
   family?: Family | undefined;
+  /** A configuration of transformers, in place of a family and a size. */
+  given?: MeasuredModel | undefined;
   numChats: number;
   numPreferences: number;
   /** Whose pretraining goes on; without it, training starts from random weights. */
@@ -227,18 +231,20 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const pretrainMs = trainMs * share.pretrain * turn.pretrain.time;
 
   const limits = inputs.limits ?? {};
+  const given = givenTo(inputs);
   const contextLength = Math.min(
-    256,
-    parent?.shape.contextLength ?? 256,
-    limits.contextLength ?? 256,
+    given?.contextLength ?? 256,
+    parent?.shape.contextLength ?? Infinity,
+    limits.contextLength ?? Infinity,
   );
-  const batchSize = 16;
+  const batchSize = given === null ? 16 : Math.max(1, Math.round(4096 / contextLength));
   const ours =
     limits.numParameters === undefined
       ? ladder(vocabSize, contextLength, inputs.family)
       : [shapeWithin(limits.numParameters, vocabSize, contextLength, inputs.family)];
-  const shapes = parent
-    ? [parent.shape]
+  const fixed = given ?? parent?.shape;
+  const shapes = fixed
+    ? [fixed]
     : ours.filter(
         (shape, rung) =>
           rung === 0 ||
@@ -289,9 +295,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
     numSteps,
     batchSize,
     contextLength,
-    optimizer: 'muon',
-    learningRate: 0.02 * rate,
-    adamLearningRate: 0.006 * rate,
+    ...ratesOf(given, rate, tokensPerStep),
     warmupSteps: parent ? rewarmingSteps(numSteps) : warmup(numSteps),
     decaySteps: Math.floor((numSteps * 2) / 3),
     saveEverySteps: every(saveEveryMs, stepMs, numSteps),
@@ -313,7 +317,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
       dpoStepMs,
       (inputs.numPreferences * dpoWay.epochs) / dpoWay.batch,
     );
-    const chat = { ...common, contextLength: 128 };
+    const chat = { ...common, contextLength: Math.min(128, contextLength) };
     sft = {
       phase: 'sft',
       ...chat,
@@ -375,6 +379,25 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   };
 }
 
+/** The shape that the pipeline file decides, now or when its parent was made; null: the planner's. */
+function givenTo({ given, vocabSize, parent }: PlanInputs): GivenShape | null {
+  if (given !== undefined) return givenShape(given, vocabSize);
+  return parent?.shape.family === 'transformers' ? parent.shape : null;
+}
+
+/** Muon is measured on the shapes of the planner; another architecture gets AdamW, at a rate that falls with its width. */
+function ratesOf(given: GivenShape | null, rate: number, tokensPerStep: number) {
+  if (given === null) {
+    return {
+      optimizer: 'muon',
+      learningRate: 0.02 * rate * batchRate(tokensPerStep),
+      adamLearningRate: 0.006 * rate,
+    } as const;
+  }
+  const peak = Number(Math.min(3e-3, 0.5 / given.hiddenSize).toPrecision(2)) * rate;
+  return { optimizer: 'adamw', learningRate: peak, adamLearningRate: peak } as const;
+}
+
 function msPerPretrainedToken(machine: Machine, shape: ModelShape): number {
   return (trainingFlopsPerToken(shape) / trainingSpeed(machine, shape.hiddenSize)) * 1000;
 }
@@ -394,6 +417,17 @@ function fitsAlone(machine: Machine, shape: ModelShape, contextLength: number): 
   return trainingBytes(load, 1) <= availableBytes(machine);
 }
 
+/** The batch whose rates were measured first, in tokens (docs/log.md). */
+const usualBatch = 4096;
+
+/**
+ * The rate of the matrices grows with the square root of the batch, for the noise of a step falls with it
+ * (Malladi et al. 2022). Measured: a quarter of the batch ended lower at half the rate than at the whole.
+ */
+function batchRate(tokensPerStep: number): number {
+  return Math.sqrt(tokensPerStep / usualBatch);
+}
+
 function warmup(numSteps: number): number {
   return Math.min(20, Math.ceil(numSteps / 10));
 }
@@ -405,6 +439,15 @@ function every(ms: number, stepMs: number, numSteps: number): number {
 
 function round(value: number): number {
   return Number(value.toFixed(3));
+}
+
+function givenReason({ architecture, numLayers, hiddenSize }: MeasuredModel): Reason {
+  return {
+    choice: 'architecture',
+    value: architecture,
+    reason: `the configuration that was given: ${numLayers} layers of ${hiddenSize}, whose parameters were counted without weights`,
+    source: 'model.config of the pipeline file',
+  };
 }
 
 const familyReasons: Record<Family, Reason> = {
@@ -430,7 +473,18 @@ const familyReasons: Record<Family, Reason> = {
 };
 
 function explain(
-  { statistics, budgetMs, machine, vocabSize, family, goal, parent, prefer, limits }: PlanInputs,
+  {
+    statistics,
+    budgetMs,
+    machine,
+    vocabSize,
+    family,
+    given,
+    goal,
+    parent,
+    prefer,
+    limits,
+  }: PlanInputs,
   chosen: {
     pretrain: PretrainRecipe;
     sft: SftRecipe | null;
@@ -442,9 +496,11 @@ function explain(
 ): Reason[] {
   const { pretrain, sft, dpo, numParameters, bpb } = chosen;
   const numTokens = pretrain.numSteps * pretrain.batchSize * pretrain.contextLength;
+  const usual = pretrain.batchSize * pretrain.contextLength === usualBatch;
   const millions = (count: number) => `${(count / 1e6).toFixed(1)}M`;
   const size = `${millions(numParameters)} parameters`;
   const beginning: Reason[] = [
+    ...(given === undefined ? [] : [givenReason(given)]),
     ...(family === undefined ? [] : [familyReasons[family]]),
     {
       choice: 'size',
@@ -470,10 +526,20 @@ function explain(
     },
     {
       choice: 'optimizer',
-      value: `Muon ${pretrain.learningRate}, AdamW ${pretrain.adamLearningRate}`,
-      reason:
-        'Muon for matrices reaches a loss in fewer tokens than AdamW; embeddings and norms stay with AdamW',
-      source: 'Jordan et al. 2024; measured in docs/log.md',
+      ...(pretrain.optimizer === 'adamw'
+        ? {
+            value: `AdamW ${pretrain.learningRate}`,
+            reason:
+              'the usual one, for an architecture that was given; its rate falls with the width',
+            source: 'Brown et al. 2020',
+          }
+        : {
+            value: `Muon ${pretrain.learningRate}, AdamW ${pretrain.adamLearningRate}`,
+            reason:
+              'Muon for matrices reaches a loss in fewer tokens than AdamW; embeddings and norms stay with AdamW' +
+              (usual ? '' : '; the rate of Muon by the square root of the batch'),
+            source: `Jordan et al. 2024; ${usual ? '' : 'Malladi et al. 2022; '}measured in docs/log.md`,
+          }),
     },
     {
       choice: 'schedule',

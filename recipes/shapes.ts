@@ -1,5 +1,11 @@
 /** The ladder of model shapes that the planner chooses from, and what each one costs. */
-import type { Family, ModelShape } from '../config/recipe.ts';
+import {
+  type Family,
+  type GivenShape,
+  type MeasuredModel,
+  type ModelShape,
+  type PlainShape,
+} from '../config/recipe.ts';
 
 /**
  * Width, depth and heads of each rung: heads of 64, width about 64 times the depth
@@ -23,7 +29,7 @@ export function ladder(
   vocabSize: number,
   contextLength: number,
   family: Family = 'llama',
-): ModelShape[] {
+): PlainShape[] {
   return rungs.map(({ hiddenSize, numLayers }) =>
     shapeOf({
       family,
@@ -39,10 +45,11 @@ export function ladder(
 /** A shape of the ladder's kind: every head its own keys, head and embedding one matrix. */
 export function shapeOf(
   size: Pick<
-    ModelShape,
+    PlainShape,
     'family' | 'vocabSize' | 'contextLength' | 'hiddenSize' | 'numLayers' | 'intermediateSize'
   >,
-): ModelShape {
+  numHeads = size.hiddenSize / 64,
+): PlainShape {
   const { family, vocabSize, hiddenSize, intermediateSize, numLayers, contextLength } = size;
   return {
     family,
@@ -50,8 +57,8 @@ export function shapeOf(
     hiddenSize,
     intermediateSize,
     numLayers,
-    numHeads: hiddenSize / 64,
-    numKvHeads: hiddenSize / 64,
+    numHeads,
+    numKvHeads: numHeads,
     contextLength,
     ropeTheta: 10_000,
     tieEmbeddings: true,
@@ -60,6 +67,7 @@ export function shapeOf(
 
 /** Parameters of a model: embedding, attention, gated feed-forward, norms, and what its family adds. */
 export function countParameters(shape: ModelShape): number {
+  if (shape.family === 'transformers') return shape.numParameters;
   const { vocabSize, hiddenSize: d, intermediateSize, numLayers, numKvHeads } = shape;
   const head = headWidth(shape);
   const [query, kv] = [shape.numHeads * head, numKvHeads * head];
@@ -69,7 +77,16 @@ export function countParameters(shape: ModelShape): number {
   return vocabSize * d * (shape.tieEmbeddings ? 1 : 2) + numLayers * layer + d;
 }
 
-function headWidth({ headDim, hiddenSize, numHeads }: ModelShape): number {
+/** The shape of a configuration that was given, with a vocabulary. */
+export function givenShape(
+  { parameters, ...measured }: MeasuredModel,
+  vocabSize: number,
+): GivenShape {
+  const numParameters = parameters.fixed + parameters.perToken * vocabSize;
+  return { family: 'transformers', ...measured, vocabSize, numParameters };
+}
+
+function headWidth({ headDim, hiddenSize, numHeads }: PlainShape): number {
   return headDim ?? hiddenSize / numHeads;
 }
 
@@ -81,7 +98,9 @@ export function trainingFlopsPerToken(shape: ModelShape): number {
   const tied = shape.tieEmbeddings
     ? countParameters(shape)
     : countParameters(shape) - shape.vocabSize * shape.hiddenSize;
-  const attended = shape.numLayers * shape.numHeads * headWidth(shape) * shape.contextLength;
+  const width =
+    shape.family === 'transformers' ? shape.hiddenSize : shape.numHeads * headWidth(shape);
+  const attended = shape.numLayers * width * shape.contextLength;
   return 6 * tied + 6 * attended;
 }
 

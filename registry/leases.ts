@@ -75,6 +75,38 @@ export async function acquireHost(
   return { ours: lease.holder === holder, ...lease };
 }
 
+/**
+ * Takes so many of these hosts at once, the first that are to be had, or none: two who each held one and waited for
+ * another would wait for ever. `sizes` are the numbers that will do, the best first.
+ */
+export async function acquireHosts(
+  store: Store,
+  pool: string,
+  candidates: readonly string[],
+  sizes: readonly number[],
+  { holder, now, ttlMs }: LeaseRequest,
+): Promise<string[]> {
+  const expiresAt = new Date(now.getTime() + ttlMs).toISOString();
+  let taken: string[] = [];
+  await updateRecord(store, leaseKey(pool), leasesSchema, (current) => {
+    const hosts = { ...current?.hosts };
+    const free = candidates.filter((host) => {
+      const lease = hosts[host] ?? null;
+      return !isLive(lease, now) || lease?.holder === holder;
+    });
+    taken = free.slice(0, sizes.find((size) => size <= free.length) ?? 0);
+    for (const host of taken) {
+      const lease = hosts[host] ?? null;
+      const kept = lease !== null && lease.holder === holder && isLive(lease, now);
+      hosts[host] = kept
+        ? { ...lease, expiresAt }
+        : { holder, fence: (lease?.fence ?? 0) + 1, expiresAt, since: now.toISOString() };
+    }
+    return { schemaVersion: 1 as const, hosts };
+  });
+  return taken;
+}
+
 /** Gives a host back. By another than the holder it does nothing. */
 export async function releaseHost(
   store: Store,

@@ -51,7 +51,8 @@ function folderOf({ run, phase, round, trial }: TrialPath): string {
   );
 }
 
-function headKey(trial: TrialPath): string {
+/** Where the head of a trial lies. */
+export function headKey(trial: TrialPath): string {
   return `${folderOf(trial)}/head.json`;
 }
 
@@ -121,6 +122,8 @@ export async function openGeneration(
       chain: head?.chain ?? [],
       learningRates: head?.learningRates ?? [],
       rollbacks: head?.rollbacks ?? [],
+      ...(head?.gang && { gang: head.gang }),
+      ...(head?.worlds && { worlds: head.worlds }),
       ...(endings && { endings }),
       ...(firstFence !== undefined && { firstFence }),
       ...(head?.microBatches && { microBatches: head.microBatches }),
@@ -130,7 +133,7 @@ export async function openGeneration(
 }
 
 /** The head, when it is this writer's; else throws `FencedError`. */
-function requireOurs(trial: TrialPath, head: Head | null, { fence, writer }: Writer): Head {
+export function requireOurs(trial: TrialPath, head: Head | null, { fence, writer }: Writer): Head {
   if (head !== null && head.fence === fence && head.writer === writer) return head;
   const holder = head === null ? 'no generation was opened' : `fence ${head.fence} holds it`;
   throw new FencedError(

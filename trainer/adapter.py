@@ -89,4 +89,5 @@ def keep_configuration(model: 'PreTrainedModel', parent: str) -> None:
     """Takes over what is no weight and no shape, and yet part of the function."""
     config = json.loads((Path(parent) / 'config.json').read_text('utf-8'))
     for name in ('rms_norm_eps', 'bos_token_id', 'eos_token_id'):
-        setattr(model.config, name, config[name])
+        if name in config:
+            setattr(model.config, name, config[name])

@@ -7,10 +7,11 @@ import fcntl
 import json
 import math
 import os
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 _LOCK_WAIT_S = 15.0
 
@@ -64,6 +65,15 @@ def write_json(path: Path, value: object) -> None:
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
+
+
+def refuse(config: str, message: str) -> NoReturn:
+    """A configuration that cannot be used still gets its result, beside itself."""
+    result = {'ok': False, 'type': 'InvalidConfig', 'message': message, 'step': 0}
+    folder = Path(config).resolve().parent
+    if folder.is_dir():
+        write_json(folder / 'result.json', result)
+    sys.exit(f'InvalidConfig: {message}')
 
 
 def last_step(run_dir: Path) -> int:

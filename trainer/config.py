@@ -4,6 +4,7 @@ Unknown and missing keys are refused, so that a misspelt setting never trains so
 """
 
 import dataclasses
+import ipaddress
 import json
 import math
 import types
@@ -47,6 +48,10 @@ def _read(hint: Any, value: object, where: str) -> Any:
             raise ValueError(f'{where}: found {type(value).__name__}, expected a list')
         (item_hint,) = typing.get_args(hint)
         return [_read(item_hint, item, f'{where}[{i}]') for i, item in enumerate(value)]
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ValueError(f'{where}: found {type(value).__name__}, expected an object')
+        return value
     if origin is types.UnionType:
         inner = [option for option in typing.get_args(hint) if option is not type(None)]
         if value is None and len(inner) < len(typing.get_args(hint)):
@@ -110,6 +115,21 @@ class ModelShape:
             f'model.numHeads {self.numHeads}: expected a multiple of numKvHeads {self.numKvHeads}',
         )
         _check(self.ropeTheta > 0, f'model.ropeTheta: found {self.ropeTheta}, expected more than 0')
+
+
+@dataclass(kw_only=True, slots=True)
+class GivenModel:
+    """A configuration of transformers, and what was measured of it."""
+
+    family: Literal['transformers']
+    architecture: str
+    config: dict[str, Any]
+    vocabSize: int
+    hiddenSize: int
+    numLayers: int
+    contextLength: int
+    tieEmbeddings: bool
+    numParameters: int
 
 
 @dataclass(kw_only=True, slots=True)
@@ -350,6 +370,41 @@ class Rollback:
 
 
 @dataclass(kw_only=True, slots=True)
+class Gang:
+    """This host's place among those that train together, and where their ranks meet.
+
+    `address` and `port` are the leading host's, on the run's network; `meeting` is new each time.
+    """
+
+    meeting: str
+    numHosts: int
+    host: int
+    address: str
+    port: int
+    localAddress: str
+
+    def __post_init__(self) -> None:
+        _check(self.numHosts > 1, f'gang.numHosts: found {self.numHosts}, expected 2 or more')
+        _check(
+            0 <= self.host < self.numHosts,
+            f'gang.host: found {self.host}, expected 0 to {self.numHosts - 1}',
+        )
+        _check(0 < self.port < 65536, f'gang.port: found {self.port}, expected 1 to 65535')
+        for name in ('address', 'localAddress'):
+            value = getattr(self, name)
+            try:
+                ipaddress.IPv4Address(value)
+            except ValueError as error:
+                raise ValueError(
+                    f'gang.{name}: found {value!r}, expected an IPv4 address'
+                ) from error
+        _check(
+            self.host != 0 or self.address == self.localAddress,
+            f'gang.address: found {self.address}, expected {self.localAddress} on host 0',
+        )
+
+
+@dataclass(kw_only=True, slots=True)
 class MicroBatch:
     """A decision for want of memory: from `step` on, at most so many sequences at once."""
 
@@ -361,6 +416,7 @@ class MicroBatch:
         _check(self.size > 0, f'microBatches.size: found {self.size}, expected more than 0')
 
 
+_FAMILIES = typing.get_args(typing.get_type_hints(ModelShape)['family'])
 _RECIPES = {
     'pretrain': PretrainRecipe,
     'sft': SftRecipe,
@@ -383,19 +439,25 @@ class TrainerRun:
     schemaVersion: Literal[1]
     runDir: str
     recipe: PretrainRecipe | SftRecipe | DpoRecipe | OrpoRecipe
-    model: ModelShape
+    model: ModelShape | GivenModel
     tokenizer: str
     init: str | None
     data: TokenData | ChatData | PreferenceData
     resumeFrom: str | None
     keepCheckpoints: int = 2
     rollbacks: list[Rollback] | None = None
+    gang: Gang | None = None
     untilStep: int | None = None
     endAt: int | None = None
     microBatches: list[MicroBatch] | None = None
     peakFile: str | None = None
 
     def __post_init__(self) -> None:
+        _check(
+            self.gang is None or self.recipe.worldSize % self.gang.numHosts == 0,
+            f'recipe.worldSize: found {self.recipe.worldSize}, '
+            'expected a multiple of gang.numHosts',
+        )
         _check(
             self.untilStep is None
             or (self.recipe.phase == 'pretrain' and 0 < self.untilStep < self.recipe.numSteps),
@@ -453,6 +515,10 @@ def load_run(path: str, phase: str) -> TrainerRun:
     recipe = _read_tagged(_RECIPES, 'phase', value.get('recipe'), 'recipe')
     _check(recipe.phase == phase, f'recipe.phase: found {recipe.phase!r}, expected {phase!r}')
     data = _read_tagged(_DATA, 'kind', value.get('data'), 'data')
+    families = {name: ModelShape for name in _FAMILIES}
+    model = _read_tagged(
+        {**families, 'transformers': GivenModel}, 'family', value.get('model'), 'model'
+    )
     known = {field.name for field in dataclasses.fields(TrainerRun)}
     if unknown := sorted(set(value) - known):
         raise ValueError(f'run: unknown {", ".join(unknown)}')
@@ -460,7 +526,7 @@ def load_run(path: str, phase: str) -> TrainerRun:
     plain = {
         key: _read(hints[key], item, key)
         for key, item in value.items()
-        if key not in ('recipe', 'data')
+        if key not in ('recipe', 'data', 'model')
     }
     required = {
         field.name
@@ -469,7 +535,7 @@ def load_run(path: str, phase: str) -> TrainerRun:
     }
     if missing := sorted(required - set(value)):
         raise ValueError(f'run: {", ".join(missing)} missing')
-    return TrainerRun(**plain, recipe=recipe, data=data)
+    return TrainerRun(**plain, recipe=recipe, data=data, model=model)
 
 
 def _read_tagged(kinds: dict[str, type], tag: str, value: object, where: str) -> Any:

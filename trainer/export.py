@@ -17,7 +17,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from trainer.chat import (
     TEMPLATE_FILE,
@@ -27,8 +27,12 @@ from trainer.chat import (
     load_tokenizer,
 )
 from trainer.checkpoint import write_folder
+from trainer.model import head_width
 from trainer.short_lived import run_module, say
 from trainer.special_tokens import END_OF_TEXT
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 _PROBE_TEXT = 'The state of the union is'
 _PROBE_GREEDY_TOKENS = 16
@@ -69,8 +73,10 @@ def export(run: ExportRun) -> dict[str, Any]:
 
 
 def _fill(run: ExportRun, folder: Path, probe: dict[str, Any]) -> None:
-    config = json.loads((Path(run.model) / 'config.json').read_text('utf-8'))
-    tokenizer = load_tokenizer(run.tokenizer, config['max_position_embeddings'])
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(run.model, local_files_only=True)
+    tokenizer = load_tokenizer(run.tokenizer, config.max_position_embeddings)
     shutil.copyfile(run.tokenizer, folder / 'tokenizer.json')
     # A base that was made elsewhere was taught to chat in its own words.
     own = Path(run.model) / TEMPLATE_NAME
@@ -82,7 +88,7 @@ def _fill(run: ExportRun, folder: Path, probe: dict[str, Any]) -> None:
         shutil.copyfile(template, folder / TEMPLATE_NAME)
     shutil.copyfile(Path(run.model) / 'config.json', folder / 'config.json')
     _write(folder / 'tokenizer_config.json', _tokenizer_config(config))
-    ends = end_tokens(tokenizer, config['eos_token_id'], run.chat)
+    ends = end_tokens(tokenizer, config.eos_token_id, run.chat)
     _write(folder / 'serving.json', _serving_config(config, run.chat, ends))
     _write(folder / 'probe.json', probe)
     # Beside the output and of a fixed name: the next export clears what a killed one left.
@@ -96,12 +102,13 @@ def _fill(run: ExportRun, folder: Path, probe: dict[str, Any]) -> None:
                 (source / path.name).symlink_to(path.resolve())
         if not (source / 'tokenizer.json').exists():
             tokenizer.save_pretrained(source)
-        _build_onnx(source, work, folder)
+        build_onnx(source, work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _build_onnx(source: Path, work: Path, folder: Path) -> None:
+def build_onnx(source: Path, work: Path, folder: Path) -> None:
+    """Writes model.onnx into a folder; what it needs meanwhile lies in `work`."""
     say_progress('building model.onnx')
     from onnxruntime_genai.models.builder import create_model, parse_extra_options
 
@@ -130,20 +137,26 @@ def _write(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, sort_keys=True, ensure_ascii=False) + '\n', 'utf-8')
 
 
-def _tokenizer_config(config: dict[str, Any]) -> dict[str, Any]:
+def _tokenizer_config(config: 'PreTrainedConfig') -> dict[str, Any]:
     return {
         'tokenizer_class': 'PreTrainedTokenizerFast',
         'bos_token': END_OF_TEXT,
         'eos_token': END_OF_TEXT,
         'pad_token': END_OF_TEXT,
-        'model_max_length': config['max_position_embeddings'],
+        'model_max_length': config.max_position_embeddings,
         'clean_up_tokenization_spaces': False,
     }
 
 
-def _serving_config(config: dict[str, Any], chat: bool, ends: list[str]) -> dict[str, Any]:
-    heads = config['num_attention_heads']
-    context_length = config['max_position_embeddings']
+def cache_shape(config: 'PreTrainedConfig') -> tuple[int, int, int]:
+    """Layers, heads of keys and values, and their width: what a stream of the server keeps."""
+    heads = getattr(config, 'num_key_value_heads', None) or config.num_attention_heads
+    return config.num_hidden_layers, heads, head_width(config)
+
+
+def _serving_config(config: 'PreTrainedConfig', chat: bool, ends: list[str]) -> dict[str, Any]:
+    layers, kv_heads, head = cache_shape(config)
+    context_length = config.max_position_embeddings
     return {
         'schemaVersion': 1,
         'contextLength': context_length,
@@ -151,10 +164,10 @@ def _serving_config(config: dict[str, Any], chat: bool, ends: list[str]) -> dict
         'eosTokens': ends,
         'chat': chat,
         'maxNewTokens': min(_MAX_NEW_TOKENS, context_length // 2),
-        'numLayers': config['num_hidden_layers'],
-        'numKvHeads': config['num_key_value_heads'],
-        'headDim': config.get('head_dim') or config['hidden_size'] // heads,
-        'vocabSize': config['vocab_size'],
+        'numLayers': layers,
+        'numKvHeads': kv_heads,
+        'headDim': head,
+        'vocabSize': config.vocab_size,
     }
 
 

@@ -33,8 +33,9 @@ from trainer.config import PhaseRecipe
 from trainer.data import InvalidCorpus, keyed_place
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
+from trainer.given import OwnPass
 from trainer.memory import parts
-from trainer.model import LeanModel
+from trainer.model import LeanModel, training_pass
 from trainer.optimizer import checkpoint_bytes, load_state, rate_factor, state_tensors
 from trainer.session import Session
 
@@ -235,9 +236,10 @@ class FineTuning:
         self._names = {id(parameter): name for name, parameter in self._parameters.items()}
         self.optimizer = make_optimizer(self.model, run.recipe)
 
-    def lean(self, model: PreTrainedModel) -> LeanModel:
-        """The lean pass through a model, in the recipe's precision."""
-        return LeanModel(model, self.recipe.contextLength, self.dtype)
+    def lean(self, model: PreTrainedModel) -> LeanModel | OwnPass:
+        """The pass through a model that trains, in the recipe's precision."""
+        shape = self.session.run.model
+        return training_pass(model, shape, self.recipe.contextLength, self.dtype)
 
     def sampler(self, num_rows: int) -> CursorSampler:
         """The rows that are still to be trained on."""

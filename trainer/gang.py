@@ -1,6 +1,6 @@
-"""The ranks of one training run and how rank 0's decisions reach the others.
+"""The ranks of one training run and how what one of them decides reaches the others.
 
-They meet in a file, not at a port: PyTorch's own store listens on every interface.
+On one host they meet in a file, not at a port; several hosts meet as trainer/meeting.py says.
 """
 
 import os
@@ -9,6 +9,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from trainer.meeting import find_store
 from trainer.session import Session
 
 _TORCHRUN_VARIABLES = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
@@ -26,8 +27,12 @@ def join_gang(session: Session) -> None:
         for name in _TORCHRUN_VARIABLES:
             os.environ.pop(name, None)
         return
-    # Not by a URL, in which the path of a run directory would have to be quoted.
-    store = dist.FileStore(os.environ['TEMPER_MEETING'], expected)
+    gang = session.run.gang
+    if gang is None:
+        # Not by a URL, in which the path of a run directory would have to be quoted.
+        store = dist.FileStore(os.environ['TEMPER_MEETING'], expected)
+    else:
+        store = dist.PrefixStore('ranks', find_store(gang))
     store.set_timeout(_TIMEOUT)
     dist.init_process_group(
         'gloo',
@@ -37,9 +42,14 @@ def join_gang(session: Session) -> None:
         timeout=_TIMEOUT,
     )
 
-    def from_rank_0(scale: float) -> float:
-        decision = torch.tensor([scale], dtype=torch.float64)
+    def from_rank_0(value: float) -> float:
+        decision = torch.tensor([value], dtype=torch.float64)
         dist.broadcast(decision, 0)
         return decision.item()
 
-    session.share(from_rank_0)
+    def lowest(value: float) -> float:
+        decision = torch.tensor([value], dtype=torch.float64)
+        dist.all_reduce(decision, dist.ReduceOp.MIN)
+        return decision.item()
+
+    session.share(from_rank_0, lowest)

@@ -1,8 +1,9 @@
 """Starts a phase under torchrun: `python -m trainer.launch --config run.json`.
 
 One host needs no port: the ranks meet in files of the run directory, where all scratch lies, and
-talk over loopback. The allocator keeps what it was given, for returning it costs a fifth of the
-time in page faults. A rank that the kernel killed for want of memory gets its result from here.
+talk over loopback. Several hosts meet where run.json says. The allocator keeps what it was given,
+for returning it costs a fifth of the time in page faults. A rank that the kernel killed for want
+of memory gets its result from here.
 """
 
 import argparse
@@ -12,28 +13,49 @@ import resource
 import shutil
 import sys
 import tempfile
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from trainer.boundary import last_step, write_json
+from trainer.boundary import last_step, refuse, write_json
+from trainer.config import Gang, read_object
 from trainer.memory import killed_for_memory, oom_kills, out_of_memory
 from trainer.peak import peak_flops
 
 _MODULES = {phase: f'trainer.{phase}' for phase in ('pretrain', 'sft', 'dpo', 'orpo')}
 _KEEP = str(1 << 40)
+# For a rank that saves because nobody watches; the lease of the host lasts longer.
+_UNWATCHED_GRACE_S = 30.0
 
 
-def arguments(config: str, phase: str, ranks: int, scratch: Path) -> list[str]:
+def arguments(
+    config: str, phase: str, world_size: int, scratch: Path, gang: Gang | None
+) -> list[str]:
     """The arguments of torchrun."""
+    if gang is None:
+        meeting = [
+            '--nnodes=1',
+            '--rdzv-backend=c10d',
+            f'--rdzv-endpoint={scratch / "agents"}',
+            '--rdzv-conf=store_type=file',
+            '--rdzv-id=temper',
+            '--local-addr=127.0.0.1',
+        ]
+    else:
+        meeting = [
+            f'--nnodes={gang.numHosts}',
+            '--rdzv-backend=temper',
+            f'--rdzv-endpoint={gang.address}:{gang.port}',
+            f'--rdzv-id={gang.meeting}',
+            f'--local-addr={gang.localAddress}',
+        ]
+    num_hosts = 1 if gang is None else gang.numHosts
     return [
-        '--nnodes=1',
-        f'--nproc-per-node={ranks}',
+        *meeting,
+        f'--nproc-per-node={world_size // num_hosts}',
         '--max-restarts=0',
-        '--rdzv-backend=c10d',
-        f'--rdzv-endpoint={scratch / "agents"}',
-        '--rdzv-conf=store_type=file',
-        '--rdzv-id=temper',
-        '--local-addr=127.0.0.1',
         '-m',
         _MODULES[phase],
         '--config',
@@ -41,8 +63,8 @@ def arguments(config: str, phase: str, ranks: int, scratch: Path) -> list[str]:
     ]
 
 
-def environment(threads: int, scratch: Path) -> dict[str, str]:
-    """What the ranks inherit: fixed threads, loopback, no network, scratch, and memory kept."""
+def environment(threads: int, scratch: Path, interface: str) -> dict[str, str]:
+    """What the ranks inherit: fixed threads, one network interface, scratch, and memory kept."""
     return {
         'OMP_NUM_THREADS': str(threads),
         'MKL_NUM_THREADS': str(threads),
@@ -50,7 +72,7 @@ def environment(threads: int, scratch: Path) -> dict[str, str]:
         # steps on a busy machine were many times slower; with none at all, a third on a quiet one.
         'GOMP_SPINCOUNT': '4000',
         'TORCH_DISABLE_SHARE_RDZV_TCP_STORE': '1',
-        'GLOO_SOCKET_IFNAME': 'lo',
+        'GLOO_SOCKET_IFNAME': interface,
         'TEMPER_PARENT_PID': str(os.getpid()),
         'TEMPER_MEETING': str(scratch / 'ranks'),
         'TMPDIR': str(scratch),
@@ -66,6 +88,24 @@ def environment(threads: int, scratch: Path) -> dict[str, str]:
             )
         ),
     }
+
+
+def end_unwatched(run_dir: Path, limit_s: float) -> None:
+    """Ends this process, and with it its ranks, when nobody has watched it for so long.
+
+    Who waits for another host cannot look after that itself.
+    """
+    started_at = time.time()
+
+    def watch() -> None:
+        touched_at = started_at
+        while time.time() - touched_at < limit_s:
+            time.sleep(1)
+            with suppress(OSError):
+                touched_at = max(started_at, (run_dir / 'control.json').stat().st_mtime)
+        os._exit(1)
+
+    threading.Thread(target=watch, name='unwatched', daemon=True).start()
 
 
 def explain_death(run_dir: Path, exit_codes: list[int], kills_before: int) -> None:
@@ -87,10 +127,11 @@ def explain_death(run_dir: Path, exit_codes: list[int], kills_before: int) -> No
 def _peak(run: dict[str, Any]) -> float:
     """What all ranks together could compute, in operations a second."""
     recipe, file = run['recipe'], run.get('peakFile')
-    ranks = recipe['worldSize']
-    threads = recipe['threads'] * ranks
+    num_hosts = (run.get('gang') or {}).get('numHosts', 1)
+    threads = recipe['threads'] * recipe['worldSize'] // num_hosts
     # The ranks share this machine, so what all of its threads give is for all of them.
-    return peak_flops(None if file is None else Path(file), 'cpu', recipe['precision'], threads)
+    path = None if file is None else Path(file)
+    return num_hosts * peak_flops(path, 'cpu', recipe['precision'], threads)
 
 
 def main() -> None:
@@ -104,14 +145,26 @@ def main() -> None:
     run_dir.mkdir(parents=True, exist_ok=True)
     # In a folder of its own: a second launcher must not take away what the first one uses.
     scratch = Path(tempfile.mkdtemp(prefix='scratch-', dir=run_dir))
-    os.environ.update(environment(recipe['threads'], scratch))
+    os.environ.update(environment(recipe['threads'], scratch, 'lo'))
     os.environ['TEMPER_PEAK_FLOPS'] = str(_peak(run))
     kills_before = oom_kills()
+    gang = None
+    if run.get('gang') is not None:
+        from trainer.meeting import interface_of, teach_torchrun
+
+        try:
+            gang = read_object(Gang, run['gang'], 'gang')
+            os.environ['GLOO_SOCKET_IFNAME'] = interface_of(gang.localAddress)
+        except ValueError as error:
+            shutil.rmtree(scratch, ignore_errors=True)
+            refuse(config, str(error))
+        teach_torchrun(gang)
+        end_unwatched(run_dir, recipe['unwatchedExitS'] + _UNWATCHED_GRACE_S)
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
     try:
-        torchrun(arguments(config, recipe['phase'], recipe['worldSize'], scratch))
+        torchrun(arguments(config, recipe['phase'], recipe['worldSize'], scratch, gang))
     except ChildFailedError as error:
         exit_codes = [failure.exitcode for failure in error.failures.values()]
         explain_death(run_dir, exit_codes, kills_before)

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.config import ModelShape
+from trainer.config import GivenModel, ModelShape
+from trainer.given import OwnPass, build_given
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -55,9 +56,12 @@ def head_width(config: 'PreTrainedConfig') -> int:
     return said or config.hidden_size // config.num_attention_heads
 
 
-def build_model(shape: ModelShape, seed: int, end_of_text: int) -> 'PreTrainedModel':
+def build_model(shape: ModelShape | GivenModel, seed: int, end_of_text: int) -> 'PreTrainedModel':
     """A model with random weights that depend on the seed alone."""
     from transformers import AutoModelForCausalLM
+
+    if isinstance(shape, GivenModel):
+        return build_given(shape, seed, end_of_text)
 
     config = causal_config(
         shape, rms_norm_eps=_RMS_EPS, bos_token_id=end_of_text, eos_token_id=end_of_text
@@ -81,6 +85,18 @@ def _initialise(model: 'PreTrainedModel', seed: int) -> None:
             if name.endswith(('o_proj.weight', 'down_proj.weight')):
                 std *= depth**-0.5
             parameter.normal_(0.0, std, generator=generator)
+
+
+def training_pass(
+    model: 'PreTrainedModel',
+    shape: ModelShape | GivenModel,
+    context_length: int,
+    dtype: torch.dtype,
+) -> 'LeanModel | OwnPass':
+    """The lean pass for the families that it knows; for a model that was given, its own."""
+    if isinstance(shape, GivenModel):
+        return OwnPass(model, dtype)
+    return LeanModel(model, context_length, dtype)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

@@ -31,7 +31,7 @@ from trainer.data import InvalidCorpus, Order, TokenStream, held_out_windows, re
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
 from trainer.memory import parts
-from trainer.model import LeanModel, build_model
+from trainer.model import build_model, training_pass
 from trainer.optimizer import PhaseOptimizer, checkpoint_bytes, rate_factor
 from trainer.session import Session, run_phase
 
@@ -71,7 +71,7 @@ class Pretraining:
             self.optimizer.load(load_file(folder / _OPTIMIZER))
             restore_rng(load_file(folder / _RNG))
         self.rehearsal = self._rehearsal_rows()
-        self.lean = LeanModel(self.model, run.recipe.contextLength, dtype)
+        self.lean = training_pass(self.model, run.model, run.recipe.contextLength, dtype)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.forward: nn.Module = (
             nn.parallel.DistributedDataParallel(self.lean) if dist.is_initialized() else self.lean

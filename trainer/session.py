@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from trainer.boundary import Busy, RunDirectory, write_json
+from trainer.boundary import Busy, RunDirectory, refuse
 from trainer.checkpoint import (
     CheckpointIncompatible,
     delete_acknowledged,
@@ -45,7 +45,8 @@ T = TypeVar('T')
 _MAX_FAILED_SAVES = 3
 _PAUSE_POLL_S = 0.2
 _RETRY_SAVE_S = 5.0
-_LEAVE = 0.0
+# What ranks agree on between two steps is a factor on the rate, or one of these, the lowest first.
+_LEAVE, _WAIT = -1.0, 0.0
 _WORKING_EVERY_S = 2.0
 # Less of a processor than this is no work: the process hangs.
 _WORKING_SHARE = 0.01
@@ -71,8 +72,8 @@ class Left(Exception):
         self.kind = kind
 
 
-def _alone(scale: float) -> float:
-    return scale
+def _alone(value: float) -> float:
+    return value
 
 
 class Session:
@@ -91,8 +92,8 @@ class Session:
         self._failed_saves = 0
         self._retry_at = 0.0
         self._checkpoint_bytes = 0
-        self._sync = _alone
-        self._terminated = False
+        self._sync = self._lowest = _alone
+        self._terminated = self._all_leave = False
         self._paused = False
         # From which step on another factor on the rate was in force than before.
         self._rates: list[tuple[int, float]] = []
@@ -205,22 +206,26 @@ class Session:
         mfu = None if self._figures is None else self._figures.mfu(num_tokens, rows, seconds)
         return {**({} if mfu is None else {'mfu': mfu}), **memory_used()}
 
-    def share(self, sync: Callable[[float], float]) -> None:
-        """Sets how rank 0's decisions reach the other ranks."""
-        self._sync = sync
+    def share(self, sync: Callable[[float], float], lowest: Callable[[float], float]) -> None:
+        """Sets how rank 0's decisions reach the others, and how all learn of the lowest value."""
+        self._sync, self._lowest = sync, lowest
 
     def turn(self) -> float:
         """Between two steps: obeys; returns the factor on the rate for the step that starts now."""
         try:
             self._obey()
         except Left:
-            self._sync(_LEAVE)
+            if not self._all_leave:
+                self._lowest(_LEAVE)
             raise
         scale = self.directory.poll().learning_rate_scale(self.step)
         rates = self._rates_used()
         before = rates[-1][1] if rates else 1.0
+        agreed = self._lowest(scale * rollback_scale(self._rollbacks, self.step))
+        if agreed == _LEAVE:
+            self._leave_with_others()
         self._rates = rates if scale == before else [*rates, (self.step, scale)]
-        return self._sync(scale * rollback_scale(self._rollbacks, self.step))
+        return agreed
 
     @property
     def _rollbacks(self) -> list[Rollback]:
@@ -338,8 +343,15 @@ class Session:
                 told = control.pause
                 self.directory.event('paused', self.step, pause=told)
             time.sleep(_PAUSE_POLL_S)
+            # The others wait along: none may take the silence for a loss.
+            if self._lowest(_WAIT) == _LEAVE:
+                self._leave_with_others()
             self._obey()
         self._paused = False
+
+    def _leave_with_others(self) -> None:
+        self._all_leave = True
+        self._leave('Stopped', 'another rank was asked to stop')
 
     def _leave(self, kind: Literal['Stopped', 'Unwatched'], why: str) -> None:
         self._save()
@@ -450,14 +462,20 @@ class Session:
 
 
 class Follower(Session):
-    """The session of a rank other than 0: counts along and does as rank 0 does."""
+    """The session of a rank other than 0: counts along and does as rank 0 does.
 
-    def __init__(self, run: TrainerRun) -> None:
+    The first one on a host of its own reports there, to whoever watches that host.
+    """
+
+    def __init__(self, run: TrainerRun, directory: RunDirectory | None = None) -> None:
         self.run = run
         self.step = self.num_tokens = 0
         self.loss = 0.0
-        self._sync = _alone
+        self._reports_to = directory
+        self._sync = self._lowest = _alone
+        self._terminated = False
         self._held_out = _held_out_history(run)
+        signal.signal(signal.SIGTERM, self._terminate)
 
     def resume(self) -> dict[str, Any] | None:
         if self.run.resumeFrom is None:
@@ -471,21 +489,40 @@ class Follower(Session):
     def started(
         self, fill: Callable[[Path], None], cursor: Callable[[], int], checkpoint_bytes: int
     ) -> None:
-        pass
+        self.event('start', resumedFrom=self.run.resumeFrom)
+        self._clock = time.monotonic()
 
     def turn(self) -> float:
-        scale = self._sync(_LEAVE)
+        while (scale := self._lowest(_LEAVE if self._is_to_leave() else math.inf)) == _WAIT:
+            pass
         if scale == _LEAVE:
-            raise Left('Stopped', 'rank 0 left')
+            raise Left('Stopped', 'rank 0 saves, and all leave')
         return scale
+
+    def _is_to_leave(self) -> bool:
+        directory = self._reports_to
+        if directory is None:
+            return self._terminated
+        return directory.poll().stop or directory.unwatched() or self._terminated
 
     def stepped(self, *, loss: float, lr: float, grad_norm: float, num_tokens: int) -> None:
         self.step += 1
         self.num_tokens += num_tokens
         self.loss = loss
+        now = time.monotonic()
+        seconds, self._clock = max(now - self._clock, 1e-9), now
+        self.event(
+            'step',
+            loss=loss,
+            lr=lr,
+            grad_norm=grad_norm,
+            tokens_per_second=num_tokens / seconds,
+            num_tokens=self.num_tokens,
+        )
 
     def event(self, event: str, **facts: object) -> None:
-        pass
+        if self._reports_to is not None:
+            self._reports_to.event(event, self.step, **facts)
 
     def end_rung(self, held_out_loss: float, val_bpb: float | None) -> None:
         pass
@@ -496,7 +533,19 @@ class Follower(Session):
         val_bpb: float | None,
         val_bpb_before: float | None = None,
     ) -> None:
-        pass
+        if self._reports_to is None:
+            return
+        self.event('end')
+        self._reports_to.finish(
+            {
+                'ok': True,
+                'step': self.step,
+                'numTokens': self.num_tokens,
+                'finalLoss': self.loss,
+                'valBpb': None,
+                'model': None,
+            }
+        )
 
 
 def _held_out_history(run: TrainerRun) -> HeldOutHistory | None:
@@ -554,8 +603,9 @@ def run_phase(phase: str, train: Callable[[Session], None]) -> None:
     try:
         run = load_run(path, phase)
     except ValueError as error:
-        _refuse(path, str(error))
-    if int(os.environ.get('RANK', '0')) > 0:
+        refuse(path, str(error))
+    leads = int(os.environ.get('RANK', '0')) == 0
+    if not leads and (run.gang is None or int(os.environ['LOCAL_RANK']) > 0):
         with suppress(Left):
             train(Follower(run))
         return
@@ -563,7 +613,7 @@ def run_phase(phase: str, train: Callable[[Session], None]) -> None:
         directory = RunDirectory(run.runDir, run.recipe.unwatchedExitS)
     except Busy as error:
         sys.exit(str(error))
-    session = Session(run, directory)
+    session = Session(run, directory) if leads else Follower(run, directory)
     try:
         train(session)
     except Exception as error:
@@ -588,12 +638,3 @@ def _config_path() -> str:
     parser = argparse.ArgumentParser()
     parser.add_argument('--config', required=True)
     return parser.parse_args().config
-
-
-def _refuse(path: str, message: str) -> None:
-    """A configuration that cannot be read still gets its result, beside itself."""
-    result = {'ok': False, 'type': 'InvalidConfig', 'message': message, 'step': 0}
-    folder = Path(path).resolve().parent
-    if folder.is_dir():
-        write_json(folder / 'result.json', result)
-    sys.exit(f'InvalidConfig: {message}')

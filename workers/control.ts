@@ -1,5 +1,6 @@
 /** Runs workflows and the light activities: `node workers/control.ts`, with the environment of `npx temper up`. */
 import path from 'node:path';
+import { createGangActivities } from '../activities/gang.ts';
 import { createPlanActivities } from '../activities/plan.ts';
 import { createReleaseActivities } from '../activities/release.ts';
 import { createRunControlActivities } from '../activities/run-control.ts';
@@ -18,6 +19,7 @@ await runWorkers('control', (deps) => [
       ...createRunControlActivities(deps),
       ...createSweepActivities(deps),
       ...createTrainActivities(deps),
+      ...createGangActivities(deps),
     },
     maxCachedWorkflows: 100,
     maxConcurrentActivityTaskExecutions: 20,

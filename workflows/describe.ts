@@ -45,8 +45,8 @@ function reasonsOf(dropped: Record<string, number>): string {
 
 export function describeRecipe({ numParameters, model, estimate }: Recipe): string {
   const minutes = (estimate.trainingMs / 60_000).toFixed(1);
-  const family = `${model.family.charAt(0).toUpperCase()}${model.family.slice(1)}`;
-  return `${family} ${(numParameters / 1e6).toFixed(1)}M, ${minutes} min of training, $${estimate.usd}`;
+  const name = model.family === 'transformers' ? model.architecture : model.family;
+  return `${name.charAt(0).toUpperCase()}${name.slice(1)} ${(numParameters / 1e6).toFixed(1)}M, ${minutes} min of training, $${estimate.usd}`;
 }
 
 /** E.g. `2400 steps, loss 3.91, rate ×0.5 from step 812, taken back to step 900 (×0.5)`. */
@@ -58,6 +58,7 @@ export function describeTraining({
   rollbacks = [],
   microBatches = [],
   plateau,
+  worlds = [],
   ended,
 }: TrainedModel): string {
   const rates = learningRates.map(
@@ -66,6 +67,11 @@ export function describeTraining({
   const returns = rollbacks.map(
     ({ step, scale }) => `, taken back to step ${step} (${describeScale(scale)})`,
   );
+  const hosts = worlds.map(
+    ({ step, numHosts }) =>
+      `, on ${numHosts} ${numHosts === 1 ? 'host' : 'hosts'} from step ${step}`,
+  );
+  const exact = worlds.length === 0 ? '' : ', not exact';
   const halvings = microBatches.map(
     ({ step, size }) => `, ${size} sequences at once from step ${step} (out of memory)`,
   );
@@ -75,7 +81,7 @@ export function describeTraining({
     adapted === undefined
       ? ''
       : `, held-out text ${adapted.valBpbBefore.toFixed(3)} → ${adapted.valBpb.toFixed(3)} bits a byte`;
-  return `${numSteps} steps, loss ${finalLoss.toFixed(2)}${gain}${end}${rates.join('')}${returns.join('')}${halvings.join('')}`;
+  return `${numSteps} steps, loss ${finalLoss.toFixed(2)}${gain}${end}${rates.join('')}${returns.join('')}${halvings.join('')}${hosts.join('')}${exact}`;
 }
 
 /** E.g. `after step 40 of the sweep ×1 3.214, ×2 3.190 go on; ×0.5 3.402, ×4 diverged end`. */

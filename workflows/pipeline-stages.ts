@@ -4,6 +4,7 @@ import type { BaseModel, BaseModelActivities } from '../activities/base-model.ts
 import type { CalibrateActivities } from '../activities/calibrate.ts';
 import type { EvaluateActivities } from '../activities/evaluate.ts';
 import type { ExportActivities } from '../activities/export.ts';
+import type { GivenModelActivities } from '../activities/given-model.ts';
 import type { IngestActivities, IngestResult } from '../activities/ingest.ts';
 import type { GateFailure, ParentModel, PlanActivities } from '../activities/plan.ts';
 import type { PreprocessResult } from '../activities/preprocess-input.ts';
@@ -11,7 +12,8 @@ import type { RehearsalActivities } from '../activities/rehearsal.ts';
 import type { ReleaseActivities } from '../activities/release.ts';
 import type { TrainedModel } from '../activities/training-job.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
-import type { Phase, PhaseRecipe, Recipe } from '../config/recipe.ts';
+import type { Pipeline } from '../config/pipeline.ts';
+import type { MeasuredModel, Phase, PhaseRecipe, Recipe } from '../config/recipe.ts';
 import { control, gpu, ingesting } from './activity-options.ts';
 import { addAtStart, budgetOf } from './budget.ts';
 import {
@@ -23,6 +25,7 @@ import {
   describeTraining,
   describeUnread,
 } from './describe.ts';
+import type { GangWish } from './gang.ts';
 import { bestRival, failedChallenge, type Rival } from './gates.ts';
 import { workflowId, type PipelineInput, type PipelineResult, type StageName } from './messages.ts';
 import { noteUnheeded, untilApproved } from './orders.ts';
@@ -43,6 +46,10 @@ const { findParent } = proxyActivities<PlanActivities>({
 const { importBaseModel } = proxyActivities<BaseModelActivities>({
   ...gpu,
   summary: 'import the base model',
+});
+const { measureModel } = proxyActivities<GivenModelActivities>({
+  ...gpu,
+  summary: 'measure the configuration that was given',
 });
 const { writeRehearsal } = proxyActivities<RehearsalActivities>({
   ...gpu,
@@ -93,6 +100,8 @@ export function createStages(
   let parent: ParentModel | null = null;
   /** The model from elsewhere that is adapted; null: none. */
   let base: BaseModel | null = null;
+  /** The configuration of transformers that the file gives, as measured; null: none. */
+  let given: MeasuredModel | null = null;
   /** The parent as the one to equal, once it is measured. */
   let rival: Rival | null = null;
   /** The best of the parent's line, measured too where it is not the parent itself. */
@@ -120,6 +129,9 @@ export function createStages(
         // Before documents are read: a base that cannot be used is told at once.
         if (startFrom !== 'scratch' && parent === null) {
           base = await importBaseModel({ startFrom, baseDir });
+        }
+        if (pipeline.model !== undefined && 'config' in pipeline.model) {
+          given = await measureModel({ config: pipeline.model.config, baseDir });
         }
         const result =
           ingested ??
@@ -164,7 +176,16 @@ export function createStages(
       previous: { recipe: Recipe; failures: GateFailure[] } | null,
     ): Promise<Recipe> {
       return await board.stage('plan', async (done) => {
-        const asked = { run, pipeline, corpus, machine, previous, parent, ...(base && { base }) };
+        const asked = {
+          run,
+          pipeline,
+          corpus,
+          machine,
+          previous,
+          parent,
+          ...(base && { base }),
+          ...(given && { given }),
+        };
         let recipe = await planTraining(asked);
         if (recipe.calibrate !== undefined) {
           const { calibrate, ...planned } = recipe;
@@ -222,6 +243,7 @@ export function createStages(
                 recipe: chosen?.recipe ?? phaseRecipe,
                 ...(chosen && { from: chosen.from }),
                 ...(held && { budget: budgetOf(held, phase) }),
+                ...gangOf(pipeline, phaseRecipe),
               },
             ],
           });
@@ -452,6 +474,12 @@ export function createStages(
     const { evaluation } = await evaluateModel({ exported, corpus, heldOut: true });
     return { name, version, valBpb: evaluation.metrics['valBpb']?.value ?? null };
   }
+}
+
+/** On how many hosts a phase trains, where it is more than one. */
+function gangOf({ compute }: Pipeline, { worldSize }: PhaseRecipe): { gang?: GangWish } {
+  if (compute === 'local' || worldSize === 1) return {};
+  return { gang: { numHosts: worldSize, elastic: compute.elastic ?? false } };
 }
 
 function lineageOf({ name, title, license, weights }: BaseModel) {

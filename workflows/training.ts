@@ -33,6 +33,7 @@ import type {
 } from '../activities/training-job.ts';
 import { FailureType, nonRetryableErrorTypes, PassingFailure } from '../config/failures.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
+import { leaseGang, trainGang, type GangWish } from './gang.ts';
 import {
   budgetAddedSignal,
   budgetWaitSignal,
@@ -52,6 +53,8 @@ export type TrainingInput = Omit<TrainingJob, 'trial'> & {
   trial: number;
   /** Id of the run's execution, whose orders are obeyed. */
   execution?: string;
+  /** Several hosts; left out: one. */
+  gang?: GangWish;
   /** The step at which its last rung as a trial ended. */
   from?: number;
 };
@@ -126,7 +129,7 @@ async function train<Ended>(
   reuse: (found: TrainedModel) => Ended | null,
   watch: Watch<Ended>,
 ): Promise<Ended> {
-  const { run, round, execution, budget, replaces, from, until, ...rest } = input;
+  const { run, round, execution, gang, budget, replaces, from, until, ...rest } = input;
   const trial = { run, phase: input.recipe.phase, round, trial: input.trial };
   const job: TrainingJob = { ...rest, trial };
   const whose = { ...(execution !== undefined && { execution }), ...(budget && { budget }) };
@@ -149,14 +152,17 @@ async function train<Ended>(
   const losses = new Losses(trial.phase);
   const note = (text: string) => tell(until === undefined ? text : `trial ${trial.trial}: ${text}`);
   let generation: Generation | null = null;
-  let host: string | null = null;
+  let hosts: string[] = [];
   let outcome: Outcome = 'failed';
   try {
     for (;;) {
-      const before: string | null = host;
-      // Until it is leased again there is none that we could give back.
-      host = null;
-      host = await leaseHost(input, losses.hostIsGone ? null : before, waiting);
+      const before = hosts;
+      // Until they are leased again there are none that we could give back.
+      hosts = [];
+      hosts =
+        gang === undefined
+          ? [await leaseHost(input, losses.hostIsGone ? null : (before[0] ?? null), waiting)]
+          : await leaseGang(input, { hosts: before, trial, stage });
       if (until !== undefined) await tellLeased(trial.trial);
       const writer = uuid4();
       unpaused = false;
@@ -170,8 +176,14 @@ async function train<Ended>(
       });
       const first = generation === null;
       generation = { job, stage, fence, writer, ...whose, ...(until !== undefined && { until }) };
-      losses.requireProgress(durableStep, host, paused ?? false);
+      losses.requireProgress(durableStep, hosts.join(', '), paused ?? false);
       try {
+        if (gang !== undefined) {
+          const trained = await trainGang(hosts, generation, note, watch);
+          outcome = 'trained';
+          return trained;
+        }
+        const host = hosts[0]!;
         const start = await startTrainer(host, generation);
         // That a trial goes on from the end of its rung is no news.
         const isOnward = first && from !== undefined && start.resumedFrom === from;
@@ -185,9 +197,9 @@ async function train<Ended>(
         log.warn('generation lost', { run, phase: trial.phase, fence, reason: losses.reason });
         if (told !== null) await note(told);
         if (losses.isBudgetSpent && budget?.whenSpent === 'wait') {
-          const left = host;
-          host = null;
-          await leaveHost(left, generation, 'waits', trial);
+          const left = hosts;
+          hosts = [];
+          for (const host of left) await leaveHost(host, generation, 'waits', trial);
           await tellWaiting(true);
           await condition(() => added);
           await tellWaiting(false);
@@ -199,9 +211,11 @@ async function train<Ended>(
     if (isCancellation(failure)) outcome = 'cancelled';
     throw failure;
   } finally {
-    const left = host;
-    if (left !== null)
-      await CancellationScope.nonCancellable(() => leaveHost(left, generation, outcome, trial));
+    const left = hosts;
+    if (left.length > 0)
+      await CancellationScope.nonCancellable(async () => {
+        await Promise.all(left.map((host) => leaveHost(host, generation, outcome, trial)));
+      });
   }
 }
 

@@ -194,11 +194,16 @@ command('add', 'let a run spend more; one that its budget had ended goes on', bu
 command('report', 'everything about one run on one self-contained page')
   .argument('<run>', 'name of a run')
   .option('-o, --output <file>', 'where to write the page (default: <run>.html)')
+  .option('-w, --watch', 'write it again until the run ends; an open page follows')
   .addHelpText(
     'after',
-    examples('npx temper report policy-7f3a', 'npx temper report policy-7f3a --json'),
+    examples(
+      'npx temper report policy-7f3a',
+      'npx temper report policy-7f3a --watch',
+      'npx temper report policy-7f3a --json',
+    ),
   )
-  .action((run: string, options: CommonOptions & { output?: string }) =>
+  .action((run: string, options: CommonOptions & { output?: string; watch?: boolean }) =>
     finish(options, async () => (await import('./report.ts')).reportCommand(run, options)),
   );
 
@@ -240,14 +245,16 @@ command(
   .argument('<run>', 'name of a run')
   .argument('<other>', 'name of another run')
   .option('--all', 'show what is equal too')
+  .option('-o, --output <file>', 'write a page, too, with the losses over each other')
   .addHelpText(
     'after',
     examples(
       'npx temper compare policy-7f3a policy-11aa',
       'npx temper compare policy-7f3a policy-11aa --all',
+      'npx temper compare policy-7f3a policy-11aa --output compared.html',
     ),
   )
-  .action((run: string, other: string, options: CommonOptions & { all?: boolean }) =>
+  .action((run: string, other: string, options: CompareFlags) =>
     finish(options, async () => (await import('./compare.ts')).compareCommand(run, other, options)),
   );
 
@@ -425,6 +432,11 @@ program
   .action((words: string[]) =>
     finish({}, async () => (await import('./completion.ts')).completeCommand(program, words)),
   );
+
+interface CompareFlags extends CommonOptions {
+  all?: boolean;
+  output?: string;
+}
 
 interface CurvesFlags extends CommonOptions {
   watch?: boolean;

@@ -1,5 +1,5 @@
 /** `temper plan`: what a run would do and cost, before it does. */
-import { familyNames, phasesOf } from '../../config/recipe.ts';
+import { architectureOf, phasesOf } from '../../config/recipe.ts';
 import { projectDir } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
 import type { SurveyRequest } from '../../config/survey.ts';
@@ -7,6 +7,7 @@ import type { Alternative } from '../../recipes/alternatives.ts';
 import { planPipeline, type Plan } from '../plan.ts';
 import { readPipelineFile } from '../pipeline-file.ts';
 import { openContext } from './context.ts';
+import { measureConfig } from './measure-module.ts';
 import { size } from './survey-text.ts';
 import { lookAtFolder } from './survey.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
@@ -16,7 +17,14 @@ export async function planCommand(file: string, options: CommonOptions): Promise
   const { pipeline, baseDir } = await readPipelineFile(file);
   const { store } = await openContext({ patienceMs: 500 });
   const look = (asked: SurveyRequest) => lookAtFolder(asked, () => {});
-  const request = { pipeline, baseDir, projectDir, machine: describeMachine(), look };
+  const request = {
+    pipeline,
+    baseDir,
+    projectDir,
+    machine: describeMachine(),
+    look,
+    measure: measureConfig,
+  };
   const planned = await planPipeline({ ...request, store }).catch((error: unknown) => {
     // A plan must not need the stack: without a registry it estimates, and says so.
     if (!(error instanceof Error) || !error.name.startsWith('Store')) throw error;
@@ -41,7 +49,7 @@ export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): 
     ...(base === null
       ? []
       : [`${base.title}, ${base.license ?? 'licence not known here'}, from ${base.origin}`]),
-    `${lora === undefined ? '' : `LoRA of rank ${lora.rank} on a `}${familyNames[model.family]} ${(recipe.numParameters / 1e6).toFixed(1)}M: ${model.numLayers} layers of ${model.hiddenSize}, vocabulary ${count(model.vocabSize)}, context ${count(model.contextLength)}`,
+    `${lora === undefined ? '' : `LoRA of rank ${lora.rank} on a `}${architectureOf(model)} ${(recipe.numParameters / 1e6).toFixed(1)}M: ${model.numLayers} layers of ${model.hiddenSize}, vocabulary ${count(model.vocabSize)}, context ${count(model.contextLength)}`,
     `${about}${count(corpus.numTokens)} tokens, ${(corpus.bytes / 1e6).toFixed(1)} MB of text (${corpus.origin})`,
     `${clock(estimate.trainingMs)} of training (${clock(estimate.trainingMsLow)} to ${clock(estimate.trainingMsHigh)}), ${price(estimate.usd)}, on ${machine.cores} cores, ${machine.device}, ${machine.instructionSet}`,
     `speed ${speed}`,

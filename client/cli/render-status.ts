@@ -142,7 +142,7 @@ function trainingText(
   const share = numSteps > 0 ? Math.min(1, step / numSteps) : 0;
   const filled = Math.round(share * 12);
   const planned =
-    training.phase === 'pretrain' && recipe
+    training.phase === 'pretrain' && recipe && trial === undefined
       ? ` (plan ${recipe.estimate.finalLoss.toFixed(2)})`
       : '';
   const left = timeLeftMs(stage, status, now);

@@ -1,36 +1,52 @@
 /** `temper report`: everything about one run on one page, or as JSON. */
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import { execa } from 'execa';
 import { projectDir } from '../../infra/layout.ts';
 import { openTemporal } from '../connection.ts';
+import { rememberEvents } from '../curves.ts';
 import { ClientError } from '../errors.ts';
 import { gatherReport } from '../report/gather.ts';
 import { renderReport } from '../report/render.ts';
 import { openContext, type Context } from './context.ts';
 import { countPhases } from './ledger-module.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
+import { sayInterrupted } from './watch.ts';
 
 export interface ReportOptions extends CommonOptions {
   output?: string;
+  watch?: boolean;
 }
+
+/** Between two pages of a run that goes on. */
+const everyMs = 15_000;
 
 export async function reportCommand(run: string, options: ReportOptions): Promise<number> {
   const context = await openContext();
   const temporal = await temporalOf(context);
   const { store } = context;
-  const report = await gatherReport({
-    temporal,
-    store,
-    run,
-    now: new Date(),
-    code: await codeOf(projectDir),
-    count: countPhases,
-  });
+  const code = await codeOf(projectDir);
+  const request = { temporal, store: rememberEvents(store), run, code };
+  const file = path.resolve(options.output ?? `${run}.html`);
+  if (options.watch === true) {
+    const away = new AbortController();
+    process.once('SIGINT', () => away.abort());
+    process.once('SIGTERM', () => away.abort());
+    for (let isFirst = true; ; isFirst = false) {
+      // Without the ledger: to count it takes a core, which the training needs.
+      const sofar = await gatherReport({ ...request, now: new Date() });
+      if (sofar.state !== 'running') break;
+      await writePage(file, renderReport(sofar, everyMs / 1000));
+      if (isFirst) say(options, `${file}   (open it: it shows the run as it goes on)`);
+      await sleep(everyMs, undefined, { signal: away.signal }).catch(() => undefined);
+      if (away.signal.aborted) return sayInterrupted(run, options);
+    }
+  }
+  const report = await gatherReport({ ...request, now: new Date(), count: countPhases });
   // With --json the page is made only where it is asked for.
   const asked = options.json !== true || options.output !== undefined;
-  const file = path.resolve(options.output ?? `${run}.html`);
   if (asked) await writePage(file, renderReport(report));
   if (options.json === true) printJson(report);
   for (const sentence of report.missing) say(options, `! ${sentence}`);
@@ -38,7 +54,8 @@ export async function reportCommand(run: string, options: ReportOptions): Promis
   return ExitCode.ok;
 }
 
-async function writePage(file: string, page: string): Promise<void> {
+/** Writes a page, or says what is wrong with its place. */
+export async function writePage(file: string, page: string): Promise<void> {
   try {
     await writeFile(file, page);
   } catch (error) {

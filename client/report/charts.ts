@@ -8,9 +8,10 @@ const left = 52;
 const right = 92;
 const plotWidth = width - left - right;
 
-type Scale = (value: number) => number;
+export type Scale = (value: number) => number;
 
-function scale(from: number, to: number, start: number, end: number): Scale {
+/** A straight line from one range onto another. */
+export function scale(from: number, to: number, start: number, end: number): Scale {
   const span = to - from || 1;
   return (value) => start + ((value - from) / span) * (end - start);
 }
@@ -29,12 +30,15 @@ export function ticks(from: number, to: number, wanted: number): number[] {
   );
 }
 
-function fixed(value: number): string {
+/** A coordinate. */
+export function fixed(value: number): string {
   return value.toFixed(1);
 }
 
-function path(points: readonly (readonly [number, number])[]): string {
+/** A line through points; one without number is left out, and the line goes on behind it. */
+export function path(points: readonly (readonly [number, number])[]): string {
   return points
+    .filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y))
     .map(([x, y], index) => `${index === 0 ? 'M' : 'L'}${fixed(x)} ${fixed(y)}`)
     .join('');
 }
@@ -81,7 +85,7 @@ export function ranges(numbers: readonly number[]): string {
 
 /** Loss above, learning rate below, on one axis of steps; what happened on the way as numbered lines. */
 export function lossChart(phase: PhaseReport): Html {
-  const { points, checkpoints, marks, plannedLoss, numSteps } = phase;
+  const { points, checkpoints, marks, plannedLoss, numSteps, evaluations } = phase;
   const top = 44;
   const lossEnd = 250;
   const rateStart = 280;
@@ -89,7 +93,10 @@ export function lossChart(phase: PhaseReport): Html {
   const lastStep = Math.max(numSteps ?? 0, points.at(-1)?.step ?? 1, 1);
   const x = scale(0, lastStep, left, left + plotWidth);
   const losses = points.map((point) => point.loss);
-  const all = plannedLoss === null ? losses : [...losses, plannedLoss];
+  const lows = points.map(({ loss, lossLow }) => lossLow ?? loss);
+  const highs = points.map(({ loss, lossHigh }) => lossHigh ?? loss);
+  const heldOut = evaluations.map(({ valLoss }) => valLoss);
+  const all = [...lows, ...highs, ...heldOut, ...(plannedLoss === null ? [] : [plannedLoss])];
   const low = Math.min(...all);
   const high = Math.max(...all);
   const margin = (high - low || 1) * 0.06;
@@ -99,6 +106,12 @@ export function lossChart(phase: PhaseReport): Html {
   const smoothed = smooth(losses);
   const at = (values: readonly number[], to: Scale) =>
     path(points.map(({ step }, index) => [x(step), to(values[index]!)]));
+  /** Behind the lower edge of an area, its upper one, backwards. */
+  const back = (values: readonly number[]) =>
+    points
+      .map(({ step }, index) => `L${fixed(x(step))} ${fixed(y(values[index]!))}`)
+      .toReversed()
+      .join('');
   const lastLoss = smoothed.at(-1)!;
   const lastX = x(points.at(-1)!.step);
   const apart = plannedLoss !== null && Math.abs(y(plannedLoss) - y(lastLoss)) < 14;
@@ -126,7 +139,7 @@ export function lossChart(phase: PhaseReport): Html {
     )}
     <text class="axis" x="${left - 44}" y="10">loss, nats a token</text>
     <text class="axis" x="${left - 44}" y="${rateStart - 10}">learning rate</text>
-    <text class="axis" x="${left + plotWidth + 10}" y="${rateEnd + 26}">step</text>
+    <text class="axis" x="${left + plotWidth + 28}" y="${rateEnd + 26}">step</text>
     <line class="base" x1="${left}" x2="${left + plotWidth}" y1="${lossEnd}" y2="${lossEnd}" />
     <line class="base" x1="${left}" x2="${left + plotWidth}" y1="${rateEnd}" y2="${rateEnd}" />
     ${checkpoints.map(
@@ -158,8 +171,29 @@ export function lossChart(phase: PhaseReport): Html {
           <text x="${fixed(place)}" y="${top - 9}" text-anchor="middle">${ranges(numbers)}</text></g
         >`,
     )}
+    ${
+      points.some(({ lossLow }) => lossLow !== undefined) &&
+      html`<path class="extremes" d="${at(lows, y)}${back(highs)}Z" />`
+    }
     <path class="raw" d="${at(losses, y)}" />
     <path class="series" d="${at(smoothed, y)}" />
+    ${
+      heldOut.length > 0 &&
+      html`<path
+          class="held-out"
+          d="${path(evaluations.map(({ step, valLoss }) => [x(step), y(valLoss)]))}"
+        />
+        ${evaluations.map(
+          ({ step, valLoss }) =>
+            html`<circle
+              class="held-out-dot"
+              cx="${fixed(x(step))}"
+              cy="${fixed(y(valLoss))}"
+              r="3.5"
+              ><title>held-out loss ${valLoss.toFixed(3)} at step ${count(step)}</title></circle
+            >`,
+        )}`
+    }
     <circle class="end" cx="${fixed(lastX)}" cy="${fixed(y(lastLoss))}" r="4" />
     <text
       class="label"
@@ -180,7 +214,8 @@ export function lossChart(phase: PhaseReport): Html {
   </svg>`;
 }
 
-function short(value: number): string {
+/** A rate, in few characters. */
+export function short(value: number): string {
   return value >= 0.001 ? String(Number(value.toPrecision(2))) : value.toExponential(0);
 }
 

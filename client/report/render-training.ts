@@ -2,10 +2,11 @@
 import { describeRollback } from '../../registry/rollbacks.ts';
 import { budgetEvents, budgetLine } from '../budget-words.ts';
 import { describeCurve, lossChart } from './charts.ts';
+import { figureCharts } from './figure-charts.ts';
 import { foreign, html, type Html } from './html.ts';
 import { digest, table } from './render-parts.ts';
 import type { PhaseReport, RunReport } from './run-report.ts';
-import { adaptedWords, count, duration, large, plural, rateWords } from './words.ts';
+import { adaptedWords, count, duration, large, percent, plural, rateWords, size } from './words.ts';
 
 const titles: Record<string, string> = {
   pretrain: 'Pretraining',
@@ -90,17 +91,20 @@ function renderPhase(phase: PhaseReport, title: string, run: string): Html {
       points.length === 0
         ? html`<p class="soft">No step is stored yet.</p>`
         : html`<figure>
-            ${lossChart(phase)}
-            <figcaption>
-              <span class="dots"
-                ><span><i style="background:var(--accent)"></i>loss, smoothed</span
-                ><span><i style="background:var(--raw)"></i>loss of each step</span
-                ><span><i style="background:var(--rate)"></i>learning rate</span
-                ><span>◆ checkpoint in S3</span
-                >${marks.length > 0 && html`<span>numbers: see the list</span>`}</span
-              ><br />${describeCurve(phase)}
-            </figcaption>
-          </figure>`
+              ${lossChart(phase)}
+              <figcaption>
+                <span class="dots"
+                  ><span><i style="background:var(--accent)"></i>loss, smoothed</span
+                  ><span><i style="background:var(--raw)"></i>loss of each step</span
+                  ><span><i style="background:var(--rate)"></i>learning rate</span>${
+                    evaluations.length > 0 &&
+                    html`<span><i style="background:var(--warn)"></i>loss on unseen text</span>`
+                  }<span>◆ checkpoint in S3</span
+                  >${marks.length > 0 && html`<span>numbers: see the list</span>`}</span
+                ><br />${describeCurve(phase)}
+              </figcaption>
+            </figure>
+            ${figureCharts(phase)}`
     }
     ${
       marks.length > 0 &&
@@ -149,12 +153,15 @@ function numbersTable({ points, checkpoints, phase }: PhaseReport): Html {
   return html`<details>
     <summary>The numbers of ${phase} as a table</summary>
     ${table(
-      ['step', 'loss', 'learning rate', 'tokens a second'],
-      shown.map(({ step, loss, learningRate, tokensPerSecond }) => [
+      ['step', 'loss', 'learning rate', 'tokens a second', 'gradient norm', 'MFU', 'memory'],
+      shown.map(({ step, loss, learningRate, tokensPerSecond, gradNorm, mfu, memoryBytes }) => [
         count(step),
         { number: loss.toFixed(3) },
         { number: learningRate.toExponential(2) },
         { number: count(tokensPerSecond) },
+        { number: gradNorm === undefined ? '–' : gradNorm.toPrecision(3) },
+        { number: mfu === undefined ? '–' : percent(mfu) },
+        { number: memoryBytes === undefined ? '–' : size(memoryBytes) },
       ]),
       true,
     )}

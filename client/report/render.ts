@@ -1,5 +1,5 @@
 /** The page of a run: facts in, one HTML file out, which needs nothing beside itself. Pure. */
-import { familyNames } from '../../config/recipe.ts';
+import { architectureOf } from '../../config/recipe.ts';
 import { stageOfPhase } from '../live-status.ts';
 import { bandChart, spanBar } from './charts.ts';
 import { foreign, html, type Html, type Part } from './html.ts';
@@ -7,9 +7,9 @@ import { renderData } from './render-data.ts';
 import { renderAbilities } from './render-abilities.ts';
 import { renderLedger } from './render-ledger.ts';
 import { renderTraining } from './render-training.ts';
+import { renderPage } from './page.ts';
 import { digest, table } from './render-parts.ts';
 import type { RunReport, StageReport } from './run-report.ts';
-import { style } from './style.ts';
 import {
   baseWords,
   count,
@@ -23,10 +23,8 @@ import {
   when,
 } from './words.ts';
 
-const policy = `default-src 'none'; style-src 'unsafe-inline'`;
-
-/** The whole page. */
-export function renderReport(report: RunReport): string {
+/** The whole page. With `refreshS` the browser reads it again after so many seconds, while the run goes on. */
+export function renderReport(report: RunReport, refreshS: number | null = null): string {
   const sections: [id: string, title: string, body: Html | null][] = [
     ['plan', 'Plan against outcome', renderPlan(report)],
     ['training', 'Training', renderTraining(report)],
@@ -40,35 +38,28 @@ export function renderReport(report: RunReport): string {
   const present = sections.flatMap(([id, title, body]) =>
     body === null ? [] : [{ id, title, body }],
   );
-  const page = html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="${policy}">
-<meta name="referrer" content="no-referrer">
-<title>${report.run} · Temper report</title>
-<style>`.text;
-  const body = html`</style>
-</head>
-<body>
-${renderHeader(report)}
-<main>
-<nav aria-label="Sections">${present.map(({ id, title }) => html`<a href="#${id}">${title}</a>`)}</nav>
-${renderMissing(report)}
-${present.map(
-  ({ id, title, body: inner }) =>
-    html`<section aria-labelledby="${id}">
-      <h2 id="${id}">${title}</h2>
-      ${inner}
-    </section>`,
-)}
-</main>
-<footer><p>Made ${when(report.madeAt)} by <code>npx temper report ${report.run}</code>. This page is one file and loads nothing; the same facts: <code>npx temper report ${report.run} --json</code></p></footer>
-</body>
-</html>
-`.text;
-  return page + style + body;
+  const body = html`${renderHeader(report)}
+    <main>
+      <nav aria-label="Sections">
+        ${present.map(({ id, title }) => html`<a href="#${id}">${title}</a>`)}
+      </nav>
+      ${renderMissing(report)}
+      ${present.map(
+        ({ id, title, body: inner }) =>
+          html`<section aria-labelledby="${id}">
+            <h2 id="${id}">${title}</h2>
+            ${inner}
+          </section>`,
+      )}
+    </main>
+    <footer>
+      <p>
+        Made ${when(report.madeAt)} by <code>npx temper report ${report.run}</code>. This page is
+        one file and loads nothing; the same facts:
+        <code>npx temper report ${report.run} --json</code>
+      </p>
+    </footer>`;
+  return renderPage(`${report.run} · Temper report`, body, refreshS);
 }
 
 const stateBadges: Record<RunReport['state'], string> = {
@@ -243,10 +234,10 @@ function renderPlan({ plan, model, base }: RunReport): Html | null {
     'not there yet': '',
   };
   return html`<p>
-      A ${familyNames[shape.family]} of ${large(recipe.numParameters)} parameters:
+      A ${architectureOf(shape)} of ${large(recipe.numParameters)} parameters:
       ${plural(shape.numLayers, 'layer')} of width ${count(shape.hiddenSize)},
-      ${plural(shape.numHeads, 'head')}, a vocabulary of ${count(shape.vocabSize)} and a context of
-      ${count(shape.contextLength)}
+      ${shape.family !== 'transformers' && html`${plural(shape.numHeads, 'head')},`} a vocabulary of
+      ${count(shape.vocabSize)} and a context of ${count(shape.contextLength)}
       tokens.${model?.onnxBytes != null && ` As served it takes ${size(model.onnxBytes)}.`}
     </p>
     ${

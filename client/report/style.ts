@@ -57,6 +57,9 @@ svg .tick, svg .axis, svg .grid text, svg .soft { fill: var(--soft); font-size: 
 svg .label { font-weight: 600; } svg .label.soft { font-weight: 400; }
 .grid line { stroke: var(--line); } .base { stroke: var(--soft); stroke-opacity: 0.5; }
 .raw { fill: none; stroke: var(--raw); stroke-width: 1.2; } .series { fill: none; stroke: var(--accent); stroke-width: 2.4; stroke-linejoin: round; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 10px 24px; margin: 14px 0; }
+.extremes { fill: var(--raw); fill-opacity: 0.35; stroke: none; } .held-out { fill: none; stroke: var(--warn); stroke-width: 2; } .held-out-dot { fill: var(--warn); stroke: var(--page); stroke-width: 1; }
+.rival { fill: none; stroke: var(--rate); stroke-width: 2.4; stroke-linejoin: round; } .rival.raw-rival { stroke-width: 1; stroke-opacity: 0.4; }
 .rate { fill: none; stroke: var(--rate); stroke-width: 2; } .end { fill: var(--accent); }
 .planned { stroke: var(--soft); stroke-dasharray: 5 4; } .checkpoint { fill: var(--soft); }
 .mark line { stroke: var(--warn); stroke-width: 1.2; stroke-dasharray: 2 3; } .mark text { fill: var(--warn); font-weight: 600; font-size: 12px; }

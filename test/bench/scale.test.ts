@@ -4,10 +4,10 @@ import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { clusterOf, plansOnPaper, renderPlans, scale } from '../../bench/scale.ts';
 import { runBench } from '../../bench/support/bench.ts';
-import type { ModelShape } from '../../config/recipe.ts';
+import type { PlainShape } from '../../config/recipe.ts';
 import { planOnCluster } from '../../recipes/cluster.ts';
 
-const shape: ModelShape = {
+const shape: PlainShape = {
   family: 'llama',
   vocabSize: 32_768,
   hiddenSize: 4096,

@@ -152,3 +152,34 @@ describe('temper compare', () => {
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining('Did you mean policy-11aa?')]);
   });
 });
+
+test('the rate that was found is told beside those that were tried', () => {
+  const trial = (number: number, multiple: number, loss: number) => ({
+    trial: number,
+    multiple,
+    learningRate: multiple * 0.02,
+    loss,
+    valBpb: loss / 2,
+  });
+  const shared = { phase: 'pretrain', round: 0, at: new Date(0).toISOString() };
+  const swept: RunReport = {
+    ...runOf('swept', 4, 10, 'a'),
+    sweep: [
+      {
+        ...shared,
+        rung: 0,
+        step: 10,
+        trials: [trial(0, 0.5, 5), trial(1, 1, 4), trial(2, 2, 4.5), trial(3, 4, 6)],
+        goesOn: [1, 2],
+      },
+      { ...shared, rung: 1, step: 20, trials: [trial(1, 1, 4), trial(2, 2, 3.5)], goesOn: [2] },
+    ],
+  };
+  const { rows } = compareRuns(swept, runOf('plain', 4, 10, 'b'));
+  expect(rows.find(({ field }) => field === 'pretrain: rate as found')).toEqual({
+    part: 'recipe',
+    field: 'pretrain: rate as found',
+    a: '×2 (0.04) of ×0.5, ×1, ×2, ×4',
+    b: null,
+  });
+});

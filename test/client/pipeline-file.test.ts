@@ -272,6 +272,21 @@ const cases: [what: string, text: string, expected: string][] = [
     'p.yaml:7:1 model: found keys with values, expected none: smollm2 has an architecture of its own.',
   ],
   [
+    'a configuration that is not there',
+    `${good}model: { config: ./none.json }\n`,
+    'p.yaml:6:10 model.config: found "./none.json", nothing there to read, expected the config.json of a causal model of transformers. It is looked for from the folder of the pipeline file.',
+  ],
+  [
+    'a configuration that is none',
+    `${good}model: { config: ./docs/a.txt }\n`,
+    'p.yaml:6:10 model.config: found "./docs/a.txt", no JSON object with a model_type, expected the config.json of a causal model of transformers.',
+  ],
+  [
+    'a family and a configuration',
+    `${good}model: { family: qwen3, config: ./docs/a.txt }\n`,
+    'p.yaml:6:1 model: found both family and config, expected only one of family and config.',
+  ],
+  [
     'adapting nothing',
     `${good}goal: adapt\n`,
     'p.yaml:6:1 goal: found "adapt", expected base or assistant: adapt needs a model, such as startFrom: smollm2.',

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { planLines } from '../../client/cli/plan.ts';
 
-import { planPipeline } from '../../client/plan.ts';
+import { planPipeline, type Measure } from '../../client/plan.ts';
 import { knownBases } from '../../config/base-models.ts';
 import { pipelineSchema } from '../../config/pipeline.ts';
 import { surveyFolder } from '../../corpus/survey.ts';
@@ -21,7 +21,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const plan = (startFrom: string, changes: object = {}) =>
+const plan = (startFrom: string, changes: object = {}, measure?: Measure) =>
   planPipeline({
     pipeline: pipelineSchema.parse({
       version: 1,
@@ -36,6 +36,7 @@ const plan = (startFrom: string, changes: object = {}) =>
     machine,
     store: null,
     look: surveyFolder,
+    ...(measure && { measure }),
   });
 
 test('a known base model is planned in its own tokens, its own shape and its budget', async () => {
@@ -158,6 +159,32 @@ const fields = {
   'llama.context_length': 131_072,
   'llama.rope.freq_base': 100_000.5,
 };
+
+test('a configuration that was given is measured and planned; one that cannot be served or held is refused', async () => {
+  writeFileSync(path.join(folder, 'given.json'), JSON.stringify({ model_type: 'gemma' }));
+  const measured = {
+    architecture: 'GemmaForCausalLM',
+    hiddenSize: 128,
+    numLayers: 3,
+    contextLength: 256,
+    tieEmbeddings: true,
+    parameters: { fixed: 500_000, perToken: 128 },
+    unservable: null,
+  };
+  const model = { config: './given.json' };
+  const planned = await plan('scratch', { model }, async () => measured);
+  expect(planned.recipe.model).toMatchObject({ config: { model_type: 'gemma' }, numLayers: 3 });
+  expect(planLines(planned)[0]).toMatch(/^GemmaForCausalLM [\d.]+M: 3 layers of 128, /);
+  await expect(
+    plan('scratch', { model }, async () => ({ ...measured, unservable: 'it has no ONNX' })),
+  ).rejects.toThrow(
+    'model.config ./given.json: it has no ONNX, so it could be neither evaluated nor served. Nothing was started.',
+  );
+  const parameters = { fixed: 7e9, perToken: 4096 };
+  await expect(
+    plan('scratch', { model }, async () => ({ ...measured, parameters })),
+  ).rejects.toThrow(/needs 1\d\d\.\d GB of memory .* too little/);
+});
 
 test('a GGUF file is planned by its head', async () => {
   const write = (name: string, bytes: Buffer) => writeFileSync(path.join(folder, name), bytes);

@@ -201,6 +201,7 @@ describe.each(byName)('%s', (name, page) => {
 
   test('every pipeline file and record that it shows can be read', async () => {
     const cwd = readerFolder(`${name}-files`);
+    writeFileSync(path.join(cwd, 'config.json'), '{"model_type": "gemma"}');
     for (const [index, block] of page.blocks.entries()) {
       const text = block.lines.join('\n');
       if (block.language === 'yaml') {

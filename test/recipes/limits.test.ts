@@ -30,6 +30,26 @@ describe('a plan within limits', () => {
     expect(recipe.numParameters).toBeGreaterThan(760_000);
   });
 
+  test('takes the rate of the matrices by the square root of the batch, which a usual batch leaves as it is', () => {
+    expect(pretrain.batchSize * pretrain.contextLength).toBe(1024);
+    expect(pretrain).toMatchObject({ learningRate: 0.01, adamLearningRate: 0.006 });
+    const wider = planRecipe({ ...inputs, limits: { ...inputs.limits, contextLength: 256 } });
+    expect(wider.pretrain).toMatchObject({ learningRate: 0.02, adamLearningRate: 0.006 });
+    const reasonOf = ({ reasons }: typeof recipe) =>
+      reasons.find(({ choice }) => choice === 'optimizer')!.reason;
+    expect(reasonOf(recipe)).toContain('square root of the batch');
+    expect(reasonOf(wider)).not.toContain('square root');
+  });
+
+  test('is the shape whose loss was measured', () => {
+    expect(recipe.model).toMatchObject({
+      hiddenSize: 128,
+      numLayers: 4,
+      numHeads: 4,
+      intermediateSize: 336,
+    });
+  });
+
   test('says what was fixed', () => {
     expect(recipe.reasons[0]).toMatchObject({ choice: 'limits' });
     expect(recipe.reasons[0]!.value).toBe('800000 parameters, 1536000 tokens, windows of 64');

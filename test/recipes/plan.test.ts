@@ -1,5 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { recipeSchema, type Machine } from '../../config/recipe.ts';
+import {
+  recipeSchema,
+  type Machine,
+  type MeasuredModel,
+  type PlainShape,
+} from '../../config/recipe.ts';
 import { effectiveTokens, expectedBitsPerByte } from '../../recipes/loss.ts';
 import { planRecipe, replanRecipe, type PlanInputs } from '../../recipes/plan.ts';
 import {
@@ -42,7 +47,8 @@ describe('planRecipe', () => {
           expect(phase.warmupSteps + phase.decaySteps).toBeLessThanOrEqual(phase.numSteps);
           expect(phase.saveEverySteps).toBeLessThanOrEqual(phase.numSteps);
         }
-        expect(recipe.model.hiddenSize % (16 * recipe.model.numHeads)).toBe(0);
+        const { numHeads } = recipe.model as PlainShape;
+        expect(recipe.model.hiddenSize % (16 * numHeads)).toBe(0);
       }
     },
   );
@@ -201,6 +207,37 @@ describe('the rules behind the plan', () => {
     expect(other.numParameters).toBeGreaterThan(plain.numParameters);
     expect(other.reasons[0]).toMatchObject({ choice: 'architecture', value: 'Qwen3' });
     expect(JSON.stringify(plain)).not.toMatch(/architecture|headDim/);
+  });
+
+  test('a configuration that was given is trained as it is, by AdamW, in steps of as many tokens', () => {
+    const given: MeasuredModel = {
+      architecture: 'GemmaForCausalLM',
+      config: { model_type: 'gemma' },
+      hiddenSize: 256,
+      numLayers: 4,
+      contextLength: 512,
+      tieEmbeddings: true,
+      parameters: { fixed: 3_000_000, perToken: 256 },
+    };
+    const recipe = planRecipe({ ...inputs, given });
+    expect(recipeSchema.parse(JSON.parse(JSON.stringify(recipe)))).toEqual(recipe);
+    expect(recipe.numParameters).toBe(3_000_000 + 256 * 4096);
+    expect(recipe.model).toMatchObject({ family: 'transformers', vocabSize: 4096, numLayers: 4 });
+    const { optimizer, learningRate, batchSize, contextLength } = recipe.pretrain;
+    expect([optimizer, learningRate]).toEqual(['adamw', 0.002]);
+    expect(batchSize * contextLength).toBe(4096);
+    expect(recipe.sft?.contextLength).toBe(128);
+    const reasons = recipe.reasons.map(({ choice, value }) => `${choice} ${value}`);
+    expect(reasons).toEqual(
+      expect.arrayContaining(['architecture GemmaForCausalLM', 'optimizer AdamW 0.002']),
+    );
+    const short = planRecipe({ ...inputs, given: { ...given, contextLength: 64 } });
+    expect([short.pretrain.contextLength, short.sft?.contextLength]).toEqual([64, 64]);
+    const parent = { name: 'own', version: 1, shape: recipe.model, numTokens: 1e6 };
+    const onwards = planRecipe({ ...inputs, parent });
+    expect(onwards.model).toEqual(recipe.model);
+    expect(onwards.pretrain).toMatchObject({ optimizer: 'adamw', contextLength: 512 });
+    expect(onwards.pretrain.learningRate).toBeCloseTo(0.3 * 0.002);
   });
 
   test('memory grows with the model and with the batch', () => {

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { createBaseModelActivities } from '../../activities/base-model.ts';
+import { createGivenModelActivities } from '../../activities/given-model.ts';
 import type { Deps } from '../../activities/deps.ts';
 import { createEvaluateActivities } from '../../activities/evaluate.ts';
 import { createExportActivities } from '../../activities/export.ts';
@@ -57,6 +58,7 @@ export async function startInProcess(
   const train = createTrainActivities(deps);
   const gpu = {
     ...createBaseModelActivities(deps),
+    ...createGivenModelActivities(deps),
     ...createRehearsalActivities(deps),
     ...createExportActivities(deps),
     ...createEvaluateActivities(deps),

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { CalibrateActivities } from '../../activities/calibrate.ts';
 import type { EvaluateActivities } from '../../activities/evaluate.ts';
 import type { ExportActivities } from '../../activities/export.ts';
+import type { GivenModelActivities } from '../../activities/given-model.ts';
 import type { IngestActivities } from '../../activities/ingest.ts';
 import type { PlanActivities } from '../../activities/plan.ts';
 import type { PreprocessActivities } from '../../activities/preprocess.ts';
@@ -32,6 +33,7 @@ afterAll(async () => {
 });
 
 type Activities = PlanActivities &
+  GivenModelActivities &
   ReleaseActivities &
   TrainActivities &
   CalibrateActivities &
@@ -97,6 +99,7 @@ function fakes(scores: Record<string, number>[]): { activities: Activities; call
     encodeShards: unused,
     finishCorpus: unused,
     findParent: unused,
+    measureModel: unused,
     findChampion: unused,
     findSuccessor: unused,
     planTraining: async ({ previous }) => {
@@ -427,6 +430,62 @@ describe('pipelineWorkflow', () => {
       { startFrom },
     );
     expect(asked.map(({ expectedChampion }) => expectedChampion)).toEqual([expected]);
+  });
+
+  test('a configuration that was given is measured before documents are read, and planned with', async () => {
+    const { activities, calls } = fakes([...good]);
+    const measured = {
+      architecture: 'GemmaForCausalLM',
+      config: { model_type: 'gemma' },
+      hiddenSize: 64,
+      numLayers: 2,
+      contextLength: 64,
+      tieEmbeddings: true,
+      parameters: { fixed: 1000, perToken: 64 },
+    };
+    const asked: string[] = [];
+    let planned: unknown;
+    const { status } = await run(
+      {
+        ...activities,
+        measureModel: async ({ config, baseDir }) => {
+          asked.push(`measure ${baseDir}${config}`);
+          return measured;
+        },
+        ingestCorpus: async (input) => {
+          asked.push('ingest');
+          return await activities.ingestCorpus(input);
+        },
+        planTraining: async (input) => {
+          planned = input.given;
+          return await activities.planTraining(input);
+        },
+      },
+      { model: { config: './gemma.json' } },
+    );
+    expect(status.state).toBe('finished');
+    expect(asked).toEqual(['measure /./gemma.json', 'ingest']);
+    expect(planned).toEqual(measured);
+    expect(calls).toContain('register');
+  });
+
+  test('a configuration that is refused ends the run before documents are read', async () => {
+    const { activities, calls } = fakes([]);
+    const sentence = 'model.config ./gpt2.json: it could not be served.';
+    const { status } = await run(
+      {
+        ...activities,
+        measureModel: async () => {
+          throw ApplicationFailure.nonRetryable(sentence, FailureType.InvalidConfig);
+        },
+        ingestCorpus: async () => {
+          throw new Error('documents were read');
+        },
+      },
+      { model: { config: './gpt2.json' } },
+    );
+    expect(status).toMatchObject({ state: 'failed', failure: sentence });
+    expect(calls).toEqual([]);
   });
 
   test('a run whose champion moved fails with the sentence that says what is registered', async () => {

@@ -2,7 +2,10 @@ import { Parser } from 'htmlparser2';
 import { expect, test } from 'vitest';
 import { groupMarks, ranges, smooth, ticks } from '../../../client/report/charts.ts';
 import { langOf } from '../../../client/report/html.ts';
+import { renderComparison } from '../../../client/report/render-comparison.ts';
 import { renderReport } from '../../../client/report/render.ts';
+import { thin } from '../../../client/report/training.ts';
+import { compareRuns } from '../../../client/compare-runs.ts';
 import { duration, size } from '../../../client/report/words.ts';
 import type { RunReport } from '../../../client/report/run-report.ts';
 import { sampleReport } from './sample-report.ts';
@@ -223,4 +226,84 @@ test('figures are in the words of people', () => {
     '1 h',
   ]);
   expect([size(999), size(5_240_000)]).toEqual(['999 bytes', '5.2 MB']);
+});
+
+/** The sample's phase with every figure, more steps than points, and evaluations. */
+function trained(run: string, numSteps: number): RunReport {
+  const report = sampleReport({ run });
+  const [phase] = report.phases;
+  const points = Array.from({ length: numSteps }, (_, index) => ({
+    step: index + 1,
+    loss: index === 700 ? 40 : 7 - index / numSteps,
+    learningRate: 0.02,
+    tokensPerSecond: 10_000,
+    numTokens: (index + 1) * 100,
+    gradNorm: 1 / (index + 1),
+    mfu: 0.41,
+    memoryBytes: 1.2e9,
+  }));
+  const evaluations = [{ step: 500, valBpb: 1.9, valLoss: 6.6 }];
+  const marks = [{ step: 800, kind: 'rate' as const, text: 'learning rate ×0.5', at: null }];
+  return { ...report, phases: [{ ...phase!, numSteps, points: thin(points), evaluations, marks }] };
+}
+
+test('each figure that a trainer told has a chart, with what happened at its step', () => {
+  const { elements, text } = read(renderReport(trained('policy-7f3a', 1000)));
+  const names = ['gradient norm', 'tokens a second', 'MFU, share of the measured peak'];
+  for (const name of [...names, 'memory of the trainer']) expect(text).toContain(name);
+  expect(text).toContain('41.0 % at the end');
+  expect(text).toContain('held-out loss 6.600 at step 500');
+  expect(elements.filter(({ attributes }) => attributes['class'] === 'mark rate')).toHaveLength(5);
+  const untold = read(renderReport(sampleReport())).text;
+  expect(untold).not.toMatch(/gradient norm of|MFU, share/);
+  expect(untold).toContain('tokens a second of pretrain');
+});
+
+test('a spike of one step among those that a point means stays in sight', () => {
+  const { elements } = read(renderReport(trained('policy-7f3a', 1000)));
+  const extremes = elements.find(({ attributes }) => attributes['class'] === 'extremes')!;
+  const heights = [...extremes.attributes['d']!.matchAll(/ (-?[\d.]+)/g)].map(([, y]) => Number(y));
+  // The chart begins at 44; the loss of 40 is its highest by far.
+  expect(Math.min(...heights)).toBeLessThan(60);
+  expect(heights.filter((height) => height < 200)).toHaveLength(1);
+});
+
+test('a page that is written again and again is read again by its browser, others are not', () => {
+  expect(renderReport(sampleReport(), 15)).toMatch(/<meta http-equiv="refresh" content="15"/);
+  expect(renderReport(sampleReport())).not.toContain('refresh');
+});
+
+test('two runs are a page with their losses over each other and what differs, which loads nothing', () => {
+  const [a, b] = [trained('policy-7f3a', 1000), trained('policy-11aa', 300)];
+  const page = renderComparison(compareRuns(a, b), a, b);
+  const { elements, text } = read(page);
+  expect(elements.map(({ name }) => name)).not.toContain('script');
+  expect(text).toContain('policy-7f3a and policy-11aa');
+  expect(text).toContain('over the tokens trained on');
+  expect(elements.filter(({ attributes }) => attributes['class'] === 'series')).toHaveLength(1);
+  expect(elements.filter(({ attributes }) => attributes['class'] === 'rival')).toHaveLength(1);
+  expect(text).toMatch(/pretrain at [\d,]+ tokens/);
+  expect(page).toContain('default-src &#39;none&#39;');
+  const hostile = { ...b, endpoint: null, goal: '<b>', phases: [] };
+  expect(renderComparison(compareRuns(a, hostile), a, hostile)).toContain('&lt;b&gt;');
+});
+
+test('the rates that were tried have a row each, with who went on from which step', () => {
+  const [phase] = sampleReport().phases;
+  const trials = [1, 3].map((multiple, trial) => ({
+    trial,
+    multiple,
+    learningRate: multiple * 0.02,
+    loss: trial === 0 ? 4.25 : null,
+    valBpb: null,
+  }));
+  const at = new Date(0).toISOString();
+  const { phase: name, round } = phase!;
+  const rung = { phase: name, round, rung: 0, step: 48, trials, goesOn: [0], at };
+  const { text } = read(renderReport(sampleReport({ sweep: [rung] })));
+  expect(text).toContain('Learning rates tried');
+  expect(text).toContain('step 48');
+  expect(text).toMatch(/×1\s*0\.02\s*4\.250, goes on/);
+  expect(text).toMatch(/×3\s*0\.06\s*diverged/);
+  expect(read(renderReport(sampleReport())).text).not.toContain('Learning rates tried');
 });

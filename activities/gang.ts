@@ -1,0 +1,228 @@
+/**
+ * Training on several hosts: they are leased together; one of them leads, by the activities of a host that trains
+ * alone; each other one prepares and watches its own trainer by these. They commit nothing.
+ */
+import { mkdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ApplicationFailure, Context } from '@temporalio/activity';
+import { PassingFailure } from '../config/failures.ts';
+import type { Head } from '../config/manifests.ts';
+import type { FollowerProgress, TrainerResult } from '../config/trainer.ts';
+import { livingHosts } from '../registry/hosts.ts';
+import { acquireHosts } from '../registry/leases.ts';
+import type { Deps } from './deps.ts';
+import { FenceWatch } from './fence-watch.ts';
+import { placeInGang } from './gang-meeting.ts';
+import { withSigns } from './heartbeats.ts';
+import { tellDiskFull } from './trainer-disk.ts';
+import { EventTail, readResult, readRun, touchControl, writeRun } from './trainer-files.ts';
+import { LeaseKeeper } from './trainer-lease.ts';
+import { createSight, endTrainer, startTrainer, trainerIsGone } from './trainer-process.ts';
+import { isCancelled, throwIfEnded } from './trainer-signs.ts';
+import {
+  control,
+  inRunDir,
+  keepOnly,
+  requireHead,
+  restoreCheckpoint,
+  runDirOf,
+  trainerRun,
+} from './trainer-start.ts';
+import {
+  hostPool,
+  incurable,
+  leaseTtlMs,
+  type Generation,
+  type TrainingJob,
+} from './training-job.ts';
+
+const tickMs = 500;
+const graceMs = 30_000;
+
+export type GangActivities = ReturnType<typeof createGangActivities>;
+
+export interface TrainerSeen {
+  /** Of the trainer that lives on the host; null: none does, or it trains alone. */
+  meeting: string | null;
+  /** It has ended well. */
+  finished: boolean;
+}
+
+export function createGangActivities(deps: Deps) {
+  return {
+    /** Leases as many hosts as one of the sizes says, the best first, or none; those that were had before come first. */
+    async leaseHosts(input: {
+      sizes: number[];
+      preferred: string[];
+      holder: string;
+      unwatchedExitS: number;
+    }): Promise<{ hosts: string[]; living: string[] }> {
+      const { preferred, sizes, holder } = input;
+      const now = deps.now();
+      const living = (await livingHosts(deps.store, hostPool, now)).map(({ host }) => host);
+      const candidates = [
+        ...preferred.filter((host) => living.includes(host)),
+        ...living.filter((host) => !preferred.includes(host)),
+      ];
+      const ttlMs = leaseTtlMs(input.unwatchedExitS);
+      const request = { holder, now, ttlMs };
+      const hosts = await acquireHosts(deps.store, hostPool, candidates, sizes, request);
+      return { hosts, living };
+    },
+
+    /** What is left on this host of the last generation's trainer. */
+    async seeTrainer({ trial }: { trial: TrainingJob['trial'] }): Promise<TrainerSeen> {
+      const runDir = runDirOf(deps, trial);
+      const alive = !(await trainerIsGone(runDir));
+      const meeting = alive ? ((await readRun(runDir))?.gang?.meeting ?? null) : null;
+      return { meeting, finished: (await readResult(runDir))?.ok === true };
+    },
+
+    async prepareFollower(generation: Generation): Promise<void> {
+      const context = Context.current();
+      const runDir = runDirOf(deps, generation.job.trial);
+      await withSigns(
+        () => context.heartbeat({ kind: 'prepare' }),
+        () =>
+          tellDiskFull(deps, generation.job, () =>
+            inRunDir(runDir, () => prepareFollower(deps, generation, runDir)),
+          ),
+      );
+    },
+
+    async watchFollower(generation: Generation): Promise<void> {
+      await watchFollower(deps, generation);
+    },
+  };
+}
+
+async function prepareFollower(deps: Deps, generation: Generation, runDir: string): Promise<void> {
+  const { fence, gang } = generation;
+  const context = Context.current();
+  const requireCurrent = async () => {
+    throwIfEnded(context);
+    const head = await requireHead(deps, generation);
+    throwIfEnded(context);
+    return head;
+  };
+  const head = await requireCurrent();
+  if (head.finished !== null) return;
+  await mkdir(path.join(runDir, 'checkpoints'), { recursive: true });
+  const commands = { paused: false, pause: 0 };
+  if (gang!.adopt) {
+    const its = (await readRun(runDir))?.gang?.meeting;
+    const lives = its === head.gang?.meeting && !(await trainerIsGone(runDir));
+    if (!lives && (await readResult(runDir))?.ok !== true) {
+      throw new Error(`the trainer of host ${deps.host} ended while its gang was adopted`);
+    }
+    await control(runDir, fence, head, commands);
+    return;
+  }
+  const wanted = await trainerRun(deps, generation, head, runDir);
+  await requireCurrent();
+  await endTrainer(runDir, 0);
+  const resumeFrom = await bringCheckpoint(deps, runDir, head);
+  await keepOnly(path.join(runDir, 'checkpoints'), resumeFrom ?? undefined);
+  for (const file of ['result.json', 'events.jsonl'])
+    await rm(path.join(runDir, file), { force: true });
+  await control(runDir, fence, head, commands);
+  await requireCurrent();
+  await writeRun(runDir, { ...wanted, resumeFrom, ...placeInGang(deps, head, gang) });
+  const { python, projectDir } = deps;
+  await startTrainer({ python, projectDir, runDir });
+}
+
+/** The checkpoint that the leading host has decided on. */
+async function bringCheckpoint(deps: Deps, runDir: string, head: Head): Promise<string | null> {
+  const step = head.gang!.step;
+  if (step === 0) return null;
+  const chain = head.chain.filter((entry) => entry.step === step);
+  const found = await restoreCheckpoint(deps, runDir, { ...head, chain }).catch(
+    (error: unknown) => {
+      // The leading host could read it: what went wrong here may go well the next time.
+      throw new Error(`host ${deps.host}: ${(error as Error).message}`, { cause: error });
+    },
+  );
+  if (found !== null) return found.folder;
+  throw new Error(`host ${deps.host}: the chain has no checkpoint of step ${step}`);
+}
+
+/** Nothing here waits for the store. That it makes progress is seen on the leading host: none trains without all. */
+async function watchFollower(deps: Deps, generation: Generation): Promise<void> {
+  const context = Context.current();
+  const { trial } = generation.job;
+  const runDir = runDirOf(deps, trial);
+  const { workflowExecution, activityId } = context.info;
+  const lease = new LeaseKeeper(deps, generation, workflowExecution?.workflowId ?? activityId);
+  const fence = new FenceWatch(deps, generation);
+  const isGone = createSight(runDir);
+  const tail = new EventTail(runDir);
+  const progress: FollowerProgress = {
+    kind: 'follower',
+    phase: trial.phase,
+    host: deps.host,
+    step: 0,
+  };
+  const sign = () => {
+    context.heartbeat(progress);
+    lease.renew();
+    touchControl(runDir).catch(() => undefined);
+  };
+  const signal = context.cancellationSignal;
+  try {
+    for (let tick = 0; ; tick += 1) {
+      if (signal.aborted) {
+        // As on a host that trains alone: a person's cancellation stops it, anything else lets it go on.
+        if (isCancelled(context)) await withSigns(sign, () => endTrainer(runDir, graceMs));
+        throwIfEnded(context);
+      }
+      fence.look();
+      if (fence.isFinished) return await withSigns(sign, leave);
+      fence.throwIfOver();
+      const result = await readResult(runDir);
+      for (const event of await tail.read()) {
+        if (event.event === 'step' || event.event === 'start') progress.step = event.step;
+      }
+      if (result?.ok === false) throw failureOf(deps, result);
+      if (
+        result === null &&
+        tick % 2 === 0 &&
+        (await isGone()) &&
+        (await readResult(runDir)) === null
+      ) {
+        throw new Error(`the trainer on host ${deps.host} died at step ${progress.step}`);
+      }
+      if (lease.takenBy !== null) return await withSigns(sign, giveUp);
+      sign();
+      await sleep(tickMs, undefined, { signal }).catch(() => undefined);
+    }
+  } finally {
+    await lease.close();
+  }
+
+  async function leave(): Promise<void> {
+    await endTrainer(runDir, graceMs);
+    await rm(runDir, { recursive: true, force: true });
+  }
+
+  async function giveUp(): Promise<never> {
+    await requireHead(deps, generation);
+    await endTrainer(runDir, graceMs);
+    throw ApplicationFailure.create({
+      message: `host ${deps.host} was leased by ${lease.takenBy} while our lease had run out`,
+      type: PassingFailure.HostTaken,
+    });
+  }
+}
+
+function failureOf(
+  deps: Deps,
+  { type, message, step }: Extract<TrainerResult, { ok: false }>,
+): ApplicationFailure {
+  return ApplicationFailure.create({
+    message: `the trainer on host ${deps.host} ended at step ${step}: ${message}`,
+    type,
+    nonRetryable: incurable.includes(type),
+  });
+}

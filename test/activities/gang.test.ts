@@ -1,0 +1,294 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Deps } from '../../activities/deps.ts';
+import { createGangActivities } from '../../activities/gang.ts';
+import { createTrainActivities } from '../../activities/train.ts';
+import type { TrainerStart } from '../../activities/trainer-start.ts';
+import { endTrainer, findTrainer } from '../../activities/trainer-process.ts';
+import type { Generation, TrainedModel } from '../../activities/training-job.ts';
+import { FailureType, PassingFailure } from '../../config/failures.ts';
+import type { TrainerRun } from '../../config/trainer.ts';
+import { reportHost } from '../../registry/hosts.ts';
+import { acquireHost } from '../../registry/leases.ts';
+import { readHead } from '../../registry/training.ts';
+import { machine, recipe } from '../support/recipes.ts';
+import { storeCorpus } from '../support/records.ts';
+import { startS3 } from '../support/s3.ts';
+
+/** The trainers of these hosts train alone, as the scripted one does: what is tested is the side that watches. */
+let s3: Awaited<ReturnType<typeof startS3>>;
+let corpus: string;
+beforeAll(async () => {
+  s3 = await startS3();
+  corpus = await storeCorpus(s3.store);
+}, 60_000);
+afterAll(async () => {
+  await s3.stop();
+});
+
+interface Host {
+  name: string;
+  deps: Deps;
+  runDir: string;
+  activities: ReturnType<typeof createTrainActivities> & ReturnType<typeof createGangActivities>;
+}
+let hosts: Host[];
+let names: string[];
+let trial: Generation['job']['trial'];
+let number = 0;
+
+async function newHost(name: string, gangAddress: string): Promise<Host> {
+  const home = await mkdtemp(path.join(os.tmpdir(), 'temper-gang-'));
+  const projectDir = path.resolve(import.meta.dirname, '../..');
+  const deps: Deps = {
+    store: s3.store,
+    home,
+    python: path.join(projectDir, 'test/support/scripted-trainer.mjs'),
+    projectDir,
+    host: name,
+    gangAddress,
+    now: () => new Date(),
+  };
+  const activities = { ...createTrainActivities(deps), ...createGangActivities(deps) };
+  return { name, deps, activities, runDir: path.join(home, 'runs', trial.run, 'pretrain-0-0') };
+}
+
+beforeEach(async () => {
+  trial = { run: `gang-${++number}`, phase: 'pretrain', round: 0, trial: 0 };
+  hosts = await Promise.all([
+    newHost(`a${number}`, '127.0.0.2'),
+    newHost(`b${number}`, '127.0.0.3'),
+  ]);
+  names = hosts.map(({ name }) => name);
+});
+afterEach(async () => {
+  for (const { runDir, deps } of hosts) {
+    await endTrainer(runDir, 0);
+    await rm(deps.home, { recursive: true, force: true });
+  }
+});
+
+async function script(what: object): Promise<void> {
+  for (const { deps } of hosts) {
+    await mkdir(path.join(deps.home, 'runs'), { recursive: true });
+    await writeFile(path.join(deps.home, 'runs', 'script.json'), JSON.stringify(what));
+  }
+}
+
+async function open(): Promise<Generation> {
+  const job = {
+    trial,
+    recipe: {
+      ...recipe.pretrain,
+      seed: 5000 + number,
+      numSteps: 30,
+      saveEverySteps: 10,
+      worldSize: 2,
+    },
+    shape: recipe.model,
+    machine,
+    corpus,
+    init: null,
+  };
+  const { activities } = hosts[0]!;
+  const { stage } = await activities.findTrainedModel(job);
+  const writer = `writer-${Math.random()}`;
+  const { fence } = await activities.openTrainingGeneration({ trial, stage, writer });
+  return { job, stage, fence, writer };
+}
+
+const run = async <Result>(work: (...args: never[]) => Promise<Result>, input: unknown) =>
+  (await new MockActivityEnvironment().run(work as never, input)) as Result;
+
+/** Both hosts prepare, as the workflow lets them. */
+async function prepare(generation: Generation, adopt = false, gang = names) {
+  const [leading, ...others] = hosts.filter(({ name }) => gang.includes(name));
+  const start: TrainerStart = await run(leading!.activities.prepareTrainer, {
+    ...generation,
+    gang: { hosts: gang, adopt },
+  });
+  const member = { ...generation, gang: { hosts: gang, adopt: start.adopted } };
+  for (const { activities } of others) await run(activities.prepareFollower, member);
+  return { member, start };
+}
+
+async function watch({ member, start }: Awaited<ReturnType<typeof prepare>>) {
+  const [leading, ...others] = hosts.filter(({ name }) => member.gang.hosts.includes(name));
+  const trained: Promise<TrainedModel> = run(leading!.activities.watchTrainer, {
+    ...member,
+    start,
+  });
+  const followed = others.map(({ activities }) => run(activities.watchFollower, member));
+  return await Promise.allSettled([trained, ...followed] as const);
+}
+
+const runOf = async ({ runDir }: Host) =>
+  JSON.parse(await readFile(path.join(runDir, 'run.json'), 'utf8')) as TrainerRun;
+const pidsOf = async () => await Promise.all(hosts.map(({ runDir }) => findTrainer(runDir)));
+const failure = async (work: Promise<unknown>) =>
+  await work.then(
+    () => null,
+    (error: unknown) => error as Error & { type?: string; nonRetryable?: boolean },
+  );
+
+describe('a generation on two hosts', () => {
+  test('meets where the leading host decided, and ends everywhere when the model counts', async () => {
+    await script({ stepMs: 60 });
+    const generation = await open();
+    const prepared = await prepare(generation);
+    const { gang } = (await readHead(s3.store, trial))!.value;
+    expect(gang).toMatchObject({ hosts: names, address: '127.0.0.2', step: 0 });
+    const runs = await Promise.all(hosts.map(runOf));
+    const { meeting, address, port } = gang!;
+    const common = { meeting, numHosts: 2, address, port };
+    expect(runs.map((each) => each.gang)).toEqual([
+      { ...common, host: 0, localAddress: '127.0.0.2' },
+      { ...common, host: 1, localAddress: '127.0.0.3' },
+    ]);
+    const [trained, followed] = await watch(prepared);
+    expect(trained).toMatchObject({ status: 'fulfilled', value: { numSteps: 30 } });
+    expect((trained as { value: TrainedModel }).value.worlds).toBeUndefined();
+    expect(followed).toMatchObject({ status: 'fulfilled' });
+    for (const { runDir } of hosts) expect(await readdir(runDir).catch(() => null)).toBeNull();
+    expect(await pidsOf()).toEqual([[], []]);
+  });
+
+  test('goes on from the same checkpoint, which a host that lacks it downloads', async () => {
+    await script({ dieAt: 27 });
+    const [trained, followed] = await watch(await prepare(await open()));
+    expect(trained).toMatchObject({ status: 'rejected' });
+    expect(followed).toMatchObject({ status: 'rejected' });
+    // Another host takes the place of the second one.
+    const lost = hosts[1]!;
+    hosts[1] = await newHost(`c${number}`, '127.0.0.4');
+    await rm(lost.deps.home, { recursive: true });
+    names = [names[0]!, hosts[1]!.name];
+    const prepared = await prepare(await open());
+    expect(prepared.start).toMatchObject({ adopted: false, resumedFrom: 20 });
+    const { runDir } = hosts[1]!;
+    const resumed = await runOf(hosts[1]!);
+    expect(resumed.resumeFrom).toBe(path.join(runDir, 'checkpoints', '20'));
+    expect(resumed.gang).toMatchObject({ host: 1, localAddress: '127.0.0.4' });
+    const [model] = await watch(prepared);
+    expect(model).toMatchObject({ status: 'fulfilled', value: { numSteps: 30 } });
+  });
+
+  test('that was fenced off lets its trainers go on, and the next one adopts them all', async () => {
+    await script({ stepMs: 5000 });
+    const watching = watch(await prepare(await open()));
+    await sleep(1000);
+    const before = await pidsOf();
+    expect(before.map((pids) => pids.length)).toEqual([1, 1]);
+    const next = await open();
+    for (const ended of await watching)
+      expect(ended).toMatchObject({ status: 'rejected', reason: { type: FailureType.Fenced } });
+    const seen = await Promise.all(
+      hosts.map(({ activities }) => run(activities.seeTrainer, { trial })),
+    );
+    const { meeting } = (await readHead(s3.store, trial))!.value.gang!;
+    expect(seen).toEqual([
+      { meeting, finished: false },
+      { meeting, finished: false },
+    ]);
+    const prepared = await prepare(next, true);
+    expect(prepared.start.adopted).toBe(true);
+    expect(await pidsOf()).toEqual(before);
+    for (const { runDir } of hosts) {
+      const told = JSON.parse(await readFile(path.join(runDir, 'control.json'), 'utf8')) as object;
+      expect(told).toMatchObject({ fence: 2 });
+    }
+  });
+
+  test('that finds one trainer missing ends the others, and starts them all anew at another meeting', async () => {
+    await script({ stepMs: 5000 });
+    await prepare(await open());
+    const before = await pidsOf();
+    const first = (await readHead(s3.store, trial))!.value.gang!;
+    await endTrainer(hosts[1]!.runDir, 0);
+    // Asked to adopt what is not there, it says so.
+    const told = await failure(prepare(await open(), true));
+    expect(told?.message).toBe(`the trainer of host ${names[1]} ended while its gang was adopted`);
+    await prepare(await open());
+    const after = await pidsOf();
+    expect(after[0]).not.toEqual(before[0]);
+    expect(after.map((pids) => pids.length)).toEqual([1, 1]);
+    expect((await readHead(s3.store, trial))!.value.gang!.meeting).not.toBe(first.meeting);
+  });
+
+  test('loses with the follower whose trainer fails, for the reason that it gave', async () => {
+    await script({ failAt: 5, failWith: 'OutOfMemory' });
+    const { member } = await prepare(await open());
+    const told = await failure(run(hosts[1]!.activities.watchFollower, member));
+    expect(told).toMatchObject({ type: FailureType.OutOfMemory, nonRetryable: true });
+    expect(told?.message).toBe(`the trainer on host ${names[1]} ended at step 5: as scripted`);
+  });
+
+  test('leaves a host that another training took', async () => {
+    await script({ stepMs: 200 });
+    const { member } = await prepare(await open());
+    const holder = 'training/other';
+    await acquireHost(s3.store, 'local', names[1]!, { holder, now: new Date(), ttlMs: 60_000 });
+    const told = await failure(run(hosts[1]!.activities.watchFollower, member));
+    expect(told).toMatchObject({ type: PassingFailure.HostTaken });
+    expect(await findTrainer(hosts[1]!.runDir)).toEqual([]);
+  });
+
+  test('stops its follower when a person cancels, and not when the worker shuts down', async () => {
+    await script({ stepMs: 200 });
+    const { member } = await prepare(await open());
+    const { activities, runDir } = hosts[1]!;
+    for (const [reason, left] of [
+      ['WORKER_SHUTDOWN', 1],
+      ['CANCELLED', 0],
+    ] as const) {
+      const env = new MockActivityEnvironment();
+      const watching = failure(env.run(activities.watchFollower, member));
+      await sleep(700);
+      env.cancel(reason);
+      expect((await watching)?.message).toMatch(left === 1 ? /let go/ : /CANCELLED/);
+      expect(await findTrainer(runDir)).toHaveLength(left);
+    }
+  });
+
+  test('of fewer hosts than planned gives a model that says so and is found by no other run', async () => {
+    const generation = await open();
+    const prepared = await prepare(generation, false, [names[0]!]);
+    const alone = await runOf(hosts[0]!);
+    expect(alone.gang).toBeUndefined();
+    expect(alone.recipe.worldSize).toBe(1);
+    const [model] = await watch(prepared);
+    const worlds = [{ step: 0, numHosts: 1 }];
+    expect(model).toMatchObject({ status: 'fulfilled', value: { worlds } });
+    expect((model as { value: TrainedModel }).value.stage).not.toBe(generation.stage);
+    const again = await hosts[0]!.activities.findTrainedModel(generation.job);
+    expect(again.model).toBeNull();
+  });
+
+  test('is refused by a host without an address, with the name of the setting', async () => {
+    delete hosts[0]!.deps.gangAddress;
+    const told = await failure(prepare(await open()));
+    expect(told).toMatchObject({ type: FailureType.InvalidConfig, nonRetryable: true });
+    expect(told?.message).toMatch(/set TEMPER_GANG_ADDRESS/);
+  });
+});
+
+test('the hosts of a gang are those that say they live, the ones it had before first', async () => {
+  for (const { name, deps } of hosts) {
+    const address = deps.gangAddress!;
+    const at = new Date().toISOString();
+    await reportHost(s3.store, 'local', { schemaVersion: 1, host: name, address, at });
+  }
+  const { leaseHosts } = hosts[0]!.activities;
+  const ask = { sizes: [2], holder: 'training/x', unwatchedExitS: 600 };
+  const preferred = ['gone', names[1]!];
+  const { hosts: leased, living } = await leaseHosts({ ...ask, preferred });
+  expect(leased).toEqual([names[1], names[0]]);
+  expect(living).toEqual(names);
+  expect(await leaseHosts({ ...ask, holder: 'training/y', preferred })).toMatchObject({
+    hosts: [],
+  });
+});

@@ -1,0 +1,225 @@
+/** Two gpu workers as processes, each on a host of its own; one host is lost in the middle, with its disk. */
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { TestWorkflowEnvironment } from '@temporalio/testing';
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createGangActivities } from '../../activities/gang.ts';
+import { createTrainActivities } from '../../activities/train.ts';
+import { endTrainer, findTrainer, signalTrainer } from '../../activities/trainer-process.ts';
+import type { Deps } from '../../activities/deps.ts';
+import type { TrainerRun } from '../../config/trainer.ts';
+import { putBlob } from '../../registry/blobs.ts';
+import { livingHosts } from '../../registry/hosts.ts';
+import { readHead } from '../../registry/training.ts';
+import { trainingWorkflow } from '../../workflows/training.ts';
+import { makeHosts, type Hosts } from '../support/namespaces.ts';
+import { machine, recipe, trainingInput } from '../support/recipes.ts';
+import { storeCorpus } from '../support/records.ts';
+import { startS3, type TestS3 } from '../support/s3.ts';
+import { workflowsPath } from '../support/temporal.ts';
+
+const projectDir = path.resolve(import.meta.dirname, '../..');
+const python = path.join(projectDir, '.venv/bin/python');
+const trial = { run: 'gang', phase: 'pretrain', round: 0, trial: 0 } as const;
+const shape = { ...recipe.model, hiddenSize: 32, intermediateSize: 64, numLayers: 1, numHeads: 2 };
+const phase = {
+  ...recipe.pretrain,
+  numSteps: 240,
+  optimizer: 'adamw' as const,
+  learningRate: 5e-4,
+  adamLearningRate: 5e-4,
+  saveEverySteps: 20,
+  evalEverySteps: 1000,
+  warmupSteps: 5,
+  decaySteps: 100,
+  batchSize: 4,
+  contextLength: 32,
+  threads: 1,
+  worldSize: 2,
+};
+
+let root: string;
+let s3: TestS3;
+let server: TestWorkflowEnvironment;
+let hosts: Hosts;
+let corpus: string;
+let stopControl: () => Promise<void>;
+const workers: (ChildProcess | null)[] = [null, null];
+const homeOf = (host: number) => path.join(root, `host-${host}`);
+const runDirOf = (host: number) => path.join(homeOf(host), 'runs', trial.run, 'pretrain-0-0');
+let places: { temporal: string; s3: string };
+
+function startWorker(host: number): void {
+  mkdirSync(homeOf(host), { recursive: true });
+  const argv = [...hosts.enter(host), process.execPath, 'workers/gpu.ts'];
+  workers[host] = spawn(argv[0]!, argv.slice(1), {
+    cwd: projectDir,
+    stdio: 'ignore',
+    env: {
+      PATH: process.env['PATH'],
+      HOME: process.env['HOME'],
+      TEMPER_HOME: homeOf(host),
+      TEMPER_HOST: `host-${host}`,
+      TEMPER_GANG_ADDRESS: hosts.addresses[host],
+      TEMPER_PYTHON: python,
+      TEMPER_S3_ENDPOINT: `http://${places.s3}`,
+      TEMPER_S3_BUCKET: s3.store.bucket,
+      AWS_ACCESS_KEY_ID: s3.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
+      TEMPORAL_ADDRESS: places.temporal,
+    },
+  });
+}
+
+/** As when the power fails. */
+async function killHost(host: number): Promise<void> {
+  const worker = workers[host];
+  if (worker?.exitCode === null && worker.signalCode === null) {
+    const exited = once(worker, 'exit');
+    worker.kill('SIGKILL');
+    await exited;
+  }
+  await signalTrainer(await findTrainer(runDirOf(host)), 'SIGKILL');
+}
+
+beforeAll(async () => {
+  Runtime.install({ logger: new DefaultLogger('ERROR') });
+  root = await mkdtemp(path.join(os.tmpdir(), 'temper-gang-e2e-'));
+  hosts = makeHosts(process.pid % 200, 2);
+  [s3, server] = await Promise.all([
+    startS3(),
+    TestWorkflowEnvironment.createLocal({
+      server: {
+        executable: { type: 'existing-path', path: path.join(projectDir, '.venv/bin/temporal') },
+      },
+    }),
+  ]);
+  places = {
+    temporal: await hosts.expose(Number(server.address.split(':')[1])),
+    s3: await hosts.expose(Number(new URL(s3.endpoint).port)),
+  };
+  const end = '<|endoftext|>';
+  const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
+  const tokenizer = await putBlob(
+    s3.store,
+    Buffer.from(
+      JSON.stringify({
+        version: '1.0',
+        added_tokens: [{ id: 0, content: end, ...flags, special: true }],
+        model: { type: 'WordLevel', vocab: { [end]: 0 }, unk_token: end },
+      }),
+    ),
+  );
+  const tokens = Uint16Array.from({ length: 8192 }, (_, place) => (place * 7) % 64);
+  corpus = await storeCorpus(s3.store, { tokens, tokenizer });
+  const deps: Deps = {
+    store: s3.store,
+    home: path.join(root, 'control'),
+    python,
+    projectDir,
+    host: 'control',
+    now: () => new Date(),
+  };
+  const control = await Worker.create({
+    connection: server.nativeConnection,
+    taskQueue: 'control',
+    workflowsPath,
+    activities: { ...createTrainActivities(deps), ...createGangActivities(deps) },
+  });
+  const running = control.run();
+  stopControl = async () => {
+    control.shutdown();
+    await running;
+  };
+}, 120_000);
+afterAll(async () => {
+  for (const host of [0, 1]) {
+    await killHost(host);
+    await endTrainer(runDirOf(host), 0);
+  }
+  await stopControl();
+  await Promise.all([server.teardown(), s3.stop()]);
+  hosts.remove();
+  await rm(root, { recursive: true, force: true });
+}, 60_000);
+
+async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 240_000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`not within 240 s: ${what}`);
+    await sleep(50);
+  }
+}
+
+const head = async () => (await readHead(s3.store, trial))?.value;
+
+/** What two ranks on one host make of it, undisturbed. */
+async function weightsOfOneHost(run: TrainerRun): Promise<string> {
+  const runDir = path.join(root, 'alone');
+  mkdirSync(runDir);
+  const { gang: _, ...alone } = run;
+  const config = path.join(runDir, 'run.json');
+  writeFileSync(config, JSON.stringify({ ...alone, runDir, resumeFrom: null }));
+  const args = ['-m', 'trainer.launch', '--config', config];
+  await promisify(execFile)(python, args, { cwd: projectDir });
+  const weights = readFileSync(path.join(runDir, 'model/model.safetensors'));
+  return createHash('sha256').update(weights).digest('hex');
+}
+
+test(
+  'a run on two hosts, one of which is lost with its disk, ends with the bits of one host',
+  { timeout: 600_000 },
+  async () => {
+    startWorker(0);
+    startWorker(1);
+    await until('both hosts say that they live', async () => {
+      return (await livingHosts(s3.store, 'local', new Date())).length === 2;
+    });
+    const handle = await server.client.workflow.start(trainingWorkflow, {
+      workflowId: 'training/gang/pretrain/0',
+      taskQueue: 'control',
+      args: [
+        {
+          ...trainingInput,
+          run: trial.run,
+          recipe: phase,
+          shape,
+          machine,
+          corpus,
+          gang: { numHosts: 2, elastic: false },
+        },
+      ],
+    });
+    await until('a checkpoint counts', async () => ((await head())?.chain.length ?? 0) > 0);
+    const planned = JSON.parse(
+      readFileSync(path.join(runDirOf(0), 'run.json'), 'utf8'),
+    ) as TrainerRun;
+    const meeting = (await head())!.gang!;
+    await killHost(1);
+    await rm(homeOf(1), { recursive: true });
+    startWorker(1);
+
+    const model = await handle.result();
+    expect(meeting).toMatchObject({ hosts: ['host-0', 'host-1'], address: hosts.addresses[0] });
+    const { fence, chain, gang, worlds } = (await head())!;
+    expect(fence).toBeGreaterThan(1);
+    expect(gang!.meeting).not.toBe(meeting.meeting);
+    expect(gang!.step).toBeGreaterThan(0);
+    expect(worlds).toBeUndefined();
+    expect(new Set(chain.map((entry) => entry.fence)).size).toBe(2);
+    expect(model).toMatchObject({ numSteps: 240, reused: false });
+    for (const host of [0, 1]) {
+      expect(await findTrainer(runDirOf(host))).toEqual([]);
+      expect(existsSync(runDirOf(host))).toBe(false);
+    }
+    expect(model.weights).toBe(await weightsOfOneHost(planned));
+  },
+);

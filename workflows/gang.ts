@@ -1,0 +1,197 @@
+/**
+ * One generation on several hosts: all are leased or none is, they go on together or start anew from the same
+ * checkpoint, and what one of them loses ends the generation for all. The first host leads: it alone commits.
+ */
+import {
+  ActivityCancellationType,
+  ActivityFailure,
+  ApplicationFailure,
+  continueAsNew,
+  isCancellation,
+  log,
+  proxyActivities,
+  setCurrentDetails,
+  sleep,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { GangActivities, TrainerSeen } from '../activities/gang.ts';
+import type { TrainActivities } from '../activities/train.ts';
+import type { TrainerStart } from '../activities/trainer-start.ts';
+import type { Generation, TrainedModel, TrainingJob } from '../activities/training-job.ts';
+import { FailureType, nonRetryableErrorTypes, PassingFailure } from '../config/failures.ts';
+import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
+
+/** On how many hosts a phase is trained. */
+export interface GangWish {
+  numHosts: number;
+  /** Fewer will do when not all are to be had for a minute, though other bits are computed then. */
+  elastic: boolean;
+}
+
+/** Long enough for a host that is only being restarted. */
+const elasticPatienceS = 60;
+/** What one host loses all others lose: who knows why may say so later than who only notices. */
+const verdictS = 10;
+
+const untilAnswered = {
+  taskQueue: TaskQueue.control,
+  startToCloseTimeout: '60s',
+  retry: {
+    nonRetryableErrorTypes,
+    maximumAttempts: 120,
+    initialInterval: '500ms',
+    maximumInterval: '5s',
+  },
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+} as const;
+
+/**
+ * Leases the hosts, those of the last generation first. Who cannot have all keeps none: two runs that each held one
+ * host would wait for each other.
+ */
+export async function leaseGang<Input>(
+  input: Input & { gang?: GangWish; recipe: TrainingJob['recipe'] },
+  before: { hosts: string[]; trial: TrainingJob['trial']; stage: string },
+): Promise<string[]> {
+  const { numHosts, elastic } = input.gang!;
+  const { phase, batchSize, unwatchedExitS } = input.recipe;
+  const smaller = Array.from({ length: numHosts - 1 }, (_, index) => numHosts - 1 - index);
+  const sizes = smaller.filter((size) => batchSize % size === 0);
+  const { leaseHosts } = proxyActivities<GangActivities>({
+    ...untilAnswered,
+    summary: `lease ${numHosts} hosts for ${phase}`,
+  });
+  const ask = { holder: workflowInfo().workflowId, preferred: before.hosts, unwatchedExitS };
+  let held = before.hosts;
+  for (let waitedS = 0, pauseS = 1; ; pauseS = Math.min(60, 2 * pauseS)) {
+    const enough = elastic && waitedS >= elasticPatienceS ? sizes : [];
+    const { hosts, living } = await leaseHosts({ ...ask, sizes: [numHosts, ...enough] });
+    if (hosts.length > 0) {
+      setCurrentDetails(`training on hosts ${hosts.join(', ')}`);
+      return hosts;
+    }
+    await Promise.all(held.map((host) => standDown(host, before)));
+    held = [];
+    setCurrentDetails(
+      `waiting for ${numHosts} hosts: found ${living.length} (${living.join(', ') || 'none'}), some of which another ` +
+        'training may have. Start a gpu worker with TEMPER_GANG_ADDRESS on more hosts',
+    );
+    await sleep(`${pauseS}s`);
+    waitedS += pauseS;
+    // Whoever waits for days must not be ended by the length of his history.
+    if (workflowInfo().continueAsNewSuggested) {
+      await continueAsNew<(input: Input) => Promise<TrainedModel>>(input);
+    }
+  }
+}
+
+/** Ends the trainer of a host and gives the host back; what lies on its disk may be gone on from. */
+async function standDown(
+  host: string,
+  { trial, stage }: { trial: TrainingJob['trial']; stage: string },
+): Promise<void> {
+  try {
+    const { stopTrainer } = proxyActivities<TrainActivities>({
+      taskQueue: gpuHostQueue(host),
+      summary: `${trial.phase}: stand down until there are enough hosts`,
+      scheduleToStartTimeout: '30s',
+      startToCloseTimeout: '2m',
+      heartbeatTimeout: '15s',
+      retry: { nonRetryableErrorTypes, maximumAttempts: 3 },
+    });
+    await stopTrainer({ trial, stage, keepLog: true, keepFiles: true });
+    const { releaseHost } = proxyActivities<TrainActivities>(untilAnswered);
+    await releaseHost({ host, holder: workflowInfo().workflowId, trial });
+  } catch (failure) {
+    if (isCancellation(failure)) throw failure;
+    log.warn('host not given back; its lease runs out', { host, reason: String(failure) });
+  }
+}
+
+/** Trains one generation on these hosts, the leading one first. */
+export async function trainGang<Ended>(
+  hosts: string[],
+  generation: Generation,
+  note: (text: string) => Promise<void>,
+  watch: (host: string, watched: Generation & { start: TrainerStart }) => Promise<Ended>,
+): Promise<Ended> {
+  const { job, fence } = generation;
+  const { phase } = job.trial;
+  const [leading, ...others] = hosts as [string, ...string[]];
+  const on = (host: string, what: string, startToCloseTimeout: '1m' | '10m' | '30d') =>
+    proxyActivities<TrainActivities & GangActivities>({
+      taskQueue: gpuHostQueue(host),
+      summary: `${phase} on ${host}: ${what}, generation ${fence}`,
+      retry: { maximumAttempts: 1 },
+      // A host that is being restarted answers soon; another takes the place of one that does not.
+      scheduleToStartTimeout: '60s',
+      startToCloseTimeout,
+      heartbeatTimeout: '15s',
+      cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    });
+  const seen = await Promise.all(
+    hosts.map((host) => on(host, 'see what is left', '1m').seeTrainer({ trial: job.trial })),
+  );
+  const start = await on(leading, 'adopt or start the trainer', '10m').prepareTrainer({
+    ...generation,
+    gang: { hosts, adopt: areTogether(seen) },
+  });
+  const told = tellHosts(hosts, job.recipe.worldSize);
+  const notes = [start.note, told].filter((text) => text !== null);
+  if (notes.length > 0) await note(notes.join('; '));
+  const member = { ...generation, gang: { hosts, adopt: start.adopted } };
+  if (seen[0]?.finished !== true) {
+    await Promise.all(
+      others.map((host) => on(host, 'adopt or start the trainer', '10m').prepareFollower(member)),
+    );
+  }
+  const trained = watch(leading, { ...member, start });
+  const followed = others.map((host) =>
+    on(host, 'follow the leading host', '30d').watchFollower(member),
+  );
+  const failures: unknown[] = [];
+  const all = [trained, ...followed].map((watched: Promise<unknown>) =>
+    watched.catch((failure: unknown) => void failures.push(failure)),
+  );
+  try {
+    const model = await Promise.race([
+      trained,
+      ...followed.map((watched) => watched.then(() => trained)),
+    ]);
+    // The others end by themselves once the model counts.
+    await Promise.race([Promise.all(all), sleep('30s')]);
+    return model;
+  } catch (failure) {
+    if (isCancellation(failure)) {
+      // The leading host saves: no other may fence it off meanwhile.
+      await Promise.all(all);
+      throw failure;
+    }
+    await Promise.race([Promise.all(all), sleep(`${verdictS}s`)]);
+    throw failures.toSorted((a, b) => weightOf(b) - weightOf(a))[0];
+  }
+}
+
+/** Whether the trainers of the last meeting can be gone on with: one that misses another never trains on. */
+function areTogether([leading, ...others]: TrainerSeen[]): boolean {
+  if (leading === undefined || leading.finished) return true;
+  // Alone by now, it needs nobody.
+  if (others.length === 0) return true;
+  const { meeting } = leading;
+  return meeting !== null && others.every((other) => other.finished || other.meeting === meeting);
+}
+
+function tellHosts(hosts: string[], numPlanned: number): string | null {
+  if (hosts.length === numPlanned) return null;
+  return `trains on ${hosts.length} of ${numPlanned} hosts (${hosts.join(', ')}), so that it is not exact`;
+}
+
+/** Of what the hosts failed with, what says most: a verdict, then what the leading host decided, then a loss. */
+function weightOf(failure: unknown): number {
+  const cause = failure instanceof ActivityFailure ? failure.cause : undefined;
+  if (!(cause instanceof ApplicationFailure) || cause.type === FailureType.Fenced) return 0;
+  if (cause.nonRetryable) return 2;
+  return (Object.values(PassingFailure) as (string | null | undefined)[]).includes(cause.type)
+    ? 1
+    : 0;
+}
