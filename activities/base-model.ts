@@ -33,6 +33,8 @@ export interface BaseModel {
   weights: string;
   shape: ModelShape;
   tokenizer: { file: BlobRef; vocabSize: number };
+  /** It brings a chat template; left out, it brings none. */
+  chat?: true;
 }
 
 /** Python's own settings for where packages come from, and for reaching it. */
@@ -84,7 +86,7 @@ export type BaseModelActivities = ReturnType<typeof createBaseModelActivities>;
 
 function summarise(
   stage: string,
-  { files, shape }: ImportedModel,
+  { files, shape, chat }: ImportedModel,
   { name, title, license }: ImportedModel['source'],
 ): BaseModel {
   const weights = files['model.safetensors'];
@@ -96,7 +98,16 @@ function summarise(
     );
   }
   const tokenizer = { file, vocabSize: shape.vocabSize };
-  return { name, title, license, stage, weights: weights.sha256, shape, tokenizer };
+  return {
+    name,
+    title,
+    license,
+    stage,
+    weights: weights.sha256,
+    shape,
+    tokenizer,
+    ...(chat && { chat }),
+  };
 }
 
 function sourceOf(startFrom: string, files: Record<string, string>): ImportedModel['source'] {

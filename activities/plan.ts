@@ -11,7 +11,7 @@ import { familyOf, pipelineSchema, type GateMetric, type Pipeline } from '../con
 import type { Machine, MeasuredModel, Recipe } from '../config/recipe.ts';
 import { planMeasured, stepsToCalibrate } from '../recipes/measured.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
-import { planRecipe, replanRecipe } from '../recipes/plan.ts';
+import { planPhases, replanPhases } from '../recipes/phases.ts';
 import { onHosts } from '../recipes/several-hosts.ts';
 import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import type { SweepWish } from '../recipes/sweep.ts';
@@ -92,8 +92,15 @@ export function createPlanActivities(deps: Deps) {
     },
 
     /** The model that `startFrom` names, from here on under its number: an alias may move meanwhile. */
-    async findParent({ startFrom }: { startFrom: string }): Promise<ParentModel> {
-      return await refusingUnknown(() => findParent(store, startFrom));
+    async findParent({
+      startFrom,
+      asItIs,
+    }: {
+      startFrom: string;
+      /** With all that it was taught; left out, from its pretraining on. */
+      asItIs?: boolean;
+    }): Promise<ParentModel> {
+      return await refusingUnknown(() => findParent(store, startFrom, { asItIs: asItIs === true }));
     },
 
     /** The champion of a model; null as long as there is none. */
@@ -115,6 +122,7 @@ export function createPlanActivities(deps: Deps) {
       const manifest = await requireStage(store, 'preprocess', corpus, corpusManifestSchema);
       const { statistics, instructions, vocabSize, heldOut } = manifest;
       refuseUnmeasurable(pipeline, instructions);
+      refuseUntaught(pipeline, { base, parent });
       refuseAdapting(pipeline, parent);
       if (base !== undefined) refuseForeign(base, statistics);
       const adapted = pipeline.goal === 'assistant' ? adaptedModel(base, parent) : null;
@@ -141,17 +149,25 @@ export function createPlanActivities(deps: Deps) {
         ...(pipeline.sweep && { sweep: sweepOf(pipeline.sweep, heldOut.numTokens) }),
         ...(adapted !== null && instructions && { chats: await sizesOf(store, instructions) }),
       };
+      const { phases } = pipeline;
       const earlier = await getRunRecord(store, run, 'inputs', runInputsSchema);
       const kept = input.calibrated === true ? undefined : earlier?.corrections;
       const { recipe: planned, corrections } = await refusingWhatDoesNotFit(async () =>
         previous !== null
           ? {
-              recipe: replanRecipe({ ...inputs, ...kept }, previous.recipe, previous.failures),
+              recipe: replanPhases({ ...inputs, ...kept }, phases, {
+                previous: previous.recipe,
+                missed: previous.failures,
+              }),
               corrections: kept,
             }
           : kept !== undefined
-            ? { recipe: planRecipe({ ...inputs, ...kept }), corrections: kept }
-            : await planMeasured(inputs, (load) => findMeasurement(store, machine, load)),
+            ? { recipe: planPhases({ ...inputs, ...kept }, phases), corrections: kept }
+            : await planMeasured(
+                inputs,
+                (load) => findMeasurement(store, machine, load),
+                (asked) => planPhases(asked, phases),
+              ),
       );
       const recipe = onHosts(holding(planned, pipeline.budget), pipeline);
       await putRunRecord(store, run, 'plan', recipe);
@@ -273,12 +289,18 @@ function refuseForeign(base: BaseModel, statistics: CorpusManifest['statistics']
 
 /** Throws where the goal cannot be reached, or a gate not be measured, with the questions of this corpus. */
 function refuseUnmeasurable(
-  { goal, questions, evaluate }: Pipeline,
+  { goal, phases, questions, evaluate }: Pipeline,
   instructions: CorpusManifest['instructions'],
 ): void {
   const refuse = (sentence: string): never => {
     throw ApplicationFailure.nonRetryable(sentence, FailureType.InvalidConfig);
   };
+  if (phases?.includes('pretrain') === false && evaluate.gates.valBpb !== undefined) {
+    refuse(
+      `evaluate.gates: found a gate on valBpb with phases [${phases.join(', ')}]; held-out text is scored after pretraining. ` +
+        'Add pretrain to the phases, or remove the gate.',
+    );
+  }
   if (goal !== 'assistant') {
     const gates = Object.keys(evaluate.gates).filter((metric) => metric !== 'valBpb');
     if (gates.length > 0) {
@@ -290,7 +312,8 @@ function refuseUnmeasurable(
     return;
   }
   const { numTrain = 0, numPreferences = 0, numAmbiguous = 0 } = instructions ?? {};
-  if (numTrain > 0 && numPreferences > 0) return;
+  const pairs = phases === undefined || phases.includes('dpo') || phases.includes('orpo');
+  if (numTrain > 0 && (numPreferences > 0 || !pairs)) return;
   const reason =
     questions.length === 0
       ? 'the pipeline file asks no questions'
@@ -298,7 +321,23 @@ function refuseUnmeasurable(
         ? `all ${numAmbiguous} facts that it asks for have more than one answer in the corpus`
         : 'every question of a group has the same answer, so there is no wrong one to learn from';
   refuse(
-    `goal: assistant: the questions made ${numTrain} chats and ${numPreferences} preferences, expected at least 1 of each: ` +
-      `${reason} (${numAmbiguous} ambiguous facts). Correct the questions, or set goal: base.`,
+    `${phases === undefined ? 'goal: assistant' : `phases: [${phases.join(', ')}]`}: the questions made ${numTrain} chats and ${numPreferences} preferences, expected at least 1 of each: ` +
+      `${reason} (${numAmbiguous} ambiguous facts). Correct the questions, or set ${phases === undefined ? 'goal: base' : 'other phases'}.`,
+  );
+}
+
+/** Throws where DPO would come first to a model that nobody taught to answer. */
+function refuseUntaught(
+  { phases, startFrom }: Pipeline,
+  { base, parent }: { base: BaseModel | undefined; parent: ParentModel | null | undefined },
+): void {
+  if (phases?.[0] !== 'dpo') return;
+  const taught =
+    base?.chat === true || parent?.phases?.some(({ phase }) => phase !== 'pretrain') === true;
+  if (taught) return;
+  throw ApplicationFailure.nonRetryable(
+    `phases: [dpo]: ${startFrom} was taught no answers, expected a model that chats: DPO shifts what is there. ` +
+      'Write phases: [sft, dpo], or [orpo], which learns the answers too.',
+    FailureType.InvalidConfig,
   );
 }

@@ -13,7 +13,7 @@ export interface TrainerPid {
   startTime: number;
 }
 
-const trainerModule = /^trainer\.(launch|pretrain|sft|dpo)$/;
+const trainerModule = /^trainer\.(launch|pretrain|sft|dpo|orpo)$/;
 
 /**
  * Every living process that runs a module of the trainer on this run directory: torchrun's agent and the ranks.

@@ -312,7 +312,7 @@ async function trainingData(
   }
   if (corpus.instructions === null) {
     throw ApplicationFailure.nonRetryable(
-      `${phase} needs instruction data, and the corpus has none. Add questions to the pipeline file, or set goal: base.`,
+      `${phase} needs instruction data, and the corpus has none. Add questions to the pipeline file, or set phases: [pretrain].`,
       FailureType.InvalidConfig,
     );
   }

@@ -8,6 +8,7 @@ import type { MicroBatch, Rollback } from '../config/trainer.ts';
 import {
   machineSchema,
   modelShapeSchema,
+  phaseNames,
   phaseRecipeSchema,
   type HeldBudget,
 } from '../config/recipe.ts';
@@ -19,7 +20,7 @@ const count = z.number().int().nonnegative();
 export const trainingJobSchema = z.strictObject({
   trial: z.strictObject({
     run: z.string(),
-    phase: z.enum(['pretrain', 'sft', 'dpo']),
+    phase: z.enum(phaseNames),
     round: count,
     trial: count,
   }),
@@ -29,9 +30,7 @@ export const trainingJobSchema = z.strictObject({
   /** Digest of the stage record of the corpus. */
   corpus: z.string(),
   /** The model to start from; null starts from random weights. */
-  init: z
-    .strictObject({ phase: z.enum(['import', 'pretrain', 'sft', 'dpo']), stage: z.string() })
-    .nullable(),
+  init: z.strictObject({ phase: z.enum(['import', ...phaseNames]), stage: z.string() }).nullable(),
   /** Digest of the stage record of the text that the base wrote, where the recipe rehearses it. */
   rehearsal: z.string().optional(),
 });

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { execa } from 'execa';
 import { z } from 'zod';
-import type { Recipe } from '../config/recipe.ts';
+import type { ReadingRecipe } from '../config/recipe.ts';
 import { projectDir, python } from '../infra/layout.ts';
 import { describeMachine } from '../infra/machine.ts';
 import { planRecipe } from '../recipes/plan.ts';
@@ -75,7 +75,7 @@ interface Trainings {
 function plan(
   { bytes, vocabSize, data }: CharacterCorpus,
   { numTokens, seconds, threads }: { numTokens: number; seconds: number; threads: number },
-): Recipe {
+): ReadingRecipe {
   const [shard] = data.shards;
   const { numParameters, contextLength } = published;
   return planRecipe({
@@ -94,7 +94,7 @@ function plan(
 async function trainPlanned(
   runDir: string,
   { tokenizer, data }: CharacterCorpus,
-  planned: Recipe,
+  planned: ReadingRecipe,
   index: number,
 ): Promise<HeldOutPoint[]> {
   const { pretrain } = planned;
@@ -149,7 +149,7 @@ function tell(side: string, curve: readonly HeldOutPoint[]): void {
   say(`  ${side}: ${valLoss.toFixed(4)} after ${step} steps, ${seconds.toFixed(1)} s`);
 }
 
-function compare(pairs: readonly Trainings[], recipe: Recipe, numTokens: number): Measured {
+function compare(pairs: readonly Trainings[], recipe: ReadingRecipe, numTokens: number): Measured {
   const compared = pairs.map(({ ours, theirs }) => {
     const [ourEnd, theirEnd] = [ours.at(-1)!, theirs.at(-1)!];
     const met = reached(ours, theirEnd.valLoss);

@@ -1,4 +1,5 @@
 /** What distinguishes two runs: how each was made, how it learnt, what came of it, and whether the bits are the same. Pure. */
+import { phasesOf } from '../config/recipe.ts';
 import type { PhaseReport, RunReport } from './report/run-report.ts';
 import { adaptedWords, baseWords, count, duration, rateWords } from './report/words.ts';
 import { joinFacts, recipeFields, type DiffRow, type Facts } from './side-by-side.ts';
@@ -16,7 +17,12 @@ const parts = ['made', 'data', 'recipe', 'loss', 'evaluation', 'time', 'digest']
 const marks = [0.1, 0.25, 0.5, 0.75, 1];
 /** Single steps jump: a loss is the mean over this share before the mark. */
 const smoothing = 0.05;
-const phaseWords: Record<string, string> = { pretrain: 'tokens', sft: 'chats', dpo: 'preferences' };
+const phaseWords: Record<string, string> = {
+  pretrain: 'tokens',
+  sft: 'chats',
+  dpo: 'preferences',
+  orpo: 'preferences',
+};
 
 export function compareRuns(a: RunReport, b: RunReport): RunComparison {
   const losses = lossesAtEqual(a, b);
@@ -127,8 +133,7 @@ type Curve = { at: number; loss: number }[];
 
 /** Loss over what was trained on: tokens of pretraining, rows of the other phases. */
 function curveOf({ plan }: RunReport, { phase, points }: PhaseReport): Curve | null {
-  const recipes = plan === null ? [] : [plan.recipe.pretrain, plan.recipe.sft, plan.recipe.dpo];
-  const recipe = recipes.find((found) => found?.phase === phase);
+  const recipe = plan && phasesOf(plan.recipe).find((found) => found.phase === phase);
   if (recipe == null || points.length === 0) return null;
   const { batchSize, contextLength } = recipe;
   const aStep = phase === 'pretrain' ? batchSize * contextLength : batchSize;

@@ -50,6 +50,7 @@ export const stageOfPhase: Record<string, StageName> = {
   pretrain: 'pretrain',
   sft: 'fine-tune',
   dpo: 'align',
+  orpo: 'align',
 };
 
 const queryTimeoutMs = 4000;

@@ -5,7 +5,9 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { knownBases } from '../config/base-models.ts';
+import { phasesFault, tunes } from '../config/phases.ts';
 import { gateMetrics, isBase } from '../config/pipeline.ts';
+import { phaseNames, type Phase } from '../config/recipe.ts';
 import { baseFault, basePlaces } from './base-place.ts';
 import type { PipelineFault } from './pipeline-fault.ts';
 import { fieldName, isObject, valueAt } from './pipeline-words.ts';
@@ -28,6 +30,7 @@ export function meaningFaults(value: unknown, folders: Folders, place: Places): 
   checkStart(value, folders, add);
   checkModel(value, folders, add);
   checkBudget(value, add);
+  checkPhases(value, add);
   checkGoal(value, add);
   checkGates(value, add);
   checkQuestions(value, add);
@@ -105,6 +108,27 @@ function checkStart(value: unknown, { baseDir }: Folders, add: Add): void {
   add(['startFrom'], `${JSON.stringify(start)}, ${fault.found}`, basePlaces, fault.hint);
 }
 
+/** The phases that are named; null where none are, or what is written is no list of them. */
+function phasesOf(value: unknown): readonly Phase[] | null {
+  const named = listAt(value, ['phases']);
+  const known = named.filter((name): name is Phase => phaseNames.some((one) => one === name));
+  return named.length > 0 && known.length === named.length ? known : null;
+}
+
+function checkPhases(value: unknown, add: Add): void {
+  const phases = phasesOf(value);
+  if (phases === null) return;
+  const fault = phasesFault({
+    phases,
+    goal: textAt(value, 'goal') ?? undefined,
+    startFrom: textAt(value, 'startFrom') ?? 'scratch',
+    asks: asksQuestions(value),
+    stopOnPlateau: valueAt(value, ['budget', 'stopOnPlateau']) === true,
+    sweeps: valueAt(value, ['sweep']) !== undefined,
+  });
+  if (fault !== null) add([fault.field], fault.found, fault.expected, fault.hint);
+}
+
 /** The configuration of a model from scratch: that it lies there, and is one. */
 function checkModel(value: unknown, { baseDir }: Folders, add: Add): void {
   const model = valueAt(value, ['model']);
@@ -138,6 +162,10 @@ function readJson(file: string): unknown {
 function adapts(value: unknown): boolean {
   const goal = valueAt(value, ['goal']);
   const start = textAt(value, 'startFrom');
+  const phases = phasesOf(value);
+  if (goal === undefined && phases !== null) {
+    return !tunes(phases) && start !== null && isBase(start);
+  }
   if (goal !== undefined || asksQuestions(value)) return goal === 'adapt';
   return start !== null && isBase(start);
 }
@@ -158,11 +186,16 @@ function asksQuestions(value: unknown): boolean {
 
 function checkGoal(value: unknown, add: Add): void {
   if (adapts(value) && asksQuestions(value)) {
-    const found = 'questions with goal adapt, which learns from the documents alone';
-    const hint = 'Set goal: assistant, which then learns to answer them, or remove them.';
+    const named = valueAt(value, ['goal']) === undefined && phasesOf(value) !== null;
+    const found = `questions with ${named ? 'phases [pretrain]' : 'goal adapt'}, which learns from the documents alone`;
+    const hint = named
+      ? 'Add sft to the phases, which then learns to answer them, or remove them.'
+      : 'Set goal: assistant, which then learns to answer them, or remove them.';
     add(['questions'], found, 'none', hint);
   }
   if (valueAt(value, ['goal']) !== 'assistant' || asksQuestions(value)) return;
+  // Of phases that nothing can be learnt for, the phases say it.
+  if (phasesOf(value) !== null) return;
   const start = textAt(value, 'startFrom');
   const other = start !== null && isBase(start) ? 'adapt' : 'base';
   const hint = `Add questions, or set goal: ${other}.`;
@@ -177,8 +210,20 @@ function checkGates(value: unknown, add: Add): void {
     if (typeof min === 'number' && typeof max === 'number' && min > max) {
       add(keys, `min ${min} above max ${max}`, 'min at most max');
     }
-    if (metric === 'valBpb' || !gateMetrics.some((known) => known === metric)) continue;
     const measured = 'a gate that this pipeline measures';
+    const phases = phasesOf(value);
+    if (metric === 'valBpb') {
+      if (phases === null || phases.includes('pretrain')) continue;
+      const hint = 'Remove the gate, or add pretrain: held-out text is scored after it.';
+      add(keys, `a gate on held-out text with phases [${phases.join(', ')}]`, measured, hint);
+      continue;
+    }
+    if (!gateMetrics.some((known) => known === metric)) continue;
+    if (phases !== null && !tunes(phases) && !adapts(value) && asksQuestions(value)) {
+      const hint = 'Add sft to the phases, or remove the gate.';
+      add(keys, 'a gate on answers with phases [pretrain]', measured, hint);
+      continue;
+    }
     if (adapts(value)) {
       const hint = 'Remove the gate, or set goal: assistant and add questions.';
       add(keys, 'a gate on answers with goal adapt', measured, hint);

@@ -20,6 +20,7 @@ import {
 } from '../config/recipe.ts';
 import type { Survey, SurveyRequest } from '../config/survey.ts';
 import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';
+import { planPhases } from '../recipes/phases.ts';
 import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import { planMeasured, stepsToCalibrate, type MeasuredPlan } from '../recipes/measured.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
@@ -123,15 +124,18 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     ...(base && { base }),
     ...(pipeline.sweep && { sweep: sweepOf(pipeline, corpus) }),
   };
+  const plan = (asked: PlanInputs) => planPhases(asked, pipeline.phases);
   try {
     const { store } = request;
-    const planned = await planMeasured(inputs, async (load) =>
-      store === null ? null : await findMeasurement(store, machine, load),
+    const planned = await planMeasured(
+      inputs,
+      async (load) => (store === null ? null : await findMeasurement(store, machine, load)),
+      plan,
     );
     const { recipe, corrections, calibration } = planned;
     const held = onHosts(holding(recipe, pipeline.budget), pipeline);
     const corrected = { ...inputs, ...corrections };
-    const alternatives = planAlternatives(corrected, held, pipeline.budget);
+    const alternatives = planAlternatives(corrected, held, pipeline.budget, plan);
     const speed = speedOf(calibration, stepsToCalibrate(recipe, pipeline.budget.time));
     return { corpus, recipe: held, alternatives, speed, base };
   } catch (error) {
@@ -190,7 +194,8 @@ export async function parentFor({
     );
   }
   try {
-    return await findParent(store, startFrom);
+    const asItIs = pipeline.phases?.includes('pretrain') === false;
+    return await findParent(store, startFrom, { asItIs });
   } catch (error) {
     if (!(error instanceof UnknownParent)) throw error;
     throw new ClientError('input', `${error.message} Nothing was started.`, error);

@@ -6,7 +6,7 @@ import type { Client } from '@temporalio/client';
 import { WorkflowNotFoundError } from '@temporalio/common';
 import { runControlSchema, type Head } from '../config/manifests.ts';
 import { pipelineSchema } from '../config/pipeline.ts';
-import { recipeSchema } from '../config/recipe.ts';
+import { phaseNames, recipeSchema, type Phase } from '../config/recipe.ts';
 import {
   runInputsSchema,
   runSpecSchema,
@@ -86,7 +86,7 @@ export async function findRecoverable(
   const recipe = await getRunRecord(store, run, 'plan', recipeSchema);
   const trainings: FoundTraining[] = [];
   for (const { phase, round, head } of await headsOf(store, run)) {
-    const planned = recipe?.round === round ? recipe[phase as 'pretrain' | 'sft' | 'dpo'] : null;
+    const planned = recipe?.round === round ? recipe[phase as Phase] : null;
     trainings.push({
       phase,
       round,
@@ -163,7 +163,7 @@ export function inputOf(
   };
 }
 
-const phaseOrder = ['pretrain', 'sft', 'dpo'];
+const phaseOrder: readonly string[] = phaseNames;
 
 /** The heads of a run's trainings, by round and phase. */
 export async function headsOf(

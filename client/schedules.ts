@@ -148,6 +148,15 @@ export function openSchedules(
   };
 }
 
+/** A schedule exists for documents that are new, which only pretraining reads. */
+function refuseUnread({ phases }: Pipeline): void {
+  if (phases === undefined || phases.includes('pretrain')) return;
+  throw new ClientError(
+    'input',
+    `phases: found [${phases.join(', ')}], expected pretrain first: a schedule goes on from the champion when there are new documents. Nothing was started.`,
+  );
+}
+
 async function createSchedule(
   client: Client,
   { pipeline: given, machine, ...request }: ScheduleRequest,
@@ -162,6 +171,7 @@ async function createSchedule(
       `schedule: found ${JSON.stringify(name)}, expected 3 to 40 lowercase letters, digits or hyphens, starting with a letter. Nothing was started.`,
     );
   }
+  refuseUnread(pipeline);
   await refuseSecond(client, pipeline.name, name);
   const input: ContinuousInput = { pipeline, baseDir, machine };
   requireSmall(pipeline.name, input);

@@ -1,5 +1,5 @@
 /** Two things side by side, field by field: what comparisons of model versions and of runs share. Pure. */
-import type { Recipe } from '../config/recipe.ts';
+import { phasesOf, type Recipe } from '../config/recipe.ts';
 
 export interface DiffRow {
   part: string;
@@ -25,12 +25,12 @@ export function joinFacts(parts: readonly string[], left: Facts, right: Facts): 
 
 /** The choices that decide the bits: `pretrain.learningRate`, `model.numLayers` … */
 export function recipeFields(recipe: Recipe): [field: string, value: string | number][] {
-  const { model, pretrain, sft, dpo, numParameters, round } = recipe;
-  const groups = Object.entries({ model, pretrain, sft, dpo });
+  const { model, numParameters, round } = recipe;
+  const groups = { model, ...Object.fromEntries(phasesOf(recipe).map((one) => [one.phase, one])) };
   return [
     ['parameters', numParameters],
     ['round', round + 1],
-    ...groups.flatMap(([group, fields]) => leaves(group, fields ?? {})),
+    ...Object.entries(groups).flatMap(([group, fields]) => leaves(group, fields)),
   ];
 }
 

@@ -1,7 +1,7 @@
 /** The records kept in the registry. Every one carries its schema version; none holds data, only references. */
 import { z } from 'zod';
 import { blobRefSchema, sha256Schema } from './digest.ts';
-import { machineSchema, modelShapeSchema } from './recipe.ts';
+import { machineSchema, modelShapeSchema, phaseNames } from './recipe.ts';
 import {
   microBatchSchema,
   plateauFoundSchema,
@@ -126,7 +126,7 @@ export const runControlSchema = z.strictObject({
   learningRates: z.array(
     z.strictObject({
       order: count.describe('number of the order in this run'),
-      phase: z.enum(['pretrain', 'sft', 'dpo']),
+      phase: z.enum(phaseNames),
       round: count,
       scale: z.number().positive().describe('factor on the rate that the recipe names'),
       ...orderFields,
@@ -146,7 +146,7 @@ export type World = z.infer<typeof worldSchema>;
 /** stages/<phase>/<digest>.json: a trained model, in transformers' layout. */
 export const modelManifestSchema = z.strictObject({
   schemaVersion,
-  phase: z.enum(['pretrain', 'sft', 'dpo']),
+  phase: z.enum(phaseNames),
   files: z.record(z.string(), blobRefSchema).describe('model.safetensors, config.json …'),
   shape: modelShapeSchema,
   machine: machineSchema,

@@ -4,7 +4,8 @@
  */
 import { z } from 'zod';
 import { knownBases } from './base-models.ts';
-import { families, type Family } from './recipe.ts';
+import { phasesFault, tunes } from './phases.ts';
+import { families, phaseNames, type Family, type Phase } from './recipe.ts';
 
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const leastTimeMs = 10 * unitMs.s;
@@ -181,6 +182,13 @@ export const pipelineFileSchema = z.strictObject({
     .describe(
       'what comes first where the size of a model is chosen: quality (default), the lowest expected loss; latency, the quickest to answer within 5 % of it; size, the smallest within 10 %',
     ),
+  phases: z
+    .array(z.enum(phaseNames))
+    .min(1)
+    .optional()
+    .describe(
+      'exactly these phases, in this order: pretrain reads the documents, sft learns to answer, dpo or orpo to prefer the right answer; left out, those of the goal: pretrain for base and adapt, pretrain, sft, dpo for assistant',
+    ),
   questions: z
     .array(questionsSchema)
     .default([])
@@ -297,7 +305,8 @@ export const pipelineSchema = pipelineFileSchema
     budget: { ...budget, time: budget.time ?? defaultTimeMs(budget) },
     goal: goal ?? defaultGoal(rest),
   }))
-  .superRefine(({ startFrom, model, goal, questions, budget, compute, sweep }, context) => {
+  .superRefine((file, context) => {
+    const { startFrom, model, goal, questions, phases, budget, compute, sweep } = file;
     const refuse = (field: string, message: string) =>
       context.addIssue({ code: 'custom', path: field.split('.'), message });
     if (compute !== 'local' && (goal === 'adapt' || isBase(startFrom))) {
@@ -325,6 +334,22 @@ export const pipelineSchema = pipelineFileSchema
         `budget.${bounds}`,
         `expected at least ${least} where it ends the training: the end takes part of it`,
       );
+    }
+    if (phases !== undefined) {
+      const { stopOnPlateau } = budget;
+      const asked = {
+        phases,
+        goal,
+        startFrom,
+        asks: questions.length > 0,
+        stopOnPlateau,
+        sweeps: sweep !== undefined,
+      };
+      const fault = phasesFault(asked);
+      if (fault !== null) {
+        const { field, found, expected, hint } = fault;
+        refuse(field, `expected ${expected}; found ${found}. ${hint}`);
+      }
     }
     if (goal === 'adapt' && startFrom === 'scratch') {
       refuse('goal', 'expected base or assistant: adapt needs a model, such as startFrom: smollm2');
@@ -362,7 +387,14 @@ function defaultTimeMs(budget: { usd?: number | undefined; usdPerHour?: number |
   return affordable === Infinity ? 4 * unitMs.m : Math.min(affordable, mostTimeMs);
 }
 
-function defaultGoal(file: { startFrom: string; questions: unknown[] }) {
+function defaultGoal(file: {
+  startFrom: string;
+  questions: unknown[];
+  phases?: readonly Phase[] | undefined;
+}) {
+  const { phases } = file;
+  if (phases !== undefined && tunes(phases)) return 'assistant' as const;
+  if (phases !== undefined) return isBase(file.startFrom) ? ('adapt' as const) : ('base' as const);
   if (file.questions.length > 0) return 'assistant' as const;
   return isBase(file.startFrom) ? ('adapt' as const) : ('base' as const);
 }

@@ -4,6 +4,9 @@ import { sweepPlanSchema } from './sweep.ts';
 
 const positive = z.number().int().positive();
 
+/** The phases of training, in the order in which a pipeline may go through them. */
+export const phaseNames = ['pretrain', 'sft', 'dpo', 'orpo'] as const;
+
 /** The families whose shapes the planner knows, and that a model from elsewhere may be of. */
 export const families = ['llama', 'qwen2', 'qwen3'] as const;
 export type Family = (typeof families)[number];
@@ -152,14 +155,21 @@ export const dpoRecipeSchema = z.strictObject({
   ...phaseFields,
   beta: z.number().positive(),
 });
+export const orpoRecipeSchema = z.strictObject({
+  phase: z.literal('orpo'),
+  ...phaseFields,
+  beta: z.number().positive().describe('weight of the odds ratio against the likelihood'),
+});
 export const phaseRecipeSchema = z.discriminatedUnion('phase', [
   pretrainRecipeSchema,
   sftRecipeSchema,
   dpoRecipeSchema,
+  orpoRecipeSchema,
 ]);
 export type PretrainRecipe = z.infer<typeof pretrainRecipeSchema>;
 export type SftRecipe = z.infer<typeof sftRecipeSchema>;
 export type DpoRecipe = z.infer<typeof dpoRecipeSchema>;
+export type OrpoRecipe = z.infer<typeof orpoRecipeSchema>;
 export type PhaseRecipe = z.infer<typeof phaseRecipeSchema>;
 export type Phase = PhaseRecipe['phase'];
 
@@ -189,7 +199,12 @@ export const heldBudgetSchema = z.strictObject({
   usdPerHour: z.number().nonnegative().describe('of one machine'),
   whenSpent: z.enum(['finish', 'wait']),
   shares: z
-    .strictObject({ pretrain: z.number(), sft: z.number(), dpo: z.number() })
+    .strictObject({
+      pretrain: z.number(),
+      sft: z.number(),
+      dpo: z.number(),
+      orpo: z.number().optional(),
+    })
     .describe('of what is left when a phase begins, how much it may spend'),
 });
 export type HeldBudget = z.infer<typeof heldBudgetSchema>;
@@ -200,9 +215,12 @@ export const recipeSchema = z.strictObject({
   machine: machineSchema,
   model: modelShapeSchema,
   numParameters: positive,
-  pretrain: pretrainRecipeSchema,
+  pretrain: pretrainRecipeSchema
+    .nullable()
+    .describe('null: the model that it starts from is tuned as it is'),
   sft: sftRecipeSchema.nullable(),
   dpo: dpoRecipeSchema.nullable(),
+  orpo: orpoRecipeSchema.optional().describe('in place of dpo; left out, none'),
   sweep: sweepPlanSchema
     .optional()
     .describe('rates that pretraining tries first; left out, the planned one alone'),
@@ -224,3 +242,11 @@ export const recipeSchema = z.strictObject({
     .describe('steps to time on the machine before this is trained; left out: none'),
 });
 export type Recipe = z.infer<typeof recipeSchema>;
+
+/** A recipe that reads documents before it tunes, if it does tune. */
+export type ReadingRecipe = Recipe & { pretrain: PretrainRecipe };
+
+/** What a recipe trains, in order. */
+export function phasesOf(recipe: Pick<Recipe, Phase>): PhaseRecipe[] {
+  return phaseNames.map((name) => recipe[name]).filter((phase) => phase != null);
+}

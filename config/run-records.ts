@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { sha256Schema } from './digest.ts';
 import { datasetManifestSchema } from './manifests.ts';
-import { machineSchema, modelShapeSchema, phaseRecipeSchema } from './recipe.ts';
+import { machineSchema, modelShapeSchema, phaseNames, phaseRecipeSchema } from './recipe.ts';
 
 const count = z.number().int().nonnegative();
 const positive = z.number().int().positive();
@@ -36,7 +36,7 @@ export const runInputsSchema = z.strictObject({
   corrections: z
     .strictObject({
       pace: z.number().positive().optional(),
-      microBatch: z.partialRecord(z.enum(['pretrain', 'sft', 'dpo']), positive).optional(),
+      microBatch: z.partialRecord(z.enum(phaseNames), positive).optional(),
     })
     .optional()
     .describe('what measurements of the machine changed of the plan; left out: it was not asked'),

@@ -29,7 +29,7 @@ export function trainerLogs({ home }: Layout, run: string): LogFile[] {
     return [];
   }
   return trials
-    .filter((trial) => /^(pretrain|sft|dpo)-\d+-\d+$/.test(trial))
+    .filter((trial) => /^(pretrain|sft|dpo|orpo)-\d+-\d+$/.test(trial))
     .map((trial) => ({
       part: trial.split('-')[0]!,
       file: path.join(folder, trial, 'trainer.log'),

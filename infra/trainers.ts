@@ -40,7 +40,7 @@ export interface TrainerProcesses {
   ranks: ProcessIdentity[];
 }
 
-const phaseModule = /^trainer\.(launch|pretrain|sft|dpo)$/;
+const phaseModule = /^trainer\.(launch|pretrain|sft|dpo|orpo)$/;
 
 /** torchrun and the ranks of every training run under this home, told by their command lines. */
 export function findTrainers(layout: Layout): TrainerProcesses {

@@ -1,5 +1,11 @@
 /** What is planned when a model that exists is taught documents by LoRA: little enough that it keeps what it knew. */
-import type { Machine, ModelShape, PretrainRecipe, Reason, Recipe } from '../config/recipe.ts';
+import type {
+  Machine,
+  ModelShape,
+  PretrainRecipe,
+  ReadingRecipe,
+  Reason,
+} from '../config/recipe.ts';
 import { countParameters, trainingFlopsPerToken } from './shapes.ts';
 import { availableBytes, doesNotFit, gigabytes, trainingBytes } from './memory.ts';
 import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
@@ -110,7 +116,7 @@ export function refuseTooLarge(
 }
 
 /** A later round, when a gate on the held-out text was missed, reads the documents once more. */
-export function planAdaptation(inputs: AdaptationInputs): Recipe {
+export function planAdaptation(inputs: AdaptationInputs): ReadingRecipe {
   const { statistics, budgetMs, machine, shape, round } = inputs;
   const length = rowLengthFor(machine, shape);
   const tokensPerStep = batchSize * length;

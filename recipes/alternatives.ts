@@ -1,5 +1,5 @@
 /** What a plan could be instead: the same planner with one thing changed, and what that would gain and cost. */
-import type { Recipe } from '../config/recipe.ts';
+import { phasesOf, type Recipe } from '../config/recipe.ts';
 import { planRecipe, type PlanInputs } from './plan.ts';
 import { SweepDoesNotFit } from './sweep.ts';
 import { answerFlops, storedBytes } from './preference.ts';
@@ -11,7 +11,7 @@ export interface PlanFigures {
   bytes: number;
   trainingMs: number;
   usd: number;
-  /** Tokens of pretraining, repeated ones counted each time. */
+  /** Of pretraining, else of the chats, repeated ones counted each time. */
   numTokens: number;
   valBpbLow: number;
   valBpbHigh: number;
@@ -30,14 +30,19 @@ export interface Alternative {
 }
 
 /** The figures of a recipe. */
-export function figuresOf({ numParameters, model, pretrain, estimate }: Recipe): PlanFigures {
+export function figuresOf(recipe: Recipe): PlanFigures {
+  const { numParameters, model, pretrain, estimate } = recipe;
+  const read = pretrain === null ? phasesOf(recipe) : [pretrain];
   const { trainingMs, usd, valBpbLow, valBpbHigh, finalLoss } = estimate;
   return {
     numParameters,
     bytes: storedBytes(model),
     trainingMs,
     usd,
-    numTokens: pretrain.numSteps * pretrain.batchSize * pretrain.contextLength,
+    numTokens: read.reduce(
+      (sum, { numSteps, batchSize, contextLength }) => sum + numSteps * batchSize * contextLength,
+      0,
+    ),
     valBpbLow,
     valBpbHigh,
     finalLoss,
@@ -61,11 +66,12 @@ export interface AskedBudget {
   usd?: number | undefined;
 }
 
-/** Two other plans: another time, and another model or machine. */
+/** Two other plans: another time, and another model or machine; `plan` is what made this one. */
 export function planAlternatives(
   inputs: PlanInputs,
   recipe: Recipe,
   asked: AskedBudget = { time: inputs.budgetMs },
+  plan: (inputs: PlanInputs) => Recipe = planRecipe,
 ): [Alternative, Alternative] {
   const instead = (
     change: Alternative['change'],
@@ -73,7 +79,7 @@ export function planAlternatives(
     how: string,
     changed: Partial<PlanInputs>,
   ): { recipe: Recipe; told: Alternative } => {
-    const other = atPriceOf(recipe, planFitting({ ...inputs, ...changed }));
+    const other = atPriceOf(recipe, planFitting({ ...inputs, ...changed }, plan));
     const gain = compare(recipe, other);
     return { recipe: other, told: { change, title, how, figures: figuresOf(other), gain } };
   };
@@ -100,12 +106,12 @@ export function planAlternatives(
 }
 
 /** A search for the rate that does not fit there is left out of it. */
-function planFitting(inputs: PlanInputs): Recipe {
+function planFitting(inputs: PlanInputs, plan: (inputs: PlanInputs) => Recipe): Recipe {
   try {
-    return planRecipe(inputs);
+    return plan(inputs);
   } catch (error) {
     if (!(error instanceof SweepDoesNotFit)) throw error;
-    return planRecipe({ ...inputs, sweep: undefined });
+    return plan({ ...inputs, sweep: undefined });
   }
 }
 

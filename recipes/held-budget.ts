@@ -4,7 +4,7 @@
  * would take the equal bits from a run that was killed on its way.
  */
 import { affordableMs, endsTraining, type Pipeline } from '../config/pipeline.ts';
-import type { HeldBudget, PhaseRecipe, Reason, Recipe } from '../config/recipe.ts';
+import type { HeldBudget, PhaseRecipe, PretrainRecipe, Reason, Recipe } from '../config/recipe.ts';
 
 type Budget = Pipeline['budget'];
 
@@ -34,9 +34,6 @@ export function holding(planned: Recipe, budget: Budget): Recipe {
     shares: sharesOf(recipe),
   };
   const { pretrain } = recipe;
-  const { saveEverySteps } = pretrain;
-  // A checkpoint can only be judged by the held-out text where both fall on the same step.
-  const evalEverySteps = Math.ceil(pretrain.evalEverySteps / saveEverySteps) * saveEverySteps;
   const reason: Reason = {
     choice: 'budget',
     value: `${describe(held)}, then ${held.whenSpent}`,
@@ -45,10 +42,17 @@ export function holding(planned: Recipe, budget: Budget): Recipe {
   };
   return {
     ...recipe,
-    pretrain: { ...pretrain, evalEverySteps },
+    pretrain: pretrain && judgedWhereSaved(pretrain),
     held,
     reasons: [...recipe.reasons, reason],
   };
+}
+
+/** A checkpoint can only be judged by the held-out text where both fall on the same step. */
+function judgedWhereSaved(pretrain: PretrainRecipe): PretrainRecipe {
+  const { saveEverySteps } = pretrain;
+  const evalEverySteps = Math.ceil(pretrain.evalEverySteps / saveEverySteps) * saveEverySteps;
+  return { ...pretrain, evalEverySteps };
 }
 
 /** What the planned time costs, where the machine has a price. */
@@ -60,19 +64,20 @@ function priced(recipe: Recipe, { usdPerHour = 0 }: Budget): Recipe {
 }
 
 /** Each phase's part of what is left when it begins, by the tokens that it is planned to compute. */
-function sharesOf({ pretrain, sft, dpo }: Recipe): HeldBudget['shares'] {
+function sharesOf({ pretrain, sft, dpo, orpo }: Recipe): HeldBudget['shares'] {
   const tokens = ({ numSteps, batchSize, contextLength }: PhaseRecipe) =>
     numSteps * batchSize * contextLength;
   const work = {
-    pretrain: tokens(pretrain),
+    pretrain: pretrain === null ? 0 : tokens(pretrain),
     sft: sft === null ? 0 : tokens(sft) * chatFill,
-    dpo: dpo === null ? 0 : tokens(dpo) * chatFill * dpoCost,
+    last: (dpo ?? orpo) ? tokens((dpo ?? orpo)!) * chatFill * dpoCost : 0,
   };
   const part = (own: number, later: number) => Number((own / Math.max(1, own + later)).toFixed(4));
   return {
-    pretrain: part(work.pretrain, work.sft + work.dpo),
-    sft: part(work.sft, work.dpo),
+    pretrain: part(work.pretrain, work.sft + work.last),
+    sft: part(work.sft, work.last),
     dpo: 1,
+    ...(orpo && { orpo: 1 }),
   };
 }
 

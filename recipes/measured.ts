@@ -1,6 +1,6 @@
 /** Plans by what was measured of the machine: its pace, and how much it had room for. Where nothing was, by estimates alone. */
 import { loadOf, type Load, type Measurement } from '../config/measurements.ts';
-import type { Phase, Recipe } from '../config/recipe.ts';
+import { phasesOf, type Phase, type ReadingRecipe, type Recipe } from '../config/recipe.ts';
 import { adaptationStepMs } from './adaptation.ts';
 import { planRecipe, pretrainingStepMs, type PlanInputs } from './plan.ts';
 import { trainerStartMs } from './speed.ts';
@@ -13,8 +13,8 @@ export interface Corrections {
   microBatch?: Partial<Record<Phase, number>> | undefined;
 }
 
-export interface MeasuredPlan {
-  recipe: Recipe;
+export interface MeasuredPlan<Planned extends Recipe = Recipe> {
+  recipe: Planned;
   corrections: Corrections;
   /** Null where the speed of this recipe on this machine was not measured. */
   calibration: NonNullable<Measurement['calibration']> | null;
@@ -26,7 +26,7 @@ export const calibratedSteps = { timed: 20, warmup: 3, least: 5 } as const;
 const calibrationShare = 0.03;
 
 /** The estimate for one step of pretraining, or of adapting, without any correction. */
-export function estimatedStepMs({ pretrain, machine, model }: Recipe): number {
+export function estimatedStepMs({ pretrain, machine, model }: ReadingRecipe): number {
   return pretrain.lora === undefined
     ? pretrainingStepMs(machine, model, pretrain)
     : adaptationStepMs(machine, model, pretrain);
@@ -34,34 +34,50 @@ export function estimatedStepMs({ pretrain, machine, model }: Recipe): number {
 
 /** How many steps a calibration would time; 0 where it would take too much of the budget, or of a training that needs less. */
 export function stepsToCalibrate(recipe: Recipe, budgetMs: number): number {
+  const { pretrain } = recipe;
+  if (pretrain === null) return 0;
   const { timed, warmup, least } = calibratedSteps;
   const affordable = Math.floor(
     (Math.min(budgetMs, recipe.estimate.trainingMs) * calibrationShare - trainerStartMs) /
-      estimatedStepMs(recipe) -
+      estimatedStepMs({ ...recipe, pretrain }) -
       warmup,
   );
   return affordable < least ? 0 : Math.min(timed, affordable);
 }
 
-/** The plan for a machine of which `find` knows the measurements. */
+/** The plan for a machine of which `find` knows the measurements; `plan` makes it. */
 export async function planMeasured(
   inputs: PlanInputs,
   find: (load: Load) => Promise<Measurement | null>,
+): Promise<MeasuredPlan<ReadingRecipe>>;
+export async function planMeasured(
+  inputs: PlanInputs,
+  find: (load: Load) => Promise<Measurement | null>,
+  plan: (inputs: PlanInputs) => Recipe,
+): Promise<MeasuredPlan>;
+export async function planMeasured(
+  inputs: PlanInputs,
+  find: (load: Load) => Promise<Measurement | null>,
+  plan: (inputs: PlanInputs) => Recipe = planRecipe,
 ): Promise<MeasuredPlan> {
-  const first = planRecipe(inputs);
-  const calibration = (await find(loadOf(first.pretrain, first.model)))?.calibration ?? null;
-  const pace = calibration === null ? undefined : calibration.stepMs / estimatedStepMs(first);
+  const first = plan(inputs);
+  const { pretrain } = first;
+  const calibration =
+    pretrain === null ? null : ((await find(loadOf(pretrain, first.model)))?.calibration ?? null);
+  const pace =
+    pretrain === null || calibration === null
+      ? undefined
+      : calibration.stepMs / estimatedStepMs({ ...first, pretrain });
   let corrections: Corrections = pace === undefined ? {} : { pace };
-  let recipe = planRecipe({ ...inputs, ...corrections });
+  let recipe = plan({ ...inputs, ...corrections });
   const microBatch: Partial<Record<Phase, number>> = {};
-  for (const phase of [recipe.pretrain, recipe.sft, recipe.dpo]) {
-    if (phase === null) continue;
+  for (const phase of phasesOf(recipe)) {
     const limit = (await find(loadOf(phase, recipe.model)))?.microBatchSize;
     if (limit !== undefined) microBatch[phase.phase] = limit;
   }
   if (Object.keys(microBatch).length > 0) {
     corrections = { ...corrections, microBatch };
-    recipe = planRecipe({ ...inputs, ...corrections });
+    recipe = plan({ ...inputs, ...corrections });
   }
   return { recipe, corrections, calibration };
 }

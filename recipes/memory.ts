@@ -38,13 +38,14 @@ export function trainingBytes({ shape, ...recipe }: MemoryLoad, rows: number): n
   const frozen = lora === undefined ? 0 : parameters * word;
   const reference = phase === 'dpo' && lora === undefined ? parameters * 4 : 0;
   const states = trained * 16 + frozen + parameters * word + reference;
-  const tokens = rows * contextLength * (phase === 'dpo' ? 2 : 1);
+  const aligns = phase === 'dpo' || phase === 'orpo';
+  const tokens = rows * contextLength * (aligns ? 2 : 1);
   const perLayer =
     8 * hiddenSize +
     word *
       (2 * hiddenSize + 5 * query + 4 * kv + 4 * intermediateSize + 2 * numHeads * contextLength);
   // Alignment scores its answers at once, and so does a model's own pass; else it is done in chunks.
-  const whole = phase === 'dpo' || shape.family === 'transformers';
+  const whole = aligns || shape.family === 'transformers';
   const logits = (whole ? tokens : Math.min(tokens, lossChunk)) * vocabSize * 8;
   const head = lora === undefined ? vocabSize * hiddenSize * 4 : 0;
   return processBytes + states + tokens * numLayers * perLayer + logits + head;

@@ -12,12 +12,14 @@ import type {
   Phase,
   PhaseRecipe,
   PretrainRecipe,
-  Reason,
+  ReadingRecipe,
   Recipe,
+  Reason,
   SftRecipe,
 } from '../config/recipe.ts';
 import type { GateMetric, Preference } from '../config/pipeline.ts';
 import { planAdaptation } from './adaptation.ts';
+import { usualChatTokens, waysOfAllWeights } from './chat-phases.ts';
 import {
   continuationReasons,
   rewarmedRate,
@@ -83,27 +85,20 @@ interface Turn {
 }
 const firstTurn: Turn = { round: 0, pretrain: { time: 1, rate: 1 }, tune: { time: 1, rate: 1 } };
 
-/** Tokens of a question with its answer, template included, on average. */
-const chatTokens = 28;
 const saveEveryMs = 20_000;
-/** What a step costs beyond its arithmetic: ours, and TRL's; measured. */
+/** What a step costs beyond its arithmetic; measured. */
 const stepOverheadMs = 5;
-const chatStepOverheadMs = 40;
 const maxEpochs = 16;
 const minAssistantWidth = 192;
 /** Of the corpus: a larger model learns so little text by heart, which no loss law foretells. */
 const mostParametersPerToken = 20;
 /** Below this a wide model has seen too little text for its width to help. */
 const minTokensPerParameter = 0.3;
-const sftBatch = 64;
-const sftEpochs = 2.4;
-const dpoBatch = 32;
-/** A light touch: more of it, or a higher rate, cost answers that SFT had learned (docs/log.md). */
-const dpoEpochs = 0.2;
+const { sft: sftWay, dpo: dpoWay } = waysOfAllWeights;
 /** Of the budget, where a model that exists reads documents before it is tuned. */
 const adaptationShare = 0.5;
 
-export function planRecipe(inputs: PlanInputs): Recipe {
+export function planRecipe(inputs: PlanInputs): ReadingRecipe {
   return within(inputs, (affordable) => {
     const recipe =
       adapting(affordable, { round: 0, documents: 0, chats: 0 }) ?? plan(affordable, firstTurn);
@@ -112,7 +107,11 @@ export function planRecipe(inputs: PlanInputs): Recipe {
 }
 
 /** Another recipe for the next round: the phase that missed its gate trains half as long again, at a lower rate. */
-export function replanRecipe(inputs: PlanInputs, previous: Recipe, missed: MissedGate[]): Recipe {
+export function replanRecipe(
+  inputs: PlanInputs,
+  previous: Recipe,
+  missed: MissedGate[],
+): ReadingRecipe {
   const round = previous.round + 1;
   const more = { time: 1.5 ** round, rate: 0.7 ** round };
   const base = missed.some(({ metric }) => metric === 'valBpb');
@@ -128,30 +127,34 @@ export function replanRecipe(inputs: PlanInputs, previous: Recipe, missed: Misse
     return ending(affordable, planned);
   });
   // What passed its gates stays as it was, so that its model is reused.
-  if (base) return recipe;
   const { model, pretrain, sweep } = previous;
+  if (base || pretrain === null) return recipe;
   return { ...recipe, model, pretrain, ...(sweep && { sweep }) };
 }
 
 /** Plans with the whole budget, or with what a search for the rate leaves of it. */
-function within(inputs: PlanInputs, plan: (affordable: PlanInputs) => Recipe): Recipe {
+function within(
+  inputs: PlanInputs,
+  plan: (affordable: PlanInputs) => ReadingRecipe,
+): ReadingRecipe {
   const { sweep, budgetMs } = inputs;
   return sweep === undefined
     ? plan(inputs)
     : planSweep(sweep, budgetMs, (left) => plan({ ...inputs, budgetMs: left }));
 }
 
-function ending({ stopOnPlateau, ...inputs }: PlanInputs, planned: Recipe): Recipe {
+function ending({ stopOnPlateau, ...inputs }: PlanInputs, planned: ReadingRecipe): ReadingRecipe {
   const recipe = fitted(inputs, planned);
   return stopOnPlateau === true ? endingOnPlateau(recipe) : recipe;
 }
 
 /** Batches computed in parts where the machine has no room for all of one at once. */
-function fitted(
+export function fitted<Planned extends Recipe>(
   { machine, base, parent, pace, microBatch }: PlanInputs,
-  { model, pretrain, sft, dpo, reasons, ...recipe }: Recipe,
-): Recipe {
-  const millions = (recipe.numParameters / 1e6).toFixed(0);
+  planned: Planned,
+): Planned {
+  const { model, pretrain, sft, dpo, orpo, reasons } = planned;
+  const millions = (planned.numParameters / 1e6).toFixed(0);
   const origin = base?.title ?? (parent ? `${parent.name}@${parent.version}` : `${millions}M`);
   const fit = <Phase extends PhaseRecipe>(phase: Phase): Phase =>
     inMemory(phase, model, {
@@ -160,16 +163,17 @@ function fitted(
       what: `${phase.lora === undefined ? 'pretraining' : 'adapting'} ${origin}`,
     });
   const phases = {
-    pretrain: fit(pretrain),
+    pretrain: pretrain && fit(pretrain),
     sft: sft && fit(sft),
     dpo: dpo && fit(dpo),
+    ...(orpo && { orpo: fit(orpo) }),
   };
   const more = [
-    ...stepReasons(phases.pretrain),
+    ...(phases.pretrain === null ? [] : stepReasons(phases.pretrain)),
     ...memoryReasons(Object.values(phases), model, machine),
     ...paceReasons(pace),
   ];
-  return { ...recipe, model, ...phases, reasons: [...reasons, ...more] };
+  return { ...planned, ...phases, reasons: [...reasons, ...more] };
 }
 
 /** Whether a model that exists is taught by adapters alone; one of ours that is tuned is trained on whole. */
@@ -183,7 +187,7 @@ function isAdapted({ goal, base, parent }: PlanInputs): boolean {
 function adapting(
   inputs: PlanInputs,
   { round, documents, chats }: { round: number; documents: number; chats: number },
-): Recipe | null {
+): ReadingRecipe | null {
   if (!isAdapted(inputs)) return null;
   const { goal, base, parent, budgetMs, numChats, numPreferences } = inputs;
   const origin = base?.title ?? `${parent?.name}@${parent?.version}`;
@@ -217,7 +221,7 @@ function adapting(
   };
 }
 
-function plan(inputs: PlanInputs, turn: Turn): Recipe {
+function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const { machine, statistics, seed, vocabSize, parent } = inputs;
   const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
   const tunes = inputs.goal === 'assistant' && inputs.numChats > 0 && inputs.numPreferences > 0;
@@ -298,23 +302,28 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
     evalEverySteps: Math.max(10, Math.ceil(numSteps / 4)),
   };
 
-  const chatStepMs = sftBatch * chatTokens * chosen.msPerToken + chatStepOverheadMs * pace;
+  const chatStepMs = sftWay.batch * usualChatTokens * chosen.msPerToken + sftWay.overheadMs * pace;
   /** Forward of both answers by both models, backward by one: measured at about the cost of SFT on as many rows. */
-  const dpoStepMs = 2 * dpoBatch * chatTokens * chosen.msPerToken + chatStepOverheadMs * pace;
+  const dpoStepMs =
+    2 * dpoWay.batch * usualChatTokens * chosen.msPerToken + dpoWay.overheadMs * pace;
   const steps = (timeShare: number, stepCost: number, rows: number) =>
     Math.max(10, Math.floor(turn.tune.time * Math.min((trainMs * timeShare) / stepCost, rows)));
   let sft: SftRecipe | null = null;
   let dpo: DpoRecipe | null = null;
   if (tunes) {
-    const sftSteps = steps(share.sft, chatStepMs, (inputs.numChats * sftEpochs) / sftBatch);
-    const dpoSteps = steps(share.dpo, dpoStepMs, (inputs.numPreferences * dpoEpochs) / dpoBatch);
+    const sftSteps = steps(share.sft, chatStepMs, (inputs.numChats * sftWay.epochs) / sftWay.batch);
+    const dpoSteps = steps(
+      share.dpo,
+      dpoStepMs,
+      (inputs.numPreferences * dpoWay.epochs) / dpoWay.batch,
+    );
     const chat = { ...common, contextLength: Math.min(128, contextLength) };
     sft = {
       phase: 'sft',
       ...chat,
-      batchSize: sftBatch,
+      batchSize: sftWay.batch,
       numSteps: sftSteps,
-      learningRate: 2e-3 * turn.tune.rate,
+      learningRate: sftWay.rate * turn.tune.rate,
       decaySteps: Math.floor((sftSteps * 3) / 4),
       warmupSteps: warmup(sftSteps),
       saveEverySteps: every(saveEveryMs, chatStepMs, sftSteps),
@@ -322,13 +331,13 @@ function plan(inputs: PlanInputs, turn: Turn): Recipe {
     dpo = {
       phase: 'dpo',
       ...chat,
-      batchSize: dpoBatch,
+      batchSize: dpoWay.batch,
       numSteps: dpoSteps,
-      learningRate: 1e-5 * turn.tune.rate,
+      learningRate: dpoWay.rate * turn.tune.rate,
       decaySteps: dpoSteps - warmup(dpoSteps),
       warmupSteps: warmup(dpoSteps),
       saveEverySteps: every(saveEveryMs, dpoStepMs, dpoSteps),
-      beta: 0.1,
+      beta: dpoWay.beta,
     };
   }
   const trainingMs = Math.round(

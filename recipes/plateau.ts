@@ -1,5 +1,5 @@
 /** When pretraining ends before its budget is spent: held-out text is measured more often, and says so. */
-import type { PretrainRecipe, Reason, Recipe } from '../config/recipe.ts';
+import type { PretrainRecipe, ReadingRecipe, Reason } from '../config/recipe.ts';
 
 /** Each reads the held-out text once, so that all of them cost a few percent of the training. */
 const numEvaluations = 10;
@@ -7,7 +7,7 @@ const numEvaluations = 10;
 const rule = { evaluations: 2, leastFall: 0.005 };
 
 /** The recipe, ended early where two evaluations of about ten in a row gain less than half a percent. */
-export function endingOnPlateau(recipe: Recipe): Recipe {
+export function endingOnPlateau(recipe: ReadingRecipe): ReadingRecipe {
   const { pretrain, reasons } = recipe;
   const evalEverySteps = Math.max(10, Math.ceil(pretrain.numSteps / numEvaluations));
   const ending: PretrainRecipe = { ...pretrain, evalEverySteps, plateau: rule };

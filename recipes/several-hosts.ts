@@ -6,8 +6,14 @@ import type { Recipe } from '../config/recipe.ts';
 export function onHosts(recipe: Recipe, { compute }: Pick<Pipeline, 'compute'>): Recipe {
   if (compute === 'local') return recipe;
   const { hosts } = compute;
-  const { batchSize } = recipe.pretrain;
-  if (batchSize % hosts !== 0 || recipe.pretrain.lora !== undefined) {
+  const { pretrain } = recipe;
+  if (pretrain === null) {
+    throw new RangeError(
+      `compute.hosts: found ${hosts} for phases without pretraining, which alone trains on several; use compute: local`,
+    );
+  }
+  const { batchSize } = pretrain;
+  if (batchSize % hosts !== 0 || pretrain.lora !== undefined) {
     throw new RangeError(
       `compute.hosts: found ${hosts}, expected a number that parts a batch of ${batchSize} equally, and no adapters; ` +
         'use compute: local',
@@ -15,7 +21,7 @@ export function onHosts(recipe: Recipe, { compute }: Pick<Pipeline, 'compute'>):
   }
   return {
     ...recipe,
-    pretrain: { ...recipe.pretrain, worldSize: hosts },
+    pretrain: { ...pretrain, worldSize: hosts },
     reasons: [
       ...recipe.reasons,
       {

@@ -3,7 +3,7 @@
  * what is left for the trial that goes on to the end. Pure.
  */
 import type { SweepPlan } from '../config/sweep.ts';
-import type { PretrainRecipe, Reason, Recipe } from '../config/recipe.ts';
+import type { PretrainRecipe, ReadingRecipe, Reason } from '../config/recipe.ts';
 import { DoesNotFit } from './memory.ts';
 import { trainerStartMs } from './speed.ts';
 
@@ -32,8 +32,8 @@ const scoringShare = 1 / 3;
 export function planSweep(
   wish: SweepWish,
   budgetMs: number,
-  plan: (budgetMs: number) => Recipe,
-): Recipe {
+  plan: (budgetMs: number) => ReadingRecipe,
+): ReadingRecipe {
   const fitting = fit(wish, budgetMs, plan);
   if (fitting !== null) return fitting;
   const enough = enoughMs(wish, budgetMs, plan);
@@ -51,7 +51,11 @@ export function planSweep(
   );
 }
 
-function fit(wish: SweepWish, budgetMs: number, plan: (budgetMs: number) => Recipe): Recipe | null {
+function fit(
+  wish: SweepWish,
+  budgetMs: number,
+  plan: (budgetMs: number) => ReadingRecipe,
+): ReadingRecipe | null {
   for (const share of shares) {
     const recipe = plan(budgetMs * (1 - share));
     // A later round trains for longer than the budget says, so nothing would be left of it.
@@ -66,7 +70,7 @@ function fit(wish: SweepWish, budgetMs: number, plan: (budgetMs: number) => Reci
 function enoughMs(
   wish: SweepWish,
   budgetMs: number,
-  plan: (budgetMs: number) => Recipe,
+  plan: (budgetMs: number) => ReadingRecipe,
 ): number | null {
   for (let ms = budgetMs; ms < budgetMs * 1000; ms *= 1.25) {
     if (fit(wish, ms, plan) !== null) return ms;
@@ -91,7 +95,7 @@ interface Rungs {
 }
 
 /** Each rung ends at `halving` times the step of the one before. */
-function rungsOf(wish: SweepWish, recipe: Recipe, searchMs: number): Rungs {
+function rungsOf(wish: SweepWish, recipe: ReadingRecipe, searchMs: number): Rungs {
   const { pretrain } = recipe;
   const sizes = rungSizes(wish.learningRate.length, wish.halving);
   const lengths = sizes.map((_, index) => wish.halving ** index);
@@ -123,16 +127,16 @@ function leastStep({ warmupSteps }: PretrainRecipe): number {
 }
 
 /** What a step takes by the plan, whichever method it plans: a kill loses so many steps and a start. */
-function stepMsOf({ estimate, pretrain }: Recipe): number {
+function stepMsOf({ estimate, pretrain }: ReadingRecipe): number {
   return Math.max(1, (estimate.lostIfKilledMs - trainerStartMs) / pretrain.saveEverySteps);
 }
 
 function withSweep(
   { learningRate, halving }: SweepWish,
-  recipe: Recipe,
+  recipe: ReadingRecipe,
   { rungs, searchMs }: Rungs,
   budgetMs: number,
-): Recipe {
+): ReadingRecipe {
   const { pretrain, estimate } = recipe;
   const trials = learningRate.map((multiple) => ({
     multiple,

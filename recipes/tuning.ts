@@ -1,6 +1,7 @@
 /** What is planned when a model that was adapted is taught to answer: SFT, then DPO, by adapters that are merged whole. */
 import type { DpoRecipe, Machine, ModelShape, Reason, SftRecipe } from '../config/recipe.ts';
-import { adapterPhase, adapterStepOverheadMs, loraRank, msPerTrainedToken } from './adaptation.ts';
+import { adapterPhase, loraRank } from './adaptation.ts';
+import { chatStepMs, waysOfAdapters } from './chat-phases.ts';
 import { trainerStartMs } from './speed.ts';
 
 /** How long the chats are, question and answer together, in UTF-8 bytes. */
@@ -36,43 +37,40 @@ export interface Tuning {
 /** Where nothing is known of the chats yet: questions of a sentence, answers of a few words. */
 export const usualChats: ChatSizes = { meanBytes: 80, longestBytes: 160 };
 
-/** That of the adapters that learn documents. */
-const sftRate = 5e-4;
-const sftBatch = 16;
-const sftEpochs = 4;
-/** A light touch, as for a model from scratch: more of it costs answers that SFT taught. */
-const dpoRate = 5e-5;
-const dpoBatch = 8;
-const dpoEpochs = 0.2;
+const { sft: sftWay, dpo: dpoWay } = waysOfAdapters;
 const sftShare = 0.8;
 /** What parts the turns of a chat, in tokens. */
 const turnTokens = 12;
 /** Rows are filled up to the longest of their batch. */
 const padding = 1.2;
-/** Both answers by the model and by the base, backward through the model alone: against SFT on as many rows. */
-const dpoWork = 1.5;
 
 /** A later round, when a gate on answers was missed, reads the chats half as long again, at a lower rate. */
 export function planTuning(inputs: TuningInputs): Tuning {
   const { statistics, budgetMs, machine, shape, chats, round } = inputs;
   const more = 1.5 ** round;
   const lower = 0.7 ** round;
-  const contextLength = Math.min(shape.contextLength, rowFor(chats.longestBytes));
-  const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
-  const rowTokens = Math.min(
+  const { contextLength, rowTokens } = chatRow({ statistics, shape, chats });
+  const { pace } = inputs;
+  const setting = {
+    adapters: true,
+    pace,
+    afterSft: true,
+    machine,
+    shape,
     contextLength,
-    (chats.meanBytes / Math.max(1, bytesPerToken) + turnTokens) * padding,
-  );
-  const msPerToken = msPerTrainedToken(machine, shape, contextLength);
-  const pace = inputs.pace ?? 1;
-  const sftStepMs = (sftBatch * rowTokens * msPerToken + adapterStepOverheadMs) * pace;
-  const dpoStepMs =
-    (2 * dpoBatch * rowTokens * msPerToken * dpoWork + 2 * adapterStepOverheadMs) * pace;
+    rowTokens,
+  };
+  const sftStepMs = chatStepMs('sft', setting);
+  const dpoStepMs = chatStepMs('dpo', setting);
   const trainMs = Math.max(budgetMs * 0.2, budgetMs - 2 * trainerStartMs);
   const steps = (share: number, stepMs: number, wanted: number) =>
     Math.max(10, Math.floor(more * Math.min((trainMs * share) / stepMs, wanted)));
-  const sftSteps = steps(sftShare, sftStepMs, (inputs.numChats * sftEpochs) / sftBatch);
-  const dpoSteps = steps(1 - sftShare, dpoStepMs, (inputs.numPreferences * dpoEpochs) / dpoBatch);
+  const sftSteps = steps(sftShare, sftStepMs, (inputs.numChats * sftWay.epochs) / sftWay.batch);
+  const dpoSteps = steps(
+    1 - sftShare,
+    dpoStepMs,
+    (inputs.numPreferences * dpoWay.epochs) / dpoWay.batch,
+  );
   const common = (numSteps: number, stepMs: number) => ({
     ...adapterPhase(inputs, { numSteps, stepMs, mergeShare: 1 }),
     contextLength,
@@ -80,15 +78,15 @@ export function planTuning(inputs: TuningInputs): Tuning {
   const sft: SftRecipe = {
     phase: 'sft',
     ...common(sftSteps, sftStepMs),
-    batchSize: sftBatch,
-    learningRate: sftRate * lower,
+    batchSize: sftWay.batch,
+    learningRate: sftWay.rate * lower,
   };
   const dpo: DpoRecipe = {
     phase: 'dpo',
     ...common(dpoSteps, dpoStepMs),
-    batchSize: dpoBatch,
-    learningRate: dpoRate * lower,
-    beta: 0.1,
+    batchSize: dpoWay.batch,
+    learningRate: dpoWay.rate * lower,
+    beta: dpoWay.beta,
   };
   return {
     sft,
@@ -96,6 +94,21 @@ export function planTuning(inputs: TuningInputs): Tuning {
     trainingMs: 2 * trainerStartMs + sftSteps * sftStepMs + dpoSteps * dpoStepMs,
     reasons: explain(inputs, sft, dpo),
   };
+}
+
+/** The length of a row that holds every chat, and what of it is filled on average. */
+export function chatRow({
+  statistics,
+  shape,
+  chats,
+}: Pick<TuningInputs, 'statistics' | 'shape' | 'chats'>): {
+  contextLength: number;
+  rowTokens: number;
+} {
+  const contextLength = Math.min(shape.contextLength, rowFor(chats.longestBytes));
+  const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
+  const tokens = (chats.meanBytes / Math.max(1, bytesPerToken) + turnTokens) * padding;
+  return { contextLength, rowTokens: Math.min(contextLength, tokens) };
 }
 
 /** A row that holds every chat: no tokenizer makes more tokens of a text than it has bytes. */

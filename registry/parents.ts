@@ -1,10 +1,10 @@
 /**
  * The model that another one goes on from: of a registered version, the pretrained weights before any
- * tuning, with the shape and the tokenizer that belong to them.
+ * tuning, or the version as it is, with the shape and the tokenizer that belong to them.
  */
 import type { BlobRef } from '../config/digest.ts';
 import type { ModelVersion } from '../config/manifests.ts';
-import type { ModelShape } from '../config/recipe.ts';
+import { phaseNames, type ModelShape, type Phase } from '../config/recipe.ts';
 import { getModel, listModels, listVersions, readAlias } from './models.ts';
 import type { Store } from './store.ts';
 import { findTrained } from './trained.ts';
@@ -12,8 +12,10 @@ import { findTrained } from './trained.ts';
 export interface ParentModel {
   name: string;
   version: number;
-  /** Digest of the stage record of its pretraining. */
-  pretrain: string;
+  /** Digest of the stage record of its pretraining; null where it began with a tuning. */
+  pretrain: string | null;
+  /** Of a version that is gone on from as it is: what it went through, with the digests of the stage records. */
+  phases?: { phase: Phase; stage: string }[];
   shape: ModelShape;
   /** Tokens that this pretraining has seen. */
   numTokens: number;
@@ -35,8 +37,15 @@ export class UnknownParent extends Error {
   }
 }
 
-/** What `policy@3` or `policy@champion` stands for; throws UnknownParent with what there is instead. */
-export async function findParent(store: Store, reference: string): Promise<ParentModel> {
+/**
+ * What `policy@3` or `policy@champion` stands for; throws UnknownParent with what there is instead. `asItIs`:
+ * with all that it was taught, not from its pretraining on.
+ */
+export async function findParent(
+  store: Store,
+  reference: string,
+  { asItIs = false } = {},
+): Promise<ParentModel> {
   const [name = '', which = ''] = reference.split('@');
   const versions = (await listVersions(store, name)).map(({ version }) => version);
   if (versions.length === 0) {
@@ -57,7 +66,7 @@ export async function findParent(store: Store, reference: string): Promise<Paren
       `startFrom: found no ${name}@${wanted}, expected version ${versions.join(', ')}, or ${name}@champion.`,
     );
   }
-  return await parentOf(store, version);
+  return await parentOf(store, version, asItIs);
 }
 
 /** The champion of a model; null as long as there is none. */
@@ -84,10 +93,16 @@ async function championOf(store: Store, name: string): Promise<number | null> {
   return (await readAlias(store, name, 'champion'))?.version ?? null;
 }
 
-async function parentOf(store: Store, version: ModelVersion): Promise<ParentModel> {
+async function parentOf(
+  store: Store,
+  version: ModelVersion,
+  asItIs: boolean,
+): Promise<ParentModel> {
   const { name, version: number, lineage, bundle } = version;
   const file = bundle.manifest.files['tokenizer.json'];
-  const base = await pretrainingOf(store, version);
+  const pretraining = await pretrainingOf(store, version);
+  const all = asItIs ? await allOf(store, version) : undefined;
+  const base = pretraining ?? all?.at(-1) ?? null;
   if (base === null || file === undefined) {
     throw new UnknownParent(
       `startFrom: ${name}@${number} was not pretrained here, so there is no base to go on from. Name another version.`,
@@ -98,10 +113,13 @@ async function parentOf(store: Store, version: ModelVersion): Promise<ParentMode
   return {
     name,
     version: number,
-    pretrain: base.stage,
+    pretrain: pretraining?.stage ?? null,
+    ...(all && { phases: all.map(({ phase, stage }) => ({ phase, stage })) }),
     shape,
     numTokens,
-    ...(base.manifest.adapted !== undefined && { adapted: true as const }),
+    ...((base.manifest.adapted !== undefined || pretraining === null) && {
+      adapted: true as const,
+    }),
     tokenizer: { file, vocabSize: shape.vocabSize },
     dataset: lineage.dataset,
     ...(lineage.base && { base: lineage.base }),
@@ -121,6 +139,22 @@ async function anchorOf(
     );
   }
   return { name, version, pretrain: base.stage };
+}
+
+/** The record of each phase of a version, in order. */
+async function allOf(store: Store, { name, version, lineage }: ModelVersion) {
+  const found = [];
+  for (const one of lineage.phases) {
+    const phase = phaseNames.find((known) => known === one.phase);
+    const trained = phase && (await findTrained(store, one));
+    if (phase === undefined || trained == null) {
+      throw new UnknownParent(
+        `startFrom: ${one.phase} of ${name}@${version} is gone from ${store.place}. Restore the bucket, or name another version.`,
+      );
+    }
+    found.push({ phase, ...trained });
+  }
+  return found;
 }
 
 /** The record of a version's pretraining; null where it was not pretrained here. */

@@ -294,6 +294,18 @@ class DpoRecipe(PhaseRecipe):
 
 
 @dataclass(kw_only=True, slots=True)
+class OrpoRecipe(PhaseRecipe):
+    """Odds ratio preference optimisation; `beta` weighs the odds ratio against the likelihood."""
+
+    phase: Literal['orpo']
+    beta: float
+
+    def __post_init__(self) -> None:
+        PhaseRecipe.__post_init__(self)
+        _check(self.beta > 0, f'recipe.beta: found {self.beta}, expected more than 0')
+
+
+@dataclass(kw_only=True, slots=True)
 class TokenShard:
     """Tokens, little-endian unsigned, without a header."""
 
@@ -405,9 +417,19 @@ class MicroBatch:
 
 
 _FAMILIES = typing.get_args(typing.get_type_hints(ModelShape)['family'])
-_RECIPES = {'pretrain': PretrainRecipe, 'sft': SftRecipe, 'dpo': DpoRecipe}
+_RECIPES = {
+    'pretrain': PretrainRecipe,
+    'sft': SftRecipe,
+    'dpo': DpoRecipe,
+    'orpo': OrpoRecipe,
+}
 _DATA = {'tokens': TokenData, 'chat': ChatData, 'preferences': PreferenceData}
-_DATA_OF_PHASE = {'pretrain': 'tokens', 'sft': 'chat', 'dpo': 'preferences'}
+_DATA_OF_PHASE = {
+    'pretrain': 'tokens',
+    'sft': 'chat',
+    'dpo': 'preferences',
+    'orpo': 'preferences',
+}
 
 
 @dataclass(kw_only=True, slots=True)
@@ -416,7 +438,7 @@ class TrainerRun:
 
     schemaVersion: Literal[1]
     runDir: str
-    recipe: PretrainRecipe | SftRecipe | DpoRecipe
+    recipe: PretrainRecipe | SftRecipe | DpoRecipe | OrpoRecipe
     model: ModelShape | GivenModel
     tokenizer: str
     init: str | None

@@ -13,7 +13,13 @@ def dpo(session: Session) -> None:
     # Imported late: a wrong configuration should be told before seconds of imports.
     from trl import DPOConfig
 
-    from trainer.finetune import FineTuning, arguments, constant_schedule, load_model, read_rows
+    from trainer.finetune import (
+        FineTuning,
+        arguments,
+        constant_schedule,
+        load_model,
+        read_preferences,
+    )
     from trainer.lean_trainers import AdaptersOff, LeanDpoTrainer
 
     run = session.run
@@ -31,7 +37,7 @@ def dpo(session: Session) -> None:
             model=tuning.model,
             ref_model=reference,
             args=DPOConfig(beta=run.recipe.beta, **arguments(session)),
-            train_dataset=read_rows(run.data.path, ('prompt', 'chosen', 'rejected')),
+            train_dataset=read_preferences(run.data.path),
             processing_class=tuning.tokenizer,
             optimizers=(tuning.optimizer, constant_schedule(tuning.optimizer)),
         )

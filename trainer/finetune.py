@@ -71,8 +71,12 @@ class Obedient(Trainer):
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> CursorSampler:
         return self.sampler
 
+    def count_tokens(self, inputs: dict[str, Any]) -> int:
+        """What a batch holds, padding left out."""
+        return int(inputs['attention_mask'].sum())
+
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *rest: Any) -> Tensor:
-        self.step_tokens = int(inputs['attention_mask'].sum())
+        self.step_tokens = self.count_tokens(inputs)
         rows = self.rows_of(inputs)
         size = self.micro_batch(rows)
         if size < rows:
@@ -153,6 +157,24 @@ def read_rows(path: str, fields: tuple[str, ...]) -> Dataset:
     if not rows:
         raise InvalidCorpus(f'{path}: found no rows, expected at least one')
     return Dataset.from_list(rows)
+
+
+def read_preferences(path: str) -> Dataset:
+    """Reads pairs of answers; one that is no better than the other teaches nothing."""
+    rows = read_rows(path, ('prompt', 'chosen', 'rejected'))
+    for number, row in enumerate(rows, start=1):
+        empty = [field for field in ('prompt', 'chosen', 'rejected') if not row[field]]
+        if empty:
+            raise InvalidCorpus(
+                f'{path}: pair {number} has no {" and no ".join(empty)}, expected a question with '
+                'a better and a worse answer'
+            )
+        if row['chosen'] == row['rejected']:
+            raise InvalidCorpus(
+                f'{path}: chosen and rejected of pair {number} are the same '
+                f'({row["chosen"][-1]["content"][:80]!r}), expected a better and a worse answer'
+            )
+    return rows
 
 
 def _message(value: dict[str, str]) -> dict[str, str]:

@@ -24,7 +24,7 @@ from trainer.config import Gang, read_object
 from trainer.memory import killed_for_memory, oom_kills, out_of_memory
 from trainer.peak import peak_flops
 
-_MODULES = {'pretrain': 'trainer.pretrain', 'sft': 'trainer.sft', 'dpo': 'trainer.dpo'}
+_MODULES = {phase: f'trainer.{phase}' for phase in ('pretrain', 'sft', 'dpo', 'orpo')}
 _KEEP = str(1 << 40)
 # For a rank that saves because nobody watches; the lease of the host lasts longer.
 _UNWATCHED_GRACE_S = 30.0

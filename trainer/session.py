@@ -202,7 +202,7 @@ class Session:
     def _figures_of(self, num_tokens: int, seconds: float) -> dict[str, float]:
         recipe = self.run.recipe
         # A preference is two rows: the answer chosen and the one that was not.
-        rows = recipe.batchSize * (2 if recipe.phase == 'dpo' else 1)
+        rows = recipe.batchSize * (2 if recipe.phase in ('dpo', 'orpo') else 1)
         mfu = None if self._figures is None else self._figures.mfu(num_tokens, rows, seconds)
         return {**({} if mfu is None else {'mfu': mfu}), **memory_used()}
 

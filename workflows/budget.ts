@@ -152,7 +152,7 @@ export function budgetOf(
   { timeMs, usd, usdPerHour, whenSpent, shares }: HeldBudget,
   phase: Phase,
 ): PhaseBudget {
-  return { timeMs, usd, usdPerHour, whenSpent, share: shares[phase] };
+  return { timeMs, usd, usdPerHour, whenSpent, share: shares[phase] ?? 1 };
 }
 
 function refusal(message: string): ApplicationFailure {

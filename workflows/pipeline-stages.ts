@@ -13,7 +13,7 @@ import type { ReleaseActivities } from '../activities/release.ts';
 import type { TrainedModel } from '../activities/training-job.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
 import type { Pipeline } from '../config/pipeline.ts';
-import type { MeasuredModel, PhaseRecipe, Recipe } from '../config/recipe.ts';
+import type { MeasuredModel, Phase, PhaseRecipe, Recipe } from '../config/recipe.ts';
 import { control, gpu, ingesting } from './activity-options.ts';
 import { addAtStart, budgetOf } from './budget.ts';
 import {
@@ -118,7 +118,8 @@ export function createStages(
         ...(follows !== undefined && { follows }),
       });
       if (registered.test(pipeline.startFrom)) {
-        parent = await findParent({ startFrom: pipeline.startFrom });
+        const asItIs = pipeline.phases?.includes('pretrain') === false;
+        parent = await findParent({ startFrom: pipeline.startFrom, ...(asItIs && { asItIs }) });
       }
     },
 
@@ -227,8 +228,8 @@ export function createStages(
           ...(replaces && { replaces }),
         };
         const chosen =
-          phase === 'pretrain' && recipe.sweep !== undefined
-            ? await searchRate(board, recipe, recipe.sweep, shared)
+          phaseRecipe.phase === 'pretrain' && recipe.sweep !== undefined
+            ? await searchRate(board, { ...recipe, pretrain: phaseRecipe }, recipe.sweep, shared)
             : null;
         if (chosen !== null) board.status.recipe = { ...recipe, pretrain: chosen.recipe };
         const train = async (): Promise<TrainedModel> =>
@@ -320,7 +321,10 @@ export function createStages(
           corpus,
           recipe,
           exported,
-          phases: models.map(({ phase, stage }) => ({ phase, stage })),
+          phases: [
+            ...(parent?.phases ?? []),
+            ...models.map(({ phase, stage }) => ({ phase, stage })),
+          ],
           evaluations: Object.fromEntries(
             evaluations.map(({ stage, evaluation }) => [stage, evaluation.stage]),
           ),
@@ -362,9 +366,11 @@ export function createStages(
   }
 
   /** What the first phase starts from; null: random weights. */
-  function firstModel(): { phase: 'import' | 'pretrain'; stage: string } | null {
+  function firstModel(): { phase: 'import' | Phase; stage: string } | null {
     if (base !== null) return { phase: 'import', stage: base.stage };
-    return parent && { phase: 'pretrain', stage: parent.pretrain };
+    const { phases, pretrain = null } = parent ?? {};
+    if (phases !== undefined) return phases.at(-1) ?? null;
+    return pretrain === null ? null : { phase: 'pretrain', stage: pretrain };
   }
 
   /** The text that the model wrote which a phase starts from; null where its recipe rehearses none. */
@@ -391,6 +397,7 @@ export function createStages(
   /** Times a few steps on the machine; whether the plan may change by it. What goes wrong is noted: the estimate stands. */
   async function calibrated(recipe: Recipe, corpus: string, numSteps: number): Promise<boolean> {
     const { pretrain } = recipe;
+    if (pretrain === null) return false;
     const limitMs = Math.ceil(pipeline.budget.time * calibrationShare);
     const { calibrateTraining } = proxyActivities<CalibrateActivities>({
       ...gpu,
@@ -451,6 +458,7 @@ export function createStages(
     { name, version, pretrain }: Pick<ParentModel, 'name' | 'version' | 'pretrain'>,
     corpus: string,
   ): Promise<Rival> {
+    if (pretrain === null) return { name, version, valBpb: null };
     const who = `${name}@${version}`;
     const { exportOnnx } = proxyActivities<ExportActivities>({
       ...gpu,
@@ -461,7 +469,7 @@ export function createStages(
       summary: `${who} on the same held-out text`,
     });
     const model = { phase: 'pretrain' as const, stage: pretrain };
-    const threads = board.status.recipe?.pretrain.threads ?? 1;
+    const threads = board.status.recipe?.pretrain?.threads ?? 1;
     const { stage: exported } = await exportOnnx({ model, corpus, threads });
     const { evaluation } = await evaluateModel({ exported, corpus, heldOut: true });
     return { name, version, valBpb: evaluation.metrics['valBpb']?.value ?? null };

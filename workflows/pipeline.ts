@@ -14,6 +14,7 @@ import {
   runStatusQuery,
   type PipelineInput,
   type PipelineResult,
+  type StageName,
 } from './messages.ts';
 import { listenForOrders } from './orders.ts';
 import { createStages, type Candidate, type Stages } from './pipeline-stages.ts';
@@ -45,10 +46,12 @@ async function runPipeline(
   await stages.specify();
   const corpus = await stages.preprocess(await stages.ingest());
   let recipe = await stages.plan(corpus, null);
-  if (recipe.sft === null || recipe.dpo === null) {
-    for (const stage of ['fine-tune', 'evaluate-tuned', 'align', 'evaluate'] as const)
-      board.skip(stage);
-  }
+  const skip = (left: unknown, ...names: StageName[]) => {
+    if (left == null) for (const name of names) board.skip(name);
+  };
+  skip(recipe.pretrain, 'pretrain', 'evaluate-base');
+  skip(recipe.sft, 'fine-tune', 'evaluate-tuned');
+  skip(recipe.dpo ?? recipe.orpo, 'align', 'evaluate');
 
   const evaluations: PipelineResult['evaluations'] = [];
   const judged = new Set<GateMetric>();
@@ -92,25 +95,36 @@ async function runPipeline(
     if (open.length > 0) {
       throw ApplicationFailure.nonRetryable(
         `nothing evaluated the gate on ${open.join(', ')}, so the model was not deployed. ` +
-          'Set goal: assistant with questions, or remove the gate.',
+          'Set goal: assistant with questions, name the phases that it needs, or remove the gate.',
         FailureType.EvaluationGateFailed,
       );
     }
     return await stages.release(candidate, { corpus, recipe, evaluations });
   };
 
-  let base: Candidate;
-  do {
+  let base: Candidate | null = null;
+  while (recipe.pretrain !== null) {
     base = await stages.train('pretrain', recipe.pretrain, { corpus, recipe, before: [] });
-  } while (!(await passes('evaluate-base', base, ['valBpb'])));
-  if (recipe.sft === null || recipe.dpo === null) return await release(base);
+    if (await passes('evaluate-base', base, ['valBpb'])) break;
+  }
 
-  let aligned: Candidate;
-  do {
-    const { sft, dpo } = recipe;
-    const tuned = await stages.train('fine-tune', sft, { corpus, recipe, before: base.models });
-    await passes('evaluate-tuned', tuned, []);
-    aligned = await stages.train('align', dpo, { corpus, recipe, before: tuned.models });
-  } while (!(await passes('evaluate', aligned, ['questions.accuracy', 'preferences.accuracy'])));
-  return await release(aligned);
+  const answers: GateMetric[] = ['questions.accuracy', 'preferences.accuracy'];
+  let last = base;
+  for (let passed = false; !passed;) {
+    const { sft, dpo, orpo } = recipe;
+    const preferring = dpo ?? orpo ?? null;
+    last = base;
+    passed = true;
+    if (sft !== null) {
+      last = await stages.train('fine-tune', sft, { corpus, recipe, before: last?.models ?? [] });
+      passed = await passes('evaluate-tuned', last, preferring === null ? answers : []);
+    }
+    if (preferring !== null) {
+      const before = last?.models ?? [];
+      last = await stages.train('align', preferring, { corpus, recipe, before });
+      passed = await passes('evaluate', last, answers);
+    }
+  }
+  if (last === null) throw new Error('found a recipe without a phase');
+  return await release(last);
 }

@@ -16,7 +16,7 @@ import {
 import type { Rung, SweepActivities } from '../activities/sweep.ts';
 import type { RungEnd } from '../activities/training-job.ts';
 import { FailureType } from '../config/failures.ts';
-import type { PretrainRecipe, Recipe } from '../config/recipe.ts';
+import type { PretrainRecipe, ReadingRecipe } from '../config/recipe.ts';
 import type { RungOutcome, SweepPlan } from '../config/sweep.ts';
 import { control } from './activity-options.ts';
 import { describeRung, describeScale } from './describe.ts';
@@ -44,7 +44,7 @@ export interface Chosen {
 /** Tries the rates of the plan; resolves with the one that trains to the end. */
 export async function searchRate(
   board: StageBoard,
-  { pretrain }: Pick<Recipe, 'pretrain'>,
+  { pretrain }: Pick<ReadingRecipe, 'pretrain'>,
   { trials, rungs }: SweepPlan,
   shared: Shared,
 ): Promise<Chosen> {

@@ -10,7 +10,7 @@ import type { readPipelineFile } from '../../client/pipeline-file.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../../config/manifests.ts';
 import type { BlobRef } from '../../config/digest.ts';
 import { TaskQueue } from '../../config/queues.ts';
-import type { PretrainRecipe, Recipe } from '../../config/recipe.ts';
+import type { PretrainRecipe, ReadingRecipe } from '../../config/recipe.ts';
 import { trainerEventSchema, trainerRunSchema, type TrainerEvent } from '../../config/trainer.ts';
 import { projectDir, python } from '../../infra/layout.ts';
 import { trainerStartMs } from '../../recipes/speed.ts';
@@ -29,7 +29,7 @@ export const settleMs = 3000;
 /** What a training needs, in the store and on this disk. */
 export interface Prepared {
   stack: BenchStack['stack'];
-  recipe: Recipe;
+  recipe: ReadingRecipe;
   /** Digest of the corpus's stage record. */
   corpus: string;
   tokenizer: string;
@@ -45,7 +45,8 @@ export async function prepare(
   const { temper, temporal, store, stack } = bench;
   const run = 'bench-prepare';
   const planned = await runPipeline(bench, { run, ...source }, ({ recipe }) => recipe !== null);
-  if (planned.recipe === null) {
+  const { pretrain = null } = planned.recipe ?? {};
+  if (planned.recipe === null || pretrain === null) {
     throw new Error(`run ${run} ${planned.state}: ${planned.failure ?? 'no recipe'}`);
   }
   if (planned.state === 'running') await temper.cancel(run, 'only its corpus and plan were needed');
@@ -63,7 +64,7 @@ export async function prepare(
   };
   const data = await tokensOf(manifest, fetch);
   const tokenizer = await fetch(manifest.tokenizer);
-  return { stack, recipe: planned.recipe, corpus, tokenizer, data };
+  return { stack, recipe: { ...planned.recipe, pretrain }, corpus, tokenizer, data };
 }
 
 async function tokensOf(
@@ -82,7 +83,7 @@ async function tokensOf(
 }
 
 /** The planned pretraining, cut to so many seconds by the planner's own estimate; saves and evaluations come as often as planned. */
-export function shorten({ pretrain, estimate }: Recipe, seconds: number): PretrainRecipe {
+export function shorten({ pretrain, estimate }: ReadingRecipe, seconds: number): PretrainRecipe {
   const stepS = (estimate.lostIfKilledMs - trainerStartMs) / pretrain.saveEverySteps / 1000;
   const numSteps = Math.max(2 * skipSteps + 1, Math.round(seconds / stepS));
   return {

@@ -1,5 +1,5 @@
 /** `temper plan`: what a run would do and cost, before it does. */
-import { architectureOf } from '../../config/recipe.ts';
+import { architectureOf, phasesOf } from '../../config/recipe.ts';
 import { projectDir } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
 import type { SurveyRequest } from '../../config/survey.ts';
@@ -40,10 +40,10 @@ export async function planCommand(file: string, options: CommonOptions): Promise
 
 /** The plan for people: what, how long, how good, and why. */
 export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): string[] {
-  const { model, estimate, pretrain, sft, dpo, machine } = recipe;
+  const { model, estimate, pretrain, machine } = recipe;
   const about = corpus.estimated ? 'about ' : '';
-  const phases = [pretrain, sft, dpo].filter((phase) => phase !== null);
-  const { lora } = pretrain;
+  const phases = phasesOf(recipe);
+  const lora = phases[0]?.lora;
   const lostUsd = (estimate.usd * estimate.lostIfKilledMs) / estimate.trainingMs;
   return [
     ...(base === null
@@ -53,7 +53,11 @@ export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): 
     `${about}${count(corpus.numTokens)} tokens, ${(corpus.bytes / 1e6).toFixed(1)} MB of text (${corpus.origin})`,
     `${clock(estimate.trainingMs)} of training (${clock(estimate.trainingMsLow)} to ${clock(estimate.trainingMsHigh)}), ${price(estimate.usd)}, on ${machine.cores} cores, ${machine.device}, ${machine.instructionSet}`,
     `speed ${speed}`,
-    `valBpb ${estimate.valBpbLow.toFixed(2)} to ${estimate.valBpbHigh.toFixed(2)}, loss ${estimate.finalLoss.toFixed(2)} at the end of ${lora === undefined ? 'pretraining' : 'adapting'}`,
+    ...(pretrain === null
+      ? []
+      : [
+          `valBpb ${estimate.valBpbLow.toFixed(2)} to ${estimate.valBpbHigh.toFixed(2)}, loss ${estimate.finalLoss.toFixed(2)} at the end of ${lora === undefined ? 'pretraining' : 'adapting'}`,
+        ]),
     `killed at any moment: at most ${clock(estimate.lostIfKilledMs)} of work and ${price(lostUsd)} lost`,
     '',
     ...table(

@@ -212,7 +212,7 @@ function timeLeftMs(stage: StageStatus, status: LiveStatus, now: number): number
   if (training === null || training.step >= training.numSteps) return null;
   if (training.leftMs !== undefined) return training.leftMs;
   const remaining = training.numSteps - training.step;
-  if (training.phase === 'pretrain' && recipe && training.tokensPerSecond) {
+  if (training.phase === 'pretrain' && recipe?.pretrain && training.tokensPerSecond) {
     const { batchSize, contextLength } = recipe.pretrain;
     return (remaining * batchSize * contextLength * 1000) / training.tokensPerSecond;
   }

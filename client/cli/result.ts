@@ -66,7 +66,7 @@ export function evaluationTable(
 
 /** Whether a run adapts a model that exists, as its recipe says. */
 export function adapts({ recipe }: Pick<LiveStatus, 'recipe'>): boolean {
-  return recipe?.pretrain.lora !== undefined;
+  return recipe?.pretrain?.lora !== undefined;
 }
 
 /** Time inside stages, and the rest of the run. */

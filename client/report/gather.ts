@@ -220,13 +220,20 @@ function compare(
   const times = phases.map(({ trainingMs }) => trainingMs);
   const whole = state === 'finished' && !times.includes(null);
   const trainingMs = whole ? times.reduce<number>((sum, ms) => sum + ms!, 0) : null;
-  const numTokens = pretrain.numSteps * pretrain.batchSize * pretrain.contextLength;
+  const numTokens =
+    pretrain === null ? 0 : pretrain.numSteps * pretrain.batchSize * pretrain.contextLength;
   const { finalLoss } = estimate;
   const about = (value: number, share: number) => ({
     value,
     low: value * (1 - share),
     high: value * (1 + share),
   });
+  const time = judged(
+    'trainingMs',
+    { value: estimate.trainingMs, low: estimate.trainingMsLow, high: estimate.trainingMsHigh },
+    trainingMs,
+  );
+  if (pretrain === null) return [time];
   return [
     judged(
       'valBpb',
@@ -234,15 +241,7 @@ function compare(
       base?.metrics['valBpb']?.value ?? null,
     ),
     judged('finalLoss', about(finalLoss, 0.05), pretrained?.finalLoss ?? null),
-    judged(
-      'trainingMs',
-      {
-        value: estimate.trainingMs,
-        low: estimate.trainingMsLow,
-        high: estimate.trainingMsHigh,
-      },
-      trainingMs,
-    ),
+    time,
     judged('numTokens', about(numTokens, 0), pretrained?.numTokens ?? null),
     judged('numParameters', about(numParameters, 0), pretrained ? numParameters : null),
   ];

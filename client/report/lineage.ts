@@ -1,5 +1,6 @@
 /** How a model came to be, stage by stage with digests, and the commands that make it again. */
 import type { CorpusManifest, ModelVersion } from '../../config/manifests.ts';
+import { phaseNames, type Phase } from '../../config/recipe.ts';
 import { stageDigest } from '../../registry/stages.ts';
 import { stageNames, type StageName } from '../../workflows/messages.ts';
 import { evaluationAfter, type Trace } from './trace.ts';
@@ -15,12 +16,27 @@ export interface LineageRequest {
 
 type Digests = StageReport['inputs'];
 
-const phaseOfStage: Partial<Record<StageName, string>> = {
-  pretrain: 'pretrain',
-  'fine-tune': 'sft',
-  align: 'dpo',
+const phasesOfStage: Partial<Record<StageName, readonly Phase[]>> = {
+  pretrain: ['pretrain'],
+  'fine-tune': ['sft'],
+  align: ['dpo', 'orpo'],
 };
-const before: Record<string, string | null> = { pretrain: null, sft: 'pretrain', dpo: 'sft' };
+
+/** Which phase a stage trained, or will train. */
+function phaseOf(name: StageName, { recipes, models }: Trace): Phase | null {
+  const [first = null, ...others] = phasesOfStage[name] ?? [];
+  const planned = recipes.at(-1);
+  const other = others.find((phase) =>
+    planned ? planned[phase] != null : models.some((model) => model.phase === phase),
+  );
+  return other ?? first;
+}
+
+/** The phase that was trained before one, in this run. */
+function before(phase: Phase, { models }: Trace): string | null {
+  const earlier = phaseNames.slice(0, phaseNames.indexOf(phase));
+  return earlier.findLast((one) => models.some((model) => model.phase === one)) ?? null;
+}
 
 export function lineageOf(request: LineageRequest): {
   stages: StageReport[];
@@ -38,10 +54,9 @@ function stageReport(name: StageName, request: LineageRequest): StageReport {
   const { trace } = request;
   const line = trace.stages.find((stage) => stage.name === name);
   const { inputs, outputs } = digestsOf(name, request);
-  const phase = phaseOfStage[name];
+  const phase = phaseOf(name, trace);
   const recipe = trace.recipes.at(-1);
-  const recipes = recipe ? [recipe.pretrain, recipe.sft, recipe.dpo] : [];
-  const seeded = recipes.find((one) => one?.phase === phase)?.seed ?? null;
+  const seeded = recipe && phase ? (recipe[phase]?.seed ?? null) : null;
   const splits = name === 'preprocess' || name === 'plan';
   return {
     name,
@@ -82,7 +97,7 @@ function digestsOf(
     case 'pretrain':
     case 'fine-tune':
     case 'align': {
-      const phase = phaseOfStage[name]!;
+      const phase = phaseOf(name, trace)!;
       const weightsOf = (wanted: string | null) =>
         trace.models.findLast((one) => one.phase === wanted)?.weights;
       const model = trace.models.findLast((one) => one.phase === phase);
@@ -90,7 +105,7 @@ function digestsOf(
       if (model ?? registered) {
         inputs.push(
           ['recipe', recipeDigest],
-          ['weights before', weightsOf(before[phase]!)],
+          ['weights before', weightsOf(before(phase, trace))],
           [parentWords(trace), phase === 'pretrain' ? trace.parent?.pretrain : null],
           ...(phase === 'pretrain' ? baseDigests(trace) : []),
           ['job, code included', model?.stage],
@@ -109,9 +124,11 @@ function digestsOf(
     case 'evaluate': {
       const found = trace.evaluations.find(({ stage }) => stage === name);
       if (found) {
-        const phase = Object.keys(evaluationAfter).find((one) => evaluationAfter[one] === name)!;
+        const phase = phaseNames.findLast(
+          (one) => evaluationAfter[one] === name && exportOf(one) !== undefined,
+        );
         const { evaluation } = found;
-        inputs.push(['bundle', evaluation.bundle ?? exportOf(phase)?.bundle]);
+        inputs.push(['bundle', evaluation.bundle ?? (phase && exportOf(phase)?.bundle)]);
         outputs.push(['evaluation', stageDigest(evaluation)]);
       }
       break;

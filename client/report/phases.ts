@@ -1,12 +1,12 @@
 /** Where the training of a phase lies: its recipe in the plan, and the run that trained it. */
-import type { PhaseRecipe, Recipe } from '../../config/recipe.ts';
+import { phasesOf, type PhaseRecipe, type Recipe } from '../../config/recipe.ts';
 import { chosenTrial } from '../../registry/decisions.ts';
 import type { Store } from '../../registry/store.ts';
 import { finishedModel } from './stored.ts';
 
 /** What a plan says of a phase; null where it has none. */
 export function phaseRecipe(recipe: Recipe, phase: string): PhaseRecipe | null {
-  return [recipe.pretrain, recipe.sft, recipe.dpo].find((one) => one?.phase === phase) ?? null;
+  return phasesOf(recipe).find((one) => one.phase === phase) ?? null;
 }
 
 /** The run whose training gave these weights, for a phase that was reused. */

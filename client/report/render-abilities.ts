@@ -14,10 +14,11 @@ const columns: Record<string, string> = {
 
 export function renderAbilities({ gates, plan, ...report }: RunReport): Html | null {
   if (report.evaluations.length === 0 && gates.length === 0) return null;
-  const adapts = plan?.recipe.pretrain.lora !== undefined;
+  const adapts = plan?.recipe.pretrain?.lora !== undefined;
   const named: Record<string, string> = {
     ...columns,
     ...(adapts && { 'evaluate-base': 'adapted' }),
+    ...(plan?.recipe.orpo && { evaluate: 'after ORPO' }),
   };
   const evaluations = report.evaluations.map((one) => ({
     ...one,

@@ -12,6 +12,7 @@ const titles: Record<string, string> = {
   pretrain: 'Pretraining',
   sft: 'Fine-tuning (SFT)',
   dpo: 'Alignment (DPO)',
+  orpo: 'Alignment (ORPO)',
 };
 
 const maxRows = 40;
@@ -25,7 +26,7 @@ export function renderTraining({
   sweep = [],
 }: RunReport): Html | null {
   if (phases.length === 0) return null;
-  const adapts = base !== null || plan?.recipe.pretrain.lora !== undefined;
+  const adapts = base !== null || plan?.recipe.pretrain?.lora !== undefined;
   const title = ({ phase }: PhaseReport) =>
     adapts && phase === 'pretrain' ? 'Adapting (LoRA)' : (titles[phase] ?? phase);
   const rungsOf = ({ phase, round }: PhaseReport) =>

@@ -225,7 +225,7 @@ function renderPlan({ plan, model, base }: RunReport): Html | null {
   if (plan === null) return null;
   const { recipe, comparisons, earlierRounds } = plan;
   const shape = recipe.model;
-  const { lora } = recipe.pretrain;
+  const lora = recipe.pretrain?.lora;
   const named = { ...comparisonWords, ...(lora && { finalLoss: 'Loss at the end of adapting' }) };
   const verdicts: Record<Comparison['verdict'], string> = {
     'as planned': '',

@@ -7,7 +7,7 @@ import type {
   RateChange,
 } from '../../config/manifests.ts';
 import type { Pipeline } from '../../config/pipeline.ts';
-import type { Machine, Recipe } from '../../config/recipe.ts';
+import { phaseNames, type Machine, type Recipe } from '../../config/recipe.ts';
 import type {
   RunNote,
   RunStatus,
@@ -121,11 +121,12 @@ export const nothingTraced: Trace = {
 };
 
 /** Phases in the order in which they are trained. */
-export const phaseOrder = ['pretrain', 'sft', 'dpo'];
+export const phaseOrder: readonly string[] = phaseNames;
 
 /** The evaluation that follows a phase. */
 export const evaluationAfter: Record<string, StageName> = {
   pretrain: 'evaluate-base',
   sft: 'evaluate-tuned',
   dpo: 'evaluate',
+  orpo: 'evaluate',
 };

@@ -85,6 +85,43 @@ test('a gate on answers that the goal does not measure is refused before anythin
   expect(await plan({}, null)).toMatchObject({ sft: null });
 });
 
+test('phases are planned where their data is there, and DPO comes first only to a model that was taught to answer', async () => {
+  const { store } = fixture.deps;
+  let attempts = 0;
+  const attempt = async (
+    phases: NonNullable<PipelineFile['phases']>,
+    { numPreferences = 9, taught = true } = {},
+  ) => {
+    const corpus = `f${(attempts += 1)}`.padEnd(64, '0');
+    const lines = { train: blob, preferences: blob, questions: blob, preferencesHeldOut: blob };
+    const counts = { numTrain: 9, numPreferences, numQuestions: 1, numPreferencesHeldOut: 1 };
+    const manifest = {
+      ...corpusOf('test'),
+      instructions: { ...lines, ...counts, numAmbiguous: 0 },
+    };
+    await recordStage(store, 'preprocess', corpus, corpusManifestSchema, manifest);
+    const pretrained = { phase: 'pretrain' as const, stage: '7'.repeat(64) };
+    const sft = { phase: 'sft' as const, stage: '8'.repeat(64) };
+    const parent = { ...parentOf('pol', 3), phases: taught ? [pretrained, sft] : [pretrained] };
+    const pipeline = pipelineSchema.parse({ ...file, startFrom: 'pol@3', questions, phases });
+    return await createPlanActivities(fixture.deps)
+      .planTraining({ run: 'r', pipeline, corpus, machine, previous: null, parent })
+      .catch((error: unknown) => error as ApplicationFailure);
+  };
+  expect(await attempt(['orpo'])).toMatchObject({ pretrain: null, sft: null, orpo: {} });
+  expect(await attempt(['dpo'])).toMatchObject({ pretrain: null, dpo: { phase: 'dpo' } });
+  expect(await attempt(['sft'], { numPreferences: 0 })).toMatchObject({ sft: {}, dpo: null });
+  const refused = async (...given: Parameters<typeof attempt>) =>
+    ((await attempt(...given)) as ApplicationFailure).message;
+  expect(await refused(['dpo'], { taught: false })).toBe(
+    'phases: [dpo]: pol@3 was taught no answers, expected a model that chats: DPO shifts what is there. ' +
+      'Write phases: [sft, dpo], or [orpo], which learns the answers too.',
+  );
+  expect(await refused(['sft', 'orpo'], { numPreferences: 0 })).toMatch(
+    /^phases: \[sft, orpo\]: .* 9 chats and 0 preferences.* same answer.* or set other phases\.$/,
+  );
+});
+
 test('an assistant from a base model is planned by the length of its chats, where its vocabulary can chat', async () => {
   const { store } = fixture.deps;
   const long = 'x'.repeat(300);
@@ -202,7 +239,7 @@ test('a long run asks to time its steps, a short one does not, and one that was 
   expect(await ask('short', { pipeline: pipelineOf('4m') })).not.toHaveProperty('calibrate');
   const { calibrate, ...first } = await ask('long');
   expect(calibrate).toEqual({ numSteps: 16 });
-  await recordCalibration(store, machine, loadOf(first.pretrain, first.model), {
+  await recordCalibration(store, machine, loadOf(first.pretrain!, first.model), {
     numSteps: 20,
     stepMs: 9000,
     tookMs: 200_000,
@@ -217,9 +254,9 @@ test('a long run asks to time its steps, a short one does not, and one that was 
   expect(await ask('another')).toEqual(timed);
 
   // What the machine is learnt of later changes other runs, and not this one.
-  await recordMicroBatch(store, machine, loadOf(timed.pretrain, timed.model), 2);
+  await recordMicroBatch(store, machine, loadOf(timed.pretrain!, timed.model), 2);
   expect(await ask('long')).toEqual(timed);
-  expect((await ask('later')).pretrain.microBatchSize).toBe(2);
+  expect((await ask('later')).pretrain!.microBatchSize).toBe(2);
   const failures = [{ metric: 'valBpb' as const, value: 2 }];
   const again = await ask('long', { previous: { recipe: timed, failures } });
   expect(again).not.toHaveProperty('calibrate');

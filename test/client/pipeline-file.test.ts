@@ -83,7 +83,89 @@ const questions = (more: string) => `${good}questions:
     answer: '{author}'
 ${more}`;
 
+test('phases decide the goal, and are left out of a file that names none', () => {
+  const at = { file: 'p.yaml', baseDir: folder };
+  const goalOf = (text: string) => parsePipeline(text, at).goal;
+  expect('phases' in parsePipeline(good, at)).toBe(false);
+  expect(goalOf(`${good}phases: [pretrain]\n`)).toBe('base');
+  expect(goalOf(`${good}startFrom: smollm2\nphases: [pretrain]\n`)).toBe('adapt');
+  expect(goalOf(questions('phases: [pretrain]\n'))).toBe('base');
+  for (const phases of ['[sft]', '[orpo]', '[sft, orpo]', '[dpo]', '[pretrain, sft]']) {
+    expect(goalOf(questions(`startFrom: policy@3\nphases: ${phases}\n`))).toBe('assistant');
+  }
+  const said = parsePipeline(questions('goal: assistant\nphases: [pretrain, orpo]\n'), at);
+  expect(said).toMatchObject({ goal: 'assistant', phases: ['pretrain', 'orpo'] });
+  expect(pipelineSchema.parse(said)).toEqual(said);
+});
+
+test('what the shape alone refuses of phases it says with what is possible', () => {
+  const file = { version: 1, name: 'policy', data: { sources: [{ path: 'a', license: 'b' }] } };
+  const parsed = pipelineSchema.safeParse({ ...file, phases: ['sft'] });
+  expect(parsed.error?.issues.map(({ message }) => message)).toEqual([
+    'expected pretrain first, for there is no model yet; found [sft] with startFrom scratch. ' +
+      'Write phases: [pretrain, sft], or say in startFrom which model to tune.',
+  ]);
+});
+
+const tuning = (phases: string, more = 'startFrom: policy@3\n') =>
+  questions(`${more}phases: ${phases}\n`);
+
 const cases: [what: string, text: string, expected: string][] = [
+  [
+    'a phase that there is not',
+    tuning('[sft, dop]'),
+    'p.yaml:12:15 phases[1]: found "dop", expected pretrain, sft, dpo or orpo. Did you mean dpo?',
+  ],
+  [
+    'phases in another order',
+    tuning('[dpo, sft]'),
+    'p.yaml:12:1 phases: found [dpo, sft], expected each phase once, in the order pretrain, sft, then dpo or orpo. Write phases: [sft, dpo].',
+  ],
+  [
+    'both alignments',
+    tuning('[sft, dpo, orpo]'),
+    'p.yaml:12:1 phases: found [sft, dpo, orpo], expected dpo or orpo, not both. Both learn from the same pairs of answers; orpo needs no sft before it.',
+  ],
+  [
+    'phases without pretraining from scratch',
+    tuning('[sft, orpo]', ''),
+    'p.yaml:11:1 phases: found [sft, orpo] with startFrom scratch, expected pretrain first, for there is no model yet. Write phases: [pretrain, sft, orpo], or say in startFrom which model to tune.',
+  ],
+  [
+    'DPO of a model that only read',
+    tuning('[pretrain, dpo]', ''),
+    'p.yaml:11:1 phases: found [pretrain, dpo], expected sft before dpo, for the documents teach no answers. Add sft before it, or take orpo, which needs none.',
+  ],
+  [
+    'phases that learn from no questions',
+    `${good}phases: [pretrain, sft, dpo]\n`,
+    'p.yaml:6:1 phases: found [pretrain, sft, dpo], and no questions, expected questions that sft and dpo can learn from. Add questions, or write phases: [pretrain].',
+  ],
+  [
+    'phases that contradict the goal',
+    questions('goal: base\nphases: [pretrain, sft]\n'),
+    'p.yaml:11:1 goal: found base with phases [pretrain, sft], expected assistant. Leave goal out: the phases say it.',
+  ],
+  [
+    'a plateau of a pretraining that is left out',
+    tuning('[sft]', 'startFrom: policy@3\nbudget: { time: 5m, stopOnPlateau: true }\n'),
+    'p.yaml:13:1 phases: found [sft] with budget.stopOnPlateau, expected phases with pretrain. Remove budget.stopOnPlateau, which ends pretraining early.',
+  ],
+  [
+    'a gate on what the phases do not measure',
+    tuning('[sft]', 'startFrom: policy@3\nevaluate: { gates: { valBpb: { max: 2 } } }\n'),
+    'p.yaml:12:22 evaluate.gates.valBpb: found a gate on held-out text with phases [sft], expected a gate that this pipeline measures. Remove the gate, or add pretrain: held-out text is scored after it.',
+  ],
+  [
+    'a gate on answers that the phases do not teach',
+    questions('phases: [pretrain]\nevaluate: { gates: { questions.accuracy: { min: 0.5 } } }\n'),
+    'p.yaml:12:22 evaluate.gates.questions.accuracy: found a gate on answers with phases [pretrain], expected a gate that this pipeline measures. Add sft to the phases, or remove the gate.',
+  ],
+  [
+    'questions beside phases that only adapt',
+    questions('startFrom: smollm2\nphases: [pretrain]\n'),
+    'p.yaml:6:1 questions: found questions with phases [pretrain], which learns from the documents alone, expected none. Add sft to the phases, which then learns to answer them, or remove them.',
+  ],
   [
     'a wrong version',
     good.replace('version: 1', 'version: 2'),
@@ -222,7 +304,7 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a key in the wrong place',
     `${good}endpoint: policy\n`,
-    'p.yaml:6:1 endpoint: found an unknown key, expected version, name, data, startFrom, model, goal, prefer, questions, budget, sweep, compute, seed, evaluate or deploy. It belongs in deploy.',
+    'p.yaml:6:1 endpoint: found an unknown key, expected version, name, data, startFrom, model, goal, prefer, phases, questions, budget, sweep, compute, seed, evaluate or deploy. It belongs in deploy.',
   ],
   [
     'a key in other case',

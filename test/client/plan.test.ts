@@ -45,7 +45,7 @@ test('a known base model is planned in its own tokens, its own shape and its bud
   expect(recipe.model).toEqual(base.shape);
   expect(corpus.vocabSize).toBe(base.shape.vocabSize);
   expect(corpus.numTokens).toBe(Math.round(bytes * base.tokensPerCharacter.latin));
-  expect(recipe.pretrain.lora).toBeDefined();
+  expect(recipe.pretrain?.lora).toBeDefined();
   expect(recipe.estimate.trainingMs).toBeLessThan(6 * 60_000);
 });
 

@@ -116,6 +116,16 @@ test('days that both fields name must fit both, as the words say', async () => {
   await temper.deleteSchedule('fridays');
 });
 
+test('phases that read no documents are refused: nothing of them is new to a champion', async () => {
+  const tuning = { ...pipeline.pipeline, name: 'tuning', phases: ['sft' as const] };
+  await expect(
+    temper.createSchedule({ ...daily, pipeline: { ...pipeline, pipeline: tuning } }),
+  ).rejects.toMatchObject({
+    kind: 'input',
+    message: expect.stringContaining('phases: found [sft], expected pretrain first') as string,
+  });
+});
+
 test('a second schedule of one model is refused, and the first is named', async () => {
   const listed = async () => (await temper.listSchedules()).map(({ name }) => name);
   await expect.poll(listed).toContain('policy');

@@ -7,6 +7,7 @@ import { planPipeline } from '../../client/plan.ts';
 import { pipelineSchema } from '../../config/pipeline.ts';
 import { plannedTimeMs } from '../../recipes/held-budget.ts';
 import { surveyFolder } from '../../corpus/survey.ts';
+import { phasesOf } from '../../config/recipe.ts';
 import { machine } from '../support/recipes.ts';
 
 const projectDir = path.resolve(import.meta.dirname, '../..');
@@ -14,26 +15,42 @@ const folder = path.join(projectDir, 'config/pipelines');
 
 test.each(readdirSync(folder))('%s is whole, and plans the phases of its goal', async (name) => {
   const { pipeline, baseDir } = await readPipelineFile(path.join(folder, name));
+  // Of a registered version the size stands in a registry: it is planned as a first one.
+  const startFrom = pipeline.startFrom.includes('@') ? 'scratch' : pipeline.startFrom;
   const plan = await planPipeline({
-    pipeline,
+    pipeline: { ...pipeline, startFrom },
     baseDir,
     projectDir,
     machine,
     store: null,
     look: surveyFolder,
   });
-  const { pretrain, sft, dpo } = plan.recipe;
-  const tuned = pipeline.goal === 'assistant';
-  expect([sft !== null, dpo !== null]).toEqual([tuned, tuned]);
+  const wanted = { base: ['pretrain'], adapt: ['pretrain'], assistant: ['pretrain', 'sft', 'dpo'] };
+  const phases = phasesOf(plan.recipe);
+  expect(phases.map(({ phase }) => phase)).toEqual(pipeline.phases ?? wanted[pipeline.goal]);
   const adapters = pipeline.startFrom === 'smollm2';
-  for (const phase of [pretrain, sft, dpo])
-    if (phase !== null) expect(phase.lora !== undefined).toBe(adapters);
+  for (const { lora } of phases) expect(lora !== undefined).toBe(adapters);
   expect(plan.recipe.estimate.trainingMs).toBeLessThan(pipeline.budget.time * 1.05);
 });
 
-test('there is a file for a model from scratch, one that adapts and one that makes an assistant of a base', () => {
-  expect(readdirSync(folder)).toEqual(
-    expect.arrayContaining(['quickstart.yaml', 'adapt-smollm2.yaml', 'assistant-smollm2.yaml']),
+test('there is a file for each combination of phases that people ask for', async () => {
+  const files = await Promise.all(
+    readdirSync(folder).map((name) => readPipelineFile(path.join(folder, name))),
+  );
+  const found = files.map(({ pipeline: { startFrom, goal, phases } }) => [
+    startFrom,
+    phases?.join(' ') ?? goal,
+  ]);
+  expect(found).toEqual(
+    expect.arrayContaining([
+      ['scratch', 'assistant'],
+      ['scratch', 'pretrain'],
+      ['speeches@champion', 'pretrain'],
+      ['smollm2', 'adapt'],
+      ['smollm2', 'sft'],
+      ['smollm2', 'sft orpo'],
+      ['smollm2', 'pretrain sft dpo'],
+    ]),
   );
 });
 

@@ -176,7 +176,7 @@ async function undisturbed({ pretrain, model }: Recipe): Promise<TrainedModel> {
   const folder = path.join(root, 'undisturbed');
   const { findTrainedModel, openTrainingGeneration, prepareTrainer, watchTrainer } =
     createTrainActivities(depsOf(store, folder));
-  const job = { trial, recipe: pretrain, shape: model, machine, corpus, init: null };
+  const job = { trial, recipe: pretrain!, shape: model, machine, corpus, init: null };
   const { stage } = await findTrainedModel(job);
   const { fence } = await openTrainingGeneration({ trial, stage, writer: 'one' });
   const generation: Generation = { job, stage, fence, writer: 'one' };

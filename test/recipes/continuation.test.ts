@@ -20,7 +20,7 @@ test('the size is the parent’s, whatever the budget would have chosen, or refu
 
 test('the rate rises again to 0.3 of the first peak, over 5 % of the steps', () => {
   const first = planRecipe(inputs).pretrain;
-  const { pretrain } = recipeSchema.parse(planRecipe({ ...inputs, parent }));
+  const pretrain = recipeSchema.parse(planRecipe({ ...inputs, parent })).pretrain!;
   expect(pretrain.learningRate).toBeCloseTo(0.3 * first.learningRate);
   expect(pretrain.adamLearningRate).toBeCloseTo(0.3 * first.adamLearningRate);
   expect(pretrain.warmupSteps).toBe(Math.ceil(0.05 * pretrain.numSteps));

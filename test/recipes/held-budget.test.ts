@@ -49,7 +49,7 @@ test('held-out text is measured where a checkpoint is saved, so that checkpoints
   const { pretrain } = recipe;
   const uneven = { ...recipe, pretrain: { ...pretrain, saveEverySteps: 7, evalEverySteps: 10 } };
   const held = holding(uneven, budget({ time: '1h', whenSpent: 'finish' }));
-  expect(held.pretrain.evalEverySteps).toBe(14);
+  expect(held.pretrain!.evalEverySteps).toBe(14);
 });
 
 test('the planned time has its price, held or not', () => {

@@ -19,7 +19,7 @@ const inputs: PlanInputs = {
 
 describe('a plan within limits', () => {
   const recipe = recipeSchema.parse(planRecipe(inputs));
-  const { pretrain } = recipe;
+  const pretrain = recipe.pretrain!;
 
   test('is as large, trains on as much and sees as far as allowed, and not more', () => {
     const numTokens = pretrain.numSteps * pretrain.batchSize * pretrain.contextLength;

@@ -72,7 +72,7 @@ describe('memory', () => {
   test('a batch that does not fit is halved until it does, with the reason, and the batch stays', () => {
     const recipe = recipeSchema.parse(planRecipe({ ...adapting, machine: on(4.5e9) }));
     const whole = planRecipe(adapting);
-    const { microBatchSize, ...pretrain } = recipe.pretrain;
+    const { microBatchSize, ...pretrain } = recipe.pretrain!;
     expect([1, 2]).toContain(microBatchSize);
     expect(pretrain).toEqual(whole.pretrain);
     const reason = recipe.reasons.find(({ choice }) => choice === 'micro-batch')!;

@@ -43,7 +43,7 @@ describe('planRecipe', () => {
       for (const numTokens of [500, 200_000, 50_000_000]) {
         const statistics = { numTokens, bytes: numTokens * 4 };
         const recipe = recipeSchema.parse(planRecipe({ ...inputs, budgetMs, statistics }));
-        for (const phase of [recipe.pretrain, recipe.sft!, recipe.dpo!]) {
+        for (const phase of [recipe.pretrain!, recipe.sft!, recipe.dpo!]) {
           expect(phase.warmupSteps + phase.decaySteps).toBeLessThanOrEqual(phase.numSteps);
           expect(phase.saveEverySteps).toBeLessThanOrEqual(phase.numSteps);
         }

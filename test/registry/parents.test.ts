@@ -49,6 +49,36 @@ test('a version is gone on from at its pretraining, before any tuning, with its 
   });
 });
 
+test('a version that is gone on from as it is comes with all that it was taught, one from a base without pretraining too', async () => {
+  const { store } = s3;
+  const tuned = modelOf({ sha256: digestOf('e'), bytes: 7 });
+  const sft = { ...tuned, phase: 'sft' as const };
+  await recordStage(store, 'sft', digestOf('4'), modelManifestSchema, sft);
+  const taught = { phase: 'sft', model: stageDigest(sft) };
+  const files = { 'tokenizer.json': tokenizer };
+  await register('taught', [{ phase: 'pretrain', model: stageDigest(base) }, taught], files);
+  expect(await findParent(store, 'taught@1', { asItIs: true })).toMatchObject({
+    pretrain: digestOf('2'),
+    phases: [
+      { phase: 'pretrain', stage: digestOf('2') },
+      { phase: 'sft', stage: digestOf('4') },
+    ],
+  });
+  expect(await findParent(store, 'taught@1')).not.toHaveProperty('phases');
+
+  await register('chatty', [taught], files);
+  expect(await findParent(store, 'chatty@1', { asItIs: true })).toMatchObject({
+    pretrain: null,
+    adapted: true,
+    shape: tuned.shape,
+    phases: [{ phase: 'sft', stage: digestOf('4') }],
+  });
+  await expect(findParent(store, 'chatty@1')).rejects.toThrow('chatty@1 was not pretrained here');
+  await expect(findParent(store, 'policy@2', { asItIs: true })).rejects.toThrow(
+    'startFrom: sft of policy@2 is gone from',
+  );
+});
+
 test('a version that names the stage of its pretraining is found without a look at any other', async () => {
   const { store } = s3;
   const version = versionOf('direct', digestOf('1'));
@@ -104,7 +134,7 @@ test('champion is the version that the alias names, and null before there is one
 test.each([
   [
     'polcy@1',
-    'startFrom: found no model "polcy", expected one that is registered (adapted, direct, line, lost, policy).',
+    'startFrom: found no model "polcy", expected one that is registered (adapted, chatty, direct, line, lost, policy, taught).',
   ],
   ['policy@7', 'startFrom: found no policy@7, expected version 1, 2, or policy@champion.'],
   ['adapted@1', 'startFrom: adapted@1 was not pretrained here'],

@@ -29,8 +29,11 @@ export interface InProcess {
   stop(): Promise<void>;
 }
 
-/** `root` is a folder of the test's own, for the caches of the workers. */
-export async function startInProcess(root: string): Promise<InProcess> {
+/** `root` is a folder of the test's own, for the caches of the workers; `instead` takes the place of activities. */
+export async function startInProcess(
+  root: string,
+  instead: (deps: Deps) => object = () => ({}),
+): Promise<InProcess> {
   Runtime.install({ logger: new DefaultLogger('ERROR') });
   const attributes = ['run', 'model', 'dataset', 'stage'];
   const [server, s3] = await Promise.all([
@@ -60,12 +63,14 @@ export async function startInProcess(root: string): Promise<InProcess> {
     ...createExportActivities(deps),
     ...createEvaluateActivities(deps),
     ...train,
+    ...instead(deps),
   };
   const data = { ...createIngestActivities(deps), ...createPreprocessActivities(deps, threads) };
   const control = {
     ...createPlanActivities(deps),
     ...createReleaseActivities({ ...deps, client }),
     ...train,
+    ...instead(deps),
   };
   const workers = await Promise.all(
     (

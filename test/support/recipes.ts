@@ -1,6 +1,6 @@
 /** A tiny recipe and training job that tests share. */
 import { planRecipe, type PlanInputs } from '../../recipes/plan.ts';
-import type { Machine, Recipe } from '../../config/recipe.ts';
+import type { Machine, ReadingRecipe } from '../../config/recipe.ts';
 import type { ParentModel } from '../../registry/parents.ts';
 import type { TrainingInput } from '../../workflows/training.ts';
 
@@ -22,7 +22,7 @@ export const planInputs: PlanInputs = {
   numPreferences: 100,
 };
 
-export const recipe: Recipe = planRecipe(planInputs);
+export const recipe: ReadingRecipe = planRecipe(planInputs);
 
 export const trainingInput: TrainingInput = {
   run: 'test',

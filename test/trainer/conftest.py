@@ -16,11 +16,16 @@ import numpy as np
 import pytest
 
 os.environ.update(
-    {'HF_HUB_OFFLINE': '1', 'TOKENIZERS_PARALLELISM': 'false', 'OMP_NUM_THREADS': '1'}
+    {
+        'HF_HUB_OFFLINE': '1',
+        'TOKENIZERS_PARALLELISM': 'false',
+        'OMP_NUM_THREADS': '1',
+        'TRL_EXPERIMENTAL_SILENCE': '1',
+    }
 )
 PROJECT = Path(__file__).resolve().parents[2]
 _CONTEXT = multiprocessing.get_context('forkserver')
-_CONTEXT.set_forkserver_preload(['trainer.pretrain', 'trainer.lean_trainers'])
+_CONTEXT.set_forkserver_preload(['trainer.pretrain', 'trainer.lean_trainers', 'trainer.lean_orpo'])
 
 SHAPE = {
     'family': 'llama',

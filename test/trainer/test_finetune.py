@@ -18,6 +18,7 @@ _FINE = {**RECIPE, 'contextLength': 64, 'learningRate': 0.01, 'numSteps': 10, 's
 PHASES = {
     'sft': {**_FINE, 'phase': 'sft'},
     'dpo': {**_FINE, 'phase': 'dpo', 'beta': 0.1},
+    'orpo': {**_FINE, 'phase': 'orpo', 'beta': 0.1},
 }
 
 
@@ -45,10 +46,11 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {
         'sft': {'kind': 'chat', 'path': str(folder / 'chat')},
         'dpo': {'kind': 'preferences', 'path': str(folder / 'preferences')},
+        'orpo': {'kind': 'preferences', 'path': str(folder / 'preferences')},
     }
 
 
-@pytest.fixture(params=['sft', 'dpo'])
+@pytest.fixture(params=['sft', 'dpo', 'orpo'])
 def make(
     request: pytest.FixtureRequest,
     finished: Run,
@@ -272,6 +274,68 @@ def test_only_the_assistants_words_and_their_end_are_learnt(
     assert prompt == asked
 
 
+@pytest.mark.parametrize(
+    ('changed', 'message'),
+    [
+        ({'rejected': None}, 'pairs:2: expected prompt, chosen, rejected'),
+        ({'rejected': []}, 'pair 2 has no rejected, expected a question with a better and a worse'),
+        (
+            {'rejected': _messages('assistant', 'Lincoln')},
+            "chosen and rejected of pair 2 are the same ('Lincoln')",
+        ),
+    ],
+    ids=['without a field', 'without an answer', 'with equal answers'],
+)
+def test_preferences_that_are_no_pairs_are_refused(
+    tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    from trainer.data import InvalidCorpus
+    from trainer.finetune import read_preferences
+
+    pair = {
+        'prompt': _messages('user', 'Who?'),
+        'chosen': _messages('assistant', 'Lincoln'),
+        'rejected': _messages('assistant', 'the state'),
+    }
+    second = {key: value for key, value in {**pair, **changed}.items() if value is not None}
+    file = tmp_path / 'pairs'
+    file.write_text('\n'.join(json.dumps(line) for line in (pair, second)))
+    with pytest.raises(InvalidCorpus) as raised:
+        read_preferences(str(file))
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize('phase', ['dpo', 'orpo'])
+def test_a_phase_on_equal_answers_ends_as_an_invalid_corpus(
+    phase: str, finished: Run, tokenizer: str, rows: dict[str, Any], tmp_path: Path
+) -> None:
+    lines = Path(rows[phase]['path']).read_text().splitlines()
+    pair = json.loads(lines[0])
+    (tmp_path / 'pairs').write_text(json.dumps({**pair, 'rejected': pair['chosen']}))
+    config = {
+        'schemaVersion': 1,
+        'runDir': str(tmp_path / 'run'),
+        'recipe': PHASES[phase],
+        'model': SHAPE,
+        'tokenizer': tokenizer,
+        'init': str(finished.path / 'model'),
+        'data': {'kind': 'preferences', 'path': str(tmp_path / 'pairs')},
+        'resumeFrom': None,
+    }
+    result = Run(tmp_path / 'run', config).finish()
+    assert result['type'] == 'InvalidCorpus'
+    assert 'chosen and rejected of pair 1 are the same' in result['message']
+
+
+def test_the_model_of_a_phase_loads_and_speaks(make: Any) -> None:
+    run = make('spoken', numSteps=6)
+    assert run.finish()['ok'] is True
+    model = AutoModelForCausalLM.from_pretrained(run.path / 'model')
+    assert model.config.model_type == 'llama'
+    asked = torch.tensor([[5, 6, 7]])
+    assert model.generate(asked, max_new_tokens=3, min_new_tokens=3).shape == (1, 6)
+
+
 def test_the_aligned_model_is_another_than_the_first(make: Any, finished: Run) -> None:
     run = make('moved', numSteps=6)
     run.finish()
@@ -326,6 +390,77 @@ def test_the_lean_loss_equals_that_of_trl(
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     if phase == 'dpo':
         assert abs(found.item() - 0.6931) > 1e-3
+
+
+@pytest.fixture
+def odds(finished: Run, tokenizer: str, rows: dict[str, Any], tmp_path: Path) -> Any:
+    from trl.experimental.orpo import ORPOConfig
+
+    from trainer.finetune import load_model, read_preferences
+    from trainer.lean_orpo import LeanOrpoTrainer
+    from trainer.model import LeanModel
+
+    def make_one(max_length: int = 64) -> Any:
+        trainer = LeanOrpoTrainer(
+            model=load_model(str(finished.path / 'model'), 320),
+            args=ORPOConfig(
+                beta=0.3,
+                output_dir=str(tmp_path),
+                per_device_train_batch_size=5,
+                max_length=max_length,
+                use_cpu=True,
+                bf16=False,
+                gradient_checkpointing=False,
+                report_to=[],
+            ),
+            train_dataset=read_preferences(rows['orpo']['path']),
+            processing_class=load_tokenizer(tokenizer, 64),
+        )
+        trainer.lean = LeanModel(trainer.model, 64, torch.float32)
+        trainer.sampler = range(23)  # type: ignore[assignment]
+        return trainer
+
+    return make_one
+
+
+def test_the_loss_of_orpo_is_the_likelihood_of_the_better_answer_and_the_odds_of_trl(
+    odds: Any,
+) -> None:
+    trainer = odds()
+    inputs = next(iter(trainer.get_train_dataloader()))
+    found = trainer.compute_loss(trainer.model, dict(inputs))
+    chosen, rejected = trainer.concatenated_forward(trainer.model, dict(inputs))[:2]
+    likelihood = -chosen.mean()
+    expected = likelihood - trainer.odds_ratio_loss(chosen, rejected)[0].mean()
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    assert found.item() > likelihood.item() + 0.01
+
+
+def test_orpo_reads_the_words_of_the_template_and_learns_those_of_the_assistant(odds: Any) -> None:
+    trainer = odds()
+    row, decode = trainer.train_dataset[0], trainer.processing_class.decode
+    assert decode(row['chosen_input_ids']) == (
+        '<|endoftext|><|user|>Who spoke in 1800?<|end|><|assistant|>the union<|end|>'
+    )
+    learnt = [token for token in row['rejected_labels'] if token >= 0]
+    assert decode(learnt) == 'the state<|end|>'
+
+
+def test_answers_that_are_certain_keep_the_loss_of_orpo_finite(odds: Any) -> None:
+    trainer = odds()
+    inputs = dict(next(iter(trainer.get_train_dataloader())))
+    certain = torch.zeros(10, requires_grad=True)
+    trainer.lean.row_nats = lambda *_: certain * 1
+    loss = trainer.compute_loss(trainer.model, inputs)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(certain.grad).all()
+
+
+def test_answers_that_a_short_row_cuts_off_are_refused(odds: Any) -> None:
+    from trainer.data import InvalidCorpus
+
+    with pytest.raises(InvalidCorpus, match='within 5 tokens both answers to .* are the same'):
+        odds(5)
 
 
 def test_the_reference_of_adapters_is_the_model_that_they_were_put_around(finished: Run) -> None:

@@ -95,7 +95,7 @@ function fakes({ champion: before, dataset, valBpb, successor, moved }: World) {
       };
     },
     exportOnnx: async ({ model }: { model: { stage: string } }) => {
-      const own = { [champion.pretrain]: '2', [best.pretrain]: '4' }[model.stage] ?? '1';
+      const own = { [champion.pretrain!]: '2', [best.pretrain]: '4' }[model.stage] ?? '1';
       return { stage: digest(own), bundle: digest('b'), onnx: digest('0'), reused: false };
     },
     evaluateModel: async ({ exported: stage }: { exported: string }) => {

@@ -15,6 +15,8 @@ import type { TrainActivities } from '../../activities/train.ts';
 import { FailureType } from '../../config/failures.ts';
 import type { EvaluationSummary } from '../../config/manifests.ts';
 import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
+import type { Phase } from '../../config/recipe.ts';
+import { planPhases, replanPhases } from '../../recipes/phases.ts';
 import { replanRecipe } from '../../recipes/plan.ts';
 import { runStatusQuery } from '../../workflows/messages.ts';
 import { pipelineWorkflow } from '../../workflows/pipeline.ts';
@@ -290,6 +292,91 @@ describe('pipelineWorkflow', () => {
     expect(
       status.stages.filter(({ state }) => state === 'skipped').map(({ name }) => name),
     ).toEqual(['fine-tune', 'evaluate-tuned', 'align', 'evaluate']);
+  });
+
+  test('phases without pretraining tune a version as it is, and its lineage stays whole', async () => {
+    const { activities, calls } = fakes([
+      { 'questions.accuracy': 0.2 },
+      { 'questions.accuracy': 0.3 },
+      { 'questions.accuracy': 0.3 },
+      { 'questions.accuracy': 0.9 },
+    ]);
+    const phases: Phase[] = ['sft', 'orpo'];
+    const before = [
+      { phase: 'pretrain' as const, stage: digest('7') },
+      { phase: 'dpo' as const, stage: digest('6') },
+    ];
+    const parent = { ...parentOf('test', 5), phases: before };
+    const inits: unknown[] = [];
+    let asked: unknown;
+    let registered: unknown;
+    const { outcome, status } = await run(
+      {
+        ...activities,
+        findParent: async (input) => {
+          asked = input;
+          return parent;
+        },
+        planTraining: async ({ previous }) =>
+          previous === null
+            ? planPhases({ ...planInputs, parent }, phases)
+            : replanPhases({ ...planInputs, parent }, phases, {
+                previous: previous.recipe,
+                missed: previous.failures,
+              }),
+        findTrainedModel: async (input) => {
+          inits.push(input.init);
+          return await activities.findTrainedModel(input);
+        },
+        registerModelVersion: async (input) => {
+          registered = input.phases;
+          return await activities.registerModelVersion(input);
+        },
+      },
+      {
+        startFrom: 'test@5',
+        phases,
+        evaluate: { gates: { 'questions.accuracy': { min: 0.8 } } },
+      },
+    );
+    expect(outcome).toMatchObject({ model: { version: 3 } });
+    expect(asked).toEqual({ startFrom: 'test@5', asItIs: true });
+    expect(
+      calls.filter((call) => call.startsWith('train')).map((call) => call.slice(0, 10)),
+    ).toEqual(['train sft ', 'train orpo', 'train sft ', 'train orpo']);
+    expect(inits.slice(0, 2)).toEqual([before[1], { phase: 'sft', stage: digest('e') }]);
+    expect(registered).toEqual([
+      ...before,
+      { phase: 'sft', stage: digest('e') },
+      { phase: 'orpo', stage: digest('e') },
+    ]);
+    expect(status.stages.flatMap(({ name, state }) => (state === 'skipped' ? [name] : []))).toEqual(
+      ['pretrain', 'evaluate-base'],
+    );
+  });
+
+  test('where nothing aligns, the gates on answers are judged after SFT', async () => {
+    const { activities, calls } = fakes([good[0]!, { 'questions.accuracy': 0.1 }, good[1]!]);
+    const phases: Phase[] = ['pretrain', 'sft'];
+    const { outcome, status } = await run(
+      {
+        ...activities,
+        planTraining: async ({ previous }) =>
+          previous === null
+            ? planPhases(planInputs, phases)
+            : replanPhases(planInputs, phases, {
+                previous: previous.recipe,
+                missed: previous.failures,
+              }),
+      },
+      { phases },
+    );
+    expect(outcome).toMatchObject({ model: { version: 3 } });
+    expect(calls.filter((call) => call.startsWith('train'))).toHaveLength(3);
+    expect(status.notes[0]!.text).toContain('questions.accuracy 0.100 is below 0.8');
+    expect(status.stages.flatMap(({ name, state }) => (state === 'skipped' ? [name] : []))).toEqual(
+      ['align', 'evaluate'],
+    );
   });
 
   test.each([

@@ -195,7 +195,7 @@ test('the better half goes on after each rung from its own checkpoint, and the l
   expect(status.sweep).toEqual(
     world.decided.map((decided, rung) => ({ phase: 'pretrain', round: 0, rung, ...decided })),
   );
-  expect(status.recipe?.pretrain.learningRate).toBe(2 * recipe.pretrain.learningRate);
+  expect(status.recipe?.pretrain?.learningRate).toBe(2 * recipe.pretrain.learningRate);
   const notes = status.notes.map(({ text }) => text);
   expect(notes).toHaveLength(2);
   expect(notes[0]).toMatch(
