@@ -85,7 +85,7 @@ export interface Trace {
   /** Empty where only S3 is left: when a stage began is not stored. */
   stages: StageStatus[];
   notes: RunNote[];
-  /** Where the trainer is now; what S3 keeps of its curve ends at the last checkpoint. */
+  /** Where the trainer is now; what S3 keeps of its curve lags by seconds to minutes. */
   training: TrainingProgress | null;
   missing: string[];
 }
