@@ -21,6 +21,7 @@ import {
   type ChatPhaseInputs,
 } from './chat-phases.ts';
 import { expectedBitsPerByte } from './loss.ts';
+import { inMemory, memoryReasons } from './memory.ts';
 import { fitted, planRecipe, replanRecipe, type MissedGate, type PlanInputs } from './plan.ts';
 import { countParameters } from './shapes.ts';
 import { trainerStartMs } from './speed.ts';
@@ -78,7 +79,7 @@ function partOf(
   if (phases.includes('orpo')) {
     const afterSft = kept !== null;
     const timeMs = freedMs - trainerStartMs;
-    orpo = planChatPhase('orpo', {
+    const planned = planChatPhase('orpo', {
       ...setting,
       ...examplesOf('orpo', inputs),
       machine: inputs.machine,
@@ -87,12 +88,16 @@ function partOf(
       afterSft,
       timeMs: timeMs / turn.time,
     });
+    orpo = inMemory(planned, whole.model, {
+      machine: inputs.machine,
+      limit: inputs.microBatch?.orpo,
+      what: 'ORPO',
+    });
     orpoMs = trainerStartMs + orpo.numSteps * costs('orpo', afterSft);
   }
   const ratio = (estimate.trainingMs - freedMs + orpoMs) / estimate.trainingMs;
   const { dpo: _, ...rest } = whole;
-  const planned = (recipe: Recipe) => fitted({ ...inputs, pace: undefined }, recipe);
-  return planned({
+  return {
     ...rest,
     sft: kept,
     dpo: null,
@@ -107,8 +112,9 @@ function partOf(
       ...whole.reasons.filter(({ choice }) => !/tuning|micro-batch of/.test(choice)),
       ...(adapters ? [adapterReason] : []),
       ...tuningReasons({ sft: kept, dpo: null, orpo }),
+      ...memoryReasons([kept, orpo ?? null], whole.model, inputs.machine),
     ],
-  });
+  };
 }
 
 /** All of the budget for a model that exists, whose documents are not read again. */

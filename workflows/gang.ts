@@ -149,6 +149,11 @@ export async function trainGang<Ended>(
   const followed = others.map((host) =>
     on(host, 'follow the leading host', '30d').watchFollower(member),
   );
+  let ended: { model: Ended } | null = null;
+  void trained.then(
+    (model) => (ended = { model }),
+    () => {},
+  );
   const failures: unknown[] = [];
   const all = [trained, ...followed].map((watched: Promise<unknown>) =>
     watched.catch((failure: unknown) => void failures.push(failure)),
@@ -168,6 +173,8 @@ export async function trainGang<Ended>(
       throw failure;
     }
     await Promise.race([Promise.all(all), sleep(`${verdictS}s`)]);
+    // What another host loses at the very end takes nothing from a model that counts.
+    if (ended !== null) return (ended as { model: Ended }).model;
     throw failures.toSorted((a, b) => weightOf(b) - weightOf(a))[0];
   }
 }

@@ -42,7 +42,7 @@ beforeAll(async () => {
     for (const worker of workers) worker.shutdown();
     await running;
   };
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
   await stop();
   await env.teardown();
@@ -298,6 +298,19 @@ describe('trainingWorkflow on several hosts', () => {
     expect(String((failure as WorkflowFailedError).cause?.cause)).toContain('loss is NaN');
     expect(hosts.fence).toBe(1);
     expect(hosts.done.filter((what) => what.endsWith('failed'))).toHaveLength(2);
+  });
+
+  test('a model that counts is not lost with a host that fails at the very end', async () => {
+    const hosts = new Hosts('h1', 'h2');
+    hosts.lead = async () => {
+      await sleep(500);
+      return model;
+    };
+    hosts.follow = async () => {
+      throw new Error('connection closed by peer');
+    };
+    expect(await train(hosts)).toEqual(model);
+    expect(hosts.fence).toBe(1);
   });
 
   test('a return to an earlier step is not held against the generation, whoever noticed the end first', async () => {
