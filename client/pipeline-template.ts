@@ -116,14 +116,19 @@ ${startPart(from)}
 # that startFrom names, taught these documents. Default: assistant where there are questions, else adapt for a base
 # model, else base.
 goal: ${goal}
+# The phases by name, in their order, where the goal's are not the right ones: pretrain, sft, dpo or orpo.
+# phases: [pretrain, sft, dpo]
 ${questionsPart(suggestion, asks)}
 # What comes first where the size of a model is chosen: quality, latency (quicker to answer) or size. Default: quality.
 # prefer: quality
+# Learning rates to try before the long training, as multiples of the planned one; the better half goes on each time.
+# sweep: { learningRate: [0.5, 1, 2] }
 
-# Training time of all phases together: 90s, 20m, 2h. Default: 4m.
+# Training time of all phases together: 90s, 20m, 2h. Default: 4m. It is what is planned for; with whenSpent: finish,
+# or usd: 5 and usdPerHour: 1.2, training ends in time for it, wherever it stands.
 budget: { time: ${choices.budget} }
 
-# Where it trains. Default: local, this machine.
+# Where it trains. Default: local, this machine. { hosts: 2 } is two machines that train one model.
 compute: local
 
 # Chooses the random numbers: the same seed gives the same bits. Default: 1789.
@@ -152,6 +157,8 @@ function startPart(from: PipelineChoices['from']): string {
     return `# What the weights start from: scratch, random ones; a registered model that is gone on pretraining, such as
 # policy@champion; or a base model to adapt: smollm2, ./model.gguf or ./folder. Default: scratch.
 startFrom: scratch
+# What a model from scratch is like: a family, llama, qwen2 or qwen3, or config: ./config.json. Default: a Llama.
+# model: { family: llama }
 `;
   }
   return `# What the weights start from: ${from.title}, a base model, which is imported when a run begins. Adapters

@@ -266,8 +266,8 @@ function tuningReasons(phases: {
     dpo: 'DPO: a light touch, for more of it costs answers that SFT taught',
     orpo:
       phases.sft === null
-        ? 'ORPO: two fifths of the rate of SFT, as its authors'
-        : 'ORPO: a tenth of the rate of SFT, which taught the answers already',
+        ? 'ORPO: two fifths of the rate of SFT, a choice that was not measured'
+        : 'ORPO: a tenth of the rate of SFT, which taught the answers already; not measured',
   };
   return [
     {
@@ -281,7 +281,7 @@ function tuningReasons(phases: {
       value: `AdamW ${rates.join(', ')}`,
       reason: names.map((phase) => rateReasons[phase]).join('; '),
       source: names.includes('orpo')
-        ? 'measured in docs/log.md; Hong et al. 2024'
+        ? 'measured in docs/log.md, but for ORPO'
         : 'measured in docs/log.md',
     },
   ];
