@@ -319,6 +319,12 @@ export const pipelineSchema = pipelineFileSchema
         'expected local where the budget ends the training: several hosts end by their plan',
       );
     }
+    if (sweep !== undefined && endsTraining(budget)) {
+      refuse(
+        'sweep',
+        'expected none where the budget ends the training: trials are planned for their time, not ended by it',
+      );
+    }
     const affordable = affordableMs(budget);
     if (affordable === Infinity) {
       refuse('budget.usd', 'expected budget.usdPerHour beside it, the price of the machine');

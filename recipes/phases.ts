@@ -261,9 +261,14 @@ function tuningReasons(phases: {
   const rates = tuned.map(
     ({ phase, learningRate }) => `${learningRate} for ${phase.toUpperCase()}`,
   );
+  const adapters = tuned.some(({ lora }) => lora !== undefined);
   const rateReasons: Record<ChatPhase, string> = {
-    sft: 'SFT: the rate that was measured best',
-    dpo: 'DPO: a light touch, for more of it costs answers that SFT taught',
+    sft: adapters
+      ? 'SFT: the rate of the adapters that learn documents; others were not tried'
+      : 'SFT: the rate that was measured best',
+    dpo: adapters
+      ? 'DPO: a tenth of that of SFT, as for small models; not measured with adapters'
+      : 'DPO: a light touch, for more of it costs answers that SFT taught',
     orpo:
       phases.sft === null
         ? 'ORPO: two fifths of the rate of SFT, a choice that was not measured'
@@ -280,9 +285,10 @@ function tuningReasons(phases: {
       choice: 'tuning rate',
       value: `AdamW ${rates.join(', ')}`,
       reason: names.map((phase) => rateReasons[phase]).join('; '),
-      source: names.includes('orpo')
-        ? 'measured in docs/log.md, but for ORPO'
-        : 'measured in docs/log.md',
+      source:
+        adapters || names.includes('orpo')
+          ? 'docs/log.md, which says what was measured'
+          : 'measured in docs/log.md',
     },
   ];
 }

@@ -99,6 +99,8 @@ async function challenge(
   const { name } = pipeline;
   const startFrom = champion === null ? firstStart(pipeline) : nameOf(champion);
   setCurrentDetails(`something new: run \`${run}\` starts from ${startFrom}`);
+  // The champion has an architecture of its own.
+  const { model: _, ...onward } = pipeline;
   try {
     const made = await executeChild(pipelineWorkflow, {
       workflowId: workflowId.pipeline(run),
@@ -111,7 +113,7 @@ async function challenge(
       args: [
         {
           run,
-          pipeline: { ...pipeline, startFrom },
+          pipeline: { ...(champion === null ? pipeline : onward), startFrom },
           baseDir,
           machine,
           ingested,

@@ -192,6 +192,11 @@ const cases: [what: string, text: string, expected: string][] = [
     'p.yaml:6:10 sweep.learningRate: found a list, expected at least 2 in the list.',
   ],
   [
+    'rates to try within a budget that ends the training',
+    `${good}sweep: { learningRate: [1, 2] }\nbudget: { time: 2m, whenSpent: finish }\n`,
+    'p.yaml:6:1 sweep: found keys with values, expected none where the budget ends the training: trials are planned for their time, not ended by it.',
+  ],
+  [
     'a rate that is tried twice',
     `${good}sweep: { learningRate: [1, 2, 1] }\n`,
     'p.yaml:6:10 sweep.learningRate: found a list, expected multiples of which none comes twice.',

@@ -8,7 +8,7 @@ import type { DeployRequest, RegisterInput } from '../../activities/release.ts';
 import { traceHistory } from '../../client/report/history.ts';
 import type { Trace } from '../../client/report/trace.ts';
 import { FailureType } from '../../config/failures.ts';
-import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
+import { pipelineSchema, type Pipeline, type PipelineFile } from '../../config/pipeline.ts';
 import type { Recipe } from '../../config/recipe.ts';
 import { planRecipe, replanRecipe, type PlanInputs } from '../../recipes/plan.ts';
 import { continuousPretrainingWorkflow } from '../../workflows/continuous.ts';
@@ -60,7 +60,9 @@ function fakes({ champion: before, dataset, valBpb, successor, moved }: World) {
   };
   const inputs: PlanInputs = { ...planInputs, goal: 'base', parent: before };
   const activities = {
-    recordSpecification: async () => undefined,
+    recordSpecification: async ({ pipeline }: { pipeline: Pipeline }) => {
+      pipelineSchema.parse(pipeline);
+    },
     findChampion: async () => before,
     findSuccessor: async () => successor ?? null,
     findParent: async ({ startFrom }: { startFrom: string }) => {
@@ -213,6 +215,18 @@ test('new documents train on from the champion, with its tokenizer, and a better
     'register with parent 3',
     `promote 4 by run ${runOfNow()}`,
   ]);
+});
+
+test('an architecture that the file asks for is that of the first model: a champion has its own', async () => {
+  const { activities, calls } = fakes({
+    champion,
+    dataset: digest('a'),
+    valBpb: { champion: 1.47, challengers: [1.45] },
+  });
+  expect(await run(activities, { model: { family: 'qwen3' } })).toMatchObject({
+    outcome: 'promoted',
+  });
+  expect(calls).toContain('start from policy@3');
 });
 
 test('a challenger that is worse by more than 1 % in every round is not registered, and the champion stays', async () => {
