@@ -445,7 +445,7 @@ describe('pipelineWorkflow', () => {
 
   test.each([
     ['is measured before documents are read', false, ['measure /./gemma.json', 'ingest']],
-    ['and which a lost execution had measured is not read again', true, ['ingest']],
+    ['and measured by a lost execution is not read again', true, ['ingest']],
   ])('a configuration that was given %s, and planned with', async (_, known, expected) => {
     const { activities, calls } = fakes([...good]);
     const measured = {
