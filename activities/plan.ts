@@ -54,7 +54,7 @@ export interface PlanInput {
   base?: BaseModel;
   /** The configuration that the pipeline file gives, as it was measured. */
   given?: MeasuredModel;
-  /** The machine was just measured: its measurements are looked up again. */
+  /** The machine was just measured, or that failed: its measurements are looked up again, this once. */
   calibrated?: true;
 }
 export type { ParentModel };
@@ -85,7 +85,7 @@ export function createPlanActivities(deps: Deps) {
       const { run } = input;
       const earlier = await getRunRecord(store, run, 'spec', runSpecSchema).catch(() => null);
       // What another pipeline of this name has found says nothing to this one.
-      if (earlier !== null && canonicalJson(earlier.pipeline) !== canonicalJson(input.pipeline)) {
+      if (earlier !== null && !(await isSamePipeline(store, run, earlier.pipeline, parsed.data))) {
         await putRunRecord(store, run, 'inputs', { schemaVersion: 1 });
       }
       await putRunRecord(store, run, 'spec', { schemaVersion: 1, ...input });
@@ -151,7 +151,9 @@ export function createPlanActivities(deps: Deps) {
       };
       const { phases } = pipeline;
       const earlier = await getRunRecord(store, run, 'inputs', runInputsSchema);
-      const kept = input.calibrated === true ? undefined : earlier?.corrections;
+      // Tried once, and for good: what is learnt of the machine later would plan another training under this name.
+      const timed = earlier?.timed === true;
+      const kept = input.calibrated === true && !timed ? undefined : earlier?.corrections;
       const { recipe: planned, corrections } = await refusingWhatDoesNotFit(async () =>
         previous !== null
           ? {
@@ -172,10 +174,17 @@ export function createPlanActivities(deps: Deps) {
       const recipe = onHosts(holding(planned, pipeline.budget), pipeline);
       await putRunRecord(store, run, 'plan', recipe);
       const startFrom = parent && { startFrom: `${parent.name}@${parent.version}` };
-      await addRunInputs(store, run, { corpus, ...startFrom, ...(corrections && { corrections }) });
+      await addRunInputs(store, run, {
+        corpus,
+        ...startFrom,
+        ...(given && { given }),
+        ...(corrections && { corrections }),
+        ...(input.calibrated && { timed: true }),
+      });
       const wanted =
         previous === null &&
         input.calibrated !== true &&
+        !timed &&
         corrections?.pace === undefined &&
         // Steps on one host say nothing of several.
         pipeline.compute === 'local';
@@ -185,6 +194,23 @@ export function createPlanActivities(deps: Deps) {
   };
 }
 export type PlanActivities = ReturnType<typeof createPlanActivities>;
+
+/** Whether a run is asked what it was asked before: an alias that it resolved may stand there as the version it found. */
+async function isSamePipeline(
+  store: Store,
+  run: string,
+  earlier: unknown,
+  { startFrom, ...asked }: Pipeline,
+): Promise<boolean> {
+  // Defaults that came since then are no other pipeline.
+  const parsed = pipelineSchema.safeParse(earlier);
+  if (!parsed.success) return false;
+  const { startFrom: before, ...rest } = parsed.data;
+  if (canonicalJson(rest) !== canonicalJson(asked)) return false;
+  if (startFrom === before) return true;
+  const inputs = await getRunRecord(store, run, 'inputs', runInputsSchema);
+  return inputs?.startFrom === startFrom;
+}
 
 /** Adapters are put around projections whose names are those of the families that we know. */
 function refuseAdapting({ goal }: Pipeline, parent: ParentModel | null | undefined): void {

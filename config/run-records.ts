@@ -2,7 +2,13 @@
 import { z } from 'zod';
 import { sha256Schema } from './digest.ts';
 import { datasetManifestSchema } from './manifests.ts';
-import { machineSchema, modelShapeSchema, phaseNames, phaseRecipeSchema } from './recipe.ts';
+import {
+  machineSchema,
+  measuredModelSchema,
+  modelShapeSchema,
+  phaseNames,
+  phaseRecipeSchema,
+} from './recipe.ts';
 
 const count = z.number().int().nonnegative();
 const positive = z.number().int().positive();
@@ -33,6 +39,9 @@ export const runInputsSchema = z.strictObject({
   ingested: ingestResultSchema.optional(),
   startFrom: z.string().optional().describe('the version that startFrom meant, such as policy@2'),
   corpus: sha256Schema.optional().describe('digest of the stage record of the corpus'),
+  given: measuredModelSchema
+    .optional()
+    .describe('the configuration that model.config names, as it was read and measured'),
   corrections: z
     .strictObject({
       pace: z.number().positive().optional(),
@@ -40,6 +49,10 @@ export const runInputsSchema = z.strictObject({
     })
     .optional()
     .describe('what measurements of the machine changed of the plan; left out: it was not asked'),
+  timed: z
+    .boolean()
+    .optional()
+    .describe('its steps were timed, or that failed: either way the corrections stand for good'),
 });
 export type RunInputs = z.infer<typeof runInputsSchema>;
 

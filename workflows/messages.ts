@@ -4,7 +4,7 @@ import type { IngestResult } from '../config/ingest.ts';
 import type { DeployOutcome, DeployRequest } from '../config/deployment.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
 import type { Pipeline } from '../config/pipeline.ts';
-import type { Machine, Phase, Recipe } from '../config/recipe.ts';
+import type { Machine, MeasuredModel, Phase, Recipe } from '../config/recipe.ts';
 import type { RungOutcome } from '../config/sweep.ts';
 
 export const stageNames = [
@@ -47,6 +47,8 @@ export interface PipelineInput {
   machine: Machine;
   /** What was read already, by whoever had to know whether there is anything new; left out, it is read now. */
   ingested?: IngestResult;
+  /** The configuration that the pipeline file gives, as a lost execution measured it; left out, it is measured now. */
+  given?: MeasuredModel;
   /** The model must not be worse on the held-out text than the one that it starts from. */
   challenge?: boolean;
   /** More budget for a run of this name that had ended: its training goes on from where it was ended. */

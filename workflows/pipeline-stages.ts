@@ -1,5 +1,11 @@
 /** The stages of a run: each calls its activities or its child workflow, and keeps its line on the board. */
-import { executeChild, isCancellation, proxyActivities, workflowInfo } from '@temporalio/workflow';
+import {
+  executeChild,
+  isCancellation,
+  patched,
+  proxyActivities,
+  workflowInfo,
+} from '@temporalio/workflow';
 import type { BaseModel, BaseModelActivities } from '../activities/base-model.ts';
 import type { CalibrateActivities } from '../activities/calibrate.ts';
 import type { EvaluateActivities } from '../activities/evaluate.ts';
@@ -91,10 +97,8 @@ export interface Candidate {
 
 export type Stages = ReturnType<typeof createStages>;
 
-export function createStages(
-  { run, pipeline, machine, baseDir, ingested, challenge = false, follows, added }: PipelineInput,
-  board: StageBoard,
-) {
+export function createStages(input: PipelineInput, board: StageBoard) {
+  const { run, pipeline, machine, baseDir, ingested, challenge = false, follows, added } = input;
   const { sources, sample, ...data } = pipeline.data;
   /** Whose pretraining goes on; null: from random weights. */
   let parent: ParentModel | null = null;
@@ -131,7 +135,8 @@ export function createStages(
           base = await importBaseModel({ startFrom, baseDir });
         }
         if (pipeline.model !== undefined && 'config' in pipeline.model) {
-          given = await measureModel({ config: pipeline.model.config, baseDir });
+          const { config } = pipeline.model;
+          given = input.given ?? (await measureModel({ config, baseDir }));
         }
         const result =
           ingested ??
@@ -394,7 +399,7 @@ export function createStages(
     });
   }
 
-  /** Times a few steps on the machine; whether the plan may change by it. What goes wrong is noted: the estimate stands. */
+  /** Times a few steps on the machine; whether the plan is made again, once and for good. What goes wrong is noted. */
   async function calibrated(recipe: Recipe, corpus: string, numSteps: number): Promise<boolean> {
     const { pretrain } = recipe;
     if (pretrain === null) return false;
@@ -426,7 +431,8 @@ export function createStages(
     } catch (failure) {
       if (isCancellation(failure)) throw failure;
       board.note(`not calibrated: ${rootMessage(failure)}; the plan keeps its estimate`);
-      return false;
+      // Recorded as tried: a run that is recovered must not be planned by what is measured later.
+      return patched('failed-calibration-stands');
     }
   }
 

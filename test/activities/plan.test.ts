@@ -2,6 +2,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { BaseModel } from '../../activities/base-model.ts';
 import { createPlanActivities } from '../../activities/plan.ts';
+import { inputOf } from '../../client/recover.ts';
 import { FailureType } from '../../config/failures.ts';
 import { corpusManifestSchema } from '../../config/manifests.ts';
 import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
@@ -185,6 +186,57 @@ test('a plan keeps which corpus and which version it was made from, until anothe
   expect(await inputs()).toEqual({ schemaVersion: 1 });
 });
 
+test('a run that is recovered plans by what it found, under the version that its alias meant', async () => {
+  const { store } = fixture.deps;
+  const { recordSpecification, planTraining } = createPlanActivities(fixture.deps);
+  const run = 'pinned';
+  const corpus = 'd'.repeat(64);
+  await recordStage(store, 'preprocess', corpus, corpusManifestSchema, corpusOf('test'));
+  const pipeline = pipelineSchema.parse({ ...file, startFrom: 'test@champion' });
+  await recordSpecification({ run, pipeline, machine, baseDir: '/docs' });
+  const parent = parentOf('test', 3);
+  const asked = { run, corpus, machine, previous: null, parent };
+  const recipe = await planTraining({ ...asked, pipeline });
+  // The run halved its own micro-batch.
+  await recordMicroBatch(store, machine, loadOf(recipe.pretrain!, recipe.model), 1);
+  expect(await planTraining({ ...asked, run: 'fresh', pipeline })).not.toEqual(recipe);
+
+  for (const attempt of ['first', 'second']) {
+    const spec = await getRunRecord(store, run, 'spec', runSpecSchema);
+    const inputs = await getRunRecord(store, run, 'inputs', runInputsSchema);
+    const { pipeline: pinned, baseDir, follows } = inputOf(run, spec!, inputs);
+    expect(pinned.startFrom, attempt).toBe('test@3');
+    await recordSpecification({ run, pipeline: pinned, machine, baseDir, follows: follows! });
+    expect(await planTraining({ ...asked, pipeline: pinned }), attempt).toEqual(recipe);
+  }
+  const other = { ...pipeline, startFrom: 'test@2' };
+  await recordSpecification({ run, pipeline: other, machine, baseDir: '/docs' });
+  expect(await getRunRecord(store, run, 'inputs', runInputsSchema)).toEqual({ schemaVersion: 1 });
+});
+
+test('a run that is recovered has the configuration that it was given, though its file is gone', async () => {
+  const { store } = fixture.deps;
+  const run = 'given';
+  const corpus = 'c'.repeat(64);
+  await recordStage(store, 'preprocess', corpus, corpusManifestSchema, corpusOf('test'));
+  const pipeline = pipelineSchema.parse({ ...file, model: { config: './gemma.json' } });
+  const given = {
+    architecture: 'GemmaForCausalLM',
+    config: { model_type: 'gemma' },
+    hiddenSize: 64,
+    numLayers: 2,
+    contextLength: 64,
+    tieEmbeddings: true,
+    parameters: { fixed: 1000, perToken: 64 },
+  };
+  const { recordSpecification, planTraining } = createPlanActivities(fixture.deps);
+  await recordSpecification({ run, pipeline, machine, baseDir: '/docs' });
+  await planTraining({ run, pipeline, corpus, machine, previous: null, given });
+  const spec = await getRunRecord(store, run, 'spec', runSpecSchema);
+  const inputs = await getRunRecord(store, run, 'inputs', runInputsSchema);
+  expect(inputOf(run, spec!, inputs).given).toEqual(given);
+});
+
 test('a base model whose tokenizer cuts the language into bytes is refused with what was measured', async () => {
   const base: BaseModel = {
     name: 'smollm2',
@@ -261,6 +313,37 @@ test('a long run asks to time its steps, a short one does not, and one that was 
   const again = await ask('long', { previous: { recipe: timed, failures } });
   expect(again).not.toHaveProperty('calibrate');
   expect(again.reasons.some(({ choice }) => choice === 'speed')).toBe(true);
+});
+
+test('a run whose calibration failed keeps its plan when it is recovered, whatever is measured since', async () => {
+  const { store } = fixture.deps;
+  const corpus = 'e'.repeat(64);
+  await recordStage(store, 'preprocess', corpus, corpusManifestSchema, corpusOf('long'));
+  const { planTraining } = createPlanActivities(fixture.deps);
+  // Another machine than that of other tests, so that nothing is known of it.
+  const unknown = { ...machine, cores: machine.cores + 1 };
+  const pipeline = pipelineSchema.parse({ ...file, budget: { time: '2h' } });
+  const ask = async (run: string, calibrated = false) =>
+    await planTraining({
+      run,
+      pipeline,
+      corpus,
+      machine: unknown,
+      previous: null,
+      ...(calibrated && { calibrated }),
+    });
+  expect(await ask('failed')).toHaveProperty('calibrate');
+  const recipe = await ask('failed', true);
+  const inputs = await getRunRecord(store, 'failed', 'inputs', runInputsSchema);
+  expect(inputs).toMatchObject({ corrections: {}, timed: true });
+
+  const load = loadOf(recipe.pretrain!, recipe.model);
+  const took = { numSteps: 20, stepMs: 9000, tookMs: 200_000 };
+  await recordCalibration(store, unknown, load, { ...took, at: '2026-11-22T00:00:00.000Z' });
+  await recordMicroBatch(store, unknown, load, 1);
+  expect(await ask('failed')).toEqual(recipe);
+  expect(await ask('failed', true)).toEqual(recipe);
+  expect((await ask('fresh')).pretrain).not.toEqual(recipe.pretrain);
 });
 
 test('a plan that the machine has no room for is refused by how much, before anything is trained', async () => {

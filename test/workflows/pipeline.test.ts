@@ -18,7 +18,7 @@ import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
 import type { Phase } from '../../config/recipe.ts';
 import { planPhases, replanPhases } from '../../recipes/phases.ts';
 import { replanRecipe } from '../../recipes/plan.ts';
-import { runStatusQuery } from '../../workflows/messages.ts';
+import { runStatusQuery, type PipelineInput } from '../../workflows/messages.ts';
 import { pipelineWorkflow } from '../../workflows/pipeline.ts';
 import { machine, parentOf, planInputs, recipe } from '../support/recipes.ts';
 import { bundleWorkflows, startTimeSkipping } from '../support/temporal.ts';
@@ -165,7 +165,11 @@ const file: PipelineFile = {
 };
 
 let id = 0;
-async function run(activities: Activities, overrides: Partial<PipelineFile> = {}) {
+async function run(
+  activities: Activities,
+  overrides: Partial<PipelineFile> = {},
+  known: Pick<PipelineInput, 'given'> = {},
+) {
   const { nativeConnection: connection } = env;
   const others = await Promise.all(
     ['data', 'gpu'].map((taskQueue) => Worker.create({ connection, taskQueue, activities })),
@@ -189,6 +193,7 @@ async function run(activities: Activities, overrides: Partial<PipelineFile> = {}
             pipeline: pipelineSchema.parse({ ...file, ...overrides }),
             baseDir: '/',
             machine,
+            ...known,
           },
         ],
       });
@@ -386,6 +391,11 @@ describe('pipelineWorkflow', () => {
       { stepMs: null, note: 'host h1 is busy with x' },
       /not calibrated: host h1 is busy with x/,
     ],
+    [
+      'that fail, says why and keeps its plan for good',
+      'the trainer ended',
+      /not calibrated: the trainer ended; the plan keeps its estimate/,
+    ],
   ])('a plan that asks for it times steps on the machine %s', async (_, outcome, noted) => {
     const { activities, calls } = fakes([good[0]!]);
     const asked: unknown[] = [];
@@ -399,6 +409,7 @@ describe('pipelineWorkflow', () => {
         },
         calibrateTraining: async ({ job, numSteps, limitMs }) => {
           asked.push([job.recipe.numSteps, numSteps, limitMs]);
+          if (typeof outcome === 'string') throw ApplicationFailure.nonRetryable(outcome);
           return outcome;
         },
       },
@@ -432,7 +443,10 @@ describe('pipelineWorkflow', () => {
     expect(asked.map(({ expectedChampion }) => expectedChampion)).toEqual([expected]);
   });
 
-  test('a configuration that was given is measured before documents are read, and planned with', async () => {
+  test.each([
+    ['is measured before documents are read', false, ['measure /./gemma.json', 'ingest']],
+    ['and measured by a lost execution is not read again', true, ['ingest']],
+  ])('a configuration that was given %s, and planned with', async (_, known, expected) => {
     const { activities, calls } = fakes([...good]);
     const measured = {
       architecture: 'GemmaForCausalLM',
@@ -462,9 +476,10 @@ describe('pipelineWorkflow', () => {
         },
       },
       { model: { config: './gemma.json' } },
+      known ? { given: measured } : {},
     );
     expect(status.state).toBe('finished');
-    expect(asked).toEqual(['measure /./gemma.json', 'ingest']);
+    expect(asked).toEqual(expected);
     expect(planned).toEqual(measured);
     expect(calls).toContain('register');
   });
