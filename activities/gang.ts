@@ -1,6 +1,6 @@
 /**
  * Training on several hosts: they are leased together; one of them leads, by the activities of a host that trains
- * alone; each other one prepares and watches its own trainer by these. They commit nothing.
+ * alone; each other one prepares and watches its own trainer by these. They commit nothing but that memory ran out.
  */
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -29,6 +29,7 @@ import {
   runDirOf,
   trainerRun,
 } from './trainer-start.ts';
+import { halved } from './trainer-watch.ts';
 import {
   hostPool,
   incurable,
@@ -39,6 +40,8 @@ import {
 
 const tickMs = 500;
 const graceMs = 30_000;
+
+type Failed = Extract<TrainerResult, { ok: false }>;
 
 export type GangActivities = ReturnType<typeof createGangActivities>;
 
@@ -148,7 +151,7 @@ async function bringCheckpoint(deps: Deps, runDir: string, head: Head): Promise<
   throw new Error(`host ${deps.host}: the chain has no checkpoint of step ${step}`);
 }
 
-/** Nothing here waits for the store. That it makes progress is seen on the leading host: none trains without all. */
+/** Nothing here waits for the store from tick to tick. That it makes progress is seen on the leading host: none trains without all. */
 async function watchFollower(deps: Deps, generation: Generation): Promise<void> {
   const context = Context.current();
   const { trial } = generation.job;
@@ -184,7 +187,7 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
       for (const event of await tail.read()) {
         if (event.event === 'step' || event.event === 'start') progress.step = event.step;
       }
-      if (result?.ok === false) throw failureOf(deps, result);
+      if (result?.ok === false) await withSigns(sign, () => fail(result));
       if (
         result === null &&
         tick % 2 === 0 &&
@@ -206,6 +209,10 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
     await rm(runDir, { recursive: true, force: true });
   }
 
+  async function fail(result: Failed): Promise<never> {
+    throw (await halved(deps, generation, result)) ?? failureOf(deps, result);
+  }
+
   async function giveUp(): Promise<never> {
     await requireHead(deps, generation);
     await endTrainer(runDir, graceMs);
@@ -216,10 +223,7 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
   }
 }
 
-function failureOf(
-  deps: Deps,
-  { type, message, step }: Extract<TrainerResult, { ok: false }>,
-): ApplicationFailure {
+function failureOf(deps: Deps, { type, message, step }: Failed): ApplicationFailure {
   return ApplicationFailure.create({
     message: `the trainer on host ${deps.host} ended at step ${step}: ${message}`,
     type,

@@ -134,7 +134,7 @@ export function createPlanActivities(deps: Deps) {
           bytes: Math.max(1, statistics.bytes - heldOut.bytes),
         },
         goal: pipeline.goal,
-        budgetMs: plannedTimeMs(pipeline.budget),
+        budgetMs: plannedTimeMs(pipeline.budget, pipeline.compute),
         stopOnPlateau: pipeline.budget.stopOnPlateau,
         prefer: pipeline.prefer,
         machine,
@@ -171,7 +171,9 @@ export function createPlanActivities(deps: Deps) {
                 (asked) => planPhases(asked, phases),
               ),
       );
-      const recipe = onHosts(holding(planned, pipeline.budget), pipeline);
+      const recipe = await refusingWhatDoesNotFit(async () =>
+        onHosts(holding(planned, pipeline.budget), pipeline),
+      );
       await putRunRecord(store, run, 'plan', recipe);
       const startFrom = parent && { startFrom: `${parent.name}@${parent.version}` };
       await addRunInputs(store, run, {

@@ -443,8 +443,9 @@ async function record(
 /**
  * Goes on with half as many sequences at once after a training ran out of memory, by a decision in the head that the
  * next generation reads, and records it for later plans of this machine; null when it did not, or with one at a time.
+ * Of a gang, each host may find so: one of them decides for all.
  */
-async function halved(
+export async function halved(
   deps: Deps,
   generation: Generation,
   { type, message, step }: Failed,
@@ -452,7 +453,8 @@ async function halved(
   if (type !== FailureType.OutOfMemory) return null;
   const { job } = generation;
   const { microBatches = [] } = await requireHead(deps, generation);
-  const size = halvedMicroBatch(job.recipe, microBatches);
+  const decided = microBatches.find(({ fence }) => fence === generation.fence);
+  const size = decided?.size ?? halvedMicroBatch(job.recipe, microBatches);
   if (size === null) return null;
   const reason = `out of memory at step ${step}: ${message}`;
   const decision = { size, reason, at: deps.now().toISOString() };

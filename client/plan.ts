@@ -109,7 +109,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
   const inputs: PlanInputs = {
     statistics: { numTokens: corpus.numTokens, bytes: corpus.bytes },
     goal: pipeline.goal,
-    budgetMs: plannedTimeMs(pipeline.budget),
+    budgetMs: plannedTimeMs(pipeline.budget, pipeline.compute),
     stopOnPlateau: pipeline.budget.stopOnPlateau,
     prefer: pipeline.prefer,
     machine,
@@ -136,7 +136,10 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     const held = onHosts(holding(recipe, pipeline.budget), pipeline);
     const corrected = { ...inputs, ...corrections };
     const alternatives = planAlternatives(corrected, held, pipeline.budget, plan);
-    const speed = speedOf(calibration, stepsToCalibrate(recipe, pipeline.budget.time));
+    const speed =
+      pipeline.compute === 'local'
+        ? speedOf(calibration, stepsToCalibrate(recipe, pipeline.budget.time))
+        : speedOf(calibration, null);
     return { corpus, recipe: held, alternatives, speed, base };
   } catch (error) {
     if (!(error instanceof DoesNotFit)) throw error;
@@ -144,10 +147,13 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
   }
 }
 
-/** In words: by what the time was planned. */
-function speedOf(calibration: MeasuredPlan['calibration'], numSteps: number): string {
+/** In words: by what the time was planned. `numSteps`: how many are timed first; null: none, on several hosts. */
+function speedOf(calibration: MeasuredPlan['calibration'], numSteps: number | null): string {
   if (calibration !== null) {
     return `as timed on this machine, ${calibration.numSteps} steps on ${calibration.at.slice(0, 10)}`;
+  }
+  if (numSteps === null) {
+    return 'estimated for machines of this kind; not timed before training on several hosts';
   }
   return numSteps === 0
     ? 'estimated for machines of this kind; not timed before training, for that would take more than 3 % of its time'

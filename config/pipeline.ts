@@ -356,6 +356,12 @@ export const pipelineSchema = pipelineFileSchema
         const { field, found, expected, hint } = fault;
         refuse(field, `expected ${expected}; found ${found}. ${hint}`);
       }
+      if (compute !== 'local' && !isBase(startFrom) && !phases.includes('pretrain')) {
+        refuse(
+          'compute',
+          'expected local with phases that leave pretrain out: it alone trains on several hosts',
+        );
+      }
     }
     if (goal === 'adapt' && startFrom === 'scratch') {
       refuse('goal', 'expected base or assistant: adapt needs a model, such as startFrom: smollm2');

@@ -5,6 +5,7 @@
  */
 import { affordableMs, endsTraining, type Pipeline } from '../config/pipeline.ts';
 import type { HeldBudget, PhaseRecipe, PretrainRecipe, Reason, Recipe } from '../config/recipe.ts';
+import { hostsOf } from './several-hosts.ts';
 
 type Budget = Pipeline['budget'];
 
@@ -14,9 +15,13 @@ const plannedShare = 0.85;
 const chatFill = 0.25;
 const dpoCost = 2;
 
-/** The training time that is planned for: what the dollars afford, where that is less; less than that, where it is held. */
-export function plannedTimeMs(budget: Budget): number {
-  const timeMs = Math.min(budget.time, affordableMs(budget) ?? Infinity);
+/**
+ * The training time that is planned for: what the dollars afford, where that is less; less than that, where it is held.
+ * Several hosts are paid for at once.
+ */
+export function plannedTimeMs(budget: Budget, compute: Pipeline['compute'] = 'local'): number {
+  const affordable = Math.floor((affordableMs(budget) ?? Infinity) / hostsOf(compute));
+  const timeMs = Math.min(budget.time, affordable);
   return endsTraining(budget) ? Math.round(timeMs * plannedShare) : timeMs;
 }
 

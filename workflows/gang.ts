@@ -8,7 +8,6 @@ import {
   ApplicationFailure,
   continueAsNew,
   isCancellation,
-  log,
   proxyActivities,
   setCurrentDetails,
   sleep,
@@ -18,8 +17,9 @@ import type { GangActivities, TrainerSeen } from '../activities/gang.ts';
 import type { TrainActivities } from '../activities/train.ts';
 import type { TrainerStart } from '../activities/trainer-start.ts';
 import type { Generation, TrainedModel, TrainingJob } from '../activities/training-job.ts';
-import { FailureType, nonRetryableErrorTypes, PassingFailure } from '../config/failures.ts';
+import { FailureType, PassingFailure } from '../config/failures.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
+import { leasing } from './leave-host.ts';
 
 /** On how many hosts a phase is trained. */
 export interface GangWish {
@@ -33,36 +33,25 @@ const elasticPatienceS = 60;
 /** What one host loses all others lose: who knows why may say so later than who only notices. */
 const verdictS = 10;
 
-const untilAnswered = {
-  taskQueue: TaskQueue.control,
-  startToCloseTimeout: '60s',
-  retry: {
-    nonRetryableErrorTypes,
-    maximumAttempts: 120,
-    initialInterval: '500ms',
-    maximumInterval: '5s',
-  },
-  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-} as const;
-
 /**
- * Leases the hosts, those of the last generation first. Who cannot have all keeps none: two runs that each held one
- * host would wait for each other.
+ * Leases the hosts, those of the last generation first. Who cannot have all keeps none, and gives back what he had: two
+ * runs that each held one host would wait for each other.
  */
 export async function leaseGang<Input>(
   input: Input & { gang?: GangWish; recipe: TrainingJob['recipe'] },
-  before: { hosts: string[]; trial: TrainingJob['trial']; stage: string },
+  before: string[],
+  giveBack: () => Promise<void>,
 ): Promise<string[]> {
   const { numHosts, elastic } = input.gang!;
   const { phase, batchSize, unwatchedExitS } = input.recipe;
   const smaller = Array.from({ length: numHosts - 1 }, (_, index) => numHosts - 1 - index);
   const sizes = smaller.filter((size) => batchSize % size === 0);
   const { leaseHosts } = proxyActivities<GangActivities>({
-    ...untilAnswered,
+    taskQueue: TaskQueue.control,
+    ...leasing,
     summary: `lease ${numHosts} hosts for ${phase}`,
   });
-  const ask = { holder: workflowInfo().workflowId, preferred: before.hosts, unwatchedExitS };
-  let held = before.hosts;
+  const ask = { holder: workflowInfo().workflowId, preferred: before, unwatchedExitS };
   for (let waitedS = 0, pauseS = 1; ; pauseS = Math.min(60, 2 * pauseS)) {
     const enough = elastic && waitedS >= elasticPatienceS ? sizes : [];
     const { hosts, living } = await leaseHosts({ ...ask, sizes: [numHosts, ...enough] });
@@ -70,8 +59,7 @@ export async function leaseGang<Input>(
       setCurrentDetails(`training on hosts ${hosts.join(', ')}`);
       return hosts;
     }
-    await Promise.all(held.map((host) => standDown(host, before)));
-    held = [];
+    await giveBack();
     setCurrentDetails(
       `waiting for ${numHosts} hosts: found ${living.length} (${living.join(', ') || 'none'}), some of which another ` +
         'training may have. Start a gpu worker with TEMPER_GANG_ADDRESS on more hosts',
@@ -82,29 +70,6 @@ export async function leaseGang<Input>(
     if (workflowInfo().continueAsNewSuggested) {
       await continueAsNew<(input: Input) => Promise<TrainedModel>>(input);
     }
-  }
-}
-
-/** Ends the trainer of a host and gives the host back; what lies on its disk may be gone on from. */
-async function standDown(
-  host: string,
-  { trial, stage }: { trial: TrainingJob['trial']; stage: string },
-): Promise<void> {
-  try {
-    const { stopTrainer } = proxyActivities<TrainActivities>({
-      taskQueue: gpuHostQueue(host),
-      summary: `${trial.phase}: stand down until there are enough hosts`,
-      scheduleToStartTimeout: '30s',
-      startToCloseTimeout: '2m',
-      heartbeatTimeout: '15s',
-      retry: { nonRetryableErrorTypes, maximumAttempts: 3 },
-    });
-    await stopTrainer({ trial, stage, keepLog: true, keepFiles: true });
-    const { releaseHost } = proxyActivities<TrainActivities>(untilAnswered);
-    await releaseHost({ host, holder: workflowInfo().workflowId, trial });
-  } catch (failure) {
-    if (isCancellation(failure)) throw failure;
-    log.warn('host not given back; its lease runs out', { host, reason: String(failure) });
   }
 }
 

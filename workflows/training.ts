@@ -7,7 +7,6 @@ import {
   ActivityCancellationType,
   ActivityFailure,
   ApplicationFailure,
-  CancellationScope,
   condition,
   continueAsNew,
   getExternalWorkflowHandle,
@@ -34,6 +33,7 @@ import type {
 import { FailureType, nonRetryableErrorTypes, PassingFailure } from '../config/failures.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
 import { leaseGang, trainGang, type GangWish } from './gang.ts';
+import { leaveHost, leasing, untilAnswered, type Outcome } from './leave-host.ts';
 import {
   budgetAddedSignal,
   budgetWaitSignal,
@@ -73,15 +73,6 @@ const ableMs = 60_000;
 /** How long a run waits for room on a disk. */
 const diskPatienceMs = 3_600_000;
 
-const untilAnswered = {
-  startToCloseTimeout: '60s',
-  retry: {
-    nonRetryableErrorTypes,
-    maximumAttempts: 120,
-    initialInterval: '500ms',
-    maximumInterval: '5s',
-  },
-} as const;
 const control = proxyActivities<TrainActivities>({
   taskQueue: TaskQueue.control,
   ...untilAnswered,
@@ -153,16 +144,21 @@ async function train<Ended>(
   const note = (text: string) => tell(until === undefined ? text : `trial ${trial.trial}: ${text}`);
   let generation: Generation | null = null;
   let hosts: string[] = [];
+  const leave = async (why: Outcome) => {
+    await Promise.all(hosts.map((host) => leaveHost(host, generation, why, trial)));
+    hosts = [];
+  };
   let outcome: Outcome = 'failed';
   try {
     for (;;) {
-      const before = hosts;
-      // Until they are leased again there are none that we could give back.
-      hosts = [];
-      hosts =
-        gang === undefined
-          ? [await leaseHost(input, losses.hostIsGone ? null : (before[0] ?? null), waiting)]
-          : await leaseGang(input, { hosts: before, trial, stage });
+      if (gang === undefined) {
+        const before = losses.hostIsGone ? null : (hosts[0] ?? null);
+        // Until it is leased again there is none that we could give back.
+        hosts = [];
+        hosts = [await leaseHost(input, before, waiting)];
+      } else {
+        hosts = await leaseGang(input, hosts, () => leave('stands-down'));
+      }
       if (until !== undefined) await tellLeased(trial.trial);
       const writer = uuid4();
       unpaused = false;
@@ -197,9 +193,7 @@ async function train<Ended>(
         log.warn('generation lost', { run, phase: trial.phase, fence, reason: losses.reason });
         if (told !== null) await note(told);
         if (losses.isBudgetSpent && budget?.whenSpent === 'wait') {
-          const left = hosts;
-          hosts = [];
-          for (const host of left) await leaveHost(host, generation, 'waits', trial);
+          await leave('waits');
           await tellWaiting(true);
           await condition(() => added);
           await tellWaiting(false);
@@ -211,11 +205,7 @@ async function train<Ended>(
     if (isCancellation(failure)) outcome = 'cancelled';
     throw failure;
   } finally {
-    const left = hosts;
-    if (left.length > 0)
-      await CancellationScope.nonCancellable(async () => {
-        await Promise.all(left.map((host) => leaveHost(host, generation, outcome, trial)));
-      });
+    await leave(outcome);
   }
 }
 
@@ -224,14 +214,6 @@ interface Waiting {
   /** Another has given one back meanwhile. */
   freed: boolean;
 }
-
-type Outcome = 'trained' | 'failed' | 'cancelled' | 'waits';
-
-/** A lease that is under way when the run is cancelled is waited for: one that nobody knows of would keep the host from others. */
-const leasing = {
-  ...untilAnswered,
-  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-} as const;
 
 /** Leases a host: the one whose trainer may still run, if nobody else has it, else whichever is free. */
 async function leaseHost(
@@ -270,41 +252,6 @@ async function leaseHost(
     else await condition(() => waiting.freed, `${pauseS}s`);
     // Whoever waits for days must not be ended by the length of his history.
     if (workflowInfo().continueAsNewSuggested) await continueAsNew<typeof trainingWorkflow>(input);
-  }
-}
-
-/**
- * Gives the host back, without a trainer on it. When nobody there answers, the lease is left to run out: it
- * outlives a trainer that nobody watches.
- */
-async function leaveHost(
-  host: string,
-  generation: Generation | null,
-  outcome: Outcome,
-  trial: TrainingJob['trial'],
-): Promise<void> {
-  try {
-    if (generation !== null && outcome !== 'trained') {
-      const { job, stage } = generation;
-      const { stopTrainer } = proxyActivities<TrainActivities>({
-        taskQueue: gpuHostQueue(host),
-        summary: `${job.trial.phase}: stop what still runs`,
-        scheduleToStartTimeout: '30s',
-        startToCloseTimeout: '2m',
-        heartbeatTimeout: '15s',
-        retry: { nonRetryableErrorTypes, maximumAttempts: 3 },
-      });
-      await stopTrainer({ trial: job.trial, stage, keepLog: outcome === 'failed' });
-    }
-    const { releaseHost } = proxyActivities<TrainActivities>({
-      taskQueue: TaskQueue.control,
-      ...untilAnswered,
-      retry: { ...untilAnswered.retry, maximumAttempts: 10 },
-    });
-    await releaseHost({ host, holder: workflowInfo().workflowId, trial });
-  } catch (failure) {
-    // How the training ended counts, not whether its host could be given back at once.
-    log.warn('host not given back; its lease runs out', { host, reason: String(failure) });
   }
 }
 

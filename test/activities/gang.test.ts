@@ -220,11 +220,36 @@ describe('a generation on two hosts', () => {
   });
 
   test('loses with the follower whose trainer fails, for the reason that it gave', async () => {
+    await script({ failAt: 5, failWith: 'TrainingDiverged' });
+    const { member } = await prepare(await open());
+    const told = await failure(run(hosts[1]!.activities.watchFollower, member));
+    expect(told).toMatchObject({ type: FailureType.TrainingDiverged, nonRetryable: true });
+    expect(told?.message).toBe(`the trainer on host ${names[1]} ended at step 5: as scripted`);
+  });
+
+  test('goes on with half as many sequences at once where a follower runs out of memory, and decides so once', async () => {
     await script({ failAt: 5, failWith: 'OutOfMemory' });
+    const halvedTo = { type: PassingFailure.MicroBatchHalved, nonRetryable: false };
+    for (const size of [4, 2, 1]) {
+      const { member, start } = await prepare(await open());
+      const told = await failure(run(hosts[1]!.activities.watchFollower, member));
+      expect(told).toMatchObject(halvedTo);
+      expect(told?.message).toBe(
+        `out of memory at step 5: from step 0 on ${size} sequences at once, in the same batch`,
+      );
+      // The leading host found the same.
+      const led = await failure(run(hosts[0]!.activities.watchTrainer, { ...member, start }));
+      expect(led).toMatchObject({ ...halvedTo, message: told!.message });
+    }
+    const { microBatches = [] } = (await readHead(s3.store, trial))!.value;
+    expect(microBatches.map(({ size, fence }) => [size, fence])).toEqual([
+      [4, 1],
+      [2, 2],
+      [1, 3],
+    ]);
     const { member } = await prepare(await open());
     const told = await failure(run(hosts[1]!.activities.watchFollower, member));
     expect(told).toMatchObject({ type: FailureType.OutOfMemory, nonRetryable: true });
-    expect(told?.message).toBe(`the trainer on host ${names[1]} ended at step 5: as scripted`);
   });
 
   test('leaves a host that another training took', async () => {

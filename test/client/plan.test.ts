@@ -5,6 +5,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { planLines } from '../../client/cli/plan.ts';
 
+import { ClientError } from '../../client/errors.ts';
 import { planPipeline, type Measure } from '../../client/plan.ts';
 import { knownBases } from '../../config/base-models.ts';
 import { pipelineSchema } from '../../config/pipeline.ts';
@@ -184,6 +185,31 @@ test('a configuration that was given is measured and planned; one that cannot be
   await expect(
     plan('scratch', { model }, async () => ({ ...measured, parameters })),
   ).rejects.toThrow(/needs 1\d\d\.\d GB of memory .* too little/);
+});
+
+test('several hosts time no steps first, and a batch that they could not part is refused with a sentence', async () => {
+  const compute = { hosts: 2 };
+  const { speed } = await plan('scratch', { compute });
+  expect(speed).toBe(
+    'estimated for machines of this kind; not timed before training on several hosts',
+  );
+  writeFileSync(path.join(folder, 'long.json'), JSON.stringify({ model_type: 'gemma' }));
+  const measured = {
+    architecture: 'GemmaForCausalLM',
+    hiddenSize: 128,
+    numLayers: 3,
+    contextLength: 4096,
+    tieEmbeddings: true,
+    parameters: { fixed: 500_000, perToken: 128 },
+    unservable: null,
+  };
+  const asked = plan(
+    'scratch',
+    { compute, model: { config: './long.json' } },
+    async () => measured,
+  );
+  await expect(asked).rejects.toThrow(ClientError);
+  await expect(asked).rejects.toThrow('expected a number that parts a batch of 1 equally');
 });
 
 test('a GGUF file is planned by its head', async () => {

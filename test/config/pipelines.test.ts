@@ -66,3 +66,20 @@ test('dollars buy time by the price of the machine, and the plan is for the less
   expect(plannedTimeMs({ ...both, time: hour })).toBe(hour);
   expect(resolved(both)).toEqual(both);
 });
+
+test('phases that leave pretraining out are refused several hosts, which share nothing else', () => {
+  const parse = (phases: string[]) =>
+    pipelineSchema.safeParse({
+      version: 1,
+      name: 'policy',
+      data: { sources: [{ path: './docs', license: 'internal' }] },
+      questions: [{ name: 'who', ask: ['Who?'], askHeldOut: ['And who?'], answer: '{author}' }],
+      startFrom: 'policy@champion',
+      phases,
+      compute: { hosts: 2 },
+    });
+  expect(parse(['pretrain', 'sft']).error?.issues).toBeUndefined();
+  expect(parse(['sft']).error?.issues).toMatchObject([
+    { path: ['compute'], message: expect.stringContaining('phases that leave pretrain out') },
+  ]);
+});

@@ -87,6 +87,8 @@ class Hosts {
   lead: (generation: Generation, host: string) => Promise<TrainedModel> = async () => model;
   follow: (generation: Generation, host: string) => Promise<void> = async () => {};
   prepare: (generation: Generation, host: string) => Promise<void> = async () => {};
+  stopping: (host: string) => Promise<void> = async () => {};
+  leasing: () => Promise<void> = async () => {};
   /** Hosts of each generation, the leading one first. */
   readonly gangs: string[][] = [];
 
@@ -102,6 +104,7 @@ class Hosts {
         throw new Error('one host is not asked for');
       },
       leaseHosts: async ({ sizes, preferred, holder }) => {
+        await this.leasing();
         const order = [...preferred, ...this.living.filter((name) => !preferred.includes(name))];
         const free = order.filter(
           (name) => this.living.includes(name) && (this.holders.get(name) ?? holder) === holder,
@@ -132,8 +135,10 @@ class Hosts {
       },
       watchTrainer: async (generation) => await this.lead(generation, host),
       watchFollower: async (generation) => await this.follow(generation, host),
-      stopTrainer: async ({ keepFiles, keepLog }) =>
-        did(keepFiles ? 'stood down' : keepLog ? 'failed' : 'cancelled'),
+      stopTrainer: async ({ keepFiles, keepLog }) => {
+        await this.stopping(host);
+        did(keepFiles ? 'stood down' : keepLog ? 'failed' : 'cancelled');
+      },
     };
   }
 }
@@ -252,7 +257,7 @@ describe('trainingWorkflow on several hosts', () => {
     };
     await train(hosts, input, async () => {
       await expect.poll(() => hosts.done).toContain('control released h1');
-      expect(hosts.holders.size).toBe(0);
+      await expect.poll(() => hosts.holders.size).toBe(0);
       await env.sleep('10m');
       hosts.living = ['h1', 'h3'];
       await env.sleep('2m');
@@ -262,6 +267,53 @@ describe('trainingWorkflow on several hosts', () => {
       ['h1', 'h2'],
       ['h1', 'h3'],
     ]);
+  });
+
+  test('a cancellation while hosts stand down still stops their trainers, and gives them back', async () => {
+    const hosts = new Hosts('h1', 'h2', 'h3');
+    const wanted = { ...input, gang: { numHosts: 3, elastic: false } };
+    wanted.recipe = { ...wanted.recipe, worldSize: 3 };
+    hosts.lead = async () => {
+      hosts.living = ['h1', 'h2'];
+      throw new Error('connection closed by peer');
+    };
+    const stopping: string[] = [];
+    hosts.stopping = async (host) => {
+      stopping.push(host);
+      const context = Context.current();
+      for (let part = 0; part < 20; part += 1) {
+        context.heartbeat();
+        await Promise.race([sleep(50), context.cancelled]);
+      }
+    };
+    const failure = await train(hosts, wanted, async (handle) => {
+      await expect.poll(() => stopping.toSorted()).toEqual(['h1', 'h2', 'h3']);
+      await handle.cancel();
+    }).catch((error: unknown) => error);
+    expect((failure as WorkflowFailedError).cause).toBeInstanceOf(CancelledFailure);
+    expect(hosts.done.filter((what) => what.endsWith('stood down')).toSorted()).toEqual([
+      'h1 stood down',
+      'h2 stood down',
+      'h3 stood down',
+    ]);
+    expect(hosts.holders.size).toBe(0);
+  });
+
+  test('hosts that cannot be leased again are left without a trainer, and given back', async () => {
+    const hosts = new Hosts('h1', 'h2');
+    hosts.lead = async () => {
+      hosts.leasing = async () => {
+        throw ApplicationFailure.nonRetryable('no such bucket', FailureType.InvalidConfig);
+      };
+      throw new Error('connection closed by peer');
+    };
+    const failure = await train(hosts).catch((error: unknown) => error);
+    expect(String((failure as WorkflowFailedError).cause?.cause)).toContain('no such bucket');
+    expect(hosts.done.filter((what) => what.endsWith('failed')).toSorted()).toEqual([
+      'h1 failed',
+      'h2 failed',
+    ]);
+    expect(hosts.holders.size).toBe(0);
   });
 
   test('two runs that want the same hosts train one after the other', async () => {
