@@ -1,6 +1,7 @@
 /**
  * Times a few steps of a planned recipe on the machine that will train it, and throws the weights away: what the
- * plan is corrected by. It takes a host that is free, or none; whatever goes wrong, the estimate stands.
+ * plan is corrected by. It takes a host that is free, or none, and pays for it as a training does; whatever goes wrong,
+ * the estimate stands.
  */
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -9,16 +10,24 @@ import { Context } from '@temporalio/activity';
 import { FailureType } from '../config/failures.ts';
 import { loadOf } from '../config/measurements.ts';
 import { calibratedSteps } from '../recipes/measured.ts';
+import { recordLease, recordRelease } from '../registry/costs.ts';
 import { acquireHost, releaseHost } from '../registry/leases.ts';
 import { findMeasurement, recordCalibration, recordMicroBatch } from '../registry/measurements.ts';
 import type { Deps } from './deps.ts';
 import { withSigns } from './heartbeats.ts';
 import { halvedMicroBatch } from './micro-batch.ts';
 import { EventTail, readResult, touchControl, writeControl, writeRun } from './trainer-files.ts';
+import { LeaseKeeper } from './trainer-lease.ts';
 import { createSight, endTrainer, startTrainer } from './trainer-process.ts';
 import { throwIfEnded } from './trainer-signs.ts';
 import { trainerRun } from './trainer-start.ts';
-import { hostPool, leaseTtlMs, trainingJobSchema, type TrainingJob } from './training-job.ts';
+import {
+  costOf,
+  hostPool,
+  leaseTtlMs,
+  trainingJobSchema,
+  type TrainingJob,
+} from './training-job.ts';
 
 const tickMs = 250;
 /** A trainer that lost its watcher ends by itself after so long. */
@@ -43,28 +52,41 @@ export function createCalibrateActivities(deps: Deps) {
   return {
     async calibrateTraining(input: CalibrationInput): Promise<CalibrationOutcome> {
       const context = Context.current();
-      const job = trainingJobSchema.parse(input.job);
+      const asked = trainingJobSchema.parse(input.job);
+      const job = { ...asked, recipe: { ...asked.recipe, unwatchedExitS } };
+      const { trial } = job;
       const load = loadOf(job.recipe, job.shape);
       const known = await findMeasurement(deps.store, job.machine, load);
       if (known?.calibration !== undefined) {
         return { stepMs: known.calibration.stepMs, note: null };
       }
       const holder = `${context.info.workflowExecution?.workflowId ?? context.info.activityId}/calibration`;
-      const { ours, holder: other } = await acquireHost(deps.store, hostPool, deps.host, {
+      const now = deps.now();
+      const leased = await acquireHost(deps.store, hostPool, deps.host, {
         holder,
-        now: deps.now(),
+        now,
         ttlMs: leaseTtlMs(unwatchedExitS),
       });
-      if (!ours) return { stepMs: null, note: `host ${deps.host} is busy with ${other}` };
-      const runDir = path.join(deps.home, 'runs', job.trial.run, 'calibration');
+      if (!leased.ours) {
+        return { stepMs: null, note: `host ${deps.host} is busy with ${leased.holder}` };
+      }
+      const lease = new LeaseKeeper(deps, { job }, holder);
+      const runDir = path.join(deps.home, 'runs', trial.run, 'calibration');
+      const sign = () => {
+        context.heartbeat({ kind: 'calibrate' });
+        lease.renew();
+      };
       try {
-        return await withSigns(
-          () => context.heartbeat({ kind: 'calibrate' }),
-          () => measure(deps, { ...input, job }, runDir),
-        );
+        await recordLease(deps.store, trial.run, costOf(trial, deps.host, leased, now));
+        return await withSigns(sign, () => measure(deps, { ...input, job }, { runDir, lease }));
       } finally {
         await endTrainer(runDir, 0);
         await rm(runDir, { recursive: true, force: true });
+        await lease.close();
+        // What another holds now is not ours to end.
+        if (lease.takenBy === null) {
+          await recordRelease(deps.store, trial, { host: deps.host, now: deps.now() });
+        }
         await releaseHost(deps.store, hostPool, deps.host, { holder });
       }
     },
@@ -75,7 +97,7 @@ export type CalibrateActivities = ReturnType<typeof createCalibrateActivities>;
 async function measure(
   deps: Deps,
   { job, numSteps, limitMs }: CalibrationInput,
-  runDir: string,
+  { runDir, lease }: { runDir: string; lease: LeaseKeeper },
 ): Promise<CalibrationOutcome> {
   const context = Context.current();
   const load = loadOf(job.recipe, job.shape);
@@ -85,7 +107,7 @@ async function measure(
   await mkdir(path.join(runDir, 'checkpoints'), { recursive: true });
   const { numSteps: saveEverySteps } = job.recipe;
   // Neither saves nor evaluates: the steps alone are timed.
-  const timed = { ...job.recipe, saveEverySteps, unwatchedExitS };
+  const timed = { ...job.recipe, saveEverySteps };
   const recipe = timed.phase === 'pretrain' ? { ...timed, evalEverySteps: saveEverySteps } : timed;
   await writeRun(
     runDir,
@@ -106,6 +128,7 @@ async function measure(
   const { warmup } = calibratedSteps;
   while (at.length < numSteps + warmup) {
     throwIfEnded(context);
+    if (lease.takenBy !== null) return taken(deps, lease.takenBy);
     // Asked first: what a trainer that is gone has left is whole then.
     const gone = await isGone();
     for (const event of await tail.read()) if (event.event === 'step') at.push(event.at);
@@ -115,6 +138,8 @@ async function measure(
     await touchControl(runDir);
     await sleep(tickMs, undefined, { signal: context.cancellationSignal }).catch(() => undefined);
   }
+  // Steps beside another's trainer take longer than they do alone.
+  if (lease.takenBy !== null) return taken(deps, lease.takenBy);
   const stepMs = medianStepMs(at.slice(warmup - 1));
   if (stepMs === null) {
     return { stepMs: null, note: `${at.length} steps in ${Math.round(limitMs / 1000)} s` };
@@ -127,6 +152,13 @@ async function measure(
     at: now.toISOString(),
   });
   return { stepMs, note: null };
+}
+
+function taken({ host }: Deps, holder: string): CalibrationOutcome {
+  return {
+    stepMs: null,
+    note: `host ${host} was leased by ${holder} while our lease had run out`,
+  };
 }
 
 async function failed(

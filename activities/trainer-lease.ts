@@ -4,13 +4,13 @@ import type { RunCost } from '../config/run-records.ts';
 import { recordLease } from '../registry/costs.ts';
 import { acquireHost } from '../registry/leases.ts';
 import type { Deps } from './deps.ts';
-import { costOf, hostPool, leaseTtlMs, type Generation } from './training-job.ts';
+import { costOf, hostPool, leaseTtlMs, type Generation, type TrainingJob } from './training-job.ts';
 
 const everyMs = 10_000;
 
 export class LeaseKeeper {
   readonly #deps: Deps;
-  readonly #generation: Generation;
+  readonly #job: TrainingJob;
   readonly #holder: string;
   #askedAt = -Infinity;
   #asking: Promise<void> | null = null;
@@ -20,9 +20,9 @@ export class LeaseKeeper {
   /** What the run has cost, as of the last time that the lease was lengthened. */
   cost: RunCost | null = null;
 
-  constructor(deps: Deps, generation: Generation, holder: string) {
+  constructor(deps: Deps, { job }: Pick<Generation, 'job'>, holder: string) {
     this.#deps = deps;
-    this.#generation = generation;
+    this.#job = job;
     this.#holder = holder;
   }
 
@@ -44,7 +44,7 @@ export class LeaseKeeper {
 
   async #ask(): Promise<void> {
     const { store, host, now } = this.#deps;
-    const ttlMs = leaseTtlMs(this.#generation.job.recipe.unwatchedExitS);
+    const ttlMs = leaseTtlMs(this.#job.recipe.unwatchedExitS);
     try {
       const lease = await acquireHost(store, hostPool, host, {
         holder: this.#holder,
@@ -53,7 +53,7 @@ export class LeaseKeeper {
       });
       this.takenBy = lease.ours ? null : lease.holder;
       if (!lease.ours) return;
-      const { trial } = this.#generation.job;
+      const { trial } = this.#job;
       this.cost = await recordLease(store, trial.run, costOf(trial, host, lease, now()));
     } catch (error) {
       // The store is away: training goes on, and the lease outlives its absence by design.

@@ -6,6 +6,7 @@
 import { affordableMs, endsTraining, type Pipeline } from '../config/pipeline.ts';
 import type { HeldBudget, PhaseRecipe, PretrainRecipe, Reason, Recipe } from '../config/recipe.ts';
 import { hostsOf } from './several-hosts.ts';
+import { trainerStartMs } from './speed.ts';
 
 type Budget = Pipeline['budget'];
 
@@ -68,19 +69,32 @@ function priced(recipe: Recipe, { usdPerHour = 0 }: Budget): Recipe {
   return { ...recipe, estimate: { ...estimate, usd } };
 }
 
-/** Each phase's part of what is left when it begins, by the tokens that it is planned to compute. */
-function sharesOf({ pretrain, sft, dpo, orpo }: Recipe): HeldBudget['shares'] {
-  const tokens = ({ numSteps, batchSize, contextLength }: PhaseRecipe) =>
-    numSteps * batchSize * contextLength;
+/**
+ * Each phase's part of what is left when it begins: its part of the planned time by the tokens that it computes, and
+ * the start of its trainer, without which a phase of few tokens would be left less than it takes to begin.
+ */
+function sharesOf({ pretrain, sft, dpo, orpo, estimate }: Recipe): HeldBudget['shares'] {
+  const tokens = (phase: PhaseRecipe | null) =>
+    phase === null ? 0 : phase.numSteps * phase.batchSize * phase.contextLength;
+  const last = dpo ?? orpo ?? null;
   const work = {
-    pretrain: pretrain === null ? 0 : tokens(pretrain),
-    sft: sft === null ? 0 : tokens(sft) * chatFill,
-    last: (dpo ?? orpo) ? tokens((dpo ?? orpo)!) * chatFill * dpoCost : 0,
+    pretrain: tokens(pretrain),
+    sft: tokens(sft) * chatFill,
+    last: tokens(last) * chatFill * dpoCost,
+  };
+  const startMs = (phase: PhaseRecipe | null) => (phase === null ? 0 : trainerStartMs);
+  const startsMs = startMs(pretrain) + startMs(sft) + startMs(last);
+  const stepsMs = Math.max(0, estimate.trainingMs - startsMs);
+  const msEach = stepsMs / Math.max(1, work.pretrain + work.sft + work.last);
+  const ms = {
+    pretrain: work.pretrain * msEach + startMs(pretrain),
+    sft: work.sft * msEach + startMs(sft),
+    last: work.last * msEach + startMs(last),
   };
   const part = (own: number, later: number) => Number((own / Math.max(1, own + later)).toFixed(4));
   return {
-    pretrain: part(work.pretrain, work.sft + work.last),
-    sft: part(work.sft, work.last),
+    pretrain: part(ms.pretrain, ms.sft + ms.last),
+    sft: part(ms.sft, ms.last),
     dpo: 1,
     ...(orpo && { orpo: 1 }),
   };

@@ -5,7 +5,9 @@
 import { ApplicationFailure, isCancellation, setHandler } from '@temporalio/workflow';
 import type { GateFailure } from '../activities/plan.ts';
 import { FailureType } from '../config/failures.ts';
+import type { EvaluationSummary } from '../config/manifests.ts';
 import type { GateMetric } from '../config/pipeline.ts';
+import type { Recipe } from '../config/recipe.ts';
 import { listenForBudget } from './budget.ts';
 import { describeGate } from './describe.ts';
 import { failedGates, openGates } from './gates.ts';
@@ -18,7 +20,7 @@ import {
 } from './messages.ts';
 import { listenForOrders } from './orders.ts';
 import { createStages, type Candidate, type Stages } from './pipeline-stages.ts';
-import { rootMessage } from './root-message.ts';
+import { isOfType, rootMessage } from './root-message.ts';
 import { StageBoard } from './stage-board.ts';
 
 export async function pipelineWorkflow(input: PipelineInput): Promise<PipelineResult> {
@@ -53,6 +55,7 @@ async function runPipeline(
   skip(recipe.sft, 'fine-tune', 'evaluate-tuned');
   skip(recipe.dpo ?? recipe.orpo, 'align', 'evaluate');
 
+  const answers: GateMetric[] = ['questions.accuracy', 'preferences.accuracy'];
   const evaluations: PipelineResult['evaluations'] = [];
   const judged = new Set<GateMetric>();
   /** Evaluates and remembers; true when the gates hold, else there is another recipe to try. */
@@ -68,16 +71,19 @@ async function runPipeline(
       stage,
       evaluation,
     });
-    for (const metric of metrics) judged.add(metric);
-    const failures = failedGates(gates, evaluation, metrics);
+    const failures = judge(evaluation, metrics);
     if (heldOut) failures.push(...stages.failedChallenge(evaluation));
     if (failures.length === 0) return true;
     recipe = await replan(failures);
     return false;
   };
-  const replan = async (failures: GateFailure[]) => {
+  const judge = (evaluation: EvaluationSummary, metrics: GateMetric[]): GateFailure[] => {
+    for (const metric of metrics) judged.add(metric);
+    return failedGates(gates, evaluation, metrics);
+  };
+  const replan = async (failures: GateFailure[], isSpent = false): Promise<Recipe> => {
     const found = failures.map(describeGate).join('; ');
-    if (recipe.round >= onFailure.replan) {
+    if (isSpent || recipe.round >= onFailure.replan) {
       throw ApplicationFailure.nonRetryable(
         `evaluation gate failed after ${recipe.round + 1} rounds: ${found}. ` +
           'The model was not deployed. Give it more budget or data, or lower the gate.',
@@ -87,6 +93,20 @@ async function runPipeline(
     }
     board.note(`gate failed: ${found}; round ${recipe.round + 2} trains with another recipe`);
     return await stages.plan(corpus, { recipe, failures });
+  };
+
+  /** Where the budget left a phase no time for a model, the model before it stands, if its evaluation keeps the gates. */
+  const settle = async (failure: unknown, left: StageName[]): Promise<void> => {
+    if (!isOfType(failure, FailureType.BudgetExhausted)) throw failure;
+    // Of an earlier round, whose models are superseded.
+    const kept = evaluations.filter(({ stage }) => !left.includes(stage));
+    const standing = kept.at(-1);
+    if (standing === undefined) throw failure;
+    evaluations.splice(0, Infinity, ...kept);
+    for (const name of left) board.skip(name);
+    board.note(`${rootMessage(failure)}; the model before it stands`, left[0]);
+    const failures = judge(standing.evaluation, answers);
+    if (failures.length > 0) await replan(failures, true);
   };
 
   /** Nothing is released under a gate that no evaluation has looked at. */
@@ -108,7 +128,6 @@ async function runPipeline(
     if (await passes('evaluate-base', base, ['valBpb'])) break;
   }
 
-  const answers: GateMetric[] = ['questions.accuracy', 'preferences.accuracy'];
   let last = base;
   for (let passed = false; !passed;) {
     const { sft, dpo, orpo } = recipe;
@@ -116,12 +135,23 @@ async function runPipeline(
     last = base;
     passed = true;
     if (sft !== null) {
-      last = await stages.train('fine-tune', sft, { corpus, recipe, before: last?.models ?? [] });
+      const before = last?.models ?? [];
+      try {
+        last = await stages.train('fine-tune', sft, { corpus, recipe, before });
+      } catch (failure) {
+        await settle(failure, ['fine-tune', 'evaluate-tuned', 'align', 'evaluate']);
+        break;
+      }
       passed = await passes('evaluate-tuned', last, preferring === null ? answers : []);
     }
     if (preferring !== null) {
       const before = last?.models ?? [];
-      last = await stages.train('align', preferring, { corpus, recipe, before });
+      try {
+        last = await stages.train('align', preferring, { corpus, recipe, before });
+      } catch (failure) {
+        await settle(failure, ['align', 'evaluate']);
+        break;
+      }
       passed = await passes('evaluate', last, answers);
     }
   }

@@ -1,5 +1,6 @@
 /** Why something failed, from a chain of causes that Temporal wraps at each border. */
-import { ActivityFailure, ChildWorkflowFailure } from '@temporalio/workflow';
+import { ActivityFailure, ApplicationFailure, ChildWorkflowFailure } from '@temporalio/workflow';
+import type { FailureType } from '../config/failures.ts';
 
 /**
  * Every cause down to the deepest that says something new, outermost first: `the store did not answer:
@@ -19,4 +20,12 @@ export function rootMessage(failure: unknown): string {
     current = cause;
   }
   return said.join(': ') || String(failure);
+}
+
+/** Whether something failed for that reason, however deep it is wrapped. */
+export function isOfType(failure: unknown, type: FailureType): boolean {
+  for (let at = failure; at instanceof Error; at = at.cause) {
+    if (at instanceof ApplicationFailure && at.type === type) return true;
+  }
+  return false;
 }

@@ -90,10 +90,10 @@ export class StageBoard {
     this.#line(name).state = 'skipped';
   }
 
-  /** Something that happened to the stage that runs now. */
-  note(text: string): void {
+  /** Something that happened to the stage that runs now, or to the one that is named. */
+  note(text: string, about?: StageName): void {
     const running = this.status.stages.findLast(({ state }) => state === 'running');
-    this.status.notes.push({ at: Date.now(), stage: running?.name ?? 'ingest', text });
+    this.status.notes.push({ at: Date.now(), stage: about ?? running?.name ?? 'ingest', text });
     if (this.status.notes.length > maxNotes) this.status.notes.shift();
     this.#publish();
   }

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { MockActivityEnvironment } from '@temporalio/testing';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import {
   createCalibrateActivities,
   medianStepMs,
@@ -14,6 +14,7 @@ import type { Deps } from '../../activities/deps.ts';
 import { findTrainer } from '../../activities/trainer-process.ts';
 import type { TrainingJob } from '../../activities/training-job.ts';
 import { loadOf } from '../../config/measurements.ts';
+import { readCost, spentMs } from '../../registry/costs.ts';
 import { acquireHost, readLeases } from '../../registry/leases.ts';
 import { findMeasurement } from '../../registry/measurements.ts';
 import { storeCorpus } from '../support/records.ts';
@@ -83,6 +84,60 @@ test('steps are timed and recorded, and trainer, folder and lease are gone; the 
   expect(Date.parse(lease!.expiresAt)).toBe(0);
   await script({ stepMs: 1 });
   expect(await calibrate()).toEqual({ stepMs, note: null });
+});
+
+const patience = { timeout: 20_000, interval: 100 };
+const leaseOf = async () => (await readLeases(s3.store, 'local')).hosts[deps.host];
+/** Every sign asks for the lease, and the clock of leases is so far ahead. */
+async function withClock<T>(work: (ahead: (ms: number) => void) => Promise<T>): Promise<T> {
+  let aheadMs = 0;
+  let asked = 0;
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => (asked += 60_000));
+  deps = { ...deps, now: () => new Date(Date.now() + aheadMs) };
+  try {
+    return await work((ms) => (aheadMs = ms));
+  } finally {
+    clock.mockRestore();
+  }
+}
+
+test('a long one keeps its lease, and what it took is what the run has spent', async () => {
+  await script({ stepMs: 60_000 });
+  await withClock(async (ahead) => {
+    const began = Date.now();
+    const timing = calibrate(8000);
+    await vi.waitFor(async () => expect(await leaseOf()).toBeDefined(), patience);
+    ahead(100_000);
+    await vi.waitFor(
+      async () => expect(Date.parse((await leaseOf())!.expiresAt)).toBeGreaterThan(began + 200_000),
+      patience,
+    );
+    expect((await timing).stepMs).toBeNull();
+    const cost = await readCost(s3.store, job.trial.run);
+    expect(cost.leases).toMatchObject([{ host: deps.host, phase: 'pretrain', round: 0, trial: 0 }]);
+    const spent = spentMs(cost, new Date(Date.now() + 1_000_000));
+    expect(spent).toBeGreaterThan(100_000);
+    expect(spent).toBeLessThan(100_000 + Date.now() - began + 1);
+  });
+});
+
+test('a host that another leased meanwhile is left to it, and nothing is recorded', async () => {
+  await script({ stepMs: 100 });
+  const holder = 'training/other';
+  await withClock(async () => {
+    const timing = calibrate(20_000);
+    await vi.waitFor(async () => expect(await leaseOf()).toBeDefined(), patience);
+    const now = new Date(Date.now() + 300_000);
+    await acquireHost(s3.store, 'local', deps.host, { holder, now, ttlMs: 60_000 });
+    expect(await timing).toEqual({
+      stepMs: null,
+      note: `host ${deps.host} was leased by ${holder} while our lease had run out`,
+    });
+  });
+  expect(await findTrainer(path.join(home, 'runs', job.trial.run, 'calibration'))).toEqual([]);
+  expect(await measured()).toBeNull();
+  expect((await leaseOf())?.holder).toBe(holder);
+  expect(Date.parse((await leaseOf())!.expiresAt)).toBeGreaterThan(Date.now());
 });
 
 test('a host that trains is not measured', async () => {

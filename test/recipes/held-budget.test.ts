@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { pipelineSchema } from '../../config/pipeline.ts';
 import { recipeSchema } from '../../config/recipe.ts';
 import { holding, plannedTimeMs } from '../../recipes/held-budget.ts';
+import { trainerStartMs } from '../../recipes/speed.ts';
 import { recipe } from '../support/recipes.ts';
 
 function budget(value: object) {
@@ -37,12 +38,29 @@ test.each<[string, object, object]>([
 });
 
 test('each phase has its share of what is left: the last one all of it', () => {
-  const { shares } = holding(recipe, budget({ time: '1h', whenSpent: 'finish' })).held!;
+  const whole = { ...recipe, estimate: { ...recipe.estimate, trainingMs: hour } };
+  const { shares } = holding(whole, budget({ time: '1h', whenSpent: 'finish' })).held!;
   expect(shares.pretrain).toBeGreaterThan(0.5);
   expect(shares.pretrain).toBeLessThan(1);
   expect(shares.dpo).toBe(1);
   const base = holding({ ...recipe, sft: null, dpo: null }, budget({ usd: 5, usdPerHour: 2.5 }));
   expect(base.held?.shares.pretrain).toBe(1);
+});
+
+test('a phase of few tokens is left the time to start its trainer', () => {
+  const { pretrain, sft, dpo } = recipe;
+  const trainingMs = 60_000;
+  const short = {
+    ...recipe,
+    pretrain: { ...pretrain, numSteps: 1000 },
+    sft: { ...sft!, numSteps: 20 },
+    dpo: { ...dpo!, numSteps: 2 },
+    estimate: { ...recipe.estimate, trainingMs },
+  };
+  const { shares } = holding(short, budget({ time: '1m', whenSpent: 'finish' })).held!;
+  const afterPretrain = trainingMs * (1 - shares.pretrain);
+  expect(afterPretrain).toBeGreaterThanOrEqual(2 * trainerStartMs - 10);
+  expect(afterPretrain * (1 - shares.sft)).toBeGreaterThanOrEqual(trainerStartMs - 10);
 });
 
 test('held-out text is measured where a checkpoint is saved, so that checkpoints can be told apart', () => {

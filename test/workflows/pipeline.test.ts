@@ -523,6 +523,49 @@ describe('pipelineWorkflow', () => {
     expect(calls.at(-1)).toBe('register');
   });
 
+  const exhausted = 'the budget is spent, and it has made no checkpoint';
+  const exhaustedAt = (activities: Activities, phase: Phase): Activities => ({
+    ...activities,
+    findTrainedModel: async (job) => {
+      if (job.recipe.phase === phase)
+        throw ApplicationFailure.nonRetryable(exhausted, FailureType.BudgetExhausted);
+      return await activities.findTrainedModel(job);
+    },
+  });
+  const skippedOf = ({ stages }: { stages: { name: string; state: string }[] }) =>
+    stages.flatMap(({ name, state }) => (state === 'skipped' ? [name] : []));
+
+  test('where the budget leaves DPO no time, the tuned model is judged and deployed', async () => {
+    const { activities, calls } = fakes([...good]);
+    const { status } = await run(exhaustedAt(activities, 'dpo'));
+    expect(status.state).toBe('finished');
+    expect(calls.slice(-3)).toEqual(['evaluate', 'register', 'deploy test@3 to test']);
+    expect(calls.filter((call) => call === 'evaluate')).toHaveLength(2);
+    expect(skippedOf(status)).toEqual(['align', 'evaluate']);
+    expect(status.notes).toMatchObject([
+      { stage: 'align', text: `${exhausted}; the model before it stands` },
+    ]);
+    expect(status.result?.evaluations.map(({ stage }) => stage)).toEqual([
+      'evaluate-base',
+      'evaluate-tuned',
+    ]);
+  });
+
+  test('where the budget leaves SFT no time, the base must keep the gates on answers', async () => {
+    const { activities, calls } = fakes([good[0]!]);
+    const { status } = await run(exhaustedAt(activities, 'sft'));
+    expect(status.failure).toContain('questions.accuracy was not measured');
+    expect(calls).toEqual(['plan', trained(pretrain), 'evaluate']);
+    expect(skippedOf(status)).toEqual(['fine-tune', 'evaluate-tuned', 'align', 'evaluate']);
+  });
+
+  test('where the budget leaves the first phase no time, there is no model', async () => {
+    const { activities, calls } = fakes([]);
+    const { status } = await run(exhaustedAt(activities, 'pretrain'));
+    expect(status).toMatchObject({ state: 'failed', failure: exhausted });
+    expect(calls).toEqual(['plan']);
+  });
+
   test('a model is not released under a gate that nothing has evaluated', async () => {
     const { activities, calls } = fakes([good[0]!]);
     const planBase = async () => ({ ...recipe, sft: null, dpo: null });
