@@ -5,7 +5,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { WorkflowFailedError, type Client } from '@temporalio/client';
 import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/common';
-import type { Pipeline } from '../config/pipeline.ts';
+import { sourceName, type Pipeline } from '../config/pipeline.ts';
 import { TaskQueue } from '../config/queues.ts';
 import type { Machine } from '../config/recipe.ts';
 import type { Store } from '../registry/store.ts';
@@ -223,9 +223,7 @@ async function startRun(
 }
 
 function sourceNames(pipeline: Pipeline): string {
-  const names = pipeline.data.sources.map((source) =>
-    'path' in source ? source.path : source.package,
-  );
+  const names = pipeline.data.sources.map(sourceName);
   const text = names.join(', ');
   return text.length > 120 ? `${text.slice(0, 117)}…` : text;
 }

@@ -40,13 +40,14 @@ export function meaningFaults(value: unknown, folders: Folders, place: Places): 
 function checkSources(value: unknown, { baseDir, projectDir }: Folders, add: Add): void {
   for (const [index, source] of listAt(value, ['data', 'sources']).entries()) {
     const keys = ['data', 'sources', index];
-    const [file, name] = [textAt(source, 'path'), textAt(source, 'package')];
+    const field = textAt(source, 'git') === null ? 'path' : 'git';
+    const [file, name] = [textAt(source, field), textAt(source, 'package')];
     if (file !== null && name === null) {
       const place = path.resolve(baseDir, file);
-      if (existsSync(place)) checkInclude(source, place, [...keys, 'path'], add);
+      if (existsSync(place)) checkInclude(source, place, [...keys, field], add);
       else {
         const hint = 'It is looked for from the folder of the pipeline file.';
-        add([...keys, 'path'], JSON.stringify(file), 'a file or folder that exists', hint);
+        add([...keys, field], JSON.stringify(file), 'a file or folder that exists', hint);
       }
     } else if (name !== null && file === null) {
       const place = packageFolder(name, projectDir);

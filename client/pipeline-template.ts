@@ -29,7 +29,10 @@ export interface PipelineChoices {
 }
 
 /** What ingest reads; a folder's own spelling, such as TXT, comes on top. */
-const readable = ['txt', 'md', 'markdown', 'html', 'htm', 'json', 'jsonl', 'jsonl.gz'];
+const readable = (
+  'txt md markdown html htm json jsonl jsonl.gz jsonl.zst csv tsv parquet arrow warc warc.gz pdf docx epub mbox eml ' +
+  'zip tar tar.gz tar.zst tgz'
+).split(' ');
 
 export const schemaFileName = 'temper.schema.json';
 

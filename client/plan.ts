@@ -7,7 +7,14 @@ import path from 'node:path';
 import { z } from 'zod';
 import { knownBases, maxBaseContext, type KnownBase } from '../config/base-models.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
-import { configOf, familyOf, isBase, type Pipeline, type Source } from '../config/pipeline.ts';
+import {
+  configOf,
+  familyOf,
+  isBase,
+  sourceName,
+  type Pipeline,
+  type Source,
+} from '../config/pipeline.ts';
 import {
   families,
   familyNames,
@@ -389,12 +396,12 @@ async function lookAt(
   source: Source,
   { baseDir, projectDir, look }: Pick<PlanRequest, 'baseDir' | 'projectDir' | 'look'>,
 ): Promise<Survey> {
+  const name = sourceName(source);
   const folder =
-    'path' in source
-      ? path.resolve(baseDir, source.path)
-      : path.join(projectDir, 'node_modules', source.package);
+    'package' in source
+      ? path.join(projectDir, 'node_modules', source.package)
+      : path.resolve(baseDir, name);
   if ((await stat(folder).catch(() => null)) === null) {
-    const name = 'path' in source ? source.path : source.package;
     throw new ClientError(
       'input',
       `data.sources: found nothing at ${name}, expected text. Nothing was started.`,

@@ -63,8 +63,21 @@ export const sourceSchema = z.union([
     package: z.string().min(1).describe('npm package that ships text'),
     ...documents,
   }),
+  z.strictObject({
+    git: z
+      .string()
+      .min(1)
+      .describe('work tree of a git repository, relative to the pipeline file: its tracked files'),
+    ...documents,
+  }),
 ]);
 export type Source = z.infer<typeof sourceSchema>;
+
+/** A source as the pipeline file names it. */
+export function sourceName(source: Source): string {
+  if ('package' in source) return source.package;
+  return 'git' in source ? source.git : source.path;
+}
 
 /**
  * Questions whose answers stand in the metadata of the documents. `{field}` in a phrasing or an

@@ -9,7 +9,7 @@ export const surveySchema = z.strictObject({
   formats: z
     .array(
       z.strictObject({
-        format: z.string().describe('txt, md, html, json, jsonl or jsonl.gz'),
+        format: z.string().describe('as the ending says it: md, jsonl.gz, pdf'),
         numFiles: count.describe('with at least one document in them'),
         numDocuments: count,
         textBytes: count,
@@ -26,7 +26,7 @@ export const surveySchema = z.strictObject({
     .array(
       z.strictObject({
         reason: z.string().describe('as ingest records it'),
-        kind: z.enum(['pdf', 'scan', 'image', 'office', 'other']).nullable(),
+        kind: z.enum(['image', 'office', 'other']).nullable(),
         count: count.describe('files, or records of files that are read otherwise'),
         detail: z.string().describe('of the first one'),
         examples: z.array(z.string()).describe('the first names'),
@@ -34,7 +34,7 @@ export const surveySchema = z.strictObject({
     )
     .describe('what ingest will leave out, most first'),
   hidden: count.describe('files and folders whose names start with a dot, which are left alone'),
-  textField: z.string().describe('field of JSON records that holds their text'),
+  textField: z.string().describe('field of records that holds their text'),
   fields: z
     .array(
       z.strictObject({

@@ -1,4 +1,6 @@
 /** Bytes to text, strictly: a byte that is no text drops the document instead of becoming a question mark in it. */
+import iconv from 'iconv-lite';
+import { detectEncoding, isLegacy, utf16Without } from './encodings.ts';
 
 /** Why something was left out: a stable word, and what was found. */
 export interface Refusal {
@@ -6,22 +8,138 @@ export interface Refusal {
   detail: string;
 }
 
-/** UTF-8, or UTF-16 where a byte-order mark says so. */
-export function decodeText(bytes: Uint8Array): { text: string } | Refusal {
-  const [first, second] = bytes;
-  const encoding =
-    first === 0xff && second === 0xfe
-      ? 'utf-16le'
-      : first === 0xfe && second === 0xff
-        ? 'utf-16be'
-        : 'utf-8';
-  if (encoding === 'utf-8') {
-    const zero = bytes.indexOf(0);
+export type Decoded = { text: string } | Refusal;
+
+/** By a byte-order mark; else UTF-8 where it is that; else what its characters show beyond doubt. */
+export function decodeText(bytes: Uint8Array): Decoded {
+  const marked = byMark(bytes);
+  if (marked === null) {
+    const text = utf8(bytes);
+    if (text !== null && !text.includes('\0')) return { text };
+  }
+  const encoding = marked ?? encodingOf(bytes);
+  return typeof encoding === 'string' ? decoderFor(encoding)(bytes) : encoding;
+}
+
+/**
+ * The encoding of a text by its beginning. `lines`: bad bytes in UTF-8 are left to whoever reads line by line.
+ * `names`: very short texts, which are taken for what fits best.
+ */
+export function encodingOf(
+  bytes: Uint8Array,
+  { lines = false, names = false }: { lines?: boolean; names?: boolean } = {},
+): string | Refusal {
+  const marked = byMark(bytes);
+  if (marked !== null) return marked;
+  const whole = lines ? withoutCutEnd(bytes) : bytes;
+  const zero = whole.indexOf(0);
+  if (zero >= 0) {
+    const wide = utf16Without(whole);
+    if (wide !== null) return wide;
+    return lines ? 'utf-8' : { reason: 'binary', detail: `found a NUL byte at ${zero}` };
+  }
+  if (utf8(whole) !== null) return 'utf-8';
+  const share = damagedShare(whole);
+  if (share < 0.1 || (lines && share < 0.5)) {
+    return lines ? 'utf-8' : { reason: 'undecodable', detail: 'found bytes that are not utf-8' };
+  }
+  const found = detectEncoding(whole);
+  if (found.length === 0) {
+    if (lines) return 'utf-8';
+    return { reason: 'undecodable', detail: 'found bytes of no known encoding; save it as UTF-8' };
+  }
+  if (found.length === 1 || names) return found[0]!;
+  return {
+    reason: 'ambiguous_encoding',
+    detail: `could be ${found.join(' or ')}; save it as UTF-8`,
+  };
+}
+
+/** Decodes by an encoding that is known; a byte that does not belong to it refuses the text. */
+export function decoderFor(encoding: string): (bytes: Uint8Array) => Decoded {
+  return (bytes) => {
+    const text = isLegacy(encoding)
+      ? iconv.decode(
+          Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
+          nameForIconv(encoding),
+        )
+      : strict(bytes, encoding);
+    if (text === null || (isLegacy(encoding) && text.includes('\uFFFD'))) {
+      return { reason: 'undecodable', detail: `found bytes that are not ${encoding}` };
+    }
+    const zero = encoding.startsWith('utf-16') ? -1 : bytes.indexOf(0);
     if (zero >= 0) return { reason: 'binary', detail: `found a NUL byte at ${zero}` };
+    return { text };
+  };
+}
+
+/** As `decodeText`, with what the page or its server says of itself where it is no UTF-8. */
+export function decodeHtml(bytes: Uint8Array, declared?: string): Decoded {
+  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 2048));
+  const inPage = /<meta[^>]+charset\s*=\s*["']?\s*([\w-]+)/i.exec(head.toString('latin1'))?.[1];
+  if (byMark(bytes) === null && utf8(bytes) === null) {
+    for (const name of [declared, inPage]) {
+      const label = name
+        ?.toLowerCase()
+        .replace(/^(iso-?8859-?1|latin-?1|us-ascii)$/, 'windows-1252');
+      if (label === undefined || label.startsWith('utf') || !iconv.encodingExists(label)) continue;
+      const text = iconv.decode(
+        Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
+        nameForIconv(label),
+      );
+      if (!text.includes('\uFFFD') && !text.includes('\0')) return { text };
+    }
   }
+  return decodeText(bytes);
+}
+
+export function isUtf8(bytes: Uint8Array): boolean {
+  return utf8(bytes) !== null;
+}
+
+function byMark(bytes: Uint8Array): string | null {
+  const [first, second, third] = bytes;
+  if (first === 0xff && second === 0xfe) return 'utf-16le';
+  if (first === 0xfe && second === 0xff) return 'utf-16be';
+  return first === 0xef && second === 0xbb && third === 0xbf ? 'utf-8' : null;
+}
+
+/** Big5 as it is found: with the characters of CP950 and of Hong Kong. */
+function nameForIconv(encoding: string): string {
+  return /^(big5.*|cp950|x-x-big5)$/.test(encoding) ? 'big5-hkscs' : encoding;
+}
+
+const decoders = new Map<string, InstanceType<typeof TextDecoder>>();
+
+function strict(bytes: Uint8Array, encoding: string): string | null {
+  const decoder = decoders.get(encoding) ?? new TextDecoder(encoding, { fatal: true });
+  decoders.set(encoding, decoder);
   try {
-    return { text: new TextDecoder(encoding, { fatal: true }).decode(bytes) };
+    return decoder.decode(bytes);
   } catch {
-    return { reason: 'undecodable', detail: `found bytes that are not ${encoding}` };
+    return null;
   }
+}
+
+function utf8(bytes: Uint8Array): string | null {
+  return strict(bytes, 'utf-8');
+}
+
+/** Of the characters beyond ASCII, those that are no UTF-8. */
+function damagedShare(bytes: Uint8Array): number {
+  const text = new TextDecoder('utf-8').decode(bytes);
+  let others = 0;
+  let damaged = 0;
+  for (const character of text) {
+    if (character === '\uFFFD') damaged += 1;
+    else if (character > '\u007F') others += 1;
+  }
+  return damaged / Math.max(1, others + damaged);
+}
+
+/** A beginning that was cut off ends where its last line does. */
+function withoutCutEnd(bytes: Uint8Array): Uint8Array {
+  if (bytes.length < 64 * 1024) return bytes;
+  const end = bytes.lastIndexOf(0x0a);
+  return end < 0 ? bytes.subarray(0, bytes.length - (bytes.length % 2)) : bytes.subarray(0, end);
 }

@@ -7,7 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { byCodeUnits } from './order.ts';
 import type { Refusal } from './decode.ts';
 
-export const maxFileBytes = 256 * 1024 * 1024;
+/** Of a file that is read at once. */
+const maxFileBytes = 16 * 1024 * 1024;
 /** A file written within this time may change again without its modification time showing it. */
 const freshMs = 10_000;
 
@@ -34,8 +35,9 @@ async function walk(
     found.push({ path: folder, refusal: unreadable(error) });
     return;
   }
+  const names = new Set(entries.map(({ name }) => name));
   for (const entry of entries) {
-    if (entry.name.startsWith('.')) continue;
+    if (entry.name.startsWith('.') || describesDataset(entry.name, names)) continue;
     const relative = folder === '' ? entry.name : `${folder}/${entry.name}`;
     if (entry.isDirectory()) {
       await walk(root, relative, include, found);
@@ -51,6 +53,15 @@ async function walk(
       found.push({ path: relative, refusal });
     }
   }
+}
+
+/** What Hugging Face's datasets keep beside their tables: descriptions of them, and copies of their own making. */
+function describesDataset(name: string, siblings: ReadonlySet<string>): boolean {
+  if (name === 'dataset_dict.json') return true;
+  if (/^cache-[0-9a-f]+(_.*)?\.arrow$/.test(name)) return true;
+  return name === 'state.json' || name === 'dataset_info.json'
+    ? siblings.has('state.json') && siblings.has('dataset_info.json')
+    : false;
 }
 
 /** Pauses before a file that changed while it was read is read again. */
@@ -107,7 +118,8 @@ export const changed: Refusal = {
   detail: 'size, time or content differed after reading',
 };
 
-function sameState(a: BigIntStats, b: BigIntStats): boolean {
+/** Whether a file is the one that it was. */
+export function sameState(a: BigIntStats, b: BigIntStats): boolean {
   return a.size === b.size && a.mtimeNs === b.mtimeNs && a.ino === b.ino && a.dev === b.dev;
 }
 
@@ -123,7 +135,8 @@ async function digestOfFile(handle: FileHandle, expectedBytes: number): Promise<
   return hash.digest('hex');
 }
 
-function unreadable(error: unknown): Refusal {
+/** Why a file cannot be opened. */
+export function unreadable(error: unknown): Refusal {
   const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
   return code === 'ELOOP'
     ? { reason: 'symbolic_link', detail: 'links are not followed; give its target as a source' }

@@ -1,6 +1,6 @@
 /** A Markdown document: its front matter becomes metadata, its text stays as it was written. */
 import { parseDocument } from 'yaml';
-import type { Metadata } from './records.ts';
+import type { Metadata } from './formats/types.ts';
 
 /** A longer block between dashes at the beginning is text, not front matter. */
 const maxFrontMatter = 64 * 1024;

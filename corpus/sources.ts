@@ -1,13 +1,18 @@
 /** Sources of the pipeline file to documents: files, folders, and the text that npm packages ship. */
-import { realpath, stat } from 'node:fs/promises';
+import { lstat, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Document, DroppedDocument } from '../config/manifests.ts';
-import type { Source } from '../config/pipeline.ts';
+import { sourceName, type Source } from '../config/pipeline.ts';
 import type { Refusal } from './decode.ts';
 import { CorpusError } from './errors.ts';
-import { changed, listFiles, readStable, type FoundFile } from './files.ts';
+import { listFiles, type FoundFile } from './files.ts';
+import { readContained } from './formats/contained.ts';
+import { isContained, nameOf } from './formats/names-of-formats.ts';
+import { openFile } from './formats/open-file.ts';
+import { readRecords, unknownType } from './formats/read.ts';
+import { Account, type FileRecord } from './formats/types.ts';
+import { openWorkTree, readAs, type WorkTree } from './git.ts';
 import { digestOf } from './order.ts';
-import { readRecords } from './records.ts';
 
 /** A source found on this machine: its files, in order. */
 export interface OpenSource {
@@ -19,6 +24,8 @@ export interface OpenSource {
   files: FoundFile[];
   /** The source is one file, whose name is the whole name. */
   single: boolean;
+  /** Of a repository, whose files may have licences of their own. */
+  licenseOf?: WorkTree['licenseOf'];
 }
 
 export type SourceItem = { document: Document } | { dropped: DroppedDocument };
@@ -28,11 +35,11 @@ export async function openSource(
   source: Source,
   from: { baseDir: string; projectDir: string },
 ): Promise<OpenSource> {
-  const name = 'package' in source ? source.package : source.path;
+  const name = sourceName(source);
   const place =
     'package' in source
       ? await packageFolder(source.package, from.projectDir)
-      : path.resolve(from.baseDir, source.path);
+      : path.resolve(from.baseDir, name);
   const shared = { name, license: source.license, textField: source.textField };
   const state = await stat(place).catch((error: NodeJS.ErrnoException) => {
     throw new CorpusError(
@@ -50,57 +57,93 @@ export async function openSource(
       `data.sources: found neither a file nor a folder at ${name}. Correct the path in the pipeline file.`,
     );
   }
+  if ('git' in source) {
+    const { files, licenseOf } = await openWorkTree(place, source.include);
+    if (files.length === 0) throw noFile(name, source.include);
+    return { ...shared, root: place, files, single: false, licenseOf };
+  }
   const files = await listFiles(place, source.include).catch((error: NodeJS.ErrnoException) => {
     throw new CorpusError(
       `data.sources: found ${error.code} reading the folder ${name}, expected a readable one. Correct its permissions.`,
     );
   });
-  if (files.length === 0) {
-    throw new CorpusError(
-      `data.sources: found no file in ${name} that matches include "${source.include}". ` +
-        'Put documents there or correct the glob.',
-    );
-  }
+  if (files.length === 0) throw noFile(name, source.include);
   return { ...shared, root: place, files, single: false };
 }
 
-/**
- * The documents of a source, in order, each problem as a dropped document. `onFile` is called after each file.
- * Throws a CorpusError where a file changes all the time: what was read of it would be nobody's text.
- */
+function noFile(name: string, include: string): CorpusError {
+  return new CorpusError(
+    `data.sources: found no file in ${name} that matches include "${include}". ` +
+      'Put documents there or correct the glob.',
+  );
+}
+
+/** The documents of a source, in order, each problem as a dropped document. `onFile` is called after each file. */
 export async function* readSource(
   source: OpenSource,
   onFile: (numFiles: number) => void = () => {},
 ): AsyncGenerator<SourceItem> {
   for (const [index, file] of source.files.entries()) {
     const place = source.single ? source.name : `${source.name}/${file.path}`;
-    const read = file.refusal ?? (await readStable(path.join(source.root, file.path)));
-    if (read === changed) {
-      throw new CorpusError(
-        `data.sources: ${place} changed each time it was read, expected a file at rest. ` +
-          'Start the run again when nothing writes to it, or leave it out by include.',
-      );
-    }
-    if (!('bytes' in read)) {
-      yield { dropped: refused(place, read) };
-    } else if (read.bytes.length === 0) {
-      yield { dropped: refused(place, { reason: 'empty', detail: '0 bytes' }) };
-    } else {
-      for await (const record of readRecords(file.path, read.bytes, source.textField)) {
-        const origin = record.position === null ? place : `${place}#${record.position}`;
-        if ('reason' in record) {
-          const { reason, detail } = record;
-          yield { dropped: refused(origin, { reason, detail }) };
-        } else {
-          const { text, metadata } = record;
-          const id = digestOf(source.name, text).slice(0, 32);
-          yield { document: { id, source: origin, text, metadata } };
-        }
+    for await (const record of readFile(source, file)) {
+      const within = `${place}${record.inside ?? ''}`;
+      const origin = record.position === null ? within : `${within}#${record.position}`;
+      if ('reason' in record) {
+        const { reason, detail } = record;
+        yield { dropped: refused(origin, { reason, detail }) };
+      } else {
+        const { text } = record;
+        const license = (await source.licenseOf?.(file.path)) ?? null;
+        const metadata = license === null ? record.metadata : { ...record.metadata, license };
+        const id = digestOf(source.name, text).slice(0, 32);
+        yield { document: { id, source: origin, text, metadata } };
       }
     }
     onFile(index + 1);
   }
 }
+
+async function* readFile(source: OpenSource, found: FoundFile): AsyncGenerator<FileRecord> {
+  const { refusal } = found;
+  const name = source.licenseOf === undefined ? found.path : readAs(found.path);
+  if (refusal !== null) {
+    yield { position: null, ...refusal };
+    return;
+  }
+  const file = path.join(source.root, found.path);
+  if (isContained(name)) {
+    yield* readContained(file, name, source.textField);
+    return;
+  }
+  if (nameOf(name) === null) {
+    // A film need not be opened to be left out.
+    const size = (await lstat(file).catch(() => null))?.size;
+    yield { position: null, ...(size === 0 ? nothing : unknownType) };
+    return;
+  }
+  const opened = await openFile(file);
+  if (!('bytes' in opened)) {
+    yield { position: null, ...opened };
+    return;
+  }
+  const { bytes, ended, close } = opened;
+  try {
+    if (bytes.size === 0) {
+      yield { position: null, ...nothing };
+    } else {
+      const account = new Account(bytes.size);
+      const { textField } = source;
+      yield* readRecords(name, bytes, { textField, account, depth: 0, inside: '', onLeaf });
+      const change = await ended();
+      if (change !== null) yield { position: null, ...change };
+    }
+  } finally {
+    await close();
+  }
+}
+
+const nothing: Refusal = { reason: 'empty', detail: '0 bytes' };
+const onLeaf = (): null => null;
 
 function refused(origin: string, refusal: Refusal): DroppedDocument {
   return { id: digestOf('dropped', origin).slice(0, 32), source: origin, ...refusal };

@@ -5,11 +5,10 @@
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Survey, SurveyRequest } from '../config/survey.ts';
-import { listFiles, maxFileBytes, readStable, type FoundFile } from './files.ts';
+import { listFiles, type FoundFile } from './files.ts';
+import { formatOf, spellingOf } from './formats/names-of-formats.ts';
 import { languageOf } from './languages.ts';
 import { byCodeUnits } from './order.ts';
-import { looksScanned } from './pdf.ts';
-import { formatOf } from './records.ts';
 import { openSource, readSource, type OpenSource } from './sources.ts';
 
 const maxExamples = 5;
@@ -27,9 +26,7 @@ const otherTextFields = [
 ];
 
 const images = new Set('png jpg jpeg tif tiff gif webp bmp heic heif jp2 djvu'.split(' '));
-const office = new Set(
-  'doc docx odt rtf ppt pptx odp xls xlsx ods csv tsv epub mobi tex rst xml pages'.split(' '),
-);
+const office = new Set('doc odt rtf ppt pptx odp xls xlsx ods mobi tex rst xml pages'.split(' '));
 
 type Kind = Survey['notRead'][number]['kind'];
 type Progress = (done: number, total: number) => void;
@@ -69,8 +66,7 @@ async function lookAt(source: OpenSource, file: FoundFile, tally: Tally): Promis
   const format = formatOf(file.path);
   if (format === null && state?.isFile() === true && state.size > 0) {
     // Its content is not looked at by ingest either: a film need not be read to be left out.
-    const kind = await kindOf(place, file.path, state.size);
-    tally.refuse('unknown_type', kind, file.path, endingOf(file.path));
+    tally.refuse('unknown_type', kindOf(file.path), file.path, spellingOf(file.path));
     return;
   }
   let numDocuments = 0;
@@ -83,28 +79,19 @@ async function lookAt(source: OpenSource, file: FoundFile, tally: Tally): Promis
       tally.refuse(reason, null, origin.slice(source.name.length + 1), detail);
     }
   }
-  if (numDocuments > 0) tally.file(format!, endingOf(file.path));
+  if (numDocuments > 0) tally.file(format!, spellingOf(file.path));
 }
 
-async function kindOf(place: string, name: string, bytes: number): Promise<Kind> {
-  const ending = endingOf(name).toLowerCase();
+function kindOf(name: string): Kind {
+  const ending = spellingOf(name).toLowerCase();
   if (images.has(ending)) return 'image';
-  if (office.has(ending)) return 'office';
-  if (ending !== 'pdf') return 'other';
-  if (bytes > maxFileBytes / 8) return 'pdf';
-  const read = await readStable(place);
-  return 'bytes' in read && looksScanned(read.bytes) ? 'scan' : 'pdf';
+  return office.has(ending) ? 'office' : 'other';
 }
 
-/** The ending as it is spelt: `TXT`, `jsonl.gz`. */
-function endingOf(name: string): string {
-  return /\.(jsonl\.gz|[^./]+)$/i.exec(name)?.[1] ?? '';
-}
-
-/** The field to take where JSON records have text under another name. */
+/** The field to take where records have text under another name. */
 function otherTextField(survey: Survey): string | null {
   const missing = survey.notRead.find(({ reason }) => reason === 'no_text');
-  const hasText = survey.formats.some(({ format }) => format.startsWith('json'));
+  const hasText = survey.formats.some(({ format }) => /^(json|csv|tsv|parquet|arrow)/.test(format));
   if (missing === undefined || hasText) return null;
   const fields = /^found (.*); expected a text /.exec(missing.detail)?.[1]?.split(', ') ?? [];
   return otherTextFields.find((field) => fields.includes(field)) ?? null;

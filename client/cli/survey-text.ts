@@ -49,14 +49,10 @@ function notReadLine(group: NotRead, numNames: number): string {
 function why({ reason, kind, count: number, detail }: NotRead): string {
   const one = number === 1;
   switch (kind) {
-    case 'pdf':
-      return 'PDF, not read yet';
-    case 'scan':
-      return `scanned PDF, ${one ? 'needs' : 'need'} OCR (PDF is not read yet)`;
     case 'image':
       return one ? 'picture, needs OCR' : 'pictures, need OCR';
     case 'office':
-      return `office ${one ? 'file' : 'files'}, not read yet (save as text or HTML)`;
+      return `office ${one ? 'file' : 'files'}, not read (save as .docx, .csv or PDF)`;
     case 'other':
       return `${one ? 'file' : 'files'} of another kind`;
     case null:
@@ -66,7 +62,12 @@ function why({ reason, kind, count: number, detail }: NotRead): string {
 
 const reasons: Record<string, string> = {
   binary: 'binary, no text',
-  undecodable: 'not in UTF-8 (save as UTF-8)',
+  undecodable: 'in no encoding that is known (save as UTF-8)',
+  ambiguous_encoding: 'in one of several encodings (save as UTF-8)',
+  damaged: 'damaged or cut off',
+  encrypted: 'locked by a password',
+  needs_ocr: 'scanned PDF, needs OCR',
+  bomb: 'unpacking to too much',
   empty: 'without text',
   too_large: 'too large (split)',
   symbolic_link: 'links, not followed',

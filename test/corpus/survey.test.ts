@@ -7,9 +7,10 @@ import { surveySchema } from '../../config/survey.ts';
 import { languageOf } from '../../corpus/languages.ts';
 import { readMarkdown } from '../../corpus/markdown.ts';
 import { looksScanned } from '../../corpus/pdf.ts';
-import { formatOf } from '../../corpus/records.ts';
+import { formatOf } from '../../corpus/formats/names-of-formats.ts';
 import { openSource, readSource } from '../../corpus/sources.ts';
 import { surveyFolder } from '../../corpus/survey.ts';
+import { scannedPdf } from './make-files.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -142,8 +143,17 @@ test('the format is told by the name, whatever its case', () => {
     'g.json',
     'h.gz',
     'i',
+    'j.Tgz',
+    'k.csv.zst',
+    'l.parquet.gz',
+    'm.PDF',
   ];
-  const formats = ['txt', 'md', 'md', 'html', 'jsonl.gz', 'jsonl', 'json', null, null];
+  const formats = ['txt', 'md', 'md', 'html', 'jsonl.gz', 'jsonl', 'json', null, null].concat([
+    'tar.gz',
+    'csv.zst',
+    null,
+    'pdf',
+  ]);
   expect(names.map(formatOf)).toEqual(formats);
 });
 
@@ -187,27 +197,28 @@ test('a survey counts what ingest reads, by format, language and field', async (
 test('what will not be read stands there with reason, kind and names', async () => {
   await put('odd/good.txt', english);
   await put('odd/report.pdf', '%PDF-1.4 /Font');
-  await put('odd/scan.pdf', '%PDF-1.4 /Subtype /Image');
+  await put('odd/scan.pdf', scannedPdf());
   await put('odd/photo.JPG', Uint8Array.of(0xff, 0xd8));
   await put('odd/letter.docx', 'PK');
+  await put('odd/old.doc', 'x');
   await put('odd/program', Uint8Array.of(0x7f, 0x45));
   await put('odd/binary.txt', Uint8Array.of(1, 0, 2));
-  await put('odd/latin1.txt', Buffer.from('café', 'latin1'));
+  await put('odd/noise.txt', Uint8Array.of(0x61, 0xff, 0xfe, 0x62));
   await put('odd/nothing.pdf', '');
   await symlink('good.txt', path.join(folder, 'odd/link.txt'));
   const { notRead, numFiles } = await survey('odd');
-  expect(numFiles).toBe(10);
+  expect(numFiles).toBe(11);
   expect(
     notRead.map(({ reason, kind, count, examples }) => [reason, kind, count, ...examples]),
   ).toEqual(
     expect.arrayContaining([
-      ['unknown_type', 'pdf', 1, 'report.pdf'],
-      ['unknown_type', 'scan', 1, 'scan.pdf'],
+      ['damaged', null, 2, 'letter.docx', 'report.pdf'],
+      ['needs_ocr', null, 1, 'scan.pdf'],
       ['unknown_type', 'image', 1, 'photo.JPG'],
-      ['unknown_type', 'office', 1, 'letter.docx'],
+      ['unknown_type', 'office', 1, 'old.doc'],
       ['unknown_type', 'other', 1, 'program'],
       ['binary', null, 1, 'binary.txt'],
-      ['undecodable', null, 1, 'latin1.txt'],
+      ['undecodable', null, 1, 'noise.txt'],
       ['empty', null, 1, 'nothing.pdf'],
       ['symbolic_link', null, 1, 'link.txt'],
     ]),

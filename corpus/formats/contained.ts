@@ -1,0 +1,161 @@
+/**
+ * Reads files in a thread with a bound on its memory and on the time that it may stand still. A part of a file that
+ * ends the thread is refused, and the file is read again without it: readers are deterministic, so what was handed on
+ * before is passed over.
+ */
+import { Worker } from 'node:worker_threads';
+import type { Refusal } from '../decode.ts';
+import type { FileRecord } from './types.ts';
+
+export interface ThreadRequest {
+  file: string;
+  name: string;
+  textField: string;
+  /** Records that were handed on already. */
+  skip: number;
+  /** Parts of the file that are not read again, by their name inside it. */
+  refused: Record<string, Refusal>;
+}
+export type ThreadReply =
+  | { kind: 'records'; records: FileRecord[] }
+  | { kind: 'leaf'; inside: string; before: number }
+  | { kind: 'end' }
+  | { kind: 'failed'; message: string };
+
+export interface Limits {
+  heapMb: number;
+  /** For which nothing may be heard while a part is read. */
+  stillMs: number;
+}
+const usualLimits: Limits = { heapMb: 512, stillMs: 120_000 };
+/** Parts of one file that may end the thread before the rest of it is given up. */
+const maxFaults = 20;
+
+let idle: Worker | null = null;
+
+/** The records of a file that a parser of others reads. */
+export async function* readContained(
+  file: string,
+  name: string,
+  textField: string,
+  limits: Limits = usualLimits,
+): AsyncGenerator<FileRecord> {
+  const refused: Record<string, Refusal> = {};
+  let skip = 0;
+  for (let faults = 0; ; faults += 1) {
+    const attempt = attemptOf({ file, name, textField, skip, refused }, limits);
+    let fault: Fault | null = null;
+    for (;;) {
+      const next = await attempt.next();
+      if (next.done === true) {
+        fault = next.value;
+        break;
+      }
+      skip += 1;
+      yield next.value;
+    }
+    if (fault === null) return;
+    // What was refused already cannot be what ends it again: then nothing of the file is safe.
+    const known = fault.inside === '' || Object.hasOwn(refused, fault.inside);
+    if (known || faults >= maxFaults) {
+      yield { position: null, ...fault.refusal };
+      return;
+    }
+    refused[fault.inside] = fault.refusal;
+    skip = Math.min(skip, fault.before);
+  }
+}
+
+interface Fault {
+  /** What was being read; '' for the file itself. */
+  inside: string;
+  /** Records of the file before it. */
+  before: number;
+  refusal: Refusal;
+}
+
+async function* attemptOf(
+  request: ThreadRequest,
+  limits: Limits,
+): AsyncGenerator<FileRecord, Fault | null> {
+  const thread = idle ?? newThread(limits);
+  idle = null;
+  thread.ref();
+  const replies: ThreadReply[] = [];
+  let died: string | null = null;
+  let wake: () => void = () => {};
+  const onMessage = (reply: ThreadReply): void => {
+    replies.push(reply);
+    wake();
+  };
+  const onError = (error: Error): void => {
+    died = (error as NodeJS.ErrnoException).code ?? error.message;
+    wake();
+  };
+  const onExit = (code: number): void => {
+    died ??= `exit ${code}`;
+    wake();
+  };
+  thread.on('message', onMessage).on('error', onError).on('exit', onExit);
+  let [inside, before] = ['', 0];
+  let whole = false;
+  try {
+    thread.postMessage(request);
+    for (;;) {
+      const reply = replies.shift();
+      if (reply === undefined) {
+        if (died !== null) return { inside, before, refusal: crashed(died, limits) };
+        const heard = new Promise<boolean>((resolve) => {
+          const timer = setTimeout(() => resolve(false), limits.stillMs);
+          wake = () => {
+            clearTimeout(timer);
+            resolve(true);
+          };
+        });
+        if (!(await heard)) {
+          const detail = `nothing came of it within ${limits.stillMs / 1000} s`;
+          return { inside, before, refusal: { reason: 'timed_out', detail } };
+        }
+      } else if (reply.kind === 'leaf') ({ inside, before } = reply);
+      else if (reply.kind === 'end') {
+        whole = true;
+        return null;
+      } else if (reply.kind === 'failed') throw new Error(reply.message);
+      else {
+        yield* reply.records;
+        thread.postMessage({ kind: 'go-on' });
+      }
+    }
+  } finally {
+    thread.off('message', onMessage).off('error', onError).off('exit', onExit);
+    if (whole && idle === null && limits === usualLimits) {
+      thread.unref();
+      idle = thread;
+      thread.once('exit', () => {
+        if (idle === thread) idle = null;
+      });
+    } else {
+      await thread.terminate();
+    }
+  }
+}
+
+function newThread({ heapMb }: Limits): Worker {
+  const thread = new Worker(new URL('./thread.ts', import.meta.url), {
+    resourceLimits: { maxOldGenerationSizeMb: heapMb },
+    // Libraries warn of damaged files in words of their own.
+    stdout: true,
+    stderr: true,
+  });
+  thread.stdout.resume();
+  thread.stderr.resume();
+  // One that ends while nobody reads has harmed nobody.
+  return thread.on('error', () => {});
+}
+
+function crashed(code: string, { heapMb }: Limits): Refusal {
+  const memory = code === 'ERR_WORKER_OUT_OF_MEMORY';
+  return memory
+    ? { reason: 'too_large', detail: `needs more than ${heapMb} MiB of memory to be read` }
+    : { reason: 'crashed', detail: `ended its reader (${code})` };
+}

@@ -1,0 +1,110 @@
+/** Lines of a stream, each within a bound and decoded by itself: a bad one is refused alone. */
+import { decoderFor, decodeText, encodingOf, type Refusal } from '../decode.ts';
+import { peek } from './bytes.ts';
+import { jsonRecord, longRecord, parsedJson } from './json.ts';
+import { maxRecordBytes, type Bytes, type FileRecord, type Reading } from './types.ts';
+
+const sampleBytes = 1024 * 1024;
+
+/** JSON lines: a record a line. */
+export async function* readJsonLines(
+  _name: string,
+  bytes: Bytes,
+  { textField }: Reading,
+): AsyncGenerator<FileRecord> {
+  let numRecords = 0;
+  for await (const { position, line } of linesOf(bytes)) {
+    if (typeof line !== 'string') yield { position, ...line };
+    else if (line.trim() !== '') yield jsonRecord(position, parsedJson(line), textField);
+    else continue;
+    numRecords += 1;
+  }
+  if (numRecords === 0) yield { position: null, reason: 'empty', detail: 'no records' };
+}
+
+export interface Line {
+  position: number;
+  line: string | Refusal;
+}
+
+/** Each line with its number, or why it cannot be read. */
+export async function* linesOf(bytes: Bytes): AsyncGenerator<Line> {
+  const { head, bytes: same } = await peek(bytes, sampleBytes);
+  const found = encodingOf(head, { lines: true });
+  if (typeof found !== 'string') {
+    yield { position: 1, line: found };
+  } else if (found.startsWith('utf-16')) {
+    yield* wideLines(same, found);
+  } else {
+    const decode = found === 'utf-8' ? decodeText : decoderFor(found);
+    for await (const { position, line } of byteLines(same)) {
+      if (!Buffer.isBuffer(line)) {
+        yield { position, line };
+      } else {
+        const decoded = decode(line);
+        yield { position, line: 'text' in decoded ? decoded.text : decoded };
+      }
+    }
+  }
+}
+
+/** Of UTF-16, where a byte of ten need not end a line. */
+async function* wideLines(bytes: Bytes, encoding: string): AsyncGenerator<Line> {
+  const decoder = new TextDecoder(encoding, { fatal: true });
+  let position = 0;
+  let rest = '';
+  try {
+    for await (const piece of bytes.chunks()) {
+      const lines = (rest + decoder.decode(piece, { stream: true })).split('\n');
+      rest = lines.pop()!;
+      for (const line of lines) yield { position: (position += 1), line };
+      if (rest.length > maxRecordBytes) {
+        yield { position: position + 1, line: longRecord(rest.length * 2) };
+        return;
+      }
+    }
+    rest += decoder.decode();
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    const line = { reason: 'undecodable', detail: `found bytes that are not ${encoding}` };
+    yield { position: position + 1, line };
+    return;
+  }
+  if (rest !== '') yield { position: position + 1, line: rest };
+}
+
+/** Lines as bytes; one that is longer than a record is passed over without being kept. */
+export async function* byteLines(
+  bytes: Bytes,
+): AsyncGenerator<{ position: number; line: Buffer | Refusal }> {
+  let position = 0;
+  let parts: Buffer[] = [];
+  let length = 0;
+  const ended = (): { position: number; line: Buffer | Refusal } => {
+    const line =
+      length > maxRecordBytes
+        ? longRecord(length)
+        : parts.length === 1
+          ? parts[0]!
+          : Buffer.concat(parts, length);
+    [parts, length] = [[], 0];
+    return { position: (position += 1), line };
+  };
+  const take = (part: Buffer): void => {
+    length += part.length;
+    if (length <= maxRecordBytes) parts.push(part);
+    else parts = [];
+  };
+  for await (const piece of bytes.chunks()) {
+    let start = 0;
+    for (;;) {
+      const end = piece.indexOf(0x0a, start);
+      if (end < 0) break;
+      take(piece.subarray(start, end));
+      yield ended();
+      start = end + 1;
+    }
+    if (start < piece.length) take(piece.subarray(start));
+  }
+  if (length > 0) yield ended();
+}

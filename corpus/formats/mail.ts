@@ -1,0 +1,102 @@
+/** Mail: a letter is a document, and what is attached to it is read as a file of its name would be. */
+import PostalMime from 'postal-mime';
+import { htmlToText } from '../html.ts';
+import { bytesOf, whole } from './bytes.ts';
+import { byteLines } from './lines.ts';
+import { readMember } from './member.ts';
+import { nameOf } from './names-of-formats.ts';
+import {
+  checked,
+  maxRecordBytes,
+  Refused,
+  type Bytes,
+  type FileRecord,
+  type Metadata,
+  type Reading,
+} from './types.ts';
+
+/** One letter, .eml. */
+export async function* readLetter(
+  _name: string,
+  bytes: Bytes,
+  reading: Reading,
+): AsyncGenerator<FileRecord> {
+  yield* letter(null, await whole(bytes, maxRecordBytes), reading);
+}
+
+/** Letters one after the other, each behind a line `From …`. */
+export async function* readMbox(
+  _name: string,
+  bytes: Bytes,
+  reading: Reading,
+): AsyncGenerator<FileRecord> {
+  let position = 0;
+  let lines: Buffer[] = [];
+  let length = 0;
+  let afterBlank = true;
+  const ended = async function* (): AsyncGenerator<FileRecord> {
+    if (position === 0) return;
+    const content = Buffer.concat(lines);
+    const bytesFound = length;
+    [lines, length] = [[], 0];
+    if (bytesFound > maxRecordBytes) {
+      yield { position, reason: 'too_large', detail: `found a letter of ${bytesFound} bytes` };
+    } else yield* letter(position, content, reading);
+  };
+  for await (const { line } of byteLines(bytes)) {
+    if (!Buffer.isBuffer(line)) {
+      length += maxRecordBytes + 1;
+      afterBlank = false;
+      continue;
+    }
+    if (afterBlank && line.toString('latin1', 0, 5) === 'From ') {
+      yield* ended();
+      position += 1;
+      afterBlank = false;
+      continue;
+    }
+    afterBlank = line.length === 0 || (line.length === 1 && line[0] === 0x0d);
+    if (position === 0) {
+      if (!afterBlank) throw new Refused('damaged', 'does not begin with a line "From …"');
+      continue;
+    }
+    length += line.length + 1;
+    if (length > maxRecordBytes) {
+      lines = [];
+      continue;
+    }
+    const quoted = /^>+From /.test(line.toString('latin1', 0, 64));
+    lines.push(quoted ? line.subarray(1) : line, Buffer.from('\n'));
+  }
+  yield* ended();
+  if (position === 0) yield { position: null, reason: 'empty', detail: 'no letters' };
+}
+
+async function* letter(
+  position: number | null,
+  content: Buffer,
+  reading: Reading,
+): AsyncGenerator<FileRecord> {
+  let parsed;
+  try {
+    parsed = await PostalMime.parse(content, { maxNestingDepth: 32 });
+  } catch (error) {
+    yield { position, reason: 'damaged', detail: `no letter (${(error as Error).message})` };
+    return;
+  }
+  const metadata: Metadata = {};
+  if (parsed.subject) metadata['subject'] = parsed.subject;
+  const from = parsed.from?.address ?? parsed.from?.name;
+  if (from) metadata['from'] = from;
+  if (parsed.date) metadata['date'] = parsed.date;
+  const text = parsed.text?.trim() ? parsed.text : htmlToText(parsed.html ?? '').text;
+  yield checked(position, text.replaceAll('\r\n', '\n').trim(), metadata);
+  const within =
+    position === null ? reading : { ...reading, inside: `${reading.inside}#${position}` };
+  for (const { filename, content: attached } of parsed.attachments) {
+    if (!filename || nameOf(filename) === null) continue;
+    const bytes =
+      typeof attached === 'string' ? Buffer.from(attached) : Buffer.from(attached as ArrayBuffer);
+    yield* readMember(filename.replaceAll(/[/\\\p{Cc}]/gu, '_'), bytesOf(bytes), within);
+  }
+}

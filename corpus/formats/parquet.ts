@@ -1,0 +1,89 @@
+/** Parquet: a record a row, read a page range at a time. */
+import { parquetMetadataAsync, parquetReadObjects, type AsyncBuffer } from 'hyparquet';
+import { compressors } from 'hyparquet-compressors';
+import { seekable } from './bytes.ts';
+import {
+  fieldsRecord,
+  maxWholeBytes,
+  Refused,
+  type Bytes,
+  type FileRecord,
+  type Reading,
+} from './types.ts';
+
+const rowsAtOnce = 1000;
+const maxFooterBytes = 64 * 1024 * 1024;
+
+/** The rows; columns that hold lists, structures or bytes are left out of the metadata. */
+export async function* readParquet(
+  _name: string,
+  given: Bytes,
+  { textField, account }: Reading,
+): AsyncGenerator<FileRecord> {
+  const bytes = await seekable(given);
+  const tail = await bytes.at(Math.max(0, bytes.size - 8), 8);
+  const mark = tail.toString('latin1', 4);
+  if (mark === 'PARE') throw new Refused('encrypted', 'the footer is encrypted; give a plain file');
+  if (tail.length < 8 || mark !== 'PAR1') {
+    throw new Refused('damaged', 'not a whole Parquet file: found no footer at its end');
+  }
+  const footerBytes = tail.readUInt32LE(0);
+  if (footerBytes > Math.min(bytes.size - 8, maxFooterBytes)) {
+    throw new Refused('damaged', `a footer of ${footerBytes} bytes in a file of ${bytes.size}`);
+  }
+  const file: AsyncBuffer = {
+    byteLength: bytes.size,
+    async slice(start, end = bytes.size) {
+      const part = await bytes.at(start, end - start);
+      // The library looks at whole buffers.
+      return part.buffer.slice(part.byteOffset, part.byteOffset + part.length) as ArrayBuffer;
+    },
+  };
+  const metadata = await parquetMetadataAsync(file);
+  let position = 0;
+  for (const [index, group] of metadata.row_groups.entries()) {
+    const unpackedBytes = group.columns.map((column) =>
+      Number(column.meta_data?.total_uncompressed_size ?? 0n),
+    );
+    // A declared size is checked before anything is unpacked to it.
+    const largest = Math.max(0, ...unpackedBytes);
+    if (largest > maxWholeBytes * 4) {
+      throw new Refused(
+        'too_large',
+        `row group ${index} has a column of ${largest} bytes; write smaller groups`,
+      );
+    }
+    for (const size of unpackedBytes) account.add(size);
+    const numRows = Number(group.num_rows);
+    for (let start = 0; start < numRows; start += rowsAtOnce) {
+      const rows = await parquetReadObjects({
+        file,
+        metadata: { ...metadata, row_groups: [group], num_rows: group.num_rows },
+        compressors,
+        rowStart: start,
+        rowEnd: Math.min(numRows, start + rowsAtOnce),
+      });
+      for (const row of rows) {
+        position += 1;
+        yield fieldsRecord(position, plainRow(row), textField);
+      }
+    }
+  }
+  if (position === 0) yield { position: null, reason: 'empty', detail: 'no rows' };
+}
+
+/** As JSON would have it: dates as text, large integers as numbers where nothing is lost. */
+export function plainRow(row: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(row).map(([field, value]) => [field, plainValue(value)]),
+  );
+}
+
+function plainValue(value: unknown): unknown {
+  if (typeof value === 'bigint') {
+    const number = Number(value);
+    return Number.isSafeInteger(number) ? number : String(value);
+  }
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString();
+  return value;
+}
