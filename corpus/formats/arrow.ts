@@ -33,6 +33,10 @@ export async function* readArrow(
       useBigInt: true,
       useDate: true,
     });
+    // A row takes a byte at least, or its number is damage.
+    if (table.numRows > message.length) {
+      throw new Refused('damaged', `found ${table.numRows} rows in ${message.length} bytes`);
+    }
     for (const row of table as unknown as Iterable<Record<string, unknown>>) {
       position += 1;
       yield fieldsRecord(position, plainRow({ ...row }), textField);

@@ -31,7 +31,7 @@ const usualLimits: Limits = { heapMb: 512, stillMs: 120_000 };
 /** Parts of one file that may end the thread before the rest of it is given up. */
 const maxFaults = 20;
 
-let idle: Worker | null = null;
+let idle: { thread: Worker; limits: Limits } | null = null;
 
 /** The records of a file that a parser of others reads. */
 export async function* readContained(
@@ -78,8 +78,7 @@ async function* attemptOf(
   request: ThreadRequest,
   limits: Limits,
 ): AsyncGenerator<FileRecord, Fault | null> {
-  const thread = idle ?? newThread(limits);
-  idle = null;
+  const thread = takeIdle(limits) ?? newThread(limits);
   thread.ref();
   const replies: ThreadReply[] = [];
   let died: string | null = null;
@@ -128,16 +127,24 @@ async function* attemptOf(
     }
   } finally {
     thread.off('message', onMessage).off('error', onError).off('exit', onExit);
-    if (whole && idle === null && limits === usualLimits) {
+    if (whole && idle === null) {
       thread.unref();
-      idle = thread;
+      idle = { thread, limits };
       thread.once('exit', () => {
-        if (idle === thread) idle = null;
+        if (idle?.thread === thread) idle = null;
       });
     } else {
       await thread.terminate();
     }
   }
+}
+
+/** A thread that has read a file to its end reads the next one. */
+function takeIdle(limits: Limits): Worker | null {
+  if (idle === null || idle.limits.heapMb !== limits.heapMb) return null;
+  const { thread } = idle;
+  idle = null;
+  return thread;
 }
 
 function newThread({ heapMb }: Limits): Worker {

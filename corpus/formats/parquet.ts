@@ -1,17 +1,18 @@
 /** Parquet: a record a row, read a page range at a time. */
-import { parquetMetadataAsync, parquetReadObjects, type AsyncBuffer } from 'hyparquet';
+import {
+  parquetMetadataAsync,
+  parquetReadObjects,
+  type AsyncBuffer,
+  type FileMetaData,
+} from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { seekable } from './bytes.ts';
-import {
-  fieldsRecord,
-  maxWholeBytes,
-  Refused,
-  type Bytes,
-  type FileRecord,
-  type Reading,
-} from './types.ts';
+import { fieldsRecord, Refused, type Bytes, type FileRecord, type Reading } from './types.ts';
 
-const rowsAtOnce = 1000;
+/** Unpacked bytes of the rows that are in memory at once. */
+const windowBytes = 64 * 1024 * 1024;
+const maxColumnBytes = 512 * 1024 * 1024;
+const maxGroupRows = 64 * 1024 * 1024;
 const maxFooterBytes = 64 * 1024 * 1024;
 
 /** The rows; columns that hold lists, structures or bytes are left out of the metadata. */
@@ -40,25 +41,29 @@ export async function* readParquet(
     },
   };
   const metadata = await parquetMetadataAsync(file);
+  const columns = singleColumns(metadata);
   let position = 0;
   for (const [index, group] of metadata.row_groups.entries()) {
-    const unpackedBytes = group.columns.map((column) =>
-      Number(column.meta_data?.total_uncompressed_size ?? 0n),
-    );
+    const unpackedBytes = group.columns
+      .filter(({ meta_data: column }) => columns.includes(column?.path_in_schema[0] ?? ''))
+      .map(({ meta_data: column }) => Number(column?.total_uncompressed_size ?? 0n));
+    const numRows = Number(group.num_rows);
     // A declared size is checked before anything is unpacked to it.
     const largest = Math.max(0, ...unpackedBytes);
-    if (largest > maxWholeBytes * 4) {
+    if (largest > maxColumnBytes || numRows > maxGroupRows) {
       throw new Refused(
         'too_large',
-        `row group ${index} has a column of ${largest} bytes; write smaller groups`,
+        `row group ${index} has ${numRows} rows and a column of ${largest} bytes; write smaller groups`,
       );
     }
     for (const size of unpackedBytes) account.add(size);
-    const numRows = Number(group.num_rows);
+    const total = unpackedBytes.reduce((sum, size) => sum + size, 0);
+    const rowsAtOnce = Math.max(1, Math.ceil(numRows / Math.ceil(total / windowBytes || 1)));
     for (let start = 0; start < numRows; start += rowsAtOnce) {
       const rows = await parquetReadObjects({
         file,
         metadata: { ...metadata, row_groups: [group], num_rows: group.num_rows },
+        columns,
         compressors,
         rowStart: start,
         rowEnd: Math.min(numRows, start + rowsAtOnce),
@@ -70,6 +75,21 @@ export async function* readParquet(
     }
   }
   if (position === 0) yield { position: null, reason: 'empty', detail: 'no rows' };
+}
+
+/** Columns of single values; lists and structures have children. */
+function singleColumns({ schema }: FileMetaData): string[] {
+  const [, ...elements] = schema;
+  const names: string[] = [];
+  for (let index = 0; index < elements.length; index += 1) {
+    const { name, num_children: children = 0, repetition_type: repetition } = elements[index]!;
+    if (children === 0 && repetition !== 'REPEATED') names.push(name);
+    for (let left = children; left > 0; left -= 1) {
+      index += 1;
+      left += elements[index]?.num_children ?? 0;
+    }
+  }
+  return names;
 }
 
 /** As JSON would have it: dates as text, large integers as numbers where nothing is lost. */
