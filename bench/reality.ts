@@ -5,7 +5,11 @@
 import path from 'node:path';
 import { defaultPayloadConverter } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
-import { createCalibrateActivities, type CalibrationOutcome } from '../activities/calibrate.ts';
+import {
+  createCalibrateActivities,
+  type CalibrationInput,
+  type CalibrationOutcome,
+} from '../activities/calibrate.ts';
 import type { TrainedModel } from '../activities/training-job.ts';
 import { corpusManifestSchema } from '../config/manifests.ts';
 import { pipelineSchema } from '../config/pipeline.ts';
@@ -198,7 +202,7 @@ async function calibrate(
     host: 'bench',
     now: () => new Date(),
   });
-  const outcome = (await new MockActivityEnvironment().run(activities.calibrateTraining, {
+  const input: CalibrationInput = {
     job: {
       trial: { run: `${id}-calibration`, phase: 'pretrain', round: 0, trial: 0 },
       recipe,
@@ -210,7 +214,9 @@ async function calibrate(
     },
     numSteps: calibratedSteps.timed,
     limitMs: 120_000,
-  })) as CalibrationOutcome;
+  };
+  const environment = new MockActivityEnvironment();
+  const outcome: CalibrationOutcome = await environment.run(activities.calibrateTraining, input);
   if (outcome.note !== null) say(`  not calibrated: ${outcome.note}`);
   return outcome.stepMs;
 }
