@@ -216,7 +216,9 @@ async function calibrate(
     limitMs: 120_000,
   };
   const environment = new MockActivityEnvironment();
-  const outcome: CalibrationOutcome = await environment.run(activities.calibrateTraining, input);
+  const outcome: CalibrationOutcome = await environment.run(() =>
+    activities.calibrateTraining(input),
+  );
   if (outcome.note !== null) say(`  not calibrated: ${outcome.note}`);
   return outcome.stepMs;
 }
