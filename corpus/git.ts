@@ -42,7 +42,7 @@ export async function openWorkTree(folder: string, include: string): Promise<Wor
   const names = new Set(tracked.map(({ name }) => name));
   const files = tracked
     .filter(({ name }) => !name.split('/').some((part) => part.startsWith('.')))
-    .filter(({ name }) => path.matchesGlob(name, include) && !/\.license$/.test(name))
+    .filter(({ name }) => path.matchesGlob(name, include) && !name.endsWith('.license'))
     .map(({ mode, name }): FoundFile => ({ path: name, refusal: refusalOf(mode) }));
   return { files, licenseOf: licenses(folder, names) };
 }

@@ -1,6 +1,12 @@
 /** A member of an archive, read as a file of its name would be. */
-import { cleanDetail, readFormat } from './read.ts';
-import { maxDepth, Refused, type Bytes, type FileRecord, type Reading } from './types.ts';
+import {
+  cleanDetail,
+  maxDepth,
+  Refused,
+  type Bytes,
+  type FileRecord,
+  type Reading,
+} from './types.ts';
 
 /** Names that start with a dot are left alone, as in folders; so is what macOS adds. */
 export function isHidden(name: string): boolean {
@@ -36,7 +42,7 @@ export async function* readMember(
   }
   try {
     const within = { ...reading, inside, depth: reading.depth + 1 };
-    for await (const record of readFormat(name, bytes, within))
+    for await (const record of reading.member!(name, bytes, within))
       yield { ...record, inside: record.inside ?? inside };
   } catch (error) {
     const refused =

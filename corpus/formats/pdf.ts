@@ -1,6 +1,7 @@
 /** PDF: the text that its pages say, in reading order, vertical columns too. A scan has none and needs OCR. */
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import type * as pdfjs from 'pdfjs-dist/legacy/build/pdf.mjs';
 import { looksScanned } from '../pdf.ts';
 import { whole } from './bytes.ts';
 import {
@@ -188,7 +189,7 @@ function paragraphs(lines: readonly PdfLine[]): string {
   return text.trim();
 }
 
-type Library = typeof import('pdfjs-dist/legacy/build/pdf.mjs');
+type Library = typeof pdfjs;
 let loaded: Promise<Pick<Library, 'getDocument'> & { folder: string }> | null = null;
 
 async function library(): Promise<Pick<Library, 'getDocument'> & { folder: string }> {

@@ -12,7 +12,14 @@ import { readParquet } from './parquet.ts';
 import { readPdf } from './pdf.ts';
 import { readTar } from './tar.ts';
 import { readHtml, readMarkdownFile, readPlain } from './text.ts';
-import { Refused, type Bytes, type FileRecord, type Reader, type Reading } from './types.ts';
+import {
+  cleanDetail,
+  Refused,
+  type Bytes,
+  type FileRecord,
+  type Reader,
+  type Reading,
+} from './types.ts';
 import { unpacked } from './unpack.ts';
 import { readWarc } from './warc.ts';
 import { readZip } from './zip.ts';
@@ -51,7 +58,7 @@ export async function* readFormat(
   }
   const packing = packingOf(name);
   const plain = packing === null ? bytes : unpacked(packing, bytes, reading.account);
-  yield* readers[format](name, plain, reading);
+  yield* readers[format](name, plain, { ...reading, member: readFormat });
 }
 
 export const unknownType: Refusal = {
@@ -72,12 +79,6 @@ export async function* readRecords(
     else if (isSystemError(error)) throw error;
     else yield { position: null, reason: 'damaged', detail: cleanDetail(error) };
   }
-}
-
-/** What a library said of damage, short and on one line. */
-export function cleanDetail(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  return `cannot be read (${message.replaceAll(/\s+/g, ' ').slice(0, 160)})`;
 }
 
 /** Reading itself failed, which another try may mend: that is no fault of the document. */

@@ -19,7 +19,7 @@ export async function* readTar(
   let numMembers = 0;
   for (let index = 0; ; index += 1) {
     const block = await file.take(blockBytes);
-    if (block.length === 0 || block.every((byte) => byte === 0)) break;
+    if (block.every((byte) => byte === 0)) break;
     if (block.length < blockBytes || !checksumFits(block)) {
       throw new Refused('damaged', `member ${index + 1} has no whole header of tar`);
     }

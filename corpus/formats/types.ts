@@ -31,6 +31,8 @@ export interface Reading {
   depth: number;
   /** Name of what is read now, inside the file: `!/folder/a.txt`. */
   inside: string;
+  /** Reads a member of an archive by its name; given by the table of formats. */
+  member?: Reader;
   /** Called where the reading of something new begins, so that a reading that stands still is noticed. */
   onLeaf: (inside: string) => Refusal | null;
 }
@@ -121,4 +123,10 @@ export function fieldsRecord(
 function isMetadata(value: unknown): value is Metadata[string] {
   if (typeof value === 'number') return Number.isFinite(value);
   return value === null || typeof value === 'string' || typeof value === 'boolean';
+}
+
+/** What a library said of damage, short and on one line. */
+export function cleanDetail(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return `cannot be read (${message.replaceAll(/\s+/g, ' ').slice(0, 160)})`;
 }
