@@ -53,14 +53,15 @@ const candidates: Record<string, Cost> = {
   },
   'windows-1252'(character, text, at) {
     const [before = '', after = ''] = [text[at - 1], text[at + 1]];
-    const crowded = (before > '\u007F' ? 1 : 0) + (after > '\u007F' ? 1 : 0);
+    const neighbours = Number(before > '\u007F') + Number(after > '\u007F');
+    const crowded = [0, 1.5, 7][neighbours]!;
     const word = /[a-z]/i.test(before) || /[a-z]/i.test(after);
-    if (/[àâäáãåæçèéêëìíîïñòóôöõøœùúûüýßÀÂÄÁÃÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÖÕØŒÙÚÛÜÝšžŠŽÿ]/.test(character)) {
+    if (/[àâäáãåæçèéêëìíîïñòóôöõøœùúûüýßÀÂÄÁÃÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÖÕØŒÙÚÛÜÝÐÞðþšžŠŽÿ]/.test(character)) {
       const lone = /[ÿ]/.test(character) || (!word && !/[àéèôÀÉÈÔ]/.test(character));
-      return (lone ? 14 : 8) + crowded * 5;
+      return (lone ? 14 : 8) + crowded;
     }
-    if (/[‘’“”–—…«»¿¡°§©®€£·\u00A0•ªº²³½¼×´™]/.test(character)) return 9 + crowded * 2;
-    return 14 + crowded * 3;
+    if (/[‘’“”–—…«»¿¡°§©®€£·\u00A0•ªº²³½¼×´™]/.test(character)) return 9 + crowded;
+    return 14 + crowded;
   },
 };
 
@@ -81,11 +82,15 @@ export function isLegacy(encoding: string): boolean {
 /** Encodings of the bytes, the likeliest first: none where it is no text, several where that is not certain. */
 export function detectEncoding(bytes: Uint8Array): string[] {
   const sample = sampleOf(bytes);
-  const found = Object.entries(candidates)
-    .flatMap(([encoding, cost]) => {
-      const bits = bitsOf(sample, encoding, cost);
-      return bits === null ? [] : [{ encoding, bits }];
-    })
+  const wide = couldBeWide(bytes) ? wides : [];
+  const found = [
+    ...Object.entries(candidates).map(([encoding, cost]) => ({
+      encoding,
+      bits: bitsOf(sample, encoding, cost),
+    })),
+    ...wide.map((encoding) => ({ encoding, bits: wideBits(sample, encoding, true, unmarked) })),
+  ]
+    .flatMap(({ encoding, bits }) => (bits === null ? [] : [{ encoding, bits }]))
     .toSorted((a, b) => a.bits - b.bits || (a.encoding < b.encoding ? -1 : 1));
   const [best] = found;
   if (best === undefined) return [];
@@ -115,7 +120,7 @@ function bitsOf(sample: Buffer, encoding: string, cost: Cost): number | null {
         code >= 0xe000 && code <= 0xf8ff
           ? odd * 1.5
           : cost(character, text, at, sample.subarray(place, place + length));
-      bits += price;
+      bits += price + (isAlone(text, at, character.length) ? (alone[encoding] ?? lonely) : 0);
       otherBits += price;
       otherBytes += length;
       place += length;
@@ -124,6 +129,14 @@ function bitsOf(sample: Buffer, encoding: string, cost: Cost): number | null {
   }
   const perByte = encoding === 'windows-1252' ? maxBitsPerByte + 4.5 : maxBitsPerByte;
   return otherBytes > 0 && otherBits / otherBytes > perByte ? null : bits;
+}
+
+/** What a character between signs of ASCII costs besides: common in Latin script, seldom in others. */
+const lonely = 10;
+const alone: Record<string, number> = { 'windows-1252': 0 };
+
+function isAlone(text: string, at: number, length: number): boolean {
+  return !(text[at - 1]! > '\u007F') && !(text[at + length]! > '\u007F');
 }
 
 /** Bytes of the character beyond ASCII that begins there. */
@@ -152,21 +165,37 @@ function sampleOf(bytes: Uint8Array): Buffer {
 export function utf16Without(bytes: Uint8Array): string | null {
   if (bytes.length % 2 !== 0 || bytes.length < 4) return null;
   const sample = bytes.subarray(0, sampleBytes);
-  const costs = ['utf-16le', 'utf-16be'].flatMap((encoding) => {
-    let text: string;
-    try {
-      text = new TextDecoder(encoding, { fatal: sample.length === bytes.length }).decode(sample);
-    } catch {
-      return [];
-    }
-    let bits = 0;
-    for (const character of text) bits += wideCost(character);
-    return bits / sample.length > maxBitsPerByte ? [] : [{ encoding, bits }];
+  const costs = wides.flatMap((encoding) => {
+    const bits = wideBits(sample, encoding, sample.length === bytes.length);
+    return bits === null ? [] : [{ encoding, bits }];
   });
   const [best, other] = costs.toSorted((a, b) => a.bits - b.bits);
   if (best === undefined || (other !== undefined && other.bits - best.bits < clearBits))
     return null;
   return best.encoding;
+}
+
+/** Not so where it is nearly all ASCII, of which two letters make a rare character. */
+function couldBeWide(bytes: Uint8Array): boolean {
+  if (bytes.length < 8 || bytes.length > sampleBytes || bytes.length % 2 !== 0) return false;
+  return bytes.reduce((sum, byte) => sum + Number(byte < 0x80), 0) < bytes.length * 0.85;
+}
+
+/** Text in UTF-16 without a mark and without one sign of ASCII is rare. */
+const unmarked = 14;
+const wides = ['utf-16le', 'utf-16be'];
+
+/** As `bitsOf`, of UTF-16. */
+function wideBits(sample: Uint8Array, encoding: string, whole: boolean, before = 0): number | null {
+  let text: string;
+  try {
+    text = new TextDecoder(encoding, { fatal: whole }).decode(sample);
+  } catch {
+    return null;
+  }
+  let bits = before;
+  for (const character of text) bits += wideCost(character);
+  return (bits - before) / sample.length > maxBitsPerByte ? null : bits;
 }
 
 function wideCost(character: string): number {
@@ -176,6 +205,6 @@ function wideCost(character: string): number {
   if (frequentHant.has(character) || frequentHans.has(character)) return frequent;
   if (code < 0x250 || (code >= 0x370 && code < 0x600)) return 9;
   if (punctuation.test(character) || hiragana.test(character) || katakana.test(character)) return 8;
-  if (hangul.test(character)) return 10;
+  if (hangul.test(character)) return frequentHangul.has(character) ? 9 : 15;
   return code >= 0x4e00 && code <= 0x9fff ? 14 : 25;
 }

@@ -1,5 +1,5 @@
 /** Plain text, Markdown and HTML: a file is a document. */
-import { decoderFor, decodeText, encodingOf } from '../decode.ts';
+import { decodeHtml, decoderFor, decodeText, encodingOf, type Decoded } from '../decode.ts';
 import { htmlToText } from '../html.ts';
 import { readMarkdown } from '../markdown.ts';
 import { byteLines } from './lines.ts';
@@ -10,6 +10,7 @@ import {
   Refused,
   type Bytes,
   type FileRecord,
+  type Metadata,
   type Reader,
 } from './types.ts';
 
@@ -21,21 +22,26 @@ export const readMarkdownFile: Reader = (_name, bytes) => documentOf(bytes, read
 
 /** A document of what a page says. */
 export const readHtml: Reader = (_name, bytes) =>
-  documentOf(bytes, (html) => {
-    const { title, text } = htmlToText(html);
-    return { text, metadata: title === '' ? {} : { title } };
-  });
+  documentOf(
+    bytes,
+    (html) => {
+      const { title, text } = htmlToText(html);
+      return { text, metadata: title === '' ? {} : { title } };
+    },
+    decodeHtml,
+  );
 
 async function* documentOf(
   bytes: Bytes,
   read: (text: string) => {
     text: string;
-    metadata?: Record<string, string | number | boolean | null>;
+    metadata?: Metadata;
   },
+  decode: (bytes: Uint8Array) => Decoded = decodeText,
 ): AsyncGenerator<FileRecord> {
   const content = await whole(bytes, maxRecordBytes);
   if (content.length === 0) throw new Refused('empty', '0 bytes');
-  const decoded = decodeText(content);
+  const decoded = decode(content);
   if (!('text' in decoded)) {
     yield { position: null, ...decoded };
     return;
