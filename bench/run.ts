@@ -3,6 +3,7 @@ import { adapt } from './adapt.ts';
 import { answers } from './answers.ts';
 import { checkpoints } from './checkpoints.ts';
 import { firstHour } from './first-hour.ts';
+import { html } from './html.ts';
 import { install } from './install.ts';
 import { kills } from './kills.ts';
 import { planner } from './planner.ts';
@@ -19,6 +20,7 @@ const benches = [
   firstHour,
   throughput,
   train,
+  html,
   install,
   rollback,
   questions,

@@ -1,6 +1,6 @@
 /** Plain text, Markdown and HTML: a file is a document. */
 import { decodeHtml, decoderFor, decodeText, encodingOf, type Decoded } from '../decode.ts';
-import { htmlToText } from '../html.ts';
+import { mainContent } from '../main-content.ts';
 import { readMarkdown } from '../markdown.ts';
 import { byteLines } from './lines.ts';
 import { bytesOfStream, peek, whole } from './bytes.ts';
@@ -25,7 +25,7 @@ export const readHtml: Reader = (_name, bytes) =>
   documentOf(
     bytes,
     (html) => {
-      const { title, text } = htmlToText(html);
+      const { title, text } = mainContent(html);
       return { text, metadata: title === '' ? {} : { title } };
     },
     decodeHtml,

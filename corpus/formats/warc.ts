@@ -2,7 +2,7 @@
 import { promisify } from 'node:util';
 import { brotliDecompress, gunzip, inflate, zstdDecompress } from 'node:zlib';
 import { decodeHtml, decodeText } from '../decode.ts';
-import { htmlToText } from '../html.ts';
+import { mainContent } from '../main-content.ts';
 import { cursor } from './cursor.ts';
 import {
   checked,
@@ -96,7 +96,7 @@ async function page(
   const charset = /charset=["']?([\w-]+)/i.exec(parameters.join(';'))?.[1];
   const decoded = decodeHtml(content, charset);
   if (!('text' in decoded)) return { position, ...decoded };
-  const { title, text } = htmlToText(decoded.text);
+  const { title, text } = mainContent(decoded.text);
   return checked(position, text, { ...(title !== '' && { title }), ...metadata });
 }
 
