@@ -56,7 +56,8 @@ import { requireStage } from './stage-records.ts';
 
 /** Files whose change makes another corpus of the same documents: what this worker runs itself … */
 const loadedSources = [
-  'corpus/*.ts',
+  'corpus/**/*.ts',
+  'config/personal-data.ts',
   'activities/preprocess*.ts',
   'recipes/vocabulary.ts',
   'node_modules/tokenizers/package.json',

@@ -5,6 +5,7 @@ import { checkpoints } from './checkpoints.ts';
 import { firstHour } from './first-hour.ts';
 import { install } from './install.ts';
 import { kills } from './kills.ts';
+import { personalData } from './personal-data.ts';
 import { questions } from './questions.ts';
 import { quickstart } from './quickstart.ts';
 import { rollback } from './rollback.ts';
@@ -26,6 +27,7 @@ const benches = [
   scale,
   kills,
   checkpoints,
+  personalData,
 ];
 
 async function main([name, ...args]: string[]): Promise<number> {

@@ -1,5 +1,6 @@
 /** Everything that is done to one shard on its own: clean, redact, judge, fingerprint. CPU-bound, so it runs in a worker thread. */
 import type { Document, DroppedDocument } from '../config/manifests.ts';
+import { kindsOf, type PersonalDataOption } from '../config/personal-data.ts';
 import { scriptShares } from './characters.ts';
 import { cleanText } from './clean.ts';
 import { bandsOf, numBands } from './minhash.ts';
@@ -9,7 +10,7 @@ import { redact } from './redact.ts';
 import { wordsOf } from './words.ts';
 
 export interface CleanOptions {
-  personalData: 'redact' | 'keep';
+  personalData: PersonalDataOption;
   quality: boolean;
 }
 
@@ -52,12 +53,13 @@ export function cleanShard(
   const sizes: DocumentSize[] = [];
   const redacted: Record<string, number> = {};
   const bands = new Uint32Array(raw.length * numBands * 2);
+  const kinds = kindsOf(options.personalData);
   const purge = (text: string): string => {
     const clean = cleanText(text);
-    if (options.personalData === 'keep') return clean;
-    const result = redact(clean);
+    if (kinds.length === 0) return clean;
+    const result = redact(clean, kinds);
     for (const [kind, count] of Object.entries(result.counts))
-      if (count > 0) redacted[kind] = (redacted[kind] ?? 0) + count;
+      redacted[kind] = (redacted[kind] ?? 0) + count;
     return result.text;
   };
   for (const [index, document] of raw.entries()) {

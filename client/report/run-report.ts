@@ -127,7 +127,7 @@ export const dataReportSchema = z.strictObject({
     numDocuments: true,
     bytes: true,
   }),
-  personalData: z.enum(['redact', 'keep']).nullable(),
+  personalData: z.enum(['redact', 'keep']).nullable().describe('keep: nothing is replaced'),
   dropped: z.array(
     z.strictObject({
       reason: z.string(),
