@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { knownBases } from './base-models.ts';
+import { cleaningSchema } from './cleaning.ts';
 import { personalDataSchema } from './personal-data.ts';
 import { phasesFault, tunes } from './phases.ts';
 import { families, phaseNames, type Family, type Phase } from './recipe.ts';
@@ -125,6 +126,7 @@ export const pipelineFileSchema = z.strictObject({
           'share of the documents to take, by a hash of their text: the same ones each time',
         ),
       personalData: personalDataSchema,
+      clean: cleaningSchema,
       heldOut: share
         .pipe(z.number().positive().max(0.5))
         .prefault('2%')

@@ -1,8 +1,10 @@
 /** Everything that is done to one shard on its own: clean, redact, judge, fingerprint. CPU-bound, so it runs in a worker thread. */
+import { stepsOf, type Cleaning } from '../config/cleaning.ts';
 import type { Document, DroppedDocument } from '../config/manifests.ts';
 import { kindsOf, type PersonalDataOption } from '../config/personal-data.ts';
 import { scriptShares } from './characters.ts';
 import { cleanText } from './clean.ts';
+import { changeText, repairFirst, stepsRefusal, type StepCounts } from './cleaning/steps.ts';
 import { bandsOf, numBands } from './minhash.ts';
 import { digestOf } from './order.ts';
 import { qualityRefusal } from './quality.ts';
@@ -12,6 +14,7 @@ import { wordsOf } from './words.ts';
 export interface CleanOptions {
   personalData: PersonalDataOption;
   quality: boolean;
+  clean?: Cleaning;
 }
 
 export interface ShardStatistics {
@@ -33,6 +36,8 @@ export interface CleanedShard {
   /** Of each kept document, for counting again after duplicates are gone. */
   sizes: DocumentSize[];
   redacted: Record<string, number>;
+  /** Documents that each step of `clean` changed or left out. */
+  cleaned: StepCounts;
 }
 
 export interface DocumentSize {
@@ -54,8 +59,20 @@ export function cleanShard(
   const redacted: Record<string, number> = {};
   const bands = new Uint32Array(raw.length * numBands * 2);
   const kinds = kindsOf(options.personalData);
-  const purge = (text: string): string => {
-    const clean = cleanText(text);
+  const steps = stepsOf(options.clean);
+  const usual = {
+    width: options.clean?.except?.includes('width') !== true,
+    controls: options.clean?.except?.includes('controls') !== true,
+  };
+  const stepCounts: StepCounts = {};
+  const cleaned = (text: string, counts: StepCounts): string => {
+    if (steps.length === 0) return cleanText(text, usual);
+    const clean = cleanText(repairFirst(text, steps, counts), usual);
+    const changed = changeText(clean, steps, counts);
+    return changed === clean ? clean : cleanText(changed, usual);
+  };
+  const purge = (text: string, counts: StepCounts): string => {
+    const clean = cleaned(text, counts);
     if (kinds.length === 0) return clean;
     const result = redact(clean, kinds);
     for (const [kind, count] of Object.entries(result.counts))
@@ -64,22 +81,22 @@ export function cleanShard(
   };
   for (const [index, document] of raw.entries()) {
     const { id, source } = document;
-    const text = purge(document.text);
+    const text = purge(document.text, stepCounts);
     const { main: script, letters } = scriptShares(text);
     const words = wordsOf(text);
     const refusal =
       text === '' || (letters === 0 && words.hashes.length === 0)
         ? { reason: 'empty', detail: 'found no letter or digit after cleaning' }
-        : options.quality
-          ? qualityRefusal(text, script, words)
-          : null;
+        : ((options.quality ? qualityRefusal(text, script, words) : null) ??
+          stepsRefusal({ text, script, words }, steps, stepCounts));
     if (refusal !== null) {
       dropped.push({ id, source, ...refusal, ...(text !== '' && { sample: sampleOf(text) }) });
     } else {
       const metadata = Object.fromEntries(
         Object.entries(document.metadata).map(([field, value]) => [
           field,
-          typeof value === 'string' ? purge(value) : value,
+          // The steps count documents, not fields.
+          typeof value === 'string' ? purge(value, {}) : value,
         ]),
       );
       bands.set(bandsOf(text, script, words), documents.length * numBands * 2);
@@ -90,7 +107,7 @@ export function cleanShard(
     onDocument(index + 1);
   }
   const used = bands.slice(0, documents.length * numBands * 2);
-  return { documents, contents, bands: used, dropped, sizes, redacted };
+  return { documents, contents, bands: used, dropped, sizes, redacted, cleaned: stepCounts };
 }
 
 /** The beginning of a cleaned text, for a person who wants to know what was dropped. */

@@ -113,6 +113,7 @@ async function corpusFacts(
     inferred: trace.corpusInferred,
     kept,
     redacted,
+    cleaned: statistics.cleaned ?? null,
     scripts,
     numTokens,
     bytes,

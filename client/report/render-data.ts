@@ -80,6 +80,19 @@ function renderSample({
   </div>`;
 }
 
+function renderSteps(cleaned: Readonly<Record<string, number>>): Html {
+  const steps = Object.entries(cleaned);
+  return html`<h3>Cleaning</h3>
+    ${
+      steps.length === 0
+        ? html`<p>No step of data.clean changed or dropped anything.</p>`
+        : table(
+            ['step', 'documents changed or dropped'],
+            steps.map(([step, number]) => [step, { number: count(number) }]),
+          )
+    }`;
+}
+
 const personalWords: Record<string, [one: string, many: string]> = {
   email: ['e-mail address', 'e-mail addresses'],
   ip: ['IP address', 'IP addresses'],
@@ -121,6 +134,7 @@ function renderCorpus(
             : `${redacted.map(([kind, number]) => personal(kind, number)).join(', ')} replaced by placeholders before anything was trained on, in the samples here too.`
       }
     </p>
+    ${corpus.cleaned !== null && renderSteps(corpus.cleaned)}
     <h3>Tokens</h3>
     ${table(
       ['', ''],

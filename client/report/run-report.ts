@@ -142,6 +142,7 @@ export const dataReportSchema = z.strictObject({
       inferred: z.boolean().describe('found by the name of its dataset alone'),
       kept: count,
       redacted: counts,
+      cleaned: counts.nullable().describe('by step; null: data.clean has none'),
       scripts: counts,
       numTokens: count,
       bytes: count,
