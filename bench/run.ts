@@ -6,6 +6,7 @@ import { firstHour } from './first-hour.ts';
 import { install } from './install.ts';
 import { kills } from './kills.ts';
 import { personalData } from './personal-data.ts';
+import { planner } from './planner.ts';
 import { questions } from './questions.ts';
 import { quickstart } from './quickstart.ts';
 import { rollback } from './rollback.ts';
@@ -25,6 +26,7 @@ const benches = [
   answers,
   adapt,
   scale,
+  planner,
   kills,
   checkpoints,
   personalData,
