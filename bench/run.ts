@@ -6,6 +6,7 @@ import { firstHour } from './first-hour.ts';
 import { html } from './html.ts';
 import { install } from './install.ts';
 import { kills } from './kills.ts';
+import { personalData } from './personal-data.ts';
 import { planner } from './planner.ts';
 import { questions } from './questions.ts';
 import { quickstart } from './quickstart.ts';
@@ -30,6 +31,7 @@ const benches = [
   planner,
   kills,
   checkpoints,
+  personalData,
 ];
 
 async function main([name, ...args]: string[]): Promise<number> {
