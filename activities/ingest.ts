@@ -1,4 +1,5 @@
 /** Ingest: the sources of the pipeline file become a registered dataset version of content-hashed shards. */
+import { Context } from '@temporalio/activity';
 import { z } from 'zod';
 import type { IngestResult } from '../config/ingest.ts';
 import {
@@ -124,7 +125,12 @@ async function readAll(
     const { name, license } = source;
     const total = { name, license, numDocuments: 0, bytes: 0 };
     let numFiles = 0;
-    for await (const item of readSource(source, (done) => (numFiles = done))) {
+    // One part of a file may take a parser longer than a heartbeat may; its thread has a bound of its own.
+    const context = Context.current();
+    const beat = { kind: 'files', total: source.files.length };
+    const beating = setInterval(() => context.heartbeat({ ...beat, done: numFiles }), beatMs);
+    const items = readSource(source, (done) => (numFiles = done));
+    for await (const item of until(items, () => clearInterval(beating))) {
       await progress('files', numFiles, source.files.length);
       if ('document' in item) numFound += 1;
       if (!isTaken(item, sample)) continue;
@@ -155,6 +161,17 @@ function isTaken(item: SourceItem, sample: number): boolean {
   return sample >= 1 || hashShare('sample', id) < sample;
 }
 
+const beatMs = 2000;
+
+/** The same items; `ended` is called however they end. */
+async function* until<Item>(items: AsyncIterable<Item>, ended: () => void): AsyncGenerator<Item> {
+  try {
+    yield* items;
+  } finally {
+    ended();
+  }
+}
+
 function nothingSampled(sample: number, numFound: number): CorpusError {
   return new CorpusError(
     `data.sample: ${Number((sample * 100).toPrecision(4))}% of ${numFound} documents takes none. Raise it, or leave it out to take all.`,
@@ -169,6 +186,6 @@ function nothingReadable(
   const numFiles = opened.reduce((sum, { files }) => sum + files.length, 0);
   return new CorpusError(
     `data.sources: found no readable text in ${numFiles} files of ${opened.map(({ name }) => name).join(', ')} ` +
-      `(${reasons.join(', ')}), expected .txt, .md, .html, .json, .jsonl or .jsonl.gz in UTF-8. Correct the sources.`,
+      `(${reasons.join(', ')}), expected documents, tables, mail or web pages. Correct the sources.`,
   );
 }
