@@ -2,6 +2,7 @@
 import path from 'node:path';
 import type { Environment } from '../config/environment.ts';
 import { openStore, type Store } from '../registry/store.ts';
+import type { WebOptions } from './web-fetch.ts';
 
 export interface Deps {
   store: Store;
@@ -16,18 +17,25 @@ export interface Deps {
   /** Of this host on the network of the runs; left out: it trains alone. */
   gangAddress?: string;
   now: () => Date;
+  /** Another bucket of the same store, for sources; left out, there are none in S3. */
+  openBucket?: (bucket: string) => Store;
+  /** For tests against a web of their own. */
+  web?: Pick<WebOptions, 'resolve' | 'allowAddress' | 'allowHttp'> & { delayMs?: number };
 }
 
 /** The dependencies that a process's environment names. */
 export function openDeps(env: Environment): Deps {
-  return {
-    store: openStore({
+  const openBucket = (bucket: string): Store =>
+    openStore({
       endpoint: env.TEMPER_S3_ENDPOINT,
       region: env.TEMPER_S3_REGION,
-      bucket: env.TEMPER_S3_BUCKET,
+      bucket,
       accessKeyId: env.AWS_ACCESS_KEY_ID,
       secretAccessKey: env.AWS_SECRET_ACCESS_KEY,
-    }),
+    });
+  return {
+    store: openBucket(env.TEMPER_S3_BUCKET),
+    openBucket,
     home: path.resolve(env.TEMPER_HOME),
     python: env.TEMPER_PYTHON,
     projectDir: path.dirname(import.meta.dirname),

@@ -1,5 +1,6 @@
 /** Ingest: the sources of the pipeline file become a registered dataset version of content-hashed shards. */
 import { Context } from '@temporalio/activity';
+import path from 'node:path';
 import { z } from 'zod';
 import type { IngestResult } from '../config/ingest.ts';
 import {
@@ -8,7 +9,7 @@ import {
   type DroppedDocument,
   type DatasetManifest,
 } from '../config/manifests.ts';
-import { sourceSchema, type Source } from '../config/pipeline.ts';
+import { sourceName, sourceSchema, type Source } from '../config/pipeline.ts';
 import { runSpecSchema } from '../config/run-records.ts';
 import { Chunker } from '../corpus/chunk.ts';
 import { CorpusError } from '../corpus/errors.ts';
@@ -18,7 +19,10 @@ import { putJsonLines } from '../registry/blobs.ts';
 import { latestDataset, registerDataset } from '../registry/datasets.ts';
 import { addRunInputs, getRunRecord } from '../registry/runs.ts';
 import { stageDigest } from '../registry/stages.ts';
+import type { Store } from '../registry/store.ts';
 import type { Deps } from './deps.ts';
+import { s3Files, s3Place } from './s3-source.ts';
+import { webFiles } from './web-source.ts';
 import { parseInput, progress, withFailures } from './preprocess-failures.ts';
 
 export type { IngestResult } from '../config/ingest.ts';
@@ -59,7 +63,7 @@ export function createIngestActivities(deps: Deps) {
       return withFailures(async () => {
         const opened: OpenSource[] = [];
         const from = { baseDir, projectDir: projectDir ?? deps.projectDir };
-        for (const source of sources) opened.push(await openSource(source, from));
+        for (const source of sources) opened.push(await openAny(deps, source, { ...from, run }));
         const inOrder = opened.toSorted((a, b) => byCodeUnits(a.name, b.name));
         const { numFound, ...read } = await readAll(deps, inOrder, sample);
         const { numDocuments, bytes } = read;
@@ -93,6 +97,35 @@ export function createIngestActivities(deps: Deps) {
   };
 }
 export type IngestActivities = ReturnType<typeof createIngestActivities>;
+
+/** Opens a source where it is: on this machine, in S3 or on the web. */
+async function openAny(
+  deps: Deps,
+  source: Source,
+  from: { baseDir: string; projectDir: string; run: string },
+): Promise<OpenSource> {
+  if (!('s3' in source) && !('url' in source)) return openSource(source, from);
+  const cache = path.join(deps.home, 'cache', 'url' in source ? 'web' : 's3');
+  const { license, textField, include } = source;
+  const shared = { name: sourceName(source), license, textField, root: '', single: false };
+  const files =
+    'url' in source
+      ? await webFiles(source.url, include, { cache, run: from.run, ...deps.web })
+      : await s3Files(bucketOf(deps, source.s3), source.s3, include, cache);
+  if (files.length === 0) {
+    throw new CorpusError(
+      `data.sources: found nothing at ${shared.name} that matches include "${include}". Correct the address or the glob.`,
+    );
+  }
+  return { ...shared, files };
+}
+
+function bucketOf(deps: Deps, place: string): Store {
+  if (deps.openBucket === undefined) {
+    throw new CorpusError('data.sources: s3 cannot be read by this worker. Give a folder instead.');
+  }
+  return deps.openBucket(s3Place(place).bucket);
+}
 
 type Contents = Omit<DatasetManifest, 'schemaVersion' | 'name' | 'version' | 'digest'>;
 

@@ -397,6 +397,12 @@ async function lookAt(
   { baseDir, projectDir, look }: Pick<PlanRequest, 'baseDir' | 'projectDir' | 'look'>,
 ): Promise<Survey> {
   const name = sourceName(source);
+  if ('s3' in source || 'url' in source) {
+    throw new ClientError(
+      'input',
+      `data.sources: ${name} is read by the workers when the run begins; before that nothing is known to plan by. Start it: npx temper run.`,
+    );
+  }
   const folder =
     'package' in source
       ? path.join(projectDir, 'node_modules', source.package)

@@ -72,13 +72,34 @@ export const sourceSchema = z.union([
       .describe('work tree of a git repository, relative to the pipeline file: its tracked files'),
     ...documents,
   }),
+  z.strictObject({
+    s3: z
+      .string()
+      .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/.*)?$/, 'expected bucket/prefix')
+      .describe('bucket and prefix: the objects under it, by the credentials of the workers'),
+    ...documents,
+  }),
+  z.strictObject({
+    url: z
+      .string()
+      .regex(
+        /^https:\/\/[^\s/@]+(\/\S*)?$/,
+        'expected an address such as https://example.org/sitemap.xml',
+      )
+      .describe(
+        'a page, or a sitemap with the pages to read; asked for politely, at public addresses alone',
+      ),
+    ...documents,
+  }),
 ]);
 export type Source = z.infer<typeof sourceSchema>;
 
 /** A source as the pipeline file names it. */
 export function sourceName(source: Source): string {
   if ('package' in source) return source.package;
-  return 'git' in source ? source.git : source.path;
+  if ('git' in source) return source.git;
+  if ('s3' in source) return `s3://${source.s3}`;
+  return 'url' in source ? source.url : source.path;
 }
 
 /**

@@ -12,7 +12,23 @@ const maxFileBytes = 16 * 1024 * 1024;
 /** A file written within this time may change again without its modification time showing it. */
 const freshMs = 10_000;
 
-export type FoundFile = { path: string } & ({ refusal: null } | { refusal: Refusal });
+/** Bytes that were brought to this machine. */
+export interface LocalFile {
+  file: string;
+  /** The name that says its format; left out, that of the found file. */
+  readAs?: string;
+  /** Called when it was read. */
+  release?: () => Promise<void>;
+}
+
+export interface FoundFile {
+  path: string;
+  refusal: Refusal | null;
+  /** Where its documents are said to be from; left out, the source and the path. */
+  place?: string;
+  /** Of a file elsewhere: brings it here when it is read. */
+  fetch?: () => Promise<LocalFile | Refusal>;
+}
 
 /** Files under a folder whose relative paths match the glob, by code units. Names that start with a dot are left alone. */
 export async function listFiles(folder: string, include: string): Promise<FoundFile[]> {

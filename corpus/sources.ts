@@ -30,9 +30,12 @@ export interface OpenSource {
 
 export type SourceItem = { document: Document } | { dropped: DroppedDocument };
 
+/** What lies on this machine. */
+export type LocalSource = Exclude<Source, { s3: string } | { url: string }>;
+
 /** Finds a source's files. Throws a CorpusError when there is nothing to read. */
 export async function openSource(
-  source: Source,
+  source: LocalSource,
   from: { baseDir: string; projectDir: string },
 ): Promise<OpenSource> {
   const name = sourceName(source);
@@ -84,7 +87,8 @@ export async function* readSource(
   onFile: (numFiles: number) => void = () => {},
 ): AsyncGenerator<SourceItem> {
   for (const [index, file] of source.files.entries()) {
-    const place = source.single ? source.name : `${source.name}/${file.path}`;
+    const whole = source.single ? source.name : `${source.name}/${file.path}`;
+    const place = file.place ?? whole;
     for await (const record of readFile(source, file)) {
       const within = `${place}${record.inside ?? ''}`;
       const origin = record.position === null ? within : `${within}#${record.position}`;
@@ -105,14 +109,34 @@ export async function* readSource(
 
 async function* readFile(source: OpenSource, found: FoundFile): AsyncGenerator<FileRecord> {
   const { refusal } = found;
-  const name = source.licenseOf === undefined ? found.path : readAs(found.path);
   if (refusal !== null) {
     yield { position: null, ...refusal };
     return;
   }
-  const file = path.join(source.root, found.path);
+  const name = source.licenseOf === undefined ? found.path : readAs(found.path);
+  if (found.fetch === undefined) {
+    yield* readLocal(path.join(source.root, found.path), name, source.textField);
+    return;
+  }
+  const local = await found.fetch();
+  if ('reason' in local) {
+    yield { position: null, ...local };
+    return;
+  }
+  try {
+    yield* readLocal(local.file, local.readAs ?? name, source.textField);
+  } finally {
+    await local.release?.();
+  }
+}
+
+async function* readLocal(
+  file: string,
+  name: string,
+  textField: string,
+): AsyncGenerator<FileRecord> {
   if (isContained(name)) {
-    yield* readContained(file, name, source.textField);
+    yield* readContained(file, name, textField);
     return;
   }
   if (nameOf(name) === null) {
@@ -132,7 +156,6 @@ async function* readFile(source: OpenSource, found: FoundFile): AsyncGenerator<F
       yield { position: null, ...nothing };
     } else {
       const account = new Account(bytes.size);
-      const { textField } = source;
       yield* readRecords(name, bytes, { textField, account, depth: 0, inside: '', onLeaf });
       const change = await ended();
       if (change !== null) yield { position: null, ...change };

@@ -5,8 +5,7 @@ import path from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import iconv from 'iconv-lite';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Source } from '../../config/pipeline.ts';
-import { openSource, readSource } from '../../corpus/sources.ts';
+import { openSource, readSource, type LocalSource } from '../../corpus/sources.ts';
 import { cjkPdf, docx, epub, scannedPdf, tar, warcRecord, zip } from './make-files.ts';
 
 let folder: string;
@@ -27,7 +26,7 @@ async function read(files: Record<string, string | Uint8Array>, more: object = {
 }
 
 async function readPlace(source: object) {
-  const whole = { include: '**/*', license: 'x', textField: 'text', ...source } as Source;
+  const whole = { include: '**/*', license: 'x', textField: 'text', ...source } as LocalSource;
   const from = { baseDir: folder, projectDir: folder };
   const documents: [string, string, Record<string, unknown>][] = [];
   const dropped: [string, string][] = [];

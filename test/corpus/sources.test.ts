@@ -7,7 +7,7 @@ import type { Document, DroppedDocument } from '../../config/manifests.ts';
 import type { Source } from '../../config/pipeline.ts';
 import { readStable } from '../../corpus/files.ts';
 import { htmlToText } from '../../corpus/html.ts';
-import { openSource, readSource } from '../../corpus/sources.ts';
+import { openSource, readSource, type LocalSource } from '../../corpus/sources.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -25,7 +25,7 @@ async function put(name: string, content: string | Uint8Array): Promise<void> {
 async function read(
   source: Partial<Source> & { path: string },
 ): Promise<{ documents: Document[]; dropped: DroppedDocument[] }> {
-  const whole = { include: '**/*', license: 'x', textField: 'text', ...source } as Source;
+  const whole = { include: '**/*', license: 'x', textField: 'text', ...source } as LocalSource;
   const opened = await openSource(whole, { baseDir: folder, projectDir: folder });
   const documents: Document[] = [];
   const dropped: DroppedDocument[] = [];

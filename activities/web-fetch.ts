@@ -1,0 +1,245 @@
+/**
+ * One page of the web: asked for by https, from an address that is public when it is dialled, and kept with what tells
+ * whether it changed. The look-up of the connection itself decides, so that no other answer of DNS can come between.
+ */
+import { createHash } from 'node:crypto';
+import { lookup as systemLookup, type LookupAddress } from 'node:dns';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import http, { type IncomingMessage } from 'node:http';
+import https from 'node:https';
+import path from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { z } from 'zod';
+import type { Refusal } from '../corpus/decode.ts';
+import { addressFault, urlFault } from './web-address.ts';
+
+export const userAgent = 'Temper/0.1';
+const maxBytes = 128 * 1024 * 1024;
+const maxRedirects = 5;
+const timeoutMs = 30_000;
+
+export interface WebOptions {
+  /** Folder where pages are kept. */
+  cache: string;
+  /** Of this run: what it fetched before is not asked for again. */
+  run: string;
+  /** For tests against a server of their own; left out, the system's resolver, public addresses and https. */
+  resolve?: (host: string) => Promise<LookupAddress[]>;
+  allowAddress?: (address: string) => boolean;
+  allowHttp?: boolean;
+}
+
+const keptSchema = z.object({
+  url: z.string(),
+  run: z.string(),
+  contentType: z.string(),
+  etag: z.string().nullable(),
+  lastModified: z.string().nullable(),
+});
+type Kept = z.infer<typeof keptSchema>;
+
+export interface FetchedPage {
+  /** Where its bytes lie. */
+  file: string;
+  contentType: string;
+}
+
+/** Waits that a server asked for are its answer; everything else that failed is a reason. */
+export type FetchResult = FetchedPage | Refusal | { retryAfterMs: number };
+
+/** The page, newly fetched or still as it was. */
+export async function fetchPage(url: string, options: WebOptions): Promise<FetchResult> {
+  const name = createHash('sha256').update(url).digest('hex');
+  const file = path.join(options.cache, name);
+  const kept = await readKept(`${file}.json`);
+  if (kept?.run === options.run) return { file, contentType: kept.contentType };
+  const answer = await follow(url, kept, options);
+  if (!('status' in answer)) return answer;
+  const { status, headers, bytes } = answer;
+  if (status === 304 && kept !== null) {
+    await keep(file, { ...kept, run: options.run }, null);
+    return { file, contentType: kept.contentType };
+  }
+  if (status === 429 || status === 503) return { retryAfterMs: retryAfter(headers['retry-after']) };
+  if (status !== 200) return { reason: 'not_a_page', detail: `found status ${status}` };
+  const contentType = headers['content-type'] ?? '';
+  const header = (field: string): string | null => {
+    const value = headers[field];
+    return typeof value === 'string' ? value : null;
+  };
+  const page = {
+    url,
+    run: options.run,
+    contentType,
+    etag: header('etag'),
+    lastModified: header('last-modified'),
+  };
+  await keep(file, page, bytes);
+  return { file, contentType };
+}
+
+async function readKept(file: string): Promise<Kept | null> {
+  const text = await readFile(file, 'utf8').catch(() => null);
+  if (text === null) return null;
+  try {
+    return keptSchema.parse(JSON.parse(text));
+  } catch {
+    return null;
+  }
+}
+
+/** Bytes first, what is known of them last: a page that is half there is not there. */
+async function keep(file: string, kept: Kept, bytes: Buffer | null): Promise<void> {
+  await mkdir(path.dirname(file), { recursive: true });
+  if (bytes !== null) {
+    await rm(`${file}.json`, { force: true });
+    await writeFile(`${file}.part`, bytes);
+    await rename(`${file}.part`, file);
+  }
+  await writeFile(`${file}.json.part`, JSON.stringify(kept));
+  await rename(`${file}.json.part`, `${file}.json`);
+}
+
+interface Answer {
+  status: number;
+  headers: IncomingMessage['headers'];
+  bytes: Buffer;
+}
+
+async function follow(
+  start: string,
+  kept: Kept | null,
+  options: WebOptions,
+): Promise<Answer | Refusal> {
+  let url = start;
+  for (let redirects = 0; redirects <= maxRedirects; redirects += 1) {
+    const fault = faultOf(url, options);
+    if (fault !== null) return { reason: 'refused_address', detail: fault };
+    let answer: Answer;
+    try {
+      answer = await request(url, redirects === 0 ? kept : null, options);
+    } catch (error) {
+      if (error instanceof RefusedAddress)
+        return { reason: 'refused_address', detail: error.message };
+      if (error instanceof TooLarge) return { reason: 'too_large', detail: error.message };
+      const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+      return { reason: 'unreachable', detail: code };
+    }
+    const { location } = answer.headers;
+    if (![301, 302, 303, 307, 308].includes(answer.status) || location === undefined) return answer;
+    if (!URL.canParse(location, url))
+      return { reason: 'not_a_page', detail: 'a redirect to no URL' };
+    url = new URL(location, url).href;
+  }
+  return { reason: 'not_a_page', detail: `more than ${maxRedirects} redirects` };
+}
+
+function faultOf(url: string, { allowHttp = false, allowAddress }: WebOptions): string | null {
+  const fault = urlFault(url, { allowHttp });
+  if (fault === null || allowAddress === undefined || !URL.canParse(url)) return fault;
+  const { hostname, protocol } = new URL(url);
+  const scheme = protocol === 'https:' || allowHttp;
+  return scheme && allowAddress(hostname.replaceAll(/^\[|\]$/g, '')) ? null : fault;
+}
+
+class RefusedAddress extends Error {}
+class TooLarge extends Error {}
+
+/** Judges what a connection is about to dial. */
+export function judged(
+  addresses: readonly LookupAddress[],
+  { allowAddress }: Pick<WebOptions, 'allowAddress'>,
+): string | null {
+  if (addresses.length === 0) return 'found no address';
+  for (const { address } of addresses) {
+    const fault = allowAddress?.(address) === true ? null : addressFault(address);
+    // One that is not public among others would be dialled when they fail.
+    if (fault !== null) return fault;
+  }
+  return null;
+}
+
+async function request(url: string, kept: Kept | null, options: WebOptions): Promise<Answer> {
+  const headers: Record<string, string> = {
+    'user-agent': userAgent,
+    accept: 'text/html, text/plain, application/xhtml+xml, application/pdf, */*;q=0.5',
+    'accept-encoding': 'identity',
+    ...(kept?.etag && { 'if-none-match': kept.etag }),
+    ...(kept?.lastModified && { 'if-modified-since': kept.lastModified }),
+  };
+  const lookup = (
+    host: string,
+    asked: { all?: boolean },
+    tell: (error: Error | null, address?: string | LookupAddress[], family?: number) => void,
+  ): void => {
+    const resolved = options.resolve?.(host) ?? resolveHost(host);
+    resolved.then(
+      (addresses) => {
+        const fault = judged(addresses, options);
+        if (fault !== null) tell(new RefusedAddress(`${host}: ${fault}`));
+        else if (asked.all === true) tell(null, addresses);
+        else tell(null, addresses[0]!.address, addresses[0]!.family);
+      },
+      (error: unknown) => tell(error as Error),
+    );
+  };
+  return new Promise((resolve, reject) => {
+    const { get } = url.startsWith('https:') ? https : http;
+    // Without an agent: a connection of another name is never taken over.
+    const signal = AbortSignal.timeout(timeoutMs * 10);
+    const asked = get(
+      url,
+      { headers, lookup: lookup as never, agent: false, signal },
+      (response) => {
+        const parts: Buffer[] = [];
+        let length = 0;
+        response.on('data', (part: Buffer) => {
+          length += part.length;
+          if (length > maxBytes)
+            response.destroy(new TooLarge(`found more than ${maxBytes} bytes`));
+          else parts.push(part);
+        });
+        response.on('error', reject);
+        response.on('end', () => {
+          try {
+            const whole = Buffer.concat(parts);
+            const packed = response.headers['content-encoding'] === 'gzip';
+            const bytes = packed ? gunzipSync(whole, { maxOutputLength: maxBytes }) : whole;
+            resolve({ status: response.statusCode ?? 0, headers: response.headers, bytes });
+          } catch (error) {
+            reject(error as Error);
+          }
+        });
+      },
+    );
+    asked.setTimeout(timeoutMs, () =>
+      asked.destroy(Object.assign(new Error('silent'), { code: 'ETIMEDOUT' })),
+    );
+    asked.on('error', reject);
+    asked.on('socket', (socket) => {
+      socket.on('connect', () => {
+        const address = socket.remoteAddress ?? '';
+        const fault = judged([{ address, family: 4 }], options);
+        if (fault !== null) asked.destroy(new RefusedAddress(fault));
+      });
+    });
+  });
+}
+
+async function resolveHost(host: string): Promise<LookupAddress[]> {
+  return new Promise((resolve, reject) => {
+    systemLookup(host, { all: true, verbatim: true }, (error, addresses) => {
+      if (error === null) resolve(addresses);
+      else reject(error);
+    });
+  });
+}
+
+const longestWaitMs = 60_000;
+
+/** Seconds or a date; a minute at most, after which the page is asked for again. */
+function retryAfter(value: string | undefined): number {
+  const seconds = Number(value ?? '5');
+  const waitMs = Number.isFinite(seconds) ? seconds * 1000 : Date.parse(value ?? '') - Date.now();
+  return Math.max(1000, Math.min(longestWaitMs, Number.isFinite(waitMs) ? waitMs : 5000));
+}

@@ -1,0 +1,144 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import type { LookupAddress } from 'node:dns';
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { fetchPage, type WebOptions } from '../../activities/web-fetch.ts';
+import { webFiles } from '../../activities/web-source.ts';
+import { readSource } from '../../corpus/sources.ts';
+
+let cache: string;
+let server: http.Server;
+let port: number;
+let asked: string[] = [];
+let busy = 0;
+
+beforeAll(async () => {
+  cache = await mkdtemp(path.join(tmpdir(), 'temper-web-'));
+  server = http.createServer((request, response) => {
+    const url = request.url ?? '';
+    asked.push(`${url}${request.headers['if-none-match'] ? ' again' : ''}`);
+    const page = (text: string) =>
+      response
+        .writeHead(200, { 'content-type': 'text/html; charset=utf-8', etag: '"1"' })
+        .end(`<p>${text}</p>`);
+    if (request.headers['if-none-match'] === '"1"') response.writeHead(304).end();
+    else if (url === '/robots.txt') response.writeHead(200).end('User-agent: *\nDisallow: /secret');
+    else if (url === '/sitemap.xml') {
+      const places = ['/b', '/a', '/secret', '/gone', '/moved', '/inside', '/busy', '/file.csv'];
+      const own = places.map((place) => `<url><loc>http://web.test:${port}${place}</loc></url>`);
+      response.end(`<urlset>${own.join('')}<url><loc>http://other.test/x</loc></url></urlset>`);
+    } else if (url === '/gone') response.writeHead(404).end();
+    else if (url === '/moved') response.writeHead(301, { location: '/a?from=moved' }).end();
+    else if (url === '/inside')
+      response.writeHead(302, { location: 'http://metadata.test/latest' }).end();
+    else if (url === '/busy' && (busy += 1) < 2)
+      response.writeHead(429, { 'retry-after': '0' }).end();
+    else if (url === '/file.csv')
+      response.writeHead(200, { 'content-type': 'text/csv' }).end('text\nrow\n');
+    else if (url === '/circle') response.writeHead(301, { location: '/circle' }).end();
+    else page(`page ${url}`);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  ({ port } = server.address() as AddressInfo);
+});
+beforeEach(() => {
+  asked = [];
+});
+afterAll(async () => {
+  server.closeAllConnections();
+  server.close();
+  await rm(cache, { recursive: true, force: true });
+});
+
+const here: LookupAddress = { address: '127.0.0.1', family: 4 };
+const options = (
+  run: string,
+  more: Partial<WebOptions> = {},
+): WebOptions & { delayMs: number } => ({
+  cache,
+  run,
+  delayMs: 0,
+  allowHttp: true,
+  allowAddress: (address) => address === '127.0.0.1',
+  resolve: async (host) => [
+    host === 'metadata.test' ? { address: '169.254.169.254', family: 4 } : here,
+  ],
+  ...more,
+});
+
+async function read(run: string) {
+  const url = `http://web.test:${port}/sitemap.xml`;
+  const files = await webFiles(url, '**/*', options(run));
+  const source = { name: url, license: 'x', textField: 'text', root: '', files, single: false };
+  const found: [string, string][] = [];
+  for await (const item of readSource(source)) {
+    const [{ source: origin }, said] =
+      'document' in item
+        ? [item.document, item.document.text]
+        : [item.dropped, item.dropped.reason];
+    found.push([origin.replace(`http://web.test:${port}`, ''), said]);
+  }
+  return found;
+}
+
+test('the pages of a sitemap are read politely, each problem with its reason, and never twice in a run', async () => {
+  const expected = [
+    ['/a', 'page /a'],
+    ['/b', 'page /b'],
+    ['/busy', 'page /busy'],
+    ['/file.csv#1', 'row'],
+    ['/gone', 'not_a_page'],
+    ['/inside', 'refused_address'],
+    ['/moved', 'page /a?from=moved'],
+    ['/secret', 'robots'],
+  ];
+  expect(await read('one')).toEqual(expected);
+  expect(asked).not.toContain('/secret');
+  expect(asked.filter((url) => url === '/busy')).toHaveLength(2);
+  asked = [];
+  // The same run again, as after a crash: only what was not kept is asked for.
+  expect(await read('one')).toEqual(expected);
+  expect(asked.toSorted()).toEqual(['/gone', '/inside']);
+  asked = [];
+  // Another run asks whether the pages changed.
+  expect(await read('two')).toEqual(expected);
+  expect(asked).toContain('/a again');
+  expect(asked).not.toContain('/a');
+});
+
+test('an answer of DNS that changes between two look-ups is judged when it is dialled', async () => {
+  const answers = [here, { address: '10.0.0.1', family: 4 }];
+  const rebinding = options('rebinding', { resolve: async () => [answers.shift()!] });
+  const url = (place: string) => `http://rebind.test:${port}${place}`;
+  expect(await fetchPage(url('/one'), rebinding)).toMatchObject({
+    contentType: expect.stringContaining('html'),
+  });
+  expect(await fetchPage(url('/two'), rebinding)).toMatchObject({
+    reason: 'refused_address',
+    detail: expect.stringContaining('10.0.0.1 is no public address'),
+  });
+  expect(asked).toEqual(['/one']);
+});
+
+test('without an allowance neither http nor this machine is asked', async () => {
+  const { allowHttp: _http, allowAddress: _address, ...plain } = options('plain');
+  expect(await fetchPage(`http://web.test:${port}/a`, plain)).toMatchObject({
+    reason: 'refused_address',
+  });
+  expect(await fetchPage(`https://web.test:${port}/a`, plain)).toMatchObject({
+    reason: 'refused_address',
+  });
+  await expect(webFiles('http://web.test/', '**/*', plain)).rejects.toThrow(/expected https/);
+  expect(asked).toEqual([]);
+});
+
+test('a page that leads to itself ends, and a fetched page lies whole on the disk', async () => {
+  expect(await fetchPage(`http://web.test:${port}/circle`, options('circle'))).toMatchObject({
+    reason: 'not_a_page',
+  });
+  const found = await fetchPage(`http://web.test:${port}/kept`, options('kept'));
+  expect('file' in found && (await readFile(found.file, 'utf8'))).toBe('<p>page /kept</p>');
+});
