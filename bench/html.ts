@@ -12,7 +12,7 @@ import { cursor } from '../corpus/formats/cursor.ts';
 import { mainContent } from '../corpus/main-content.ts';
 import { defineBench, say } from './support/bench.ts';
 
-const trafilatura = 'trafilatura==2.0.0';
+const trafilatura = ['trafilatura==2.0.0', 'lxml[html-clean]==6.0.2'];
 const projectDir = path.dirname(import.meta.dirname);
 const labelsSchema = z.record(z.string(), z.object({ articleBody: z.string() }));
 const replySchema = z.union([
@@ -87,10 +87,10 @@ async function byTrafilatura(
   pages: ReadonlyMap<string, string>,
   home: string,
 ): Promise<{ found: Map<string, string>; seconds: number }> {
-  say(`installing ${trafilatura}`);
+  say(`installing ${trafilatura.join(' and ')}`);
   await execa('python3', ['-m', 'venv', home]);
   const python = path.join(home, 'bin', 'python');
-  await execa(python, ['-m', 'pip', 'install', '--quiet', trafilatura]);
+  await execa(python, ['-m', 'pip', 'install', '--quiet', ...trafilatura]);
   const input = [...pages].map(([page, text]) => `${JSON.stringify({ page, html: text })}\n`);
   const script = path.join(projectDir, 'bench', 'support', 'main_content.py');
   const { stdout } = await execa(python, [script], { input: input.join(''), maxBuffer: 2 ** 28 });
