@@ -244,7 +244,6 @@ export const probeSchema = z.strictObject({
   greedyIds: z.array(count).describe('the next tokens, chosen greedily'),
   tolerance: z.number().positive().describe('largest absolute difference of a logit'),
 });
-export type Probe = z.infer<typeof probeSchema>;
 
 export const evaluationSchema = z.strictObject({
   schemaVersion,

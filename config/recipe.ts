@@ -87,7 +87,6 @@ export const loraSchema = z.strictObject({
     .max(1)
     .describe('of what the adapters learnt, how much is added to the base'),
 });
-export type Lora = z.infer<typeof loraSchema>;
 
 /** What every phase shares. */
 const phaseFields = {

@@ -332,7 +332,6 @@ export const evaluateRunSchema = z.strictObject({
   workDir: z.string(),
   output: z.string().describe('JSON {metrics: {name: {value, stderr, count}}, samples: [...]}'),
 });
-export type EvaluateRun = z.infer<typeof evaluateRunSchema>;
 
 /** What the activity of a host heartbeats that does not lead its gang. */
 export interface FollowerProgress {

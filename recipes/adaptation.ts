@@ -9,6 +9,7 @@ import type {
 import { countParameters, trainingFlopsPerToken } from './shapes.ts';
 import { availableBytes, doesNotFit, gigabytes, trainingBytes } from './memory.ts';
 import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
+import { saveEvery, saveEveryMs } from './step.ts';
 
 export interface AdaptationInputs {
   statistics: { numTokens: number; bytes: number };
@@ -37,7 +38,6 @@ const batchSize = 4;
 const maxEpochs = 3;
 /** A frozen weight needs no gradient of its own: two products of three (forward, and back through it) are left. */
 const frozenShare = 2 / 3;
-const saveEveryMs = 20_000;
 /** A step beyond its arithmetic: adapters are many small products. */
 export const adapterStepOverheadMs = 300;
 
@@ -66,7 +66,7 @@ export function adapterPhase(
     precision: bestPrecision(machine),
     worldSize: 1,
     threads: Math.min(machine.cores, 8),
-    saveEverySteps: Math.max(1, Math.min(numSteps, Math.round(saveEveryMs / stepMs))),
+    saveEverySteps: saveEvery(stepMs, numSteps),
     unwatchedExitS: 600,
     lora: { rank: loraRank, alpha: 2 * loraRank, mergeShare },
   };

@@ -6,6 +6,7 @@ import type { DpoRecipe, Machine, ModelShape, OrpoRecipe, SftRecipe } from '../c
 import { adapterPhase, adapterStepOverheadMs, msPerTrainedToken } from './adaptation.ts';
 import { trainingFlopsPerToken } from './shapes.ts';
 import { bestPrecision, trainingSpeed } from './speed.ts';
+import { saveEvery } from './step.ts';
 
 export type ChatPhase = 'sft' | 'dpo' | 'orpo';
 
@@ -25,7 +26,6 @@ interface Way {
 
 /** What a step costs beyond its arithmetic where all weights move: TRL's; measured. */
 const wholeOverheadMs = 40;
-const saveEveryMs = 20_000;
 /** Tokens of a question with its answer, template included, on average. */
 export const usualChatTokens = 28;
 
@@ -83,7 +83,7 @@ export const waysOfAdapters = {
 const orpoAfterSft = { epochs: 0.5, rate: 0.1 };
 
 /** How a phase is trained, after SFT or without. */
-export function wayOf(phase: ChatPhase, { adapters, afterSft }: Setting): Way {
+function wayOf(phase: ChatPhase, { adapters, afterSft }: Setting): Way {
   const ways = adapters ? waysOfAdapters : waysOfAllWeights;
   if (phase !== 'orpo' || !afterSft) return ways[phase];
   return { ...ways.orpo, epochs: orpoAfterSft.epochs, rate: ways.sft.rate * orpoAfterSft.rate };
@@ -154,7 +154,7 @@ export function planChatPhase(
           precision: bestPrecision(machine),
           worldSize: 1,
           threads: Math.min(machine.cores, 8),
-          saveEverySteps: Math.max(1, Math.min(numSteps, Math.round(saveEveryMs / stepMs))),
+          saveEverySteps: saveEvery(stepMs, numSteps),
           unwatchedExitS: 600,
         }),
     contextLength,

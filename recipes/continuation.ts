@@ -14,7 +14,7 @@ export interface PlannedParent {
 /** Of the first peak: high enough to learn what is new, low enough to keep what was learned. */
 export const rewarmedRate = 0.3;
 /** Of the steps: a rate that jumps throws the weights out of their valley. */
-export const rewarmingShare = 0.05;
+const rewarmingShare = 0.05;
 
 export function rewarmingSteps(numSteps: number): number {
   return Math.ceil(numSteps * rewarmingShare);

@@ -32,7 +32,7 @@ import { endingOnPlateau } from './plateau.ts';
 import { preferenceReasons, preferred } from './preference.ts';
 import { countParameters, givenShape, ladder, trainingFlopsPerToken } from './shapes.ts';
 import { availableBytes, inMemory, memoryReasons, trainingBytes } from './memory.ts';
-import { stepReasons } from './step.ts';
+import { saveEvery, saveEveryMs, stepReasons } from './step.ts';
 import { planSweep, type SweepWish } from './sweep.ts';
 import { planTuning, usualChats, type ChatSizes } from './tuning.ts';
 import { bestPrecision, paceReasons, trainerStartMs, trainingSpeed } from './speed.ts';
@@ -85,7 +85,6 @@ interface Turn {
 }
 const firstTurn: Turn = { round: 0, pretrain: { time: 1, rate: 1 }, tune: { time: 1, rate: 1 } };
 
-const saveEveryMs = 20_000;
 /** What a step costs beyond its arithmetic; measured. */
 const stepOverheadMs = 5;
 const maxEpochs = 16;
@@ -298,7 +297,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
     ...ratesOf(given, rate, tokensPerStep),
     warmupSteps: parent ? rewarmingSteps(numSteps) : warmup(numSteps),
     decaySteps: Math.floor((numSteps * 2) / 3),
-    saveEverySteps: every(saveEveryMs, stepMs, numSteps),
+    saveEverySteps: saveEvery(stepMs, numSteps),
     evalEverySteps: Math.max(10, Math.ceil(numSteps / 4)),
   };
 
@@ -326,7 +325,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
       learningRate: sftWay.rate * turn.tune.rate,
       decaySteps: Math.floor((sftSteps * 3) / 4),
       warmupSteps: warmup(sftSteps),
-      saveEverySteps: every(saveEveryMs, chatStepMs, sftSteps),
+      saveEverySteps: saveEvery(chatStepMs, sftSteps),
     };
     dpo = {
       phase: 'dpo',
@@ -336,7 +335,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
       learningRate: dpoWay.rate * turn.tune.rate,
       decaySteps: dpoSteps - warmup(dpoSteps),
       warmupSteps: warmup(dpoSteps),
-      saveEverySteps: every(saveEveryMs, dpoStepMs, dpoSteps),
+      saveEverySteps: saveEvery(dpoStepMs, dpoSteps),
       beta: dpoWay.beta,
     };
   }
@@ -430,11 +429,6 @@ function batchRate(tokensPerStep: number): number {
 
 function warmup(numSteps: number): number {
   return Math.min(20, Math.ceil(numSteps / 10));
-}
-
-/** Steps between checkpoints, so that a kill costs about `ms` of work. */
-function every(ms: number, stepMs: number, numSteps: number): number {
-  return Math.max(1, Math.min(numSteps, Math.round(ms / stepMs)));
 }
 
 function round(value: number): number {

@@ -17,6 +17,7 @@ import type { PreprocessResult } from '../activities/preprocess-input.ts';
 import type { RehearsalActivities } from '../activities/rehearsal.ts';
 import type { ReleaseActivities } from '../activities/release.ts';
 import type { TrainedModel } from '../activities/training-job.ts';
+import { calibrationShare } from '../config/calibration.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
 import type { Pipeline } from '../config/pipeline.ts';
 import type { MeasuredModel, Phase, PhaseRecipe, Recipe } from '../config/recipe.ts';
@@ -79,9 +80,6 @@ const { ingestCorpus } = proxyActivities<IngestActivities>({
   ...ingesting,
   summary: 'read the sources into a dataset version',
 });
-
-/** Of the budget, that a calibration may take before it is given up. */
-const calibrationShare = 0.03;
 
 /** A `startFrom` that stands in the registry; another one is a model from elsewhere. */
 const registered = /^[a-z][a-z0-9-]*@/;

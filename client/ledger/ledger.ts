@@ -71,7 +71,7 @@ export interface PhaseData {
 }
 
 const range = { first: count, last: count };
-export const phaseLedgerSchema = z.strictObject({
+const phaseLedgerSchema = z.strictObject({
   phase: z.string(),
   round: count,
   trainedBy: z.string().describe('another run’s name, when this phase was trained there'),

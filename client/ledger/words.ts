@@ -6,7 +6,7 @@ const times = (number: string): string =>
   number === '0' ? 'never' : number === '1' ? 'once' : number === '2' ? 'twice' : `${number} times`;
 
 /** never 63, once 1,204, twice 9. */
-export function timesWords(seen: Record<string, number>): string {
+function timesWords(seen: Record<string, number>): string {
   return Object.entries(seen)
     .toSorted(([a], [b]) => Number(a) - Number(b))
     .map(([number, amount]) => `${times(number)} ${count(amount)}`)
