@@ -3,7 +3,8 @@ import { calibrationShare } from '../config/calibration.ts';
 import { loadOf, type Load, type Measurement } from '../config/measurements.ts';
 import { phasesOf, type Phase, type ReadingRecipe, type Recipe } from '../config/recipe.ts';
 import { adaptationStepMs } from './adaptation.ts';
-import { planRecipe, pretrainingStepMs, type PlanInputs } from './plan.ts';
+import { planRecipe, type PlanInputs } from './plan.ts';
+import { pretrainingStepMs } from './pretraining.ts';
 import { trainerStartMs } from './speed.ts';
 
 /** What measurements change of a plan; numbers alone, so that a run can keep them. */
