@@ -124,6 +124,7 @@ export function createPlanActivities(deps: Deps) {
       refuseUnmeasurable(pipeline, instructions);
       refuseUntaught(pipeline, { base, parent });
       refuseAdapting(pipeline, parent);
+      refusePacking(pipeline, parent);
       if (base !== undefined) refuseForeign(base, statistics);
       const adapted = pipeline.goal === 'assistant' ? adaptedModel(base, parent) : null;
       if (adapted !== null) await refuseMute(store, adapted);
@@ -142,6 +143,7 @@ export function createPlanActivities(deps: Deps) {
         vocabSize,
         family: familyOf(pipeline),
         given,
+        packing: pipeline.packing,
         numChats: instructions?.numTrain ?? 0,
         numPreferences: instructions?.numPreferences ?? 0,
         parent,
@@ -219,6 +221,15 @@ function refuseAdapting({ goal }: Pipeline, parent: ParentModel | null | undefin
   if (goal !== 'adapt' || parent?.shape.family !== 'transformers') return;
   throw ApplicationFailure.nonRetryable(
     `goal: adapt: found ${parent.name}@${parent.version}, a ${parent.shape.architecture}, which gets no adapters. Set goal: base.`,
+    FailureType.InvalidConfig,
+  );
+}
+
+/** In its own pass the chats of a row might see each other. */
+function refusePacking({ packing }: Pipeline, parent: ParentModel | null | undefined): void {
+  if (packing !== true || parent?.shape.family !== 'transformers') return;
+  throw ApplicationFailure.nonRetryable(
+    `packing: found ${parent.name}@${parent.version}, a ${parent.shape.architecture}, expected a Llama or a Qwen. Remove packing.`,
     FailureType.InvalidConfig,
   );
 }

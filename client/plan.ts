@@ -112,6 +112,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     budgetMs: plannedTimeMs(pipeline.budget, pipeline.compute),
     stopOnPlateau: pipeline.budget.stopOnPlateau,
     prefer: pipeline.prefer,
+    packing: pipeline.packing,
     machine,
     seed: pipeline.seed,
     vocabSize: corpus.vocabSize,

@@ -193,6 +193,12 @@ export const pipelineFileSchema = z.strictObject({
     .array(questionsSchema)
     .default([])
     .describe('instruction data made from the metadata of the documents'),
+  packing: z
+    .boolean()
+    .optional()
+    .describe(
+      'several chats in a row while SFT learns from them, each seeing itself alone: the same loss for less padding; left out, where it saves a fifth and more of the time of tuning a model that exists',
+    ),
   budget: z
     .strictObject({
       time: durationMs
@@ -306,7 +312,7 @@ export const pipelineSchema = pipelineFileSchema
     goal: goal ?? defaultGoal(rest),
   }))
   .superRefine((file, context) => {
-    const { startFrom, model, goal, questions, phases, budget, compute, sweep } = file;
+    const { startFrom, model, goal, questions, phases, packing, budget, compute, sweep } = file;
     const refuse = (field: string, message: string) =>
       context.addIssue({ code: 'custom', path: field.split('.'), message });
     if (compute !== 'local' && (goal === 'adapt' || isBase(startFrom))) {
@@ -362,6 +368,14 @@ export const pipelineSchema = pipelineFileSchema
           'expected local with phases that leave pretrain out: it alone trains on several hosts',
         );
       }
+    }
+    if (packing === true && !(phases?.includes('sft') ?? goal === 'assistant')) {
+      refuse(
+        'packing',
+        'expected none where no chats are learnt: sft does that, with goal assistant',
+      );
+    } else if (packing === true && model !== undefined && 'config' in model) {
+      refuse('packing', 'expected false with model.config: chats of a row might see each other');
     }
     if (goal === 'adapt' && startFrom === 'scratch') {
       refuse('goal', 'expected base or assistant: adapt needs a model, such as startFrom: smollm2');

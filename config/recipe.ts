@@ -148,7 +148,14 @@ export const pretrainRecipeSchema = z.strictObject({
     .describe('text of the base, on which it must go on foretelling the same; left out, none'),
   plateau: plateauSchema.optional().describe('when to end early; left out, all steps are trained'),
 });
-export const sftRecipeSchema = z.strictObject({ phase: z.literal('sft'), ...phaseFields });
+export const sftRecipeSchema = z.strictObject({
+  phase: z.literal('sft'),
+  ...phaseFields,
+  packing: z
+    .literal(true)
+    .optional()
+    .describe('the chats of a batch share rows, each seeing itself alone; left out, a row each'),
+});
 export const dpoRecipeSchema = z.strictObject({
   phase: z.literal('dpo'),
   ...phaseFields,

@@ -4,6 +4,7 @@
  */
 import type { DpoRecipe, Machine, ModelShape, OrpoRecipe, SftRecipe } from '../config/recipe.ts';
 import { adapterPhase, adapterStepOverheadMs, msPerTrainedToken } from './adaptation.ts';
+import type { Packing } from './packing.ts';
 import { trainingFlopsPerToken } from './shapes.ts';
 import { bestPrecision, trainingSpeed } from './speed.ts';
 import { saveEvery } from './step.ts';
@@ -105,6 +106,8 @@ export interface ChatPhaseInputs extends Setting {
   numExamples: number;
   /** Training time, the start of the trainer left out. */
   timeMs: number;
+  /** Chats share rows while SFT learns from them; left out, each has its own. */
+  packing?: Packing | undefined;
   /** Of a later round: so much longer, at so much of the rate. */
   turn: { time: number; rate: number };
   /** Time of a step as measured, against the estimate; left out, 1. */
@@ -116,10 +119,11 @@ export function chatStepMs(
   phase: ChatPhase,
   inputs: Pick<
     ChatPhaseInputs,
-    keyof Setting | 'machine' | 'shape' | 'contextLength' | 'rowTokens' | 'pace'
+    keyof Setting | 'machine' | 'shape' | 'contextLength' | 'rowTokens' | 'packing' | 'pace'
   >,
 ): number {
-  const { machine, shape, contextLength, rowTokens, adapters, pace = 1 } = inputs;
+  const { machine, shape, contextLength, adapters, pace = 1 } = inputs;
+  const rowTokens = (phase === 'sft' ? inputs.packing?.rowTokens : undefined) ?? inputs.rowTokens;
   const { batch, rows, work, overheadMs } = wayOf(phase, inputs);
   const msPerToken = adapters
     ? msPerTrainedToken(machine, shape, contextLength)
@@ -161,5 +165,6 @@ export function planChatPhase(
     batchSize: batch,
     learningRate: Number((rate * turn.rate).toPrecision(6)),
   };
-  return phase === 'sft' ? { phase, ...common } : { phase, ...common, beta };
+  if (phase !== 'sft') return { phase, ...common, beta };
+  return { phase, ...common, ...(inputs.packing && { packing: true }) };
 }

@@ -22,6 +22,7 @@ import { usualChatTokens, waysOfAllWeights } from './chat-phases.ts';
 import { rewarmedRate, rewarmingSteps, type PlannedParent } from './continuation.ts';
 import { shapeWithin, type Limits } from './limits.ts';
 import { expectedBitsPerByte } from './loss.ts';
+import { packingReasons } from './packing.ts';
 import { explain } from './plan-reasons.ts';
 import { endingOnPlateau } from './plateau.ts';
 import { preferenceReasons, preferred } from './preference.ts';
@@ -59,6 +60,8 @@ export interface PlanInputs {
   parent?: PlannedParent | null | undefined;
   /** How long the chats are; left out, as usual. */
   chats?: ChatSizes;
+  /** Whether chats share rows while SFT learns from them; left out, where that saves enough of a model that exists. */
+  packing?: boolean | undefined;
   /** Learning rates to try; left out, the planned one alone. */
   sweep?: SweepWish | undefined;
   /** A model from elsewhere that is adapted, in words and its shape. */
@@ -319,6 +322,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
       decaySteps: Math.floor((sftSteps * 3) / 4),
       warmupSteps: warmup(sftSteps),
       saveEverySteps: saveEvery(chatStepMs, sftSteps),
+      ...(inputs.packing === true && { packing: true as const }),
     };
     dpo = {
       phase: 'dpo',
@@ -367,6 +371,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
         candidates: eligible.length,
       }),
       ...preferenceReasons(prefer, chosen, eligible),
+      ...(sft?.packing ? packingReasons(sft.contextLength, { rowTokens: 0, saved: null }) : []),
     ],
   };
 }

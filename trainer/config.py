@@ -276,9 +276,10 @@ class PretrainRecipe(PhaseRecipe):
 
 @dataclass(kw_only=True, slots=True)
 class SftRecipe(PhaseRecipe):
-    """Supervised fine-tuning."""
+    """Supervised fine-tuning; with `packing` the chats of a batch share rows."""
 
     phase: Literal['sft']
+    packing: bool = False
 
 
 @dataclass(kw_only=True, slots=True)

@@ -90,6 +90,10 @@ test('chats are measured in bytes; a wrong answer may be longer than the right o
   const line = (question: string, answer: string) =>
     JSON.stringify({ messages: [{ content: question }, { content: answer }] });
   const chats = parseChats(`${line('Who?', '李')}\n${line('Who was it?', 'x'.repeat(9))}\n`);
-  expect(chatSizes(chats)).toEqual({ meanBytes: (4 + 3 + 11 + 9) / 2, longestBytes: 11 + 9 });
+  expect(chatSizes(chats)).toEqual({
+    meanBytes: (4 + 3 + 11 + 9) / 2,
+    longestBytes: 11 + 9,
+    paddedBytes: expect.closeTo(20, 2),
+  });
   expect(chatSizes([])).toEqual(usualChats);
 });
