@@ -28,7 +28,13 @@ import { endingOnPlateau } from './plateau.ts';
 import { preferenceReasons, preferred } from './preference.ts';
 import { countParameters, givenShape, ladder } from './shapes.ts';
 import { availableBytes, inMemory, memoryReasons, trainingBytes } from './memory.ts';
-import { maxEpochs, msPerPretrainedToken, ratesOf, stepOverheadMs, warmup } from './pretraining.ts';
+import {
+  maxEpochs,
+  msPerPretrainedToken,
+  pretrainingStepMs,
+  ratesOf,
+  warmup,
+} from './pretraining.ts';
 import { saveEvery, stepReasons } from './step.ts';
 import { planSweep, type SweepWish } from './sweep.ts';
 import { planTuning, usualChats, type ChatSizes } from './tuning.ts';
@@ -272,7 +278,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const { shape, numParameters, bpb } = chosen;
   const tokensPerStep = batchSize * contextLength;
   const numSteps = Math.max(20, Math.floor(chosen.numTokens / tokensPerStep));
-  const stepMs = tokensPerStep * chosen.msPerToken + stepOverheadMs * pace;
+  const stepMs = pretrainingStepMs(machine, shape, { batchSize, contextLength }) * pace;
 
   const common = {
     seed,

@@ -1,12 +1,15 @@
 /** How all weights of a model learn from documents: optimizer, rates, passes, and what a step takes. */
 import type { GivenShape, Machine, ModelShape, PretrainRecipe } from '../config/recipe.ts';
 import { trainingFlopsPerToken } from './shapes.ts';
-import { trainingSpeed } from './speed.ts';
+import { muonMs, trainingSpeed } from './speed.ts';
 
 /** What a step costs beyond its arithmetic; measured. */
-export const stepOverheadMs = 5;
+const stepOverheadMs = 5;
 /** Over the same text. */
 export const maxEpochs = 16;
+
+/** The batch whose rates were measured first, in tokens (docs/log.md). */
+export const usualBatch = 4096;
 
 /** Muon is measured on the shapes of the planner; another architecture gets AdamW, at a rate that falls with its width. */
 export function ratesOf(given: GivenShape | null, rate: number, tokensPerStep: number) {
@@ -32,11 +35,11 @@ export function pretrainingStepMs(
   shape: ModelShape,
   { batchSize, contextLength }: Pick<PretrainRecipe, 'batchSize' | 'contextLength'>,
 ): number {
-  return batchSize * contextLength * msPerPretrainedToken(machine, shape) + stepOverheadMs;
+  const tokens = batchSize * contextLength;
+  // The time of a token was measured in steps of the usual size, with their share of the optimizer.
+  const optimizer = (1 - tokens / usualBatch) * muonMs(machine, shape);
+  return tokens * msPerPretrainedToken(machine, shape) + stepOverheadMs + optimizer;
 }
-
-/** The batch whose rates were measured first, in tokens (docs/log.md). */
-export const usualBatch = 4096;
 
 /**
  * The rate of the matrices grows with the square root of the batch, for the noise of a step falls with it

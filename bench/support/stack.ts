@@ -22,7 +22,7 @@ export interface BenchStack {
 }
 
 /** Where a benchmark keeps its things. */
-function benchFolder(name: string): string {
+export function benchFolder(name: string): string {
   return path.join(homeFolder(process.env), 'bench', name);
 }
 

@@ -66,7 +66,7 @@ def test_loss_and_gradient_are_those_of_a_row_for_each_chat(family: str, lora: L
     )
     alone = gradient_of(ids[:, :-1], labels[:, 1:])
     batch = PackingCollator(room=64, pad_id=0)(chats)
-    assert batch['input_ids'].shape == (2, 64)
+    assert batch['input_ids'].shape == (2, 63)
     assert batch['attention_mask'].sum() == sum(len(chat['input_ids']) for chat in chats)
     ids, labels, positions = (batch[key] for key in ('input_ids', 'labels', 'positions'))
     packed = gradient_of(ids[:, :-1], labels[:, 1:], positions[:, :-1])
