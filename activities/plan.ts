@@ -9,6 +9,7 @@ import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.t
 import { runInputsSchema, runSpecSchema } from '../config/run-records.ts';
 import { familyOf, pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
 import type { Machine, MeasuredModel, Recipe } from '../config/recipe.ts';
+import type { Replay } from '../recipes/continuation.ts';
 import { planMeasured, stepsToCalibrate } from '../recipes/measured.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
 import { planPhases, replanPhases } from '../recipes/phases.ts';
@@ -144,6 +145,7 @@ export function createPlanActivities(deps: Deps) {
         family: familyOf(pipeline),
         given,
         packing: pipeline.packing,
+        replay: replayOf(pipeline, manifest),
         numChats: instructions?.numTrain ?? 0,
         numPreferences: instructions?.numPreferences ?? 0,
         parent,
@@ -223,6 +225,17 @@ function refuseAdapting({ goal }: Pipeline, parent: ParentModel | null | undefin
     `goal: adapt: found ${parent.name}@${parent.version}, a ${parent.shape.architecture}, which gets no adapters. Set goal: base.`,
     FailureType.InvalidConfig,
   );
+}
+
+/** What the corpus was parted into, where a share is asked for and a version is gone on from. */
+function replayOf({ data }: Pipeline, { shards, older }: CorpusManifest): Replay | undefined {
+  if (data.replay === undefined || older === undefined) return undefined;
+  const tokensOf = (parts: typeof shards) =>
+    parts.reduce((sum, { numTokens }) => sum + numTokens, 0);
+  return {
+    share: data.replay,
+    numTokens: { unread: tokensOf(shards), older: tokensOf(older) },
+  };
 }
 
 /** In its own pass the chats of a row might see each other. */

@@ -131,6 +131,12 @@ export const pipelineFileSchema = z.strictObject({
         .pipe(z.number().positive().max(0.5))
         .prefault('2%')
         .describe('share of documents never trained on'),
+      replay: share
+        .pipe(z.number().positive().max(0.9))
+        .optional()
+        .describe(
+          'share of what is read that the model of startFrom was trained on before, such as 25%, the rest being new to it; left out, all documents in random order',
+        ),
       quality: z
         .boolean()
         .default(true)
@@ -312,7 +318,8 @@ export const pipelineSchema = pipelineFileSchema
     goal: goal ?? defaultGoal(rest),
   }))
   .superRefine((file, context) => {
-    const { startFrom, model, goal, questions, phases, packing, budget, compute, sweep } = file;
+    const { data, startFrom, model, goal, questions, phases, packing, budget, compute, sweep } =
+      file;
     const refuse = (field: string, message: string) =>
       context.addIssue({ code: 'custom', path: field.split('.'), message });
     if (compute !== 'local' && (goal === 'adapt' || isBase(startFrom))) {
@@ -376,6 +383,17 @@ export const pipelineSchema = pipelineFileSchema
       );
     } else if (packing === true && model !== undefined && 'config' in model) {
       refuse('packing', 'expected false with model.config: chats of a row might see each other');
+    }
+    if (data.replay !== undefined && isBase(startFrom)) {
+      refuse(
+        'data.replay',
+        `expected none: what ${startFrom} was trained on is not here; it rehearses text of its own instead`,
+      );
+    } else if (data.replay !== undefined && phases?.includes('pretrain') === false) {
+      refuse(
+        'data.replay',
+        'expected none with phases that leave pretrain out: it reads documents',
+      );
     }
     if (goal === 'adapt' && startFrom === 'scratch') {
       refuse('goal', 'expected base or assistant: adapt needs a model, such as startFrom: smollm2');

@@ -146,6 +146,10 @@ export const pretrainRecipeSchema = z.strictObject({
   rehearsal: rehearsalSchema
     .optional()
     .describe('text of the base, on which it must go on foretelling the same; left out, none'),
+  replay: z
+    .strictObject({ share: z.number().positive().lt(1).describe('of the windows') })
+    .optional()
+    .describe('what was trained on before, among what is new; left out, the corpus is one stream'),
   plateau: plateauSchema.optional().describe('when to end early; left out, all steps are trained'),
 });
 export const sftRecipeSchema = z.strictObject({

@@ -95,6 +95,10 @@ export const trainerRunSchema = z.strictObject({
     z.strictObject({
       kind: z.literal('tokens'),
       shards: z.array(z.strictObject({ path: z.string(), numTokens: count })),
+      older: z
+        .array(z.strictObject({ path: z.string(), numTokens: count }))
+        .optional()
+        .describe('what was trained on before, where the recipe replays it'),
       tokenBytes: z.literal([2, 4]),
       heldOut: z.strictObject({ path: z.string(), numTokens: count, bytes: count }),
       rehearsal: z

@@ -57,6 +57,7 @@ export function explain(
     parent,
     prefer,
     limits,
+    replay,
   }: PlanInputs,
   chosen: {
     pretrain: PretrainRecipe;
@@ -90,7 +91,7 @@ export function explain(
   ];
   const reasons: Reason[] = [
     ...(limits ? limitReasons(limits) : []),
-    ...(parent ? continuationReasons(parent, { size, vocabSize }) : beginning),
+    ...(parent ? continuationReasons(parent, { size, vocabSize, replay }) : beginning),
     {
       choice: 'tokens',
       value: `${millions(numTokens)}, ${(numTokens / statistics.numTokens).toFixed(2)} epochs`,

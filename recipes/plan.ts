@@ -19,7 +19,13 @@ import type {
 import type { GateMetric, Preference } from '../config/pipeline.ts';
 import { planAdaptation } from './adaptation.ts';
 import { usualChatTokens, waysOfAllWeights } from './chat-phases.ts';
-import { rewarmedRate, rewarmingSteps, type PlannedParent } from './continuation.ts';
+import {
+  mostReplayed,
+  rewarmedRate,
+  rewarmingSteps,
+  type PlannedParent,
+  type Replay,
+} from './continuation.ts';
 import { shapeWithin, type Limits } from './limits.ts';
 import { expectedBitsPerByte } from './loss.ts';
 import { packingReasons } from './packing.ts';
@@ -64,6 +70,8 @@ export interface PlanInputs {
   numPreferences: number;
   /** Whose pretraining goes on; without it, training starts from random weights. */
   parent?: PlannedParent | null | undefined;
+  /** Older documents at a share of their own, where a version is gone on from; left out, they lie among the others. */
+  replay?: Replay | undefined;
   /** How long the chats are; left out, as usual. */
   chats?: ChatSizes;
   /** Whether chats share rows while SFT learns from them; left out, where that saves enough of a model that exists. */
@@ -223,7 +231,7 @@ function adapting(
 }
 
 function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
-  const { machine, statistics, seed, vocabSize, parent } = inputs;
+  const { machine, statistics, seed, vocabSize, parent, replay } = inputs;
   const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
   const tunes = inputs.goal === 'assistant' && inputs.numChats > 0 && inputs.numPreferences > 0;
   const share = tunes ? { pretrain: 0.56, sft: 0.35, dpo: 0.09 } : { pretrain: 1, sft: 0, dpo: 0 };
@@ -258,7 +266,9 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
     const affordable = pretrainMs / msPerToken;
     const numTokens = Math.min(
       affordable,
-      statistics.numTokens * maxEpochs,
+      replay === undefined
+        ? statistics.numTokens * maxEpochs
+        : mostReplayed(replay, statistics.numTokens, maxEpochs),
       limits.numTokens ?? Infinity,
     );
     const numParameters = countParameters(shape);
@@ -301,6 +311,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
     decaySteps: Math.floor((numSteps * 2) / 3),
     saveEverySteps: saveEvery(stepMs, numSteps),
     evalEverySteps: Math.max(10, Math.ceil(numSteps / 4)),
+    ...(replay && { replay: { share: replay.share } }),
   };
 
   const chatStepMs = sftWay.batch * usualChatTokens * chosen.msPerToken + sftWay.overheadMs * pace;

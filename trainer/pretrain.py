@@ -27,7 +27,7 @@ from trainer.adapter import (
 from trainer.chat import end_of_text_id
 from trainer.checkpoint import CheckpointIncompatible
 from trainer.config import PretrainRecipe, TokenData
-from trainer.data import InvalidCorpus, Order, TokenStream, held_out_windows, rehearsed_row
+from trainer.data import InvalidCorpus, held_out_windows, rehearsed_row, windows_of
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
 from trainer.memory import parts
@@ -51,11 +51,12 @@ class Pretraining:
         assert isinstance(run.recipe, PretrainRecipe) and isinstance(run.data, TokenData)
         self.session, self.run, self.recipe, self.data = session, run, run.recipe, run.data
         fix_determinism(run.recipe.threads, run.recipe.seed)
-        self.stream = TokenStream(run.data, run.model.vocabSize)
-        self.order = Order(
+        self.windows = windows_of(
+            run.data,
             seed=run.recipe.seed,
-            num_tokens=self.stream.num_tokens,
             context_length=run.recipe.contextLength,
+            vocab_size=run.model.vocabSize,
+            replay=run.recipe.replay,
         )
         state = session.resume()
         self.cursor = 0
@@ -114,12 +115,10 @@ class Pretraining:
 
     def _batch(self) -> tuple[Tensor, Tensor]:
         """This rank's share of the step's windows."""
-        length = self.recipe.contextLength
         share = self.recipe.batchSize // self.recipe.worldSize
         first = self.cursor + self.rank * share
-        starts = [self.order.start(cursor) for cursor in range(first, first + share)]
         rows = torch.stack(
-            [torch.from_numpy(self.stream.window(start, length + 1)) for start in starts]
+            [torch.from_numpy(self.windows.at(cursor)) for cursor in range(first, first + share)]
         )
         return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
 

@@ -16,7 +16,7 @@ function timesWords(seen: Record<string, number>): string {
 /** What a phase was trained on and what proves it: a name and a sentence each. */
 export function ledgerLines(ledger: PhaseLedger): [what: string, words: string][] {
   const { counted, steps, batchSize } = ledger;
-  const { documents, epochs, rehearsed, size } = counted;
+  const { documents, epochs, rehearsed, replayed, size } = counted;
   const what = counted.kind === 'tokens' ? 'windows' : 'rows';
   const whole = counted.windowsAnEpoch ?? size;
   const last = epochs.at(-1);
@@ -44,6 +44,13 @@ export function ledgerLines(ledger: PhaseLedger): [what: string, words: string][
     lines.push([
       'documents',
       `of ${count(documents.num)}: ${count(documents.whole)} whole, ${count(documents.partly)} in part, ${count(documents.never)} never${never}`,
+    ]);
+  }
+  if (replayed !== undefined) {
+    const visited = replayed.epochs.reduce((sum, epoch) => sum + epoch.visited, 0);
+    lines.push([
+      'replayed',
+      `${count(visited)} windows of what was trained on before, of ${count(replayed.size)} tokens: ${timesWords(replayed.seen)}`,
     ]);
   }
   if (rehearsed !== undefined) {

@@ -106,3 +106,26 @@ test('chats share rows only where chats are learnt, by a pass that keeps them ap
   ]);
   expect(faults({ packing: false })).toBeUndefined();
 });
+
+test('a share of older documents is one of a version that reads on', () => {
+  const faults = (file: object, replay: unknown = '25%') =>
+    pipelineSchema
+      .safeParse({
+        version: 1,
+        name: 'policy',
+        data: { sources: [{ path: './docs', license: 'internal' }], replay },
+        startFrom: 'policy@3',
+        ...file,
+      })
+      .error?.issues.map(({ path, message }) => [path.join('.'), message]);
+  expect(faults({})).toBeUndefined();
+  expect(faults({ startFrom: 'smollm2' })).toEqual([
+    ['data.replay', expect.stringContaining('it rehearses text of its own instead')],
+  ]);
+  const questions = [{ name: 'who', ask: ['Who?'], askHeldOut: ['And who?'], answer: '{author}' }];
+  expect(faults({ questions, phases: ['sft'] })).toEqual([
+    ['data.replay', expect.stringContaining('phases that leave pretrain out')],
+  ]);
+  for (const wrong of ['0%', '95%', '25'])
+    expect(faults({}, wrong)).toMatchObject([['data.replay', expect.any(String)]]);
+});
