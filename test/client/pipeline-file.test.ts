@@ -320,7 +320,7 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a key in the wrong place',
     `${good}endpoint: policy\n`,
-    'p.yaml:6:1 endpoint: found an unknown key, expected version, name, data, startFrom, model, goal, prefer, phases, questions, budget, sweep, compute, seed, evaluate or deploy. It belongs in deploy.',
+    'p.yaml:6:1 endpoint: found an unknown key, expected version, name, data, startFrom, model, goal, prefer, phases, questions, packing, budget, sweep, compute, seed, evaluate or deploy. It belongs in deploy.',
   ],
   [
     'a key in other case',
