@@ -178,6 +178,7 @@ export function createPlanActivities(deps: Deps) {
       const recipe = await refusingWhatDoesNotFit(async () =>
         onHosts(holding(planned, pipeline.budget), pipeline),
       );
+      refuseTooFew(recipe, inputs.replay);
       await putRunRecord(store, run, 'plan', recipe);
       const startFrom = parent && { startFrom: `${parent.name}@${parent.version}` };
       await addRunInputs(store, run, {
@@ -236,6 +237,19 @@ function replayOf({ data }: Pipeline, { shards, older }: CorpusManifest): Replay
     share: data.replay,
     numTokens: { unread: tokensOf(shards), older: tokensOf(older) },
   };
+}
+
+/** A stream is cut into windows, of which each epoch leaves one at the edges. */
+function refuseTooFew({ pretrain }: Recipe, replay: Replay | undefined): void {
+  if (pretrain === null || replay === undefined || replay.numTokens === null) return;
+  const { unread, older } = replay.numTokens;
+  const least = 2 * pretrain.contextLength;
+  if (Math.min(unread, older) >= least) return;
+  throw ApplicationFailure.nonRetryable(
+    `data.replay: found ${unread} new and ${older} older tokens, expected at least ${least} of each, twice the context. ` +
+      'Give more documents, or remove replay.',
+    FailureType.InvalidConfig,
+  );
 }
 
 /** In its own pass the chats of a row might see each other. */
