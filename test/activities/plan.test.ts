@@ -400,8 +400,14 @@ test('chats share no rows of an architecture that was given', async () => {
   await recordStage(fixture.deps.store, 'preprocess', corpus, corpusManifestSchema, {
     ...corpusOf('test'),
     instructions: {
-      ...{ train: blob, preferences: blob, questions: blob, preferencesHeldOut: blob },
-      ...{ numTrain: 9, numPreferences: 9, numAmbiguous: 0, numQuestions: 1 },
+      train: blob,
+      preferences: blob,
+      questions: blob,
+      preferencesHeldOut: blob,
+      numTrain: 9,
+      numPreferences: 9,
+      numAmbiguous: 0,
+      numQuestions: 1,
       numPreferencesHeldOut: 1,
     },
   });
