@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { knownBases } from './base-models.ts';
+import { embeddingsFaults } from './embeddings.ts';
 import { phasesFault, tunes } from './phases.ts';
 import { families, phaseNames, type Family, type Phase } from './recipe.ts';
 
@@ -78,7 +79,14 @@ export const questionsSchema = z.strictObject({
 });
 export type Questions = z.infer<typeof questionsSchema>;
 
-export const gateMetrics = ['valBpb', 'questions.accuracy', 'preferences.accuracy'] as const;
+export const gateMetrics = [
+  'valBpb',
+  'questions.accuracy',
+  'preferences.accuracy',
+  'masked.accuracy',
+  'masked.loss',
+  'retrieval.accuracy',
+] as const;
 export type GateMetric = (typeof gateMetrics)[number];
 const boundSchema = z
   .strictObject({
@@ -171,10 +179,10 @@ export const pipelineFileSchema = z.strictObject({
     .optional()
     .describe('what a model from scratch is like; left out, a Llama'),
   goal: z
-    .enum(['base', 'adapt', 'assistant'])
+    .enum(['base', 'adapt', 'assistant', 'embeddings'])
     .optional()
     .describe(
-      'base: pretrain only; adapt: teach a model that exists the documents, by LoRA; assistant: then SFT and DPO; left out, assistant where there are questions, else adapt for a base model, else base',
+      'base: pretrain only; adapt: teach a model that exists the documents, by LoRA; assistant: then SFT and DPO; embeddings: pretrain a ModernBERT on hidden words, which turns texts into vectors to search by; left out, assistant where there are questions, else adapt for a base model, else base',
     ),
   prefer: z
     .enum(preferences)
@@ -363,13 +371,18 @@ export const pipelineSchema = pipelineFileSchema
         );
       }
     }
+    if (goal === 'embeddings') {
+      for (const { field, found, expected, hint } of embeddingsFaults(file)) {
+        refuse(field, `expected ${expected}; found ${found}. ${hint}`);
+      }
+    }
     if (goal === 'adapt' && startFrom === 'scratch') {
       refuse('goal', 'expected base or assistant: adapt needs a model, such as startFrom: smollm2');
     }
     if (goal === 'base' && isBase(startFrom)) {
       refuse('goal', `expected adapt or assistant, which ${startFrom} can be made into`);
     }
-    if (model !== undefined && startFrom !== 'scratch') {
+    if (model !== undefined && startFrom !== 'scratch' && goal !== 'embeddings') {
       refuse('model', `expected none: ${startFrom} has an architecture of its own`);
     }
     if (goal === 'adapt' && questions.length > 0) {

@@ -29,3 +29,20 @@ export function expectedBitsPerByte(
   const nats = irreducible + size / numParameters ** sizeExponent + data / tokens ** dataExponent;
   return nats / Math.LN2;
 }
+
+/** As above, for words that are hidden, in nats a byte: fitted to the runs of masked models in docs/log.md. */
+const fittedMasked = { ...fitted };
+
+/** Expected nats a hidden token, for a masked model of so many parameters after so many tokens. */
+export function expectedMaskedLoss(
+  numParameters: number,
+  trainedTokens: number,
+  { numTokens, bytes }: { numTokens: number; bytes: number },
+  vocabSize: number,
+): number {
+  const { irreducible, size, data, sizeExponent, dataExponent } = fittedMasked;
+  const tokens = effectiveTokens(trainedTokens, Math.max(1, numTokens));
+  const nats = irreducible + size / numParameters ** sizeExponent + data / tokens ** dataExponent;
+  // What knows nothing foretells each token alike: no training is worse.
+  return Math.min(Math.log(vocabSize), (nats * bytes) / Math.max(1, numTokens));
+}

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from conftest import MakeRun, Run
 from tokenizers import Tokenizer
-from transformers import AutoModel, AutoModelForMaskedLM
+from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
 from trainer.config import HeldOut, Mask, load_run
 from trainer.data import Order
+from trainer.export import ExportRun, export
 from trainer.masking import Hiding
 
 MASK = {'rate': 0.3, 'replaced': 0.8, 'redrawn': 0.1}
@@ -78,7 +80,7 @@ def test_what_is_hidden_depends_on_seed_epoch_and_place_alone() -> None:
     whole, parts = rows(7, range(0, 8)), [rows(7, range(at, at + 2)) for at in range(0, 8, 2)]
     for column, part in enumerate(whole):
         assert torch.equal(part, torch.cat([each[column] for each in parts]))
-    inputs, places, targets = whole
+    _, places, _ = whole
     _, others, _ = rows(8, range(0, 8))
     assert not torch.equal(places, others)
     # The same window an epoch later hides other words.
@@ -87,7 +89,6 @@ def test_what_is_hidden_depends_on_seed_epoch_and_place_alone() -> None:
     assert len(first) == order.windows_per_epoch
     again = rows(7, range(order.windows_per_epoch, 2 * order.windows_per_epoch))
     assert not torch.equal(again[1][:8], places)
-    assert torch.equal(inputs.gather(1, places) != targets, inputs.gather(1, places) != targets)
 
 
 def test_three_tenths_are_hidden_of_which_a_tenth_is_redrawn_and_a_tenth_stays() -> None:
@@ -205,3 +206,74 @@ def test_a_vocabulary_without_room_for_the_mask_is_refused(make: Callable[..., R
     result = run.finish()
     assert result['type'] == 'InvalidConfig'
     assert 'tokens of the tokenizer, the mask and the padding' in result['message']
+
+
+@pytest.fixture(scope='module')
+def bundle(trained: Run, tokenizer: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _export(trained, tokenizer, tmp_path_factory.mktemp('bundle') / 'out')
+
+
+def _export(trained: Run, tokenizer: str, output: Path) -> Path:
+    model = str(trained.path / 'model')
+    run = ExportRun(
+        schemaVersion=1,
+        model=model,
+        tokenizer=tokenizer,
+        output=str(output),
+        chat=False,
+        threads=1,
+    )
+    export(run)
+    return output
+
+
+def test_its_onnx_file_gives_what_pytorch_gives_however_rows_are_padded(
+    trained: Run, bundle: Path
+) -> None:
+    model = AutoModel.from_pretrained(trained.path / 'model', dtype=torch.float32).eval()
+    session = onnxruntime.InferenceSession(str(bundle / 'model.onnx'))
+    ids = torch.randint(4, 100, (3, 40), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones_like(ids)
+    for row, length in enumerate((40, 7, 1)):
+        mask[row, length:] = 0
+        ids[row, length:] = model.config.pad_token_id
+    feeds = {'input_ids': ids.numpy(), 'attention_mask': mask.numpy()}
+    states, vectors = session.run(['last_hidden_state', 'sentence_embedding'], feeds)
+    for row, length in enumerate((40, 7, 1)):
+        with torch.no_grad():
+            alone = model(input_ids=ids[row : row + 1, :length]).last_hidden_state[0]
+        np.testing.assert_allclose(states[row, :length], alone.numpy(), atol=1e-4)
+        expected = torch.nn.functional.normalize(alone.mean(0), dim=0)
+        np.testing.assert_allclose(vectors[row], expected.numpy(), atol=1e-5)
+
+
+def test_the_same_masked_model_gives_the_same_bundle(
+    trained: Run, tokenizer: str, bundle: Path, tmp_path: Path
+) -> None:
+    again = _export(trained, tokenizer, tmp_path / 'again')
+
+    def digests(folder: Path) -> dict[str, str]:
+        return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir()}
+
+    assert digests(bundle) == digests(again)
+    assert sorted(digests(bundle)) == [
+        'config.json',
+        'model.onnx',
+        'probe.json',
+        'serving.json',
+        'tokenizer.json',
+        'tokenizer_config.json',
+    ]
+
+
+def test_its_tokenizer_is_that_of_the_corpus_and_two_tokens_more(
+    tokenizer: str, vocabulary: int, bundle: Path
+) -> None:
+    plain, made = Tokenizer.from_file(tokenizer), Tokenizer.from_file(str(bundle / 'tokenizer.json'))
+    text = 'Abraham Lincoln spoke of the union'
+    assert made.encode(text).ids == [0, *plain.encode(text).ids, 0]
+    assert made.token_to_id('<|mask|>') == vocabulary
+    assert made.token_to_id('<|pad|>') == vocabulary + 1
+    wrapped = AutoTokenizer.from_pretrained(bundle)
+    assert wrapped.mask_token_id == vocabulary
+    assert wrapped('a union', padding='max_length', max_length=16)['attention_mask'][-1] == 0
