@@ -10,7 +10,8 @@ export interface EmbeddingsAsked {
 }
 
 export interface EmbeddingsFault {
-  field: 'startFrom' | 'model' | 'phases' | 'questions' | `evaluate.gates.${string}`;
+  /** Where in the file. */
+  keys: string[];
   found: string;
   expected: string;
   hint: string;
@@ -28,8 +29,8 @@ export function isEmbeddingMetric(metric: string): boolean {
 export function embeddingsFaults(asked: EmbeddingsAsked): EmbeddingsFault[] {
   const faults: EmbeddingsFault[] = [];
   const { startFrom, model, phases, questions } = asked;
-  const add = (field: EmbeddingsFault['field'], found: string, expected: string, hint: string) =>
-    faults.push({ field, found, expected, hint });
+  const add = (key: string | string[], found: string, expected: string, hint: string) =>
+    faults.push({ keys: [key].flat(), found, expected, hint });
   if (typeof startFrom === 'string' && startFrom !== 'scratch') {
     const found = `${startFrom} with goal embeddings, which trains a model of its own from random weights`;
     add('startFrom', found, 'scratch', 'Leave startFrom out, or set another goal.');
@@ -51,7 +52,8 @@ export function embeddingsFaults(asked: EmbeddingsAsked): EmbeddingsFault[] {
     if (isEmbeddingMetric(metric)) continue;
     const found = `a gate on ${metric} with goal embeddings, which is not measured by it`;
     const expected = `one on ${embeddingMetrics.join(', ')}`;
-    add(`evaluate.gates.${metric}`, found, expected, 'Take another metric, or remove the gate.');
+    const keys = ['evaluate', 'gates', metric];
+    add(keys, found, expected, 'Take another metric, or remove the gate.');
   }
   return faults;
 }

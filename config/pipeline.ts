@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { knownBases } from './base-models.ts';
-import { embeddingsFaults } from './embeddings.ts';
+import { embeddingsFaults, isEmbeddingMetric } from './embeddings.ts';
 import { phasesFault, tunes } from './phases.ts';
 import { families, phaseNames, type Family, type Phase } from './recipe.ts';
 
@@ -315,8 +315,12 @@ export const pipelineSchema = pipelineFileSchema
   }))
   .superRefine((file, context) => {
     const { startFrom, model, goal, questions, phases, budget, compute, sweep } = file;
-    const refuse = (field: string, message: string) =>
-      context.addIssue({ code: 'custom', path: field.split('.'), message });
+    const refuse = (field: string | string[], message: string) =>
+      context.addIssue({
+        code: 'custom',
+        path: typeof field === 'string' ? field.split('.') : field,
+        message,
+      });
     if (compute !== 'local' && (goal === 'adapt' || isBase(startFrom))) {
       refuse('compute', 'expected local where a model is adapted: its adapters train on one host');
     } else if (compute !== 'local' && sweep !== undefined) {
@@ -372,9 +376,16 @@ export const pipelineSchema = pipelineFileSchema
       }
     }
     if (goal === 'embeddings') {
-      for (const { field, found, expected, hint } of embeddingsFaults(file)) {
-        refuse(field, `expected ${expected}; found ${found}. ${hint}`);
+      for (const { keys, found, expected, hint } of embeddingsFaults(file)) {
+        refuse(keys, `expected ${expected}; found ${found}. ${hint}`);
       }
+    }
+    for (const metric of Object.keys(file.evaluate.gates)) {
+      if (goal === 'embeddings' || !isEmbeddingMetric(metric)) continue;
+      refuse(
+        ['evaluate', 'gates', metric],
+        `expected a gate that this pipeline measures; found one on ${metric}, which goal embeddings alone measures`,
+      );
     }
     if (goal === 'adapt' && startFrom === 'scratch') {
       refuse('goal', 'expected base or assistant: adapt needs a model, such as startFrom: smollm2');

@@ -50,11 +50,9 @@ export function evaluationTable(
       row(metric, ({ metrics: found }) => {
         const score = found[metric];
         if (score === undefined) return '–';
-        const value = metric === 'valBpb' ? score.value.toFixed(3) : percent(score.value);
-        const error =
-          score.stderr === null
-            ? ''
-            : ` ± ${metric === 'valBpb' ? score.stderr.toFixed(3) : percent(score.stderr)}`;
+        const told = isShare(metric) ? percent : (value: number) => value.toFixed(3);
+        const value = told(score.value);
+        const error = score.stderr === null ? '' : ` ± ${told(score.stderr)}`;
         return `${value}${error}`;
       }),
     ),
@@ -93,6 +91,11 @@ export function stageTimes(status: LiveStatus): {
 /** A run says that it has ended a moment before its execution closes: until then, the end of its last stage. */
 function endOf({ startedAt, endedAt, stages }: LiveStatus): number {
   return endedAt ?? Math.max(startedAt, ...stages.map((stage) => stage.endedAt ?? startedAt));
+}
+
+/** Of a metric that counts how often something is right. */
+function isShare(metric: string): boolean {
+  return metric.endsWith('.accuracy');
 }
 
 function percent(share: number): string {
