@@ -36,7 +36,8 @@ export function embeddingsFaults(asked: EmbeddingsAsked): EmbeddingsFault[] {
     add('startFrom', found, 'scratch', 'Leave startFrom out, or set another goal.');
   }
   if (model !== undefined) {
-    const found = 'a model with goal embeddings, which trains a ModernBERT of the size that it plans';
+    const found =
+      'a model with goal embeddings, which trains a ModernBERT of the size that it plans';
     add('model', found, 'none', 'Remove model, or set another goal.');
   }
   const tuned = Array.isArray(phases) ? phases.filter((phase) => phase !== 'pretrain') : [];

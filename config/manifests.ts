@@ -290,7 +290,9 @@ export const evaluationSchema = z.strictObject({
   latency: z.strictObject({
     firstTokenMs: z.number().describe('of a model that embeds: one short text'),
     tokensPerSecond: z.number().describe('of a model that embeds: in long texts'),
-    probeDifference: z.number().describe('largest difference of a logit, or of a vector, to PyTorch'),
+    probeDifference: z
+      .number()
+      .describe('largest difference of a logit, or of a vector, to PyTorch'),
   }),
   samples: z
     .array(z.strictObject({ question: z.string(), expected: z.string(), answer: z.string() }))

@@ -11,10 +11,9 @@ import {
   every,
   fitsAlone,
   mostParametersPerToken,
-  msPerPretrainedToken,
+  pretrainingStepMs,
   round,
   saveEveryMs,
-  stepOverheadMs,
   warmup,
   within,
   type PlanInputs,
@@ -57,7 +56,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   );
   const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
   const candidates = shapes.map((shape) => {
-    const stepMs = (tokensPerStep * msPerPretrainedToken(machine, shape) + stepOverheadMs) * pace;
+    const stepMs = pretrainingStepMs(machine, shape, { batchSize, contextLength }) * pace;
     const affordable = (trainMs / stepMs) * tokensPerStep;
     const numTokens = Math.min(affordable, statistics.numTokens * maxEpochs);
     const numParameters = countParameters(shape);

@@ -87,7 +87,7 @@ const firstTurn: Turn = { round: 0, pretrain: { time: 1, rate: 1 }, tune: { time
 
 export const saveEveryMs = 20_000;
 /** What a step costs beyond its arithmetic; measured. */
-export const stepOverheadMs = 5;
+const stepOverheadMs = 5;
 const maxEpochs = 16;
 const minAssistantWidth = 192;
 /** Of the corpus: a larger model learns so little text by heart, which no loss law foretells. */
@@ -144,7 +144,10 @@ export function within(
 }
 
 /** As the machine has room for it, and with the rule for an early end where one is asked for. */
-export function ending({ stopOnPlateau, ...inputs }: PlanInputs, planned: ReadingRecipe): ReadingRecipe {
+export function ending(
+  { stopOnPlateau, ...inputs }: PlanInputs,
+  planned: ReadingRecipe,
+): ReadingRecipe {
   const recipe = fitted(inputs, planned);
   return stopOnPlateau === true ? endingOnPlateau(recipe) : recipe;
 }
@@ -399,8 +402,7 @@ function ratesOf(given: GivenShape | null, rate: number, tokensPerStep: number) 
   return { optimizer: 'adamw', learningRate: peak, adamLearningRate: peak } as const;
 }
 
-/** The estimate for one token of pretraining on all weights, beside what a step costs. */
-export function msPerPretrainedToken(machine: Machine, shape: ModelShape): number {
+function msPerPretrainedToken(machine: Machine, shape: ModelShape): number {
   return (trainingFlopsPerToken(shape) / trainingSpeed(machine, shape.hiddenSize)) * 1000;
 }
 

@@ -100,7 +100,8 @@ export function createApp({ keys, endpoints, log, now }: AppOptions): Hono {
     const vectors: Float32Array[] = [];
     for await (const event of events) {
       if (event.type === 'vectors') {
-        for (const [place, vector] of event.vectors.entries()) vectors[event.first + place] = vector;
+        for (const [place, vector] of event.vectors.entries())
+          vectors[event.first + place] = vector;
       } else if (event.type === 'end') {
         return context.json(embeddingList(request, vectors, event.usage) as object);
       }
@@ -130,7 +131,8 @@ export function createApp({ keys, endpoints, log, now }: AppOptions): Hono {
     const pieces: Piece[] = [];
     for await (const event of events) {
       if (event.type === 'piece') pieces.push(event.piece);
-      else if (event.type === 'end') return context.json(shape.whole(head, pieces, event.usage) as object);
+      else if (event.type === 'end')
+        return context.json(shape.whole(head, pieces, event.usage) as object);
     }
     throw new Error('an engine ended without its counts');
   }
@@ -214,7 +216,8 @@ function streamed(
       for await (const event of events) {
         if (out.aborted) return;
         if (event.type === 'piece') await write(shape.chunk(head, event.piece));
-        else if (event.type === 'end' && request.includeUsage) await write(shape.usage(head, event.usage));
+        else if (event.type === 'end' && request.includeUsage)
+          await write(shape.usage(head, event.usage));
       }
       await out.write('data: [DONE]\n\n');
     } catch (error) {

@@ -27,10 +27,7 @@ export interface Engine {
   /** Fulfilled when the process is gone. */
   readonly exited: Promise<void>;
   /** Throws ServingError when the job is refused, EngineLostError when the process dies. */
-  generate(
-    job: Job | EmbeddingJob,
-    signal: AbortSignal,
-  ): AsyncGenerator<EngineEvent, void, void>;
+  generate(job: Job | EmbeddingJob, signal: AbortSignal): AsyncGenerator<EngineEvent, void, void>;
   stats(): Promise<EngineStats>;
   /** Ends the process when its jobs are done, or after the time given. */
   drain(timeoutMs: number): Promise<void>;

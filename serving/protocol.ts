@@ -29,7 +29,7 @@ export interface Job {
 
 /** Texts to turn into vectors. */
 export interface EmbeddingJob {
-  inputs: (Exclude<PromptInput, { kind: 'chat' }>)[];
+  inputs: Exclude<PromptInput, { kind: 'chat' }>[];
 }
 
 /** Whether a job asks for vectors. */

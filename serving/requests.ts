@@ -66,9 +66,7 @@ const embeddingSchema = z.strictObject({
     [z.string(), z.array(z.string()), z.array(tokenId), z.array(z.array(tokenId))],
     'expected a string, a list of strings, a list of token ids, or a list of such lists',
   ),
-  encoding_format: z
-    .enum(['float', 'base64'], 'expected float or base64')
-    .nullish(),
+  encoding_format: z.enum(['float', 'base64'], 'expected float or base64').nullish(),
   dimensions: z.int().positive().nullish(),
   user: ignored.user,
 });

@@ -42,9 +42,7 @@ def masked_tokenizer(path: str) -> 'Tokenizer':
     return tokenizer
 
 
-def fill_encoder_bundle(
-    folder: Path, *, model: Path, tokenizer_file: str, threads: int
-) -> None:
+def fill_encoder_bundle(folder: Path, *, model: Path, tokenizer_file: str, threads: int) -> None:
     """Writes every file of the bundle."""
     import torch
     from transformers import AutoModel

@@ -1,6 +1,6 @@
-"""Pretrains a causal or a masked model on token shards: `python -m trainer.pretrain --config run.json`, or by
-torchrun with the arguments of trainer/launch.py. Everything that decides the bits stands in the
-recipe.
+"""Pretrains a causal or a masked model on token shards: `python -m trainer.pretrain --config
+run.json`, or by torchrun with the arguments of trainer/launch.py. Everything that decides the bits
+stands in the recipe.
 """
 
 import math

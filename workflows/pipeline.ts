@@ -55,12 +55,7 @@ async function runPipeline(
   skip(recipe.sft, 'fine-tune', 'evaluate-tuned');
   skip(recipe.dpo ?? recipe.orpo, 'align', 'evaluate');
 
-  const reading: GateMetric[] = [
-    'valBpb',
-    'masked.accuracy',
-    'masked.loss',
-    'retrieval.accuracy',
-  ];
+  const reading: GateMetric[] = ['valBpb', 'masked.accuracy', 'masked.loss', 'retrieval.accuracy'];
   const answers: GateMetric[] = ['questions.accuracy', 'preferences.accuracy'];
   const evaluations: PipelineResult['evaluations'] = [];
   const judged = new Set<GateMetric>();

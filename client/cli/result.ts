@@ -18,6 +18,20 @@ export function endLines(status: LiveStatus, paint: Paint): string[] {
   return [
     `${paint('green', '✓')} ${paint('bold', `${model.name}@${model.version}`)}${reused}, bundle ${shortDigest(digests.bundle)}, in ${spent}`,
     ...(endpoint === null ? [] : [`  served as ${endpoint}`]),
+    ...(endpoint === null || status.recipe?.model.family !== 'modernbert'
+      ? []
+      : embeddingLines(endpoint, status)),
+  ];
+}
+
+/** What to do with a model that embeds text, as no chat shows it. */
+function embeddingLines(endpoint: string, { stages }: LiveStatus): string[] {
+  const served = stages.find(({ name }) => name === 'deploy')?.summary ?? '';
+  const url = / live at (\S+?)\/?$/.exec(served)?.[1] ?? 'http://127.0.0.1:8080';
+  const body = JSON.stringify({ model: endpoint, input: ['a text', 'another'] });
+  return [
+    '  turn texts into vectors, of which those near each other mean much the same:',
+    `    curl ${url}/v1/embeddings -H "Authorization: Bearer $(head -1 .temper/api-key)" -H 'content-type: application/json' -d '${body}'`,
   ];
 }
 

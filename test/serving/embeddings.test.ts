@@ -101,7 +101,12 @@ test.each([
   [{ input: [] }, 'input: found an empty list', 'input', null],
   [{ input: '' }, 'the input has no tokens', 'input', null],
   [{ input: 3 }, 'input: expected a string, a list of strings, a list of token ids', 'input', null],
-  [{ input: [5, 99_999] }, 'found token id 99999, expected ids below the vocabulary', 'input', null],
+  [
+    { input: [5, 99_999] },
+    'found token id 99999, expected ids below the vocabulary',
+    'input',
+    null,
+  ],
   [{ input: 'a', dimensions: 8 }, 'dimensions: found 8, expected 64 or none', 'dimensions', null],
   [{ input: 'a', encoding_format: 'hex' }, 'expected float or base64', 'encoding_format', null],
   [

@@ -269,7 +269,10 @@ def test_the_same_masked_model_gives_the_same_bundle(
 def test_its_tokenizer_is_that_of_the_corpus_and_two_tokens_more(
     tokenizer: str, vocabulary: int, bundle: Path
 ) -> None:
-    plain, made = Tokenizer.from_file(tokenizer), Tokenizer.from_file(str(bundle / 'tokenizer.json'))
+    plain, made = (
+        Tokenizer.from_file(tokenizer),
+        Tokenizer.from_file(str(bundle / 'tokenizer.json')),
+    )
     text = 'Abraham Lincoln spoke of the union'
     assert made.encode(text).ids == [0, *plain.encode(text).ids, 0]
     assert made.token_to_id('<|mask|>') == vocabulary
