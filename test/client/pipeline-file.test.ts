@@ -224,12 +224,12 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a mistyped goal',
     `${good}goal: asistant\n`,
-    'p.yaml:6:1 goal: found "asistant", expected base, adapt or assistant. Did you mean assistant?',
+    'p.yaml:6:1 goal: found "asistant", expected base, adapt, assistant or embeddings. Did you mean assistant?',
   ],
   [
     'a goal that is near to nothing',
     `${good}goal: win\n`,
-    'p.yaml:6:1 goal: found "win", expected base, adapt or assistant.',
+    'p.yaml:6:1 goal: found "win", expected base, adapt, assistant or embeddings.',
   ],
   [
     'a start that is neither scratch nor a registered version',
@@ -440,7 +440,7 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'questions beside goal embeddings',
     questions('goal: embeddings\n'),
-    'p.yaml:7:3 questions: found questions with goal embeddings, which learns from the documents alone, expected none. Remove them, or set goal: assistant, which learns to answer.',
+    'p.yaml:6:1 questions: found questions with goal embeddings, which learns from the documents alone, expected none. Remove them, or set goal: assistant, which learns to answer.',
   ],
   [
     'a gate on hidden words without goal embeddings',
