@@ -167,6 +167,15 @@ def test_a_resumed_run_ends_with_the_same_bits(make: Callable[..., Run], trained
     assert optimizer(resumed) == optimizer(trained)
 
 
+def test_a_resumed_run_has_the_same_bits_in_bf16_on_two_threads(make: Callable[..., Run]) -> None:
+    how = {'precision': 'bf16', 'threads': 2, 'numSteps': 8, 'saveEverySteps': 4}
+    whole = make(decaySteps=4, **how)
+    assert whole.finish()['ok'] is True
+    resumed = make(whole.path / 'checkpoints' / '4', decaySteps=4, **how)
+    assert resumed.finish()['ok'] is True
+    assert resumed.weights() == whole.weights()
+
+
 def test_a_smaller_micro_batch_gives_the_same_loss(make: Callable[..., Run], trained: Run) -> None:
     run = make(numSteps=24, saveEverySteps=6, microBatchSize=1)
     assert run.finish()['ok'] is True
