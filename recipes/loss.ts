@@ -30,8 +30,11 @@ export function expectedBitsPerByte(
   return nats / Math.LN2;
 }
 
-/** As above, for words that are hidden, in nats a byte: fitted to the runs of masked models in docs/log.md. */
-const fittedMasked = { ...fitted };
+/**
+ * Of the tokens that a masked model reads first, it learns only how often each word comes; then it goes as with the next
+ * word, and the same factors fit (docs/log.md). Half of what comes is lost so after this many.
+ */
+const plateauTokens = 1_400_000;
 
 /** Expected nats a hidden token, for a masked model of so many parameters after so many tokens. */
 export function expectedMaskedLoss(
@@ -40,9 +43,9 @@ export function expectedMaskedLoss(
   { numTokens, bytes }: { numTokens: number; bytes: number },
   vocabSize: number,
 ): number {
-  const { irreducible, size, data, sizeExponent, dataExponent } = fittedMasked;
-  const tokens = effectiveTokens(trainedTokens, Math.max(1, numTokens));
-  const nats = irreducible + size / numParameters ** sizeExponent + data / tokens ** dataExponent;
+  const learntFrom = trainedTokens ** 2 / (trainedTokens + plateauTokens);
+  const bpb = expectedBitsPerByte(numParameters, learntFrom, Math.max(1, numTokens));
+  const nats = (bpb * Math.LN2 * bytes) / Math.max(1, numTokens);
   // What knows nothing foretells each token alike: no training is worse.
-  return Math.min(Math.log(vocabSize), (nats * bytes) / Math.max(1, numTokens));
+  return Math.min(Math.log(vocabSize), nats);
 }
