@@ -48,7 +48,7 @@ import { bestPrecision, paceReasons, trainerStartMs } from './speed.ts';
 
 export interface PlanInputs {
   statistics: { numTokens: number; bytes: number };
-  goal: 'base' | 'adapt' | 'assistant';
+  goal: 'base' | 'adapt' | 'assistant' | 'embeddings';
   /** Training time of all phases. */
   budgetMs: number;
   /** End pretraining where the held-out text gets no likelier any more. */
@@ -100,7 +100,7 @@ const firstTurn: Turn = { round: 0, pretrain: { time: 1, rate: 1 }, tune: { time
 
 const minAssistantWidth = 192;
 /** Of the corpus: a larger model learns so little text by heart, which no loss law foretells. */
-const mostParametersPerToken = 20;
+export const mostParametersPerToken = 20;
 /** Below this a wide model has seen too little text for its width to help. */
 const minTokensPerParameter = 0.3;
 const { sft: sftWay, dpo: dpoWay } = waysOfAllWeights;
@@ -142,7 +142,7 @@ export function replanRecipe(
 }
 
 /** Plans with the whole budget, or with what a search for the rate leaves of it. */
-function within(
+export function within(
   inputs: PlanInputs,
   plan: (affordable: PlanInputs) => ReadingRecipe,
 ): ReadingRecipe {
@@ -152,7 +152,11 @@ function within(
     : planSweep(sweep, budgetMs, (left) => plan({ ...inputs, budgetMs: left }));
 }
 
-function ending({ stopOnPlateau, ...inputs }: PlanInputs, planned: ReadingRecipe): ReadingRecipe {
+/** As the machine has room for it, and with the rule for an early end where one is asked for. */
+export function ending(
+  { stopOnPlateau, ...inputs }: PlanInputs,
+  planned: ReadingRecipe,
+): ReadingRecipe {
   const recipe = fitted(inputs, planned);
   return stopOnPlateau === true ? endingOnPlateau(recipe) : recipe;
 }
@@ -399,12 +403,14 @@ function givenTo({ given, vocabSize, parent }: PlanInputs): GivenShape | null {
   return parent?.shape.family === 'transformers' ? parent.shape : null;
 }
 
-function fitsAlone(machine: Machine, shape: ModelShape, contextLength: number): boolean {
+/** Whether a machine has room for one row of a shape. */
+export function fitsAlone(machine: Machine, shape: ModelShape, contextLength: number): boolean {
   const precision = bestPrecision(machine);
   const load = { phase: 'pretrain', contextLength, precision, shape } as const;
   return trainingBytes(load, 1) <= availableBytes(machine);
 }
 
-function round(value: number): number {
-  return Number(value.toFixed(3));
+/** To so many places. */
+export function round(value: number, places = 3): number {
+  return Number(value.toFixed(places));
 }

@@ -31,8 +31,17 @@ def _mix(value: int) -> int:
     return value ^ (value >> 31)
 
 
-def _key(seed: int, epoch: int, purpose: int) -> int:
+def purpose_key(seed: int, epoch: int, purpose: int) -> int:
+    """A key of its own for each thing that is drawn in an epoch."""
     return _mix(_mix(_mix(seed) ^ epoch) ^ purpose)
+
+
+def keyed_hashes(values: npt.NDArray[np.uint64], key: int) -> npt.NDArray[np.uint64]:
+    """`_mix` of each value and a key."""
+    value = (values ^ np.uint64(key)) + np.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
 
 
 def permute(position: int, size: int, key: int) -> int:
@@ -51,7 +60,7 @@ def permute(position: int, size: int, key: int) -> int:
 def keyed_place(cursor: int, size: int, seed: int) -> tuple[int, int]:
     """Epoch and place of a cursor in a pass of so many, each pass in a permutation of its own."""
     epoch, position = divmod(cursor, size)
-    return epoch, permute(position, size, _key(seed, epoch, 2))
+    return epoch, permute(position, size, purpose_key(seed, epoch, 2))
 
 
 def rehearsed_row(at: int, num_rows: int) -> int:
@@ -81,7 +90,7 @@ class Order:
 
     def offset(self, epoch: int) -> int:
         """First token of the epoch's first window."""
-        return _key(self.seed, epoch, 1) % self.context_length
+        return purpose_key(self.seed, epoch, 1) % self.context_length
 
     def window(self, cursor: int) -> tuple[int, int]:
         """The epoch of a cursor (windows seen so far), and which of its windows it means."""
@@ -126,16 +135,12 @@ class TokenStream:
         return tokens
 
 
+@dataclass(frozen=True, slots=True)
 class Windows:
-    """The windows of a stream by cursor, in the order of its seed."""
+    """A stream, and the order of its windows."""
 
-    def __init__(self, stream: TokenStream, *, seed: int, context_length: int) -> None:
-        self._stream, self._length = stream, context_length
-        self._order = Order(seed=seed, num_tokens=stream.num_tokens, context_length=context_length)
-
-    def at(self, cursor: int) -> npt.NDArray[np.int64]:
-        """The window, and one token more, which its last one foretells."""
-        return self._stream.window(self._order.start(cursor), self._length + 1)
+    stream: TokenStream
+    order: Order
 
 
 def replayed_before(cursor: int, share: float) -> int:
@@ -149,12 +154,12 @@ class Replayed:
     def __init__(self, unread: Windows, older: Windows, share: float) -> None:
         self._unread, self._older, self._share = unread, older, share
 
-    def at(self, cursor: int) -> npt.NDArray[np.int64]:
-        """As `Windows.at`."""
+    def place(self, cursor: int) -> tuple[Windows, int]:
+        """The stream that a cursor is of, and which of its own cursors that is."""
         before = replayed_before(cursor, self._share)
         if replayed_before(cursor + 1, self._share) > before:
-            return self._older.at(before)
-        return self._unread.at(cursor - before)
+            return self._older, before
+        return self._unread, cursor - before
 
 
 def windows_of(
@@ -163,7 +168,9 @@ def windows_of(
     """What a cursor means: the corpus as one stream, or in two where a share of it is replayed."""
 
     def windows(part: TokenData) -> Windows:
-        return Windows(TokenStream(part, vocab_size), seed=seed, context_length=context_length)
+        stream = TokenStream(part, vocab_size)
+        order = Order(seed=seed, num_tokens=stream.num_tokens, context_length=context_length)
+        return Windows(stream, order)
 
     if (replay is None) != (data.older is None):
         raise ValueError('recipe.replay: expected it with data.older, and neither alone')
