@@ -7,6 +7,7 @@ import { byCodeUnits } from '../corpus/order.ts';
 import { decodeJsonLines, putJsonLines, readBlob, readJsonLines } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import { progress } from './preprocess-failures.ts';
+import { inParallel } from './preprocess-parallel.ts';
 import type { CleanShard, Deduplicated, FingerprintLine, KeptLine } from './preprocess-records.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
 
@@ -19,17 +20,21 @@ export async function mergeFingerprints(
   cleaned: readonly CleanShard[],
 ): Promise<Deduplicated> {
   const context = Context.current();
-  const fingerprints: Buffer[] = [];
   const dropped: DroppedDocument[] = [];
   const redacted: Record<string, number> = {};
-  for (const shard of cleaned) {
-    fingerprints.push(await readBlob(store, shard.fingerprints));
+  let done = 0;
+  const read = await inParallel(cleaned, async (shard) => {
+    const fingerprints = await readBlob(store, shard.fingerprints);
     const droppedHere = (await readJsonLines(store, shard.dropped)) as DroppedDocument[];
+    await progress('fingerprints', (done += 1), cleaned.length);
+    return { fingerprints, droppedHere, redacted: shard.redacted };
+  });
+  const fingerprints = read.map((shard) => shard.fingerprints);
+  for (const { droppedHere, redacted: redactedHere } of read) {
     // Not spread into the call: each element would be an argument, and the stack holds only so many.
     for (const document of droppedHere) dropped.push(document);
-    for (const [kind, count] of Object.entries(shard.redacted))
+    for (const [kind, count] of Object.entries(redactedHere))
       redacted[kind] = (redacted[kind] ?? 0) + count;
-    await progress('fingerprints', fingerprints.length, cleaned.length);
   }
   const { duplicates } = await threads.run('duplicates', { fingerprints }, (done, total) => {
     context.heartbeat({ kind: 'fingerprints', done, total });

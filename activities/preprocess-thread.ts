@@ -1,12 +1,21 @@
 /** The thread that does the CPU-heavy work of preprocessing, so that the event loop of the worker stays free for heartbeats. */
 import { parentPort } from 'node:worker_threads';
 import type { Document } from '../config/manifests.ts';
+import { canonicalJson } from '../config/digest.ts';
+import { bpeEncoder, type BpeEncoder } from '../corpus/bpe.ts';
 import { cleanShard, type CleanOptions } from '../corpus/clean-shard.ts';
 import { findDuplicates, type Duplicate, type Fingerprint } from '../corpus/duplicates.ts';
 import { makeInstructions, type Instructions } from '../corpus/instructions.ts';
 import { numBands } from '../corpus/minhash.ts';
+import { endOfText, Packer, tokenWidth } from '../corpus/pack.ts';
 import type { Questions } from '../config/pipeline.ts';
-import { decodeJsonLines, encodeJsonLines } from '../registry/blobs.ts';
+import {
+  compressLines,
+  decodeJsonLines,
+  decompressLines,
+  encodeJsonLines,
+} from '../registry/blobs.ts';
+import { readDocuments } from './preprocess-documents.ts';
 import type { FingerprintLine } from './preprocess-records.ts';
 
 /** What can be asked of the thread. Bytes are JSON lines, zstd. */
@@ -21,6 +30,33 @@ export interface ThreadTasks {
       kept: number;
       redacted: Record<string, number>;
     };
+  };
+  encode: {
+    /** The tokenizer's file, under its digest. */
+    input: { documents: Uint8Array; sha256: string; tokenizer: Uint8Array; vocabSize: number };
+    /** Null where only the tokenizer's library knows how to encode these documents. */
+    output: {
+      tokens: Uint8Array;
+      index: Uint8Array;
+      numDocuments: number;
+      numTokens: number;
+    } | null;
+  };
+  /** Takes lines of a shard apart into buckets, as they are. */
+  cut: {
+    input: {
+      documents: Uint8Array;
+      /** Lines, ascending, and the bucket of each. */
+      positions: Uint32Array;
+      buckets: Uint32Array;
+      metadata: boolean;
+    };
+    output: { buckets: [number, Uint8Array][]; metadata: Document['metadata'][] };
+  };
+  /** Lines in another order. */
+  order: {
+    input: { lines: Uint8Array; order: Uint32Array; compress: boolean };
+    output: { lines: Uint8Array };
   };
   duplicates: { input: { fingerprints: Uint8Array[] }; output: { duplicates: Duplicate[] } };
   instructions: {
@@ -63,6 +99,44 @@ const tasks: {
       redacted: cleaned.redacted,
     };
   },
+  async encode({ documents, sha256, tokenizer, vocabSize }) {
+    const encoder = encoderOf(sha256, tokenizer);
+    const end = encoder?.idOf(endOfText) ?? null;
+    if (encoder === null || end === null) return null;
+    const lines = await readDocuments(documents);
+    const packer = new Packer(tokenWidth(vocabSize), end);
+    for (const [index, { id, text }] of lines.entries()) {
+      const tokens = encoder.knows(text) ? encoder.encode(text) : null;
+      if (tokens === null) return null;
+      packer.add(id, tokens);
+      say({ kind: 'progress', done: index + 1, total: lines.length });
+    }
+    const index = packer.index.map((line) => `${canonicalJson(line)}\n`).join('');
+    return {
+      tokens: packer.bytes(),
+      index: Buffer.from(index),
+      numDocuments: lines.length,
+      numTokens: packer.numTokens,
+    };
+  },
+  async cut({ documents, positions, buckets, metadata }) {
+    const lines = linesOf(await decompressLines(documents));
+    const parts = Map.groupBy(positions.keys(), (at) => buckets[at]!);
+    return {
+      buckets: [...parts].map(([bucket, ats]): [number, Uint8Array] => [
+        bucket,
+        Buffer.concat(ats.map((at) => lines[positions[at]!]!)),
+      ]),
+      metadata: metadata
+        ? Array.from(positions, (at) => (JSON.parse(lines[at]!.toString()) as Document).metadata)
+        : [],
+    };
+  },
+  async order({ lines, order, compress }) {
+    const all = linesOf(Buffer.from(lines.buffer, lines.byteOffset, lines.byteLength));
+    const sorted = Buffer.concat(Array.from(order, (at) => all[at]!));
+    return { lines: compress ? await compressLines(sorted) : sorted };
+  },
   async duplicates({ fingerprints }) {
     const all: Fingerprint[] = [];
     for (const [index, bytes] of fingerprints.entries()) {
@@ -78,6 +152,27 @@ const tasks: {
     return { instructions: makeInstructions(metadata, questions, seed) };
   },
 };
+
+/** Each with its line feed. */
+function linesOf(bytes: Buffer): Buffer[] {
+  const lines: Buffer[] = [];
+  for (let start = 0; start < bytes.length;) {
+    const found = bytes.indexOf(0x0a, start);
+    const end = found === -1 ? bytes.length : found + 1;
+    lines.push(bytes.subarray(start, end));
+    start = end;
+  }
+  return lines;
+}
+
+let last: { sha256: string; encoder: BpeEncoder | null } | null = null;
+
+/** The encoder of the tokenizer met last is kept, with the words that it has met. */
+function encoderOf(sha256: string, tokenizer: Uint8Array): BpeEncoder | null {
+  if (last?.sha256 !== sha256)
+    last = { sha256, encoder: bpeEncoder(Buffer.from(tokenizer).toString('utf8')) };
+  return last.encoder;
+}
 
 function packed(bands: Uint32Array): string {
   const bytes = Buffer.alloc(bands.length * 4);

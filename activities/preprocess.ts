@@ -50,6 +50,7 @@ import {
   type EncodedShard,
   type TrainedTokenizer,
 } from './preprocess-records.ts';
+import { inParallel } from './preprocess-parallel.ts';
 import { splitDocuments } from './preprocess-split.ts';
 import { ThreadPool } from './preprocess-threads.ts';
 import { requireStage } from './stage-records.ts';
@@ -101,7 +102,7 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     const key = stageDigest({ documents, tokenizer: tokenizer.tokenizer, code });
     const found = await findStage(store, 'encode-shard', key, encodedShardSchema);
     if (found !== null) return found;
-    const made = await encodeDocuments(store, documents, tokenizer);
+    const made = await encodeDocuments(store, threads, documents, tokenizer);
     return recordStage(store, 'encode-shard', key, encodedShardSchema, made);
   }
 
@@ -160,11 +161,12 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
         });
         let manifest = await findStage(store, 'deduplicate', key, deduplicatedSchema);
         if (manifest === null) {
-          const cleaned: CleanShard[] = [];
-          for (const { documents } of shards) {
-            cleaned.push(await cleanedShard(documents, data));
-            await progress('shards', cleaned.length, shards.length);
-          }
+          let done = 0;
+          const cleaned = await inParallel(shards, async ({ documents }) => {
+            const shard = await cleanedShard(documents, data);
+            await progress('shards', (done += 1), shards.length);
+            return shard;
+          });
           const made = await mergeFingerprints(store, threads, cleaned);
           manifest = await recordStage(store, 'deduplicate', key, deduplicatedSchema, made);
         }
@@ -251,12 +253,15 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
         );
         const shards: CorpusManifest['shards'] = [];
         let numTokens = 0;
-        for (const { documents } of parts.shards) {
+        let numFound = 0;
+        const found = await inParallel(parts.shards, async ({ documents }) => {
           const encoded = await encodedShard(documents, trained);
-          const { tokens, index, numDocuments } = encoded;
-          shards.push({ tokens, index, numDocuments, numTokens: encoded.numTokens });
-          numTokens += encoded.numTokens;
-          await progress('shards', shards.length, parts.shards.length);
+          await progress('shards', (numFound += 1), parts.shards.length);
+          return encoded;
+        });
+        for (const { tokens, index, numDocuments, numTokens: numHere } of found) {
+          shards.push({ tokens, index, numDocuments, numTokens: numHere });
+          numTokens += numHere;
         }
         const { heldOut, ...instructed } = parts;
         const encoded = await encodedShard(heldOut.documents, trained);

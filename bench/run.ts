@@ -5,6 +5,7 @@ import { checkpoints } from './checkpoints.ts';
 import { firstHour } from './first-hour.ts';
 import { install } from './install.ts';
 import { kills } from './kills.ts';
+import { preprocess } from './preprocess.ts';
 import { questions } from './questions.ts';
 import { quickstart } from './quickstart.ts';
 import { rollback } from './rollback.ts';
@@ -26,6 +27,7 @@ const benches = [
   scale,
   kills,
   checkpoints,
+  preprocess,
 ];
 
 async function main([name, ...args]: string[]): Promise<number> {
