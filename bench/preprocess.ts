@@ -1,186 +1,43 @@
 /**
- * Preparing a corpus: the same text, filters, MinHash parameters, tokenizer and cores for datatrove and for the
- * workflow on its data workers, store and server included; what they keep is compared document by document.
+ * Preparing a corpus. Against datatrove: the same text, filters, MinHash parameters, tokenizer and cores, what
+ * both keep compared document by document. Then encoding alone, two workers against one, memory and time by
+ * size, and near duplicates against labelled pairs.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
-import { execa } from 'execa';
 import { z } from 'zod';
-import { corpusManifestSchema, type Document, type DroppedDocument } from '../config/manifests.ts';
-import { preprocessInputSchema } from '../activities/preprocess-input.ts';
-import { projectDir } from '../infra/layout.ts';
-import { readJsonLines } from '../registry/blobs.ts';
-import { getDataset } from '../registry/datasets.ts';
-import { findStage } from '../registry/stages.ts';
-import type { Store } from '../registry/store.ts';
-import { compareDecisions, type Decision } from './support/agreement.ts';
-import { defineBench, say } from './support/bench.ts';
-import { withDataWorkers } from './support/data-workers.ts';
-import { englishDocuments, readPassages, writeEnglish } from './support/english-corpus.ts';
-import { peerPython } from './support/peer-environment.ts';
+import { againstDatatrove } from './support/against-datatrove.ts';
+import { defineBench } from './support/bench.ts';
+import { encodingAlone } from './support/encoding-alone.ts';
+import { labelledPairs } from './support/labelled-pairs.ts';
+import { bySize, byWorkers } from './support/preprocess-scale.ts';
 import { withHome } from './support/stack.ts';
 
-/** datatrove, and of its optional packages those that these steps load. */
-export const peerPackages = [
-  'datatrove==0.10.1',
-  'fasteners==0.20',
-  'orjson==3.13.0',
-  'regex==2026.11.15',
-  'spacy==3.8.18',
-  'tokenizers==0.23.2',
-  'xxhash==3.8.2',
-];
-const vocabSize = 50_257;
-const warmUpBytes = 6e6;
-/** Repeated n-grams of 5 to 10 words are refused by datatrove alone, so it is told not to look for them. */
-const repeatedGrams: [length: number, share: number][] = [];
-
-const peerSchema = z.object({
-  seconds: z.record(z.string(), z.number()),
-  decisions: z.array(z.tuple([z.string(), z.string(), z.number()])),
-  numTokens: z.number(),
-});
+const parts = {
+  datatrove: againstDatatrove,
+  encoding: encodingAlone,
+  workers: byWorkers,
+  size: bySize,
+  pairs: labelledPairs,
+} as const;
 
 export const preprocess = defineBench({
   name: 'preprocess',
-  summary: 'a corpus from text, filtered, deduplicated and tokenized, against datatrove',
+  summary:
+    'a corpus from text: filtered, deduplicated and tokenized, against datatrove; and its parts',
   settings: z.strictObject({
-    data: z.string().describe('folder of public data with pretrain/ and tokenizer/'),
-    megabytes: z.number().positive().default(60).describe('text of the corpus'),
+    data: z.string().describe('folder of public data with pretrain/, tokenizer/ and dedup/'),
+    part: z
+      .enum(Object.keys(parts) as [keyof typeof parts])
+      .default('datatrove')
+      .describe(`what to measure: ${Object.keys(parts).join(', ')}`),
+    megabytes: z
+      .number()
+      .positive()
+      .default(60)
+      .describe('text of the corpus; with --part size of the largest of three'),
     seed: z.int().min(0).default(1).describe('of the corpus'),
     keep: z.boolean().default(false).describe('leave the home folder'),
   }),
-  async measure({ data, megabytes, seed, keep }) {
-    const python = await peerPython('datatrove', peerPackages);
-    return await withHome('preprocess', { keep }, async (home) => {
-      const input = path.join(home, 'corpus');
-      const warmUp = path.join(home, 'warm-up');
-      const passages = readPassages(data);
-      const write = async (folder: string, bytes: number, from: number) => {
-        mkdirSync(folder, { recursive: true });
-        const files = ['0.jsonl', '1.jsonl'].map((name) => path.join(folder, name));
-        return writeEnglish(englishDocuments(passages, bytes, from), files);
-      };
-      await write(warmUp, warmUpBytes, seed + 1);
-      const corpus = await write(input, megabytes * 1e6, seed);
-      say(`${corpus.numDocuments} documents, ${(corpus.bytes / 1e6).toFixed(1)} MB of text`);
-      const tokenizer = path.join(home, 'tokenizer.json');
-      const from = (name: string) => path.join(data, 'tokenizer', name);
-      const script = (name: string) => path.join(projectDir, 'bench/support', name);
-      await execa(python, [
-        script('gpt2_tokenizer.py'),
-        from('gpt2_vocab.json'),
-        from('gpt2_merges.txt'),
-        tokenizer,
-      ]);
-
-      const ours = await withDataWorkers(home, ['0,1'], async (stack) => {
-        const options = preprocessInputSchema.shape.data.parse({
-          personalData: 'keep',
-          quality: true,
-          heldOut: 0.005,
-          maxDropped: 0.9,
-        });
-        const kept = await stack.keep(tokenizer, vocabSize);
-        const shared = { data: options, questions: [], seed: 1, unread: {}, tokenizer: kept };
-        // Start-up is apart: threads are started and their code is compiled by another, smaller corpus.
-        await stack.preprocess({ dataset: await stack.ingest(warmUp, 'warm-up'), ...shared });
-        const began = performance.now();
-        const dataset = await stack.ingest(input, 'english');
-        const ingestS = (performance.now() - began) / 1000;
-        const result = await stack.preprocess({ dataset, ...shared });
-        const seconds = (performance.now() - began) / 1000;
-        const rate = corpus.bytes / 1e6 / seconds;
-        const peakBytes = stack.peakMemory();
-        say(
-          `temper: ${seconds.toFixed(1)} s, ingest ${ingestS.toFixed(1)} s of them; ${rate.toFixed(2)} MB/s`,
-        );
-        const decisions = await decisionsOf(stack.store, dataset, result.corpus);
-        const { numTokens } = result.summary;
-        return { seconds, ingestS, rate, peakBytes, numTokens, decisions };
-      });
-
-      const config = path.join(home, 'datatrove.json');
-      const output = path.join(home, 'datatrove');
-      writeFileSync(
-        config,
-        JSON.stringify({ input, output, workers: 2, filters: true, repeatedGrams, tokenizer }),
-      );
-      const { stdout } = await execa(python, [script('datatrove_peer.py'), config]);
-      const peer = peerSchema.parse(JSON.parse(stdout));
-      const peerS = Object.values(peer.seconds).reduce((sum, one) => sum + one, 0);
-      const peerRate = corpus.bytes / 1e6 / peerS;
-      say(`datatrove: ${peerS.toFixed(1)} s, ${peerRate.toFixed(2)} MB/s`);
-
-      const theirs = new Map(
-        peer.decisions.map(([id, reason, cluster]): [number, Decision] => [
-          Number(id),
-          { reason, cluster },
-        ]),
-      );
-      const agreement = compareDecisions(corpus.documents, ours.decisions, theirs);
-      for (const { count, what } of agreement.differences) say(`  ${count} × ${what}`);
-      // The same rule and threshold, but datatrove counts each punctuation mark as a word without letters.
-      const alphabetic = new Map(
-        [...theirs].filter(([, { reason }]) => reason === 'gopher_below_alpha_threshold'),
-      );
-      const apart = compareDecisions(
-        corpus.documents.filter(({ key }) => !alphabetic.has(key)),
-        ours.decisions,
-        theirs,
-      );
-      const { decisions: _, ...figures } = ours;
-      return {
-        figures: {
-          numDocuments: corpus.numDocuments,
-          bytes: corpus.bytes,
-          temper: figures,
-          datatrove: {
-            seconds: peerS,
-            steps: peer.seconds,
-            rate: peerRate,
-            numTokens: peer.numTokens,
-          },
-          ratio: ours.rate / peerRate,
-          agreement,
-          punctuationAsWords: { documents: alphabetic.size, alikeWithout: apart.alike },
-        },
-        bounds: [
-          { name: 'times the throughput of datatrove', value: ours.rate / peerRate, min: 10 },
-          { name: 'share of documents decided alike', value: agreement.alike, min: 0.99 },
-          {
-            name: 'the same, without those in which datatrove counts punctuation as words',
-            value: apart.alike,
-            min: 0.99,
-          },
-          { name: 'peak memory of the data worker, GB', value: ours.peakBytes / 1e9, max: 1 },
-        ],
-      };
-    });
+  async measure({ part, keep, ...settings }) {
+    return await withHome('preprocess', { keep }, async (home) => parts[part](home, settings));
   },
 });
-
-/** What became of each document, by its key. */
-async function decisionsOf(
-  store: Store,
-  { name, version }: { name: string; version: number },
-  corpus: string,
-): Promise<Map<number, Decision>> {
-  const dataset = await getDataset(store, name, version);
-  const manifest = await findStage(store, 'preprocess', corpus, corpusManifestSchema);
-  if (dataset === null || manifest === null) throw new Error('found no corpus, expected one');
-  const dropped = new Map(
-    ((await readJsonLines(store, manifest.droppedDocuments)) as DroppedDocument[]).map((one) => [
-      one.source,
-      one,
-    ]),
-  );
-  const decisions = new Map<number, Decision>();
-  for (const { documents } of dataset.shards) {
-    for (const { source, metadata } of (await readJsonLines(store, documents)) as Document[]) {
-      const reason = dropped.get(source)?.reason ?? 'kept';
-      decisions.set(Number(metadata['key']), { reason, cluster: -1 });
-    }
-  }
-  return decisions;
-}

@@ -25,7 +25,6 @@ from datatrove.pipeline.readers import JsonlReader
 from datatrove.pipeline.tokens import DocumentTokenizer
 from datatrove.pipeline.writers import JsonlWriter
 from datatrove.utils.logging import logger
-from datatrove.utils.typeshelper import Languages
 from datatrove.utils.word_tokenizers import load_word_tokenizer
 
 
@@ -43,7 +42,8 @@ def main(config: dict[str, Any]) -> dict[str, Any]:
     out = Path(config['output'])
     workers = config['workers']
     minhash = MinhashConfig(n_grams=5, num_buckets=14, hashes_per_bucket=8)
-    load_word_tokenizer(Languages.english).word_tokenize('Loaded before the clock starts.')
+    language = config['language']
+    load_word_tokenizer(language).word_tokenize('Loaded before the clock starts.')
     seconds: dict[str, float] = {}
 
     def run(name: str, tasks: int, *pipeline: PipelineStep) -> None:
@@ -76,7 +76,7 @@ def main(config: dict[str, Any]) -> dict[str, Any]:
         'signatures',
         workers,
         reader(source),
-        MinhashDedupSignature(str(signatures), config=minhash),
+        MinhashDedupSignature(str(signatures), config=minhash, language=language),
     )
     run(
         'buckets',
