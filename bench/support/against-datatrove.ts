@@ -89,7 +89,7 @@ export async function againstDatatrove(
       filters: true,
       repeatedGrams,
       tokenizer,
-      language: 'en',
+      language: 'eng',
     }),
   );
   const script = path.join(projectDir, 'bench/support/datatrove_peer.py');
