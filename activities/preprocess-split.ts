@@ -47,7 +47,7 @@ export async function splitDocuments(
     const metadata: Document['metadata'][][] = [];
     /** Of the lines of each bucket's file, in turn; the last bucket is held out. */
     const ranks: string[][] = Array.from({ length: numShards + 1 }, () => []);
-    const sizes = new Array<number>(numShards + 1).fill(0);
+    const sizes = ranks.map(() => 0);
     const fileOf = (bucket: number): string => path.join(folder, `${bucket}.jsonl`);
     let done = 0;
     // Through files, so that a corpus larger than memory can be put in order.

@@ -36,40 +36,44 @@ const mask = (vector: number) => 7 + vector;
 const factor = (vector: number) => 7 + vectors + vector;
 const least = (vector: number) => 7 + 2 * vectors + vector;
 
-const each = (code: (vector: number) => number[]): number[] =>
-  Array.from({ length: vectors }, (_, vector) => code(vector)).flat();
+const each = (code: (vector: number) => number[][]): number[] =>
+  Array.from({ length: vectors }, (_, vector) => code(vector)).flat(2);
 const at = (vector: number): number[] => [2, vector * vectorBytes];
 
 const body = [
-  ...each((vector) => [
-    ...[op.get, local.masks, ...load, ...at(vector), op.set, mask(vector)],
-    ...[op.get, local.factors, ...load, ...at(vector), op.set, factor(vector)],
-    ...[op.i32Const, ...signed(0x7fffffff), ...splat, op.set, least(vector)],
+  each((vector) => [
+    [op.get, local.masks, ...load, ...at(vector), op.set, mask(vector)],
+    [op.get, local.factors, ...load, ...at(vector), op.set, factor(vector)],
+    [op.i32Const, ...signed(0x7fffffff), ...splat, op.set, least(vector)],
   ]),
-  ...[op.loop, op.nothing],
-  ...[op.get, local.from, ...load32Splat, 2, 0, op.set, local.shingle],
-  ...each((vector) => [
-    ...[op.get, least(vector)],
-    ...[op.get, local.shingle, op.get, mask(vector), ...xor],
-    ...[op.get, factor(vector), ...multiply, op.tee, local.hash],
-    ...[op.get, local.hash, op.i32Const, 15, ...shiftRight, ...xor],
-    ...[...leastOf, op.set, least(vector)],
+  [op.loop, op.nothing],
+  [op.get, local.from, ...load32Splat, 2, 0, op.set, local.shingle],
+  each((vector) => [
+    [op.get, least(vector)],
+    [op.get, local.shingle, op.get, mask(vector), ...xor],
+    [op.get, factor(vector), ...multiply, op.tee, local.hash],
+    [op.get, local.hash, op.i32Const, 15, ...shiftRight, ...xor],
+    [...leastOf, op.set, least(vector)],
   ]),
-  ...[op.get, local.from, op.i32Const, 4, op.i32Add, op.tee, local.from],
-  ...[op.get, local.to, op.i32LessUnsigned, op.brIf, 0, op.end],
-  ...each((vector) => [op.get, local.results, op.get, least(vector), ...store, ...at(vector)]),
-  op.end,
-];
+  [op.get, local.from, op.i32Const, 4, op.i32Add, op.tee, local.from],
+  [op.get, local.to, op.i32LessUnsigned, op.brIf, 0, op.end],
+  each((vector) => [[op.get, local.results, op.get, least(vector), ...store, ...at(vector)]]),
+  [op.end],
+].flat();
 
-const code = Uint8Array.from([
-  ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-  // One type, of five addresses to nothing; one function of it; one memory; both exported.
-  ...section(1, [1, 0x60, 5, ...new Array<number>(5).fill(type.i32), 0]),
-  ...section(3, [1, 0]),
-  ...section(5, [1, 0, 1]),
-  ...section(7, [2, ...name('run'), 0, 0, ...name('memory'), 2, 0]),
-  ...section(10, [1, ...sized([1, 2 + 3 * vectors, type.v128, ...body])]),
-]);
+const header = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
+const addresses = [type.i32, type.i32, type.i32, type.i32, type.i32];
+const code = Uint8Array.from(
+  [
+    header,
+    // One type, of five addresses to nothing; one function of it; one memory; both exported.
+    section(1, [1, 0x60, addresses.length, ...addresses, 0]),
+    section(3, [1, 0]),
+    section(5, [1, 0, 1]),
+    section(7, [2, ...name('run'), 0, 0, ...name('memory'), 2, 0]),
+    section(10, [1, ...sized([1, 2 + 3 * vectors, type.v128, ...body])]),
+  ].flat(),
+);
 
 function section(id: number, content: number[]): number[] {
   return [id, ...sized(content)];
@@ -92,10 +96,20 @@ function signed(value: number): number[] {
   return value < 0x40 ? [value] : [(value & 0x7f) | 0x80, ...signed(value >> 7)];
 }
 
-const { run, memory } = new WebAssembly.Instance(new WebAssembly.Module(code)).exports as {
-  run: (from: number, to: number, masks: number, factors: number, results: number) => void;
-  memory: WebAssembly.Memory;
-};
+/** The little of it that is needed here; TypeScript keeps its types with those of browsers. */
+interface Engine {
+  WebAssembly: {
+    Module: new (code: Uint8Array) => object;
+    Instance: new (module: object) => {
+      exports: {
+        run: (from: number, to: number, masks: number, factors: number, results: number) => void;
+        memory: { buffer: ArrayBuffer; grow: (pages: number) => number };
+      };
+    };
+  };
+}
+const { WebAssembly } = globalThis as unknown as Engine;
+const { run, memory } = new WebAssembly.Instance(new WebAssembly.Module(code)).exports;
 
 /** The permutations of one family, ready to be asked for the least hashes of many lists of shingles. */
 export class LeastHashes {

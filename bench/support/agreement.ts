@@ -65,5 +65,5 @@ export function compareDecisions(
 }
 
 function isDuplicate(decision: Decision | undefined): boolean {
-  return decision !== undefined && /^duplicate/.test(decision.reason);
+  return decision?.reason.startsWith('duplicate') === true;
 }

@@ -70,7 +70,6 @@ export async function withDataWorkers<T>(
       return await use({
         store,
         async ingest(folder, name) {
-          const { ingestCorpus } = createIngestActivities(deps);
           const source = sourceSchema.parse({
             path: folder,
             include: '*.jsonl',
@@ -79,7 +78,7 @@ export async function withDataWorkers<T>(
           const quiet = new MockActivityEnvironment(undefined, {
             logger: new DefaultLogger('ERROR'),
           });
-          const { dataset } = (await quiet.run(ingestCorpus, {
+          const { dataset } = (await quiet.run(createIngestActivities(deps).ingestCorpus, {
             run: 'bench',
             name,
             sources: [source],

@@ -139,7 +139,7 @@ async function theirClusters(
       filters: false,
       repeatedGrams: [],
       tokenizer: null,
-      language: 'zho',
+      language: 'cmn_Hani',
     }),
   );
   const script = path.join(projectDir, 'bench/support/datatrove_peer.py');
