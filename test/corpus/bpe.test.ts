@@ -54,8 +54,8 @@ test('a word of many thousand characters is merged as the library does', async (
 
 test('every kind of character is split as the library splits it', () => {
   const reference = byteLevelPreTokenizer(false, true);
-  const step = 7;
-  for (let first = 0; first < 0x34000; first += first < 0x10000 ? 1 : step) {
+  const step = 5;
+  for (let first = 0; first < 0x34000; first += step) {
     if (first >= 0xd800 && first <= 0xdfff) continue;
     const character = String.fromCodePoint(first);
     const text = `a${character}1${character} ${character}!${character}${character}  ${character}`;
