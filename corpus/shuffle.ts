@@ -1,0 +1,72 @@
+/**
+ * Finding near duplicates in parts: fingerprints are scattered into buckets by their bands, so that documents
+ * that share a band meet in one bucket, and each bucket is resolved on its own. Numbers are 32 bits, little-endian.
+ */
+import type { Fingerprint } from './duplicates.ts';
+import { numBands } from './minhash.ts';
+
+/** Stands for the text's digest, as if it were a band. */
+const contentBand = numBands;
+/** Band, both halves of its hash, shard and position of the document. */
+const recordLength = 5;
+/** Shard and position of two documents, and whether they share their text. */
+const edgeLength = 5;
+
+export interface Edge {
+  a: DocumentPlace;
+  b: DocumentPlace;
+  /** Whether the beginning of the texts' digests is the same, so that the texts may be. */
+  content: boolean;
+}
+
+export interface DocumentPlace {
+  shard: number;
+  position: number;
+}
+
+/** The records of one shard's documents, added to those of each bucket. */
+export function scatter(
+  fingerprints: readonly Pick<Fingerprint, 'content' | 'bands'>[],
+  shard: number,
+  buckets: readonly number[][],
+): void {
+  const add = (band: number, high: number, low: number, position: number): void => {
+    const bucket = ((high ^ Math.imul(band + 1, 0x9e3779b1)) >>> 0) % buckets.length;
+    buckets[bucket]!.push(band, high, low, shard, position);
+  };
+  for (const [position, { content, bands }] of fingerprints.entries()) {
+    for (let band = 0; band < numBands; band += 1)
+      add(band, bands[band * 2]!, bands[band * 2 + 1]!, position);
+    const half = (from: number): number => Number.parseInt(content.slice(from, from + 8), 16);
+    add(contentBand, half(0), half(8), position);
+  }
+}
+
+/** Which documents of one bucket share a band: a chain through each group. */
+export function resolveBucket(records: readonly Uint32Array[]): Uint32Array {
+  const first = Array.from({ length: contentBand + 1 }, () => new Map<number, DocumentPlace>());
+  const edges: number[] = [];
+  for (const part of records) {
+    for (let at = 0; at < part.length; at += recordLength) {
+      const [band, high, low, shard, position] = part.subarray(at, at + recordLength);
+      // 53 of the 64 bits: what a number holds exactly.
+      const key = high! * 2 ** 21 + (low! >>> 11);
+      const met = first[band!]!.get(key);
+      if (met === undefined) first[band!]!.set(key, { shard: shard!, position: position! });
+      else edges.push(met.shard, met.position, shard!, position!, band === contentBand ? 1 : 0);
+    }
+  }
+  return Uint32Array.from(edges);
+}
+
+/** The edges that `resolveBucket` found. */
+export function* edgesOf(numbers: Uint32Array): Generator<Edge> {
+  for (let at = 0; at < numbers.length; at += edgeLength) {
+    const [shardA, positionA, shardB, positionB, content] = numbers.subarray(at, at + edgeLength);
+    yield {
+      a: { shard: shardA!, position: positionA! },
+      b: { shard: shardB!, position: positionB! },
+      content: content === 1,
+    };
+  }
+}
