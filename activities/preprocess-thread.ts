@@ -8,6 +8,7 @@ import { findDuplicates, type Duplicate, type Fingerprint } from '../corpus/dupl
 import { makeInstructions, type Instructions } from '../corpus/instructions.ts';
 import { numBands } from '../corpus/minhash.ts';
 import { endOfText, Packer, tokenWidth } from '../corpus/pack.ts';
+import { bytesOf, resolveBucket, scatter, wordsIn } from '../corpus/shuffle.ts';
 import type { Questions } from '../config/pipeline.ts';
 import {
   compressLines,
@@ -58,6 +59,13 @@ export interface ThreadTasks {
     input: { lines: Uint8Array; order: Uint32Array; compress: boolean };
     output: { lines: Uint8Array };
   };
+  /** Fingerprints of shards, the first of that number, into one list of records a bucket. */
+  scatter: {
+    input: { fingerprints: Uint8Array[]; firstShard: number; numBuckets: number };
+    output: { buckets: Uint8Array[] };
+  };
+  /** The records of one bucket, from everywhere, to the edges between documents. */
+  resolve: { input: { records: Uint8Array[] }; output: { edges: Uint8Array } };
   duplicates: { input: { fingerprints: Uint8Array[] }; output: { duplicates: Duplicate[] } };
   instructions: {
     input: { metadata: Document['metadata'][]; questions: Questions[]; seed: number };
@@ -137,13 +145,21 @@ const tasks: {
     const sorted = Buffer.concat(Array.from(order, (at) => all[at]!));
     return { lines: compress ? await compressLines(sorted) : sorted };
   },
+  async scatter({ fingerprints, firstShard, numBuckets }) {
+    const buckets = Array.from({ length: numBuckets }, (): number[] => []);
+    for (const [index, bytes] of fingerprints.entries()) {
+      scatter(await fingerprintsOf(bytes), firstShard + index, buckets);
+      sayProgress(index + 1, fingerprints.length);
+    }
+    return { buckets: buckets.map((records) => bytesOf(Uint32Array.from(records))) };
+  },
+  async resolve({ records }) {
+    return { edges: bytesOf(resolveBucket(records.map(wordsIn))) };
+  },
   async duplicates({ fingerprints }) {
     const all: Fingerprint[] = [];
     for (const [index, bytes] of fingerprints.entries()) {
-      for (const line of (await decodeJsonLines(bytes)) as FingerprintLine[]) {
-        const { id, source, content, bands } = line;
-        all.push({ id, source, content, bands: unpacked(bands) });
-      }
+      for (const fingerprint of await fingerprintsOf(bytes)) all.push(fingerprint);
       sayProgress(index + 1, fingerprints.length);
     }
     return { duplicates: findDuplicates(all) };
@@ -172,6 +188,16 @@ function encoderOf(sha256: string, tokenizer: Uint8Array): BpeEncoder | null {
   if (last?.sha256 !== sha256)
     last = { sha256, encoder: bpeEncoder(Buffer.from(tokenizer).toString('utf8')) };
   return last.encoder;
+}
+
+async function fingerprintsOf(bytes: Uint8Array): Promise<Fingerprint[]> {
+  const lines = (await decodeJsonLines(bytes)) as FingerprintLine[];
+  return lines.map(({ id, source, content, bands }) => ({
+    id,
+    source,
+    content,
+    bands: unpacked(bands),
+  }));
 }
 
 function packed(bands: Uint32Array): string {

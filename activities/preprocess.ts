@@ -17,7 +17,7 @@ import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
 import { codeVersion } from './code-version.ts';
 import type { Deps } from './deps.ts';
 import { cleanDocuments } from './preprocess-clean.ts';
-import { mergeFingerprints, refuseIfTooFew } from './preprocess-duplicates.ts';
+import { joinBuckets, mergeFingerprints, refuseIfTooFew } from './preprocess-duplicates.ts';
 import { encodeDocuments, trainOnText } from './preprocess-encode.ts';
 import { parseInput, progress, withFailures } from './preprocess-failures.ts';
 import {
@@ -27,6 +27,7 @@ import {
   keptTokenizerSchema,
   preprocessInputSchema,
   resolveDuplicatesInputSchema,
+  shuffleInputSchema,
   splitCorpusInputSchema,
   trainTokenizerInputSchema,
   type CleanShardsInput,
@@ -37,6 +38,8 @@ import {
   type PreprocessInput,
   type PreprocessResult,
   type ResolveDuplicatesInput,
+  type Shuffle,
+  type ShuffleInput,
   type SplitCorpusInput,
   type TrainTokenizerInput,
 } from './preprocess-input.ts';
@@ -44,13 +47,18 @@ import {
   cleanShardSchema,
   deduplicatedSchema,
   encodedShardSchema,
+  resolvedBucketSchema,
+  scatteredSchema,
   splitSchema,
   tokenizerSchema,
   type CleanShard,
   type EncodedShard,
+  type ResolvedBucket,
+  type Scattered,
   type TrainedTokenizer,
 } from './preprocess-records.ts';
 import { inParallel } from './preprocess-parallel.ts';
+import { resolveRecords, scatterShards, shuffleFor } from './preprocess-shuffle.ts';
 import { splitDocuments } from './preprocess-split.ts';
 import { ThreadPool } from './preprocess-threads.ts';
 import { requireStage } from './stage-records.ts';
@@ -95,6 +103,57 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     return recordStage(store, 'clean-shard', key, cleanShardSchema, made);
   }
 
+  type Shards = DatasetManifest['shards'];
+  type Data = CleanShardsInput['data'];
+
+  function groupOf(shards: Shards, { groupSize }: Shuffle, group: number): Shards {
+    return shards.slice(group * groupSize, (group + 1) * groupSize);
+  }
+
+  async function scattered(
+    shards: Shards,
+    data: Data,
+    shuffle: Shuffle,
+    group: number,
+  ): Promise<Scattered> {
+    const mine = groupOf(shards, shuffle, group);
+    const firstShard = group * shuffle.groupSize;
+    const cleaned = mine.map(({ documents }) => cleanKey(documents, data));
+    const key = stageDigest({ cleaned, firstShard, numBuckets: shuffle.numBuckets });
+    const found = await findStage(store, 'scatter', key, scatteredSchema);
+    if (found !== null) return found;
+    const records = await inParallel(mine, async ({ documents }) => cleanedShard(documents, data));
+    const { numBuckets } = shuffle;
+    const made = await scatterShards(store, threads, records, firstShard, numBuckets);
+    return recordStage(store, 'scatter', key, scatteredSchema, made);
+  }
+
+  async function resolvedBucket(
+    shards: Shards,
+    data: Data,
+    shuffle: Shuffle,
+    bucket: number,
+  ): Promise<ResolvedBucket> {
+    const cleaned = shards.map(({ documents }) => cleanKey(documents, data));
+    const key = stageDigest({ cleaned, shuffle, bucket });
+    const found = await findStage(store, 'bucket', key, resolvedBucketSchema);
+    if (found !== null) return found;
+    const groups = Array.from({ length: Math.ceil(shards.length / shuffle.groupSize) }).keys();
+    const parts = await inParallel([...groups], async (group) => {
+      const { buckets } = await scattered(shards, data, shuffle, group);
+      return buckets[bucket]!;
+    });
+    const made = await resolveRecords(store, threads, parts);
+    return recordStage(store, 'bucket', key, resolvedBucketSchema, made);
+  }
+
+  async function bucketsOf(shards: Shards, data: Data, shuffle: Shuffle) {
+    const buckets = Array.from({ length: shuffle.numBuckets }).keys();
+    return inParallel([...buckets], async (bucket) =>
+      resolvedBucket(shards, data, shuffle, bucket),
+    );
+  }
+
   async function encodedShard(
     documents: BlobRef,
     tokenizer: TrainedTokenizer,
@@ -108,9 +167,12 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
 
   return {
     /** The corpus, if it was made before; else its name and how many shards there are to clean. */
-    async findCorpus(
-      given: PreprocessInput,
-    ): Promise<{ corpus: string; numShards: number; found: PreprocessResult | null }> {
+    async findCorpus(given: PreprocessInput): Promise<{
+      corpus: string;
+      numShards: number;
+      found: PreprocessResult | null;
+      shuffle?: Shuffle;
+    }> {
       const { dataset, data, questions, seed, unread, tokenizer } = parseInput(
         preprocessInputSchema,
         given,
@@ -132,7 +194,8 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
           refuseIfTooFew(manifest.statistics, unread, data.maxDropped),
         );
       }
-      return { corpus, numShards: shards.length, found };
+      const shuffle = shuffleFor(shards.length);
+      return { corpus, numShards: shards.length, found, ...(shuffle !== null && { shuffle }) };
     },
 
     async cleanShards(given: CleanShardsInput): Promise<{ kept: number; dropped: number }> {
@@ -150,10 +213,30 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
       });
     },
 
+    /** Scatters the fingerprints of groups of shards into buckets. */
+    async scatterFingerprints(given: ShuffleInput): Promise<void> {
+      const { dataset, data, shuffle, from, to } = parseInput(shuffleInputSchema, given);
+      await withFailures(async () => {
+        const { shards } = await datasetOf(dataset);
+        for (let group = from; group < to; group += 1)
+          await scattered(shards, data, shuffle, group);
+      });
+    },
+
+    /** Finds the documents that meet in each of some buckets. */
+    async resolveBuckets(given: ShuffleInput): Promise<void> {
+      const { dataset, data, shuffle, from, to } = parseInput(shuffleInputSchema, given);
+      await withFailures(async () => {
+        const { shards } = await datasetOf(dataset);
+        for (let bucket = from; bucket < to; bucket += 1)
+          await resolvedBucket(shards, data, shuffle, bucket);
+      });
+    },
+
     async resolveDuplicates(
       given: ResolveDuplicatesInput,
     ): Promise<{ duplicates: string; kept: number; dropped: number }> {
-      const { dataset, data, unread } = parseInput(resolveDuplicatesInputSchema, given);
+      const { dataset, data, unread, shuffle } = parseInput(resolveDuplicatesInputSchema, given);
       return withFailures(async () => {
         const { shards } = await datasetOf(dataset);
         const key = stageDigest({
@@ -167,7 +250,10 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
             await progress('shards', (done += 1), shards.length);
             return shard;
           });
-          const made = await mergeFingerprints(store, threads, cleaned);
+          const made =
+            shuffle === undefined
+              ? await mergeFingerprints(store, threads, cleaned)
+              : await joinBuckets(store, cleaned, await bucketsOf(shards, data, shuffle));
           manifest = await recordStage(store, 'deduplicate', key, deduplicatedSchema, made);
         }
         refuseIfTooFew(manifest.statistics, unread, data.maxDropped);

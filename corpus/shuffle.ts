@@ -70,3 +70,18 @@ export function* edgesOf(numbers: Uint32Array): Generator<Edge> {
     };
   }
 }
+
+/** Numbers as bytes, for a blob. */
+export function bytesOf(numbers: Uint32Array): Uint8Array {
+  const bytes = Buffer.from(numbers.buffer, numbers.byteOffset, numbers.byteLength);
+  return littleEndian ? bytes : Buffer.from(bytes).swap32();
+}
+
+/** The numbers of `bytesOf`. */
+export function wordsIn(bytes: Uint8Array): Uint32Array {
+  const aligned = Uint8Array.from(bytes);
+  if (!littleEndian) Buffer.from(aligned.buffer).swap32();
+  return new Uint32Array(aligned.buffer);
+}
+
+const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
