@@ -1,7 +1,7 @@
-"""Hugging Face's own batch encoding: `python batch_encode.py TOKENIZER DOCUMENTS OUTPUT END_OF_TEXT`.
+"""Hugging Face's own batch encoding: `batch_encode.py TOKENIZER DOCUMENTS OUTPUT END_OF_TEXT`.
 
-Writes the ids of each document, each followed by the end-of-text token, as the token shards have them,
-and prints the seconds of encoding alone.
+Writes the ids of each document, each followed by the end-of-text token, as the token shards have
+them, and prints the seconds of encoding alone.
 """
 
 import json

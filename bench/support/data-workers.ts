@@ -6,7 +6,11 @@ import { execa } from 'execa';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
 import { Client, Connection } from '@temporalio/client';
-import { createIngestActivities, type IngestResult } from '../../activities/ingest.ts';
+import {
+  createIngestActivities,
+  type IngestInput,
+  type IngestResult,
+} from '../../activities/ingest.ts';
 import type {
   DatasetRef,
   KeptTokenizer,
@@ -70,6 +74,7 @@ export async function withDataWorkers<T>(
       return await use({
         store,
         async ingest(folder, name) {
+          const ingest = createIngestActivities(deps);
           const source = sourceSchema.parse({
             path: folder,
             include: '*.jsonl',
@@ -78,12 +83,15 @@ export async function withDataWorkers<T>(
           const quiet = new MockActivityEnvironment(undefined, {
             logger: new DefaultLogger('ERROR'),
           });
-          const { dataset } = (await quiet.run(createIngestActivities(deps).ingestCorpus, {
-            run: 'bench',
-            name,
-            sources: [source],
-            baseDir: '/',
-          })) as IngestResult;
+          const { dataset } = (await quiet.run(
+            async (input: IngestInput) => ingest.ingestCorpus(input),
+            {
+              run: 'bench',
+              name,
+              sources: [source],
+              baseDir: '/',
+            },
+          )) as IngestResult;
           return dataset;
         },
         async preprocess(input) {

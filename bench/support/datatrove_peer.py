@@ -1,8 +1,8 @@
-"""datatrove over a folder of JSON lines: `python datatrove_peer.py CONFIG`, in an environment of its own.
+"""datatrove over a folder of JSON lines: `python datatrove_peer.py CONFIG`.
 
-Gopher's quality and repetition filters, MinHash of 14 bands of 8 over word 5-grams, and one tokenizer.
-Prints the seconds of each step, with imports and the loading of word tokenizers apart, and what became
-of each document.
+In an environment of its own. Gopher's quality and repetition filters, MinHash of 14 bands of 8 over
+word 5-grams, and one tokenizer. Prints the seconds of each step, with imports and the loading of
+word tokenizers apart, and what became of each document.
 """
 
 import json
