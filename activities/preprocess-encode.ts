@@ -60,7 +60,7 @@ export async function encodeDocuments(
   { tokenizer, vocabSize }: TrainedTokenizer,
 ): Promise<EncodedShard> {
   const context = Context.current();
-  const [bytes, file] = [await readBlob(store, documents), await readBlob(store, tokenizer)];
+  const [bytes, file] = await Promise.all([readBlob(store, documents), readBlob(store, tokenizer)]);
   const encoded =
     (await threads.run(
       'encode',

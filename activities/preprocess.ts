@@ -73,14 +73,30 @@ const loadedSources = [
 /** … and what it starts to train a tokenizer. */
 const tokenizerSources = ['trainer/tokenizer.py', 'trainer/special_tokens.py', 'requirements.txt'];
 
+/** Of one run: its dataset, split and tokenizer. */
+const maxRemembered = 6;
+
 /** The threads start when they are needed and end with the process. */
 export function createPreprocessActivities(deps: Deps, threads = new ThreadPool()) {
   const { store } = deps;
   const code = codeVersion(deps.projectDir, loadedSources);
   const tokenizerCode = (): string => codeVersion(deps.projectDir, tokenizerSources);
 
+  // Every activity of a fan-out reads the same few manifests, which never change.
+  const manifests = new Map<string, unknown>();
+  async function remembered<T>(key: string, read: () => Promise<T>): Promise<T> {
+    const known = manifests.get(key);
+    if (known !== undefined) return known as T;
+    const value = await read();
+    if (manifests.size >= maxRemembered) manifests.delete(manifests.keys().next().value!);
+    manifests.set(key, value);
+    return value;
+  }
+
   async function datasetOf(ref: DatasetRef): Promise<DatasetManifest> {
-    const dataset = await getDataset(store, ref.name, ref.version);
+    const dataset = await remembered(`dataset ${ref.name} ${ref.version} ${ref.digest}`, async () =>
+      getDataset(store, ref.name, ref.version),
+    );
     if (dataset?.digest === ref.digest) return dataset;
     throw ApplicationFailure.nonRetryable(
       `dataset ${ref.name} version ${ref.version}: found ${dataset === null ? 'nothing' : dataset.digest}, ` +
@@ -315,8 +331,12 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     async encodeShards(given: EncodeShardsInput): Promise<{ numTokens: number }> {
       const { split, tokenizer, from, to } = parseInput(encodeShardsInputSchema, given);
       return withFailures(async () => {
-        const { shards } = await requireStage(store, 'split', split, splitSchema);
-        const trained = await requireStage(store, 'tokenizer', tokenizer, tokenizerSchema);
+        const { shards } = await remembered(`split ${split}`, async () =>
+          requireStage(store, 'split', split, splitSchema),
+        );
+        const trained = await remembered(`tokenizer ${tokenizer}`, async () =>
+          requireStage(store, 'tokenizer', tokenizer, tokenizerSchema),
+        );
         let numTokens = 0;
         for (const [index, { documents }] of shards.slice(from, to).entries()) {
           numTokens += (await encodedShard(documents, trained)).numTokens;
