@@ -93,16 +93,16 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     return value;
   }
 
-  async function datasetOf(ref: DatasetRef): Promise<DatasetManifest> {
-    const dataset = await remembered(`dataset ${ref.name} ${ref.version} ${ref.digest}`, async () =>
-      getDataset(store, ref.name, ref.version),
-    );
-    if (dataset?.digest === ref.digest) return dataset;
-    throw ApplicationFailure.nonRetryable(
-      `dataset ${ref.name} version ${ref.version}: found ${dataset === null ? 'nothing' : dataset.digest}, ` +
-        `expected ${ref.digest}. Restore the bucket, or start the run again.`,
-      FailureType.ArtifactMismatch,
-    );
+  async function datasetOf({ name, version, digest }: DatasetRef): Promise<DatasetManifest> {
+    return remembered(`dataset ${name} ${version} ${digest}`, async () => {
+      const dataset = await getDataset(store, name, version);
+      if (dataset?.digest === digest) return dataset;
+      throw ApplicationFailure.nonRetryable(
+        `dataset ${name} version ${version}: found ${dataset === null ? 'nothing' : dataset.digest}, ` +
+          `expected ${digest}. Restore the bucket, or start the run again.`,
+        FailureType.ArtifactMismatch,
+      );
+    });
   }
 
   const cleanKey = (documents: BlobRef, { personalData, quality }: CleanShardsInput['data']) =>
