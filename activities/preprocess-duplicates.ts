@@ -1,5 +1,4 @@
 /** Brings the fingerprints of all shards together: who is kept, who is dropped and why, and the counts of it all. */
-import { Context } from '@temporalio/activity';
 import type { Document, DroppedDocument } from '../config/manifests.ts';
 import { sampleOf } from '../corpus/clean-shard.ts';
 import { joinDuplicates, type Duplicate, type Fingerprint } from '../corpus/duplicates.ts';
@@ -7,7 +6,7 @@ import { CorpusError } from '../corpus/errors.ts';
 import { byCodeUnits } from '../corpus/order.ts';
 import { decodeJsonLines, putJsonLines, readBlob, readJsonLines } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
-import { progress } from './preprocess-failures.ts';
+import { beatsOf, progress } from './preprocess-failures.ts';
 import { inParallel } from './preprocess-parallel.ts';
 import type {
   CleanShard,
@@ -30,16 +29,13 @@ export async function mergeFingerprints(
   threads: ThreadPool,
   cleaned: readonly CleanShard[],
 ): Promise<Deduplicated> {
-  const context = Context.current();
   let done = 0;
   const fingerprints = await inParallel(cleaned, async (shard) => {
     const bytes = await readBlob(store, shard.fingerprints);
     await progress('fingerprints', (done += 1), cleaned.length);
     return bytes;
   });
-  const { duplicates } = await threads.run('duplicates', { fingerprints }, (at, total) => {
-    context.heartbeat({ kind: 'fingerprints', done: at, total });
-  });
+  const { duplicates } = await threads.run('duplicates', { fingerprints }, beatsOf('fingerprints'));
   return conclude(store, cleaned, duplicates);
 }
 

@@ -1,7 +1,6 @@
 /** Trains the tokenizer with the trainer's module, and encodes shards in a thread, or with the tokenizer's own library where only that knows how. */
 import { readFile, appendFile } from 'node:fs/promises';
 import path from 'node:path';
-import { Context } from '@temporalio/activity';
 import { Tokenizer } from 'tokenizers';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import type { Document } from '../config/manifests.ts';
@@ -12,7 +11,7 @@ import { putBlob, putBlobFile, readBlob, readJsonLines } from '../registry/blobs
 import type { Store } from '../registry/store.ts';
 import type { Deps } from './deps.ts';
 import { withHeartbeats } from './heartbeats.ts';
-import { progress } from './preprocess-failures.ts';
+import { beatsOf, progress } from './preprocess-failures.ts';
 import { readDocuments } from './preprocess-documents.ts';
 import type { EncodedShard, Split, TrainedTokenizer } from './preprocess-records.ts';
 import type { ThreadTasks } from './preprocess-thread.ts';
@@ -59,15 +58,12 @@ export async function encodeDocuments(
   documents: BlobRef,
   { tokenizer, vocabSize }: TrainedTokenizer,
 ): Promise<EncodedShard> {
-  const context = Context.current();
   const [bytes, file] = await Promise.all([readBlob(store, documents), readBlob(store, tokenizer)]);
   const encoded =
     (await threads.run(
       'encode',
       { documents: bytes, sha256: tokenizer.sha256, tokenizer: file, vocabSize },
-      (done, total) => {
-        context.heartbeat({ kind: 'documents', done, total });
-      },
+      beatsOf('documents'),
     )) ?? (await encodeByLibrary(bytes, file.toString('utf8'), vocabSize));
   const [tokens, index] = await Promise.all([
     putBlob(store, encoded.tokens),

@@ -3,7 +3,7 @@ import type { BlobRef } from '../config/digest.ts';
 import { edgesOf, wordsIn } from '../corpus/shuffle.ts';
 import { putBlob, readBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
-import { progress } from './preprocess-failures.ts';
+import { beatsOf, progress } from './preprocess-failures.ts';
 import type { Shuffle } from './preprocess-input.ts';
 import { inParallel } from './preprocess-parallel.ts';
 import type { CleanShard, ResolvedBucket, Scattered } from './preprocess-records.ts';
@@ -32,7 +32,11 @@ export async function scatterShards(
     await progress('fingerprints', (done += 1), cleaned.length);
     return bytes;
   });
-  const { buckets } = await threads.run('scatter', { fingerprints, firstShard, numBuckets });
+  const { buckets } = await threads.run(
+    'scatter',
+    { fingerprints, firstShard, numBuckets },
+    beatsOf('fingerprints'),
+  );
   return {
     schemaVersion: 1,
     buckets: await inParallel(buckets, async (records) => {
@@ -55,7 +59,7 @@ export async function resolveRecords(
     await progress('parts', (done += 1), parts.length);
     return bytes;
   });
-  const { edges } = await threads.run('resolve', { records });
+  const { edges } = await threads.run('resolve', { records }, beatsOf('parts'));
   return { schemaVersion: 1, edges: await putBlob(store, edges) };
 }
 

@@ -9,7 +9,7 @@ import { heldOutIds } from '../corpus/split.ts';
 import { putBlob, readBlob, readJsonLines } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import type { Deps } from './deps.ts';
-import { progress } from './preprocess-failures.ts';
+import { beatsOf, progress } from './preprocess-failures.ts';
 import { inParallel } from './preprocess-parallel.ts';
 import type { SplitCorpusInput } from './preprocess-input.ts';
 import type { Deduplicated, KeptLine, Split } from './preprocess-records.ts';
@@ -43,6 +43,7 @@ export async function splitDocuments(
   const bucketOf = (rank: string): number =>
     rank === '' ? numShards : Math.floor(shareOf(rank) * numShards);
 
+  const beat = beatsOf('shards');
   return withWorkDir(deps, async (folder) => {
     const metadata: Document['metadata'][][] = [];
     /** Of the lines of each bucket's file, in turn; the last bucket is held out. */
@@ -55,12 +56,16 @@ export async function splitDocuments(
       from.shards,
       async (ref, shard) => {
         const lines = keptByShard.get(shard) ?? [];
-        const cut = await threads.run('cut', {
-          documents: await readBlob(store, ref),
-          positions: Uint32Array.from(lines, ({ position }) => position),
-          buckets: Uint32Array.from(lines, ({ rank }) => bucketOf(rank)),
-          metadata: questions.length > 0,
-        });
+        const cut = await threads.run(
+          'cut',
+          {
+            documents: await readBlob(store, ref),
+            positions: Uint32Array.from(lines, ({ position }) => position),
+            buckets: Uint32Array.from(lines, ({ rank }) => bucketOf(rank)),
+            metadata: questions.length > 0,
+          },
+          beat,
+        );
         metadata[shard] = cut.metadata;
         for (const { rank, id, bytes } of lines) {
           const bucket = bucketOf(rank);
@@ -77,11 +82,15 @@ export async function splitDocuments(
       const mine = ranks[bucket]!;
       const order = Array.from(mine.keys()).toSorted((a, b) => byCodeUnits(mine[a]!, mine[b]!));
       const bytes = mine.length === 0 ? Buffer.alloc(0) : await readFile(fileOf(bucket));
-      const { lines } = await threads.run('order', {
-        lines: bytes,
-        order: Uint32Array.from(order),
-        compress,
-      });
+      const { lines } = await threads.run(
+        'order',
+        {
+          lines: bytes,
+          order: Uint32Array.from(order),
+          compress,
+        },
+        beat,
+      );
       const documents = await putBlob(store, lines);
       await progress('training shards', bucket + 1, numShards);
       return { documents, numDocuments: mine.length, bytes: sizes[bucket]! };
@@ -101,7 +110,7 @@ export async function splitDocuments(
   async function instruct(
     metadata: Document['metadata'][],
   ): Promise<NonNullable<CorpusManifest['instructions']>> {
-    const { instructions } = await threads.run('instructions', { metadata, questions, seed });
+    const { instructions } = await threads.run('instructions', { metadata, questions, seed }, beat);
     const { train, preferences, questions: asked, preferencesHeldOut } = instructions;
     return {
       train: await putPlainLines(store, train),

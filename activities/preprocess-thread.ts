@@ -8,7 +8,7 @@ import { findDuplicates, type Duplicate, type Fingerprint } from '../corpus/dupl
 import { makeInstructions, type Instructions } from '../corpus/instructions.ts';
 import { numBands } from '../corpus/minhash.ts';
 import { endOfText, Packer, tokenWidth } from '../corpus/pack.ts';
-import { bytesOf, resolveBucket, scatter, wordsIn } from '../corpus/shuffle.ts';
+import { Bucket, bytesOf, scatter, wordsIn } from '../corpus/shuffle.ts';
 import type { Questions } from '../config/pipeline.ts';
 import {
   compressLines,
@@ -154,7 +154,12 @@ const tasks: {
     return { buckets: buckets.map((records) => bytesOf(Uint32Array.from(records))) };
   },
   async resolve({ records }) {
-    return { edges: bytesOf(resolveBucket(records.map(wordsIn))) };
+    const bucket = new Bucket();
+    for (const [index, bytes] of records.entries()) {
+      bucket.add(wordsIn(bytes));
+      sayProgress(index + 1, records.length);
+    }
+    return { edges: bytesOf(bucket.edges()) };
   },
   async duplicates({ fingerprints }) {
     const all: Fingerprint[] = [];

@@ -42,24 +42,31 @@ export function scatter(
   }
 }
 
-/** Which documents of one bucket share a band: a chain through each group. */
-export function resolveBucket(records: readonly Uint32Array[]): Uint32Array {
-  const first = Array.from({ length: contentBand + 1 }, () => new Map<number, DocumentPlace>());
-  const edges: number[] = [];
-  for (const part of records) {
-    for (let at = 0; at < part.length; at += recordLength) {
-      const [band, high, low, shard, position] = part.subarray(at, at + recordLength);
+/** Which documents of one bucket share a band: each is joined to the first of its group. */
+export class Bucket {
+  readonly #first = Array.from({ length: contentBand + 1 }, () => new Map<number, DocumentPlace>());
+  readonly #edges: number[] = [];
+
+  /** Takes records of one group of shards. */
+  add(records: Uint32Array): void {
+    for (let at = 0; at < records.length; at += recordLength) {
+      const band = records[at]!;
+      const shard = records[at + 3]!;
+      const position = records[at + 4]!;
       // 53 of the 64 bits: what a number holds exactly.
-      const key = high! * 2 ** 21 + (low! >>> 11);
-      const met = first[band!]!.get(key);
-      if (met === undefined) first[band!]!.set(key, { shard: shard!, position: position! });
-      else edges.push(met.shard, met.position, shard!, position!, band === contentBand ? 1 : 0);
+      const key = records[at + 1]! * 2 ** 21 + (records[at + 2]! >>> 11);
+      const met = this.#first[band]!.get(key);
+      if (met === undefined) this.#first[band]!.set(key, { shard, position });
+      else this.#edges.push(met.shard, met.position, shard, position, band === contentBand ? 1 : 0);
     }
   }
-  return Uint32Array.from(edges);
+
+  edges(): Uint32Array {
+    return Uint32Array.from(this.#edges);
+  }
 }
 
-/** The edges that `resolveBucket` found. */
+/** The edges that a bucket found. */
 export function* edgesOf(numbers: Uint32Array): Generator<Edge> {
   for (let at = 0; at < numbers.length; at += edgeLength) {
     const [shardA, positionA, shardB, positionB, content] = numbers.subarray(at, at + edgeLength);
