@@ -11,11 +11,11 @@ export async function cleanDocuments(
   store: Store,
   threads: ThreadPool,
   documents: BlobRef,
-  { personalData, quality }: CleanOptions,
+  { personalData, quality, clean }: CleanOptions,
 ): Promise<CleanShard> {
   const cleaned = await threads.run(
     'clean',
-    { documents: await readBlob(store, documents), options: { personalData, quality } },
+    { documents: await readBlob(store, documents), options: { personalData, quality, clean } },
     beatsOf('documents'),
   );
   const [kept, fingerprints, dropped] = await Promise.all([
@@ -31,5 +31,6 @@ export async function cleanDocuments(
     numDocuments: cleaned.numDocuments,
     kept: cleaned.kept,
     redacted: cleaned.redacted,
+    ...(clean !== undefined && { cleaned: cleaned.cleaned }),
   };
 }

@@ -96,6 +96,7 @@ async function conclude(
 ): Promise<Deduplicated> {
   const dropped: DroppedDocument[] = [];
   const redacted: Record<string, number> = {};
+  const steps: Record<string, number> = {};
   let done = 0;
   const refused = await inParallel(cleaned, async (shard) => {
     const documents = (await readJsonLines(store, shard.dropped)) as DroppedDocument[];
@@ -107,6 +108,8 @@ async function conclude(
   for (const shard of cleaned) {
     for (const [kind, count] of Object.entries(shard.redacted))
       redacted[kind] = (redacted[kind] ?? 0) + count;
+    for (const [step, count] of Object.entries(shard.cleaned ?? {}))
+      steps[step] = (steps[step] ?? 0) + count;
   }
 
   const duplicateAt = new Map(duplicates.map((duplicate) => [duplicate.index, duplicate]));
@@ -152,6 +155,7 @@ async function conclude(
       kept: kept.length,
       dropped: reasons,
       redacted,
+      ...(cleaned.some((shard) => shard.cleaned !== undefined) && { cleaned: steps }),
       bytes,
       characters,
       scripts,

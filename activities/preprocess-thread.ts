@@ -30,6 +30,7 @@ export interface ThreadTasks {
       numDocuments: number;
       kept: number;
       redacted: Record<string, number>;
+      cleaned: Record<string, number>;
     };
   };
   encode: {
@@ -105,6 +106,7 @@ const tasks: {
       numDocuments: raw.length,
       kept: cleaned.documents.length,
       redacted: cleaned.redacted,
+      cleaned: cleaned.cleaned,
     };
   },
   async encode({ documents, sha256, tokenizer, vocabSize }) {

@@ -5,6 +5,7 @@ import { checkpoints } from './checkpoints.ts';
 import { firstHour } from './first-hour.ts';
 import { install } from './install.ts';
 import { kills } from './kills.ts';
+import { personalData } from './personal-data.ts';
 import { planner } from './planner.ts';
 import { preprocess } from './preprocess.ts';
 import { questions } from './questions.ts';
@@ -30,6 +31,7 @@ const benches = [
   kills,
   checkpoints,
   preprocess,
+  personalData,
 ];
 
 async function main([name, ...args]: string[]): Promise<number> {
