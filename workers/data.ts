@@ -14,6 +14,7 @@ await runWorkers('data', (deps) => [
       ...createPreprocessActivities(deps),
       ...createReplayActivities(deps),
     },
-    maxConcurrentActivityTaskExecutions: os.availableParallelism(),
+    // One more than there are threads: while it waits for the store, they all work.
+    maxConcurrentActivityTaskExecutions: os.availableParallelism() + 1,
   },
 ]);
