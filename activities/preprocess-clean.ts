@@ -11,12 +11,18 @@ export async function cleanDocuments(
   store: Store,
   threads: ThreadPool,
   documents: BlobRef,
-  { personalData, quality, clean }: CleanOptions,
+  { personalData, quality, clean, grams }: CleanOptions & { grams?: BlobRef | undefined },
 ): Promise<CleanShard> {
   const context = Context.current();
   const cleaned = await threads.run(
     'clean',
-    { documents: await readBlob(store, documents), options: { personalData, quality, clean } },
+    {
+      documents: await readBlob(store, documents),
+      options: { personalData, quality, clean },
+      ...(grams !== undefined && {
+        grams: { digest: grams.sha256, packed: await readBlob(store, grams) },
+      }),
+    },
     (done, total) => {
       context.heartbeat({ kind: 'documents', done, total });
     },

@@ -26,6 +26,8 @@ export const preprocessInputSchema = z.strictObject({
   data: z.strictObject({
     personalData: options.personalData,
     clean: options.clean,
+    decontaminate: options.decontaminate,
+    grams: blobRefSchema.optional().describe('of the evaluation sets, once they are read'),
     quality: options.quality,
     heldOut: options.heldOut,
     maxDropped: options.maxDropped,
@@ -35,11 +37,21 @@ export const preprocessInputSchema = z.strictObject({
   unread: z
     .record(z.string(), count)
     .describe('files and records that ingest could not read, by reason; they count as dropped'),
+  baseDir: z
+    .string()
+    .optional()
+    .describe('folder that the paths of evaluation sets start from; left out where there are none'),
   tokenizer: keptTokenizerSchema
     .optional()
     .describe('of the model that is gone on from; left out, one is trained on this text'),
 });
 export type PreprocessInput = z.infer<typeof preprocessInputSchema>;
+
+export const readEvaluationSetsInputSchema = z.strictObject({
+  baseDir: z.string(),
+  paths: z.array(z.string()),
+});
+export type ReadEvaluationSetsInput = z.infer<typeof readEvaluationSetsInputSchema>;
 
 const rangeFields = { from: count, to: count.describe('exclusive') };
 export const cleanShardsInputSchema = z.strictObject({

@@ -2,6 +2,7 @@
 import { parentPort } from 'node:worker_threads';
 import type { Document } from '../config/manifests.ts';
 import { cleanShard, type CleanOptions } from '../corpus/clean-shard.ts';
+import { readGrams, type Contamination } from '../corpus/contamination.ts';
 import { findDuplicates, type Duplicate, type Fingerprint } from '../corpus/duplicates.ts';
 import { makeInstructions, type Instructions } from '../corpus/instructions.ts';
 import { numBands } from '../corpus/minhash.ts';
@@ -12,7 +13,11 @@ import type { FingerprintLine } from './preprocess-records.ts';
 /** What can be asked of the thread. Bytes are JSON lines, zstd. */
 export interface ThreadTasks {
   clean: {
-    input: { documents: Uint8Array; options: CleanOptions };
+    input: {
+      documents: Uint8Array;
+      options: CleanOptions;
+      grams?: { digest: string; packed: Uint8Array };
+    };
     output: {
       documents: Uint8Array;
       fingerprints: Uint8Array;
@@ -43,9 +48,10 @@ export type ThreadReply =
 const tasks: {
   [Name in TaskName]: (input: ThreadTasks[Name]['input']) => Promise<ThreadTasks[Name]['output']>;
 } = {
-  async clean({ documents, options }) {
+  async clean({ documents, options, grams }) {
     const raw = (await decodeJsonLines(documents)) as Document[];
-    const cleaned = cleanShard(raw, options, (done) => {
+    const known = grams === undefined ? {} : { contamination: contaminationOf(grams) };
+    const cleaned = cleanShard(raw, { ...options, ...known }, (done) => {
       say({ kind: 'progress', done, total: raw.length });
     });
     const fingerprints = cleaned.documents.map(({ id, source }, index): FingerprintLine => ({
@@ -80,6 +86,14 @@ const tasks: {
     return { instructions: makeInstructions(metadata, questions, seed) };
   },
 };
+
+let lastGrams: { digest: string; contamination: Contamination } | null = null;
+
+/** Read once for all shards of a corpus. */
+function contaminationOf({ digest, packed: bytes }: { digest: string; packed: Uint8Array }) {
+  if (lastGrams?.digest !== digest) lastGrams = { digest, contamination: readGrams(bytes) };
+  return lastGrams.contamination;
+}
 
 function packed(bands: Uint32Array): string {
   const bytes = Buffer.alloc(bands.length * 4);

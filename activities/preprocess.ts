@@ -17,6 +17,7 @@ import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
 import { codeVersion } from './code-version.ts';
 import type { Deps } from './deps.ts';
 import { cleanDocuments } from './preprocess-clean.ts';
+import { gramsOfSets } from './preprocess-contamination.ts';
 import { mergeFingerprints, refuseIfTooFew } from './preprocess-duplicates.ts';
 import { encodeDocuments, trainOnText } from './preprocess-encode.ts';
 import { parseInput, progress, withFailures } from './preprocess-failures.ts';
@@ -26,6 +27,7 @@ import {
   finishCorpusInputSchema,
   keptTokenizerSchema,
   preprocessInputSchema,
+  readEvaluationSetsInputSchema,
   resolveDuplicatesInputSchema,
   splitCorpusInputSchema,
   trainTokenizerInputSchema,
@@ -36,6 +38,7 @@ import {
   type KeptTokenizer,
   type PreprocessInput,
   type PreprocessResult,
+  type ReadEvaluationSetsInput,
   type ResolveDuplicatesInput,
   type SplitCorpusInput,
   type TrainTokenizerInput,
@@ -84,13 +87,14 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
 
   const cleanKey = (
     documents: BlobRef,
-    { personalData, quality, clean }: CleanShardsInput['data'],
+    { personalData, quality, clean, grams }: CleanShardsInput['data'],
   ): string =>
     stageDigest({
       documents,
       personalData,
       quality,
       ...(clean !== undefined && { clean }),
+      ...(grams !== undefined && { grams }),
       code,
     });
 
@@ -143,6 +147,14 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
         );
       }
       return { corpus, numShards: shards.length, found };
+    },
+
+    /** What evaluation sets say, as one blob: the same files give the same one. */
+    async readEvaluationSets(
+      given: ReadEvaluationSetsInput,
+    ): Promise<{ grams: BlobRef; numTexts: number }> {
+      const { baseDir, paths } = parseInput(readEvaluationSetsInputSchema, given);
+      return withFailures(async () => gramsOfSets(store, baseDir, paths));
     },
 
     async cleanShards(given: CleanShardsInput): Promise<{ kept: number; dropped: number }> {

@@ -127,6 +127,13 @@ export const pipelineFileSchema = z.strictObject({
         ),
       personalData: personalDataSchema,
       clean: cleaningSchema,
+      decontaminate: z
+        .array(z.string().min(1))
+        .min(1)
+        .optional()
+        .describe(
+          'evaluation sets, as paths or globs from this file on: documents that say 13 words of them in a row are left out',
+        ),
       heldOut: share
         .pipe(z.number().positive().max(0.5))
         .prefault('2%')

@@ -168,6 +168,7 @@ export function createStages(input: PipelineInput, board: StageBoard) {
               questions,
               seed,
               unread: dropped,
+              ...(data.decontaminate !== undefined && { baseDir }),
               ...keptTokenizer(),
             },
           ],

@@ -14,8 +14,12 @@ const maxInFlight = 50;
 const maxActivities = 400;
 
 export async function preprocessWorkflow(input: PreprocessInput): Promise<PreprocessResult> {
-  const { dataset, data, questions, seed, unread } = input;
-  const { corpus, numShards, found } = await activities('look for this corpus').findCorpus(input);
+  const { dataset, questions, seed, unread } = input;
+  const data = await withEvaluationSets(input);
+  const { corpus, numShards, found } = await activities('look for this corpus').findCorpus({
+    ...input,
+    data,
+  });
   if (found !== null) {
     setCurrentDetails(`reused corpus \`${corpus}\``);
     return found;
@@ -63,6 +67,17 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
   );
   log.info('preprocessed', { runName: input.run, stage: 'preprocess', corpus, numTokens });
   return result;
+}
+
+/** What is asked of the documents, with what the evaluation sets say in place of their paths. */
+async function withEvaluationSets({ data, baseDir }: PreprocessInput) {
+  const { decontaminate: paths, ...rest } = data;
+  if (paths === undefined || baseDir === undefined) return rest;
+  const { grams } = await activities('read the evaluation sets').readEvaluationSets({
+    baseDir,
+    paths,
+  });
+  return { ...rest, grams };
 }
 
 /** A killed worker is noticed within the heartbeat's time-out and its work done again within seconds. */
