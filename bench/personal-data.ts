@@ -97,7 +97,8 @@ export const personalData = defineBench({
     const kinds: Record<string, Score & { on: string }> = {};
     for (const kind of personalDataKinds) {
       const score = presidio[kind] ?? other[kind];
-      if (score === undefined) continue;
+      // What was found where none of the kind was labelled says too little by itself.
+      if (score === undefined || score.labelled === 0) continue;
       kinds[kind] = { ...score, on: presidio[kind] === undefined ? 'made here' : 'presidio' };
       say(
         `${kind.padEnd(12)} ${kinds[kind].on.padEnd(10)} ${String(score.labelled).padStart(5)} labelled, ` +

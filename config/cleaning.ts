@@ -56,22 +56,22 @@ const stepSchema = z.union(
   [
     z.enum(bareSteps),
     z.strictObject({
-      step: z.literal('language'),
+      step: z.literal('language').describe('leaves out documents of other languages'),
       keep: z.array(z.string().min(2)).min(1).describe('languages whose documents stay'),
     }),
     z.strictObject({
-      step: z.literal('blocklist'),
+      step: z.literal('blocklist').describe('leaves out documents with listed words'),
       words: z.array(z.string().min(1)).min(1).describe('words or phrases, in any case'),
       maxHits: z.number().int().min(0).default(0).describe('more of them leave the document out'),
       languages,
     }),
     z.strictObject({
-      step: z.literal('toxicity'),
+      step: z.literal('toxicity').describe('leaves out documents of offensive words'),
       maxShare: share.default(0.005).describe('of the words; more leave the document out'),
       languages,
     }),
     z.strictObject({
-      step: z.enum(bareSteps.filter((step) => step !== 'toxicity')),
+      step: z.enum(bareSteps.filter((step) => step !== 'toxicity')).describe('name of the step'),
       languages,
     }),
   ],

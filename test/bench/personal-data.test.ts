@@ -5,7 +5,8 @@ import { madeUp } from '../../bench/support/made-up-people.ts';
 test('identity numbers and keys made by the published rules are found, and their look-alikes are not', () => {
   const scores = scoresOf(madeUp(100));
   expect(Object.keys(scores)).toContain('tw_company');
-  for (const [kind, { recall, precision }] of Object.entries(scores)) {
+  for (const [kind, { labelled, recall, precision }] of Object.entries(scores)) {
+    if (labelled === 0) continue;
     expect(recall, kind).toBeGreaterThanOrEqual(0.95);
     expect(precision, kind).toBeGreaterThanOrEqual(0.95);
   }
