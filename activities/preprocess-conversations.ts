@@ -3,7 +3,11 @@ import { glob, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
-import type { ConversationSource, ConversationsRead } from '../config/conversations.ts';
+import {
+  longestFromScratch,
+  type ConversationSource,
+  type ConversationsRead,
+} from '../config/conversations.ts';
 import { makeConversations, type ConversationOptions } from '../corpus/conversations.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { byCodeUnits } from '../corpus/order.ts';
@@ -21,7 +25,8 @@ export async function readConversationFiles(
 ): Promise<ConversationsRead> {
   const files: { records: unknown[]; maxTokens: number }[] = [];
   let numUnreadable = 0;
-  for (const [index, { path: pattern, maxTokens }] of sources.entries()) {
+  for (const [index, source] of sources.entries()) {
+    const { path: pattern, maxTokens = longestFromScratch } = source;
     const found: string[] = [];
     for await (const file of glob(pattern, { cwd: baseDir })) {
       if ((await stat(path.resolve(baseDir, file))).isFile())

@@ -1,6 +1,7 @@
 /** What the workflow and the activities of preprocessing say to each other: references, options and counts. */
 import { z } from 'zod';
 import { blobRefSchema, sha256Schema } from '../config/digest.ts';
+import { conversationsReadSchema } from '../config/conversations.ts';
 import { pipelineFileSchema, questionsSchema } from '../config/pipeline.ts';
 
 const count = z.number().int().nonnegative();
@@ -27,6 +28,7 @@ export const preprocessInputSchema = z.strictObject({
     personalData: options.personalData,
     clean: options.clean,
     decontaminate: options.decontaminate,
+    conversations: options.conversations,
     grams: blobRefSchema.optional().describe('of the evaluation sets, once they are read'),
     quality: options.quality,
     heldOut: options.heldOut,
@@ -40,7 +42,10 @@ export const preprocessInputSchema = z.strictObject({
   baseDir: z
     .string()
     .optional()
-    .describe('folder that the paths of evaluation sets start from; left out where there are none'),
+    .describe(
+      'folder that the paths of evaluation sets and conversations start from; left out where there are none',
+    ),
+  conversations: conversationsReadSchema.optional().describe('once they are read; left out: none'),
   tokenizer: keptTokenizerSchema
     .optional()
     .describe('of the model that is gone on from; left out, one is trained on this text'),
@@ -52,6 +57,15 @@ export const readEvaluationSetsInputSchema = z.strictObject({
   paths: z.array(z.string()),
 });
 export type ReadEvaluationSetsInput = z.infer<typeof readEvaluationSetsInputSchema>;
+
+export const readConversationsInputSchema = z.strictObject({
+  baseDir: z.string(),
+  sources: options.conversations.unwrap(),
+  personalData: options.personalData,
+  heldOut: options.heldOut,
+  seed: pipelineFileSchema.shape.seed,
+});
+export type ReadConversationsInput = z.infer<typeof readConversationsInputSchema>;
 
 const rangeFields = { from: count, to: count.describe('exclusive') };
 export const cleanShardsInputSchema = z.strictObject({
@@ -73,6 +87,7 @@ export const splitCorpusInputSchema = z.strictObject({
   heldOut: preprocessInputSchema.shape.data.shape.heldOut,
   questions: z.array(questionsSchema),
   seed: preprocessInputSchema.shape.seed,
+  conversations: conversationsReadSchema.optional(),
 });
 export type SplitCorpusInput = z.infer<typeof splitCorpusInputSchema>;
 

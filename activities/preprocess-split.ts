@@ -3,9 +3,9 @@ import { appendFile, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import type { CorpusManifest, Document } from '../config/manifests.ts';
-import { byCodeUnits, digestOf, hashShare } from '../corpus/order.ts';
+import { byCodeUnits, digestOf, hashShare, shuffled } from '../corpus/order.ts';
 import { heldOutIds } from '../corpus/split.ts';
-import { putBlob, putJsonLines, readJsonLines } from '../registry/blobs.ts';
+import { putBlob, putJsonLines, readBlob, readJsonLines } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import type { Deps } from './deps.ts';
 import { progress } from './preprocess-failures.ts';
@@ -21,7 +21,7 @@ export async function splitDocuments(
   deps: Deps,
   threads: ThreadPool,
   from: Deduplicated,
-  { heldOut: share, questions, seed }: SplitCorpusInput,
+  { heldOut: share, questions, seed, conversations }: SplitCorpusInput,
 ): Promise<Omit<Split, 'duplicates'>> {
   const { store } = deps;
   const kept = (await readJsonLines(store, from.kept)) as KeptLine[];
@@ -77,22 +77,36 @@ export async function splitDocuments(
         numDocuments: heldOutDocuments.length,
         bytes: bytesOf(heldOutDocuments),
       },
-      instructions: questions.length === 0 ? null : await instruct(),
+      instructions: questions.length === 0 && conversations === undefined ? null : await instruct(),
     };
 
     async function instruct(): Promise<NonNullable<CorpusManifest['instructions']>> {
       const { instructions } = await threads.run('instructions', { metadata, questions, seed });
       const { train, preferences, questions: asked, preferencesHeldOut } = instructions;
+      const read = conversations;
+      const mixed = (lines: readonly unknown[], others: BlobRef | undefined) =>
+        mixedLines(store, lines, others, `mix ${seed}`);
       return {
-        train: await putPlainLines(store, train),
-        preferences: await putPlainLines(store, preferences),
+        train: await mixed(train, read?.train),
+        preferences: await mixed(preferences, read?.preferences),
         questions: await putPlainLines(store, asked),
-        preferencesHeldOut: await putPlainLines(store, preferencesHeldOut),
-        numTrain: train.length,
-        numPreferences: preferences.length,
+        preferencesHeldOut: await mixed(preferencesHeldOut, read?.preferencesHeldOut),
+        numTrain: train.length + (read?.numTrain ?? 0),
+        numPreferences: preferences.length + (read?.numPreferences ?? 0),
         numQuestions: asked.length,
-        numPreferencesHeldOut: preferencesHeldOut.length,
+        numPreferencesHeldOut: preferencesHeldOut.length + (read?.numPreferencesHeldOut ?? 0),
         numAmbiguous: instructions.numAmbiguous,
+        ...(read !== undefined && {
+          conversations: {
+            numRecords: read.numRecords,
+            numTrain: read.numTrain,
+            numPreferences: read.numPreferences,
+            numPreferencesHeldOut: read.numPreferencesHeldOut,
+            dropped: read.dropped,
+            redacted: read.redacted,
+            licenses: read.licenses,
+          },
+        }),
       };
     }
   });
@@ -118,6 +132,21 @@ function inOrder(documents: readonly Document[], order: string): Document[] {
 
 function bytesOf(documents: readonly Document[]): number {
   return documents.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0);
+}
+
+/** Lines made of the documents among those of conversations, in an order that the seed gives. */
+async function mixedLines(
+  store: Store,
+  lines: readonly unknown[],
+  others: BlobRef | undefined,
+  salt: string,
+): Promise<BlobRef> {
+  if (others === undefined) return putPlainLines(store, lines);
+  const read = (await readBlob(store, others)).toString('utf8').split('\n').filter(Boolean);
+  const all = [...lines.map((line) => canonicalJson(line)), ...read];
+  const keyed = all.map((line, index) => ({ line, key: `${line} ${index}` }));
+  const inTurn = shuffled(keyed, salt, ({ key }) => key).map(({ line }) => `${line}\n`);
+  return putBlob(store, Buffer.from(inTurn.join('')));
 }
 
 /** Not compressed: the trainer reads it as it is. */

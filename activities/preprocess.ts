@@ -3,6 +3,7 @@
  * function of digests, recorded under the digest of its inputs, so a retry or a second run looks it up.
  */
 import { ApplicationFailure } from '@temporalio/activity';
+import type { ConversationsRead } from '../config/conversations.ts';
 import type { BlobRef } from '../config/digest.ts';
 import { FailureType } from '../config/failures.ts';
 import {
@@ -18,6 +19,7 @@ import { codeVersion } from './code-version.ts';
 import type { Deps } from './deps.ts';
 import { cleanDocuments } from './preprocess-clean.ts';
 import { gramsOfSets } from './preprocess-contamination.ts';
+import { readConversationFiles } from './preprocess-conversations.ts';
 import { mergeFingerprints, refuseIfTooFew } from './preprocess-duplicates.ts';
 import { encodeDocuments, trainOnText } from './preprocess-encode.ts';
 import { parseInput, progress, withFailures } from './preprocess-failures.ts';
@@ -27,6 +29,7 @@ import {
   finishCorpusInputSchema,
   keptTokenizerSchema,
   preprocessInputSchema,
+  readConversationsInputSchema,
   readEvaluationSetsInputSchema,
   resolveDuplicatesInputSchema,
   splitCorpusInputSchema,
@@ -38,6 +41,7 @@ import {
   type KeptTokenizer,
   type PreprocessInput,
   type PreprocessResult,
+  type ReadConversationsInput,
   type ReadEvaluationSetsInput,
   type ResolveDuplicatesInput,
   type SplitCorpusInput,
@@ -62,6 +66,7 @@ const loadedSources = [
   'corpus/**/*.ts',
   'config/personal-data.ts',
   'config/cleaning.ts',
+  'config/conversations.ts',
   'activities/preprocess*.ts',
   'recipes/vocabulary.ts',
   'node_modules/tokenizers/package.json',
@@ -125,7 +130,7 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     async findCorpus(
       given: PreprocessInput,
     ): Promise<{ corpus: string; numShards: number; found: PreprocessResult | null }> {
-      const { dataset, data, questions, seed, unread, tokenizer } = parseInput(
+      const { dataset, data, questions, seed, unread, tokenizer, conversations } = parseInput(
         preprocessInputSchema,
         given,
       );
@@ -135,6 +140,7 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
         questions,
         seed,
         code,
+        ...(conversations !== undefined && { conversations }),
         ...(tokenizer === undefined ? { tokenizerCode: tokenizerCode() } : { tokenizer }),
       });
       const manifest = await findStage(store, 'preprocess', corpus, corpusManifestSchema);
@@ -155,6 +161,11 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     ): Promise<{ grams: BlobRef; numTexts: number }> {
       const { baseDir, paths } = parseInput(readEvaluationSetsInputSchema, given);
       return withFailures(async () => gramsOfSets(store, baseDir, paths));
+    },
+
+    async readConversations(given: ReadConversationsInput): Promise<ConversationsRead> {
+      const { baseDir, sources, ...options } = parseInput(readConversationsInputSchema, given);
+      return withFailures(async () => readConversationFiles(store, baseDir, sources, options));
     },
 
     async cleanShards(given: CleanShardsInput): Promise<{ kept: number; dropped: number }> {

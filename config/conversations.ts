@@ -17,8 +17,10 @@ export const conversationsSchema = z
         .int()
         .min(32)
         .max(131_072)
-        .default(1024)
-        .describe('longer conversations are left out; estimated from their letters'),
+        .optional()
+        .describe(
+          'longer conversations are left out, estimated from their letters; left out, 128 from scratch, whose rows are that long, else 1024',
+        ),
     }),
   )
   .min(1)
@@ -26,6 +28,9 @@ export const conversationsSchema = z
   .describe(
     'instruction and preference data beside questions: Alpaca, ShareGPT, OpenAI messages, tool calls, HH transcripts, chosen and rejected, KTO; told apart record by record',
   );
+/** Tokens of the longest conversation that is kept, where a file does not say it. */
+export const longestFromScratch = 128;
+export const longestOfAModel = 1024;
 export type ConversationSource = NonNullable<z.infer<typeof conversationsSchema>>[number];
 
 /** What was read of the files: lines in one canonical form, and the counts. */
