@@ -2,20 +2,22 @@
 import { glob, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { Context } from '@temporalio/activity';
 import type { BlobRef } from '../config/digest.ts';
-import { cleanText } from '../corpus/clean.ts';
-import { evaluationTexts, packGrams, type EvaluationText } from '../corpus/contamination.ts';
+import { evaluationTexts, type EvaluationText } from '../corpus/contamination.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { byCodeUnits } from '../corpus/order.ts';
 import { putBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import { progress } from './preprocess-failures.ts';
+import type { ThreadPool } from './preprocess-threads.ts';
 
 const maxSetBytes = 256 * 1024 * 1024;
 
 /** A blob with the grams of all files that the paths and globs match, in the order of their names. */
 export async function gramsOfSets(
   store: Store,
+  threads: ThreadPool,
   baseDir: string,
   patterns: readonly string[],
 ): Promise<{ grams: BlobRef; numTexts: number }> {
@@ -42,9 +44,12 @@ export async function gramsOfSets(
       ? gunzipSync(bytes, { maxOutputLength: maxSetBytes })
       : bytes;
     const name = path.basename(file);
-    for (const { text, ...place } of evaluationTexts(name, unpacked.toString('utf8')))
-      texts.push({ ...place, text: cleanText(text) });
+    for (const said of evaluationTexts(name, unpacked.toString('utf8'))) texts.push(said);
     await progress('evaluation sets', index + 1, inOrder.length);
   }
-  return { grams: await putBlob(store, packGrams(texts)), numTexts: texts.length };
+  const context = Context.current();
+  const { packed } = await threads.run('grams', { texts }, (done, total) => {
+    context.heartbeat({ kind: 'evaluation texts', done, total });
+  });
+  return { grams: await putBlob(store, packed), numTexts: texts.length };
 }

@@ -2,23 +2,26 @@
 import { glob, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { Context } from '@temporalio/activity';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import {
   longestFromScratch,
   type ConversationSource,
   type ConversationsRead,
 } from '../config/conversations.ts';
-import { makeConversations, type ConversationOptions } from '../corpus/conversations.ts';
+import type { ConversationOptions } from '../corpus/conversations.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { byCodeUnits } from '../corpus/order.ts';
 import { putBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import { progress } from './preprocess-failures.ts';
+import type { ThreadPool } from './preprocess-threads.ts';
 
 const maxFileBytes = 1024 * 1024 * 1024;
 
 export async function readConversationFiles(
   store: Store,
+  threads: ThreadPool,
   baseDir: string,
   sources: readonly ConversationSource[],
   options: ConversationOptions,
@@ -44,7 +47,10 @@ export async function readConversationFiles(
     }
     await progress('conversations', index + 1, sources.length);
   }
-  const made = makeConversations(files, options);
+  const context = Context.current();
+  const made = await threads.run('conversations', { files, options }, (done, total) => {
+    context.heartbeat({ kind: 'conversations', done, total });
+  });
   const { train, preferences, preferencesHeldOut, numRecords, dropped, redacted } = made;
   if (train.length === 0) {
     const reasons = Object.entries(dropped).map(([reason, count]) => `${reason} ${count}`);

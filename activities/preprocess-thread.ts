@@ -2,7 +2,17 @@
 import { parentPort } from 'node:worker_threads';
 import type { Document } from '../config/manifests.ts';
 import { cleanShard, type CleanOptions } from '../corpus/clean-shard.ts';
-import { readGrams, type Contamination } from '../corpus/contamination.ts';
+import {
+  packGrams,
+  readGrams,
+  type Contamination,
+  type EvaluationText,
+} from '../corpus/contamination.ts';
+import {
+  makeConversations,
+  type ConversationOptions,
+  type Conversations,
+} from '../corpus/conversations.ts';
 import { findDuplicates, type Duplicate, type Fingerprint } from '../corpus/duplicates.ts';
 import { makeInstructions, type Instructions } from '../corpus/instructions.ts';
 import { numBands } from '../corpus/minhash.ts';
@@ -27,6 +37,11 @@ export interface ThreadTasks {
       redacted: Record<string, number>;
       cleaned: Record<string, number>;
     };
+  };
+  grams: { input: { texts: EvaluationText[] }; output: { packed: Uint8Array } };
+  conversations: {
+    input: { files: { records: unknown[]; maxTokens: number }[]; options: ConversationOptions };
+    output: Conversations;
   };
   duplicates: { input: { fingerprints: Uint8Array[] }; output: { duplicates: Duplicate[] } };
   instructions: {
@@ -81,6 +96,18 @@ const tasks: {
       say({ kind: 'progress', done: index + 1, total: fingerprints.length });
     }
     return { duplicates: findDuplicates(all) };
+  },
+  async grams({ texts }) {
+    const packed = packGrams(texts, (done) => {
+      if (done % 1000 === 0) say({ kind: 'progress', done, total: texts.length });
+    });
+    return { packed };
+  },
+  async conversations({ files, options }) {
+    const total = files.reduce((sum, { records }) => sum + records.length, 0);
+    return makeConversations(files, options, (done) => {
+      if (done % 200 === 0) say({ kind: 'progress', done, total });
+    });
   },
   async instructions({ metadata, questions, seed }) {
     return { instructions: makeInstructions(metadata, questions, seed) };

@@ -160,12 +160,14 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
       given: ReadEvaluationSetsInput,
     ): Promise<{ grams: BlobRef; numTexts: number }> {
       const { baseDir, paths } = parseInput(readEvaluationSetsInputSchema, given);
-      return withFailures(async () => gramsOfSets(store, baseDir, paths));
+      return withFailures(async () => gramsOfSets(store, threads, baseDir, paths));
     },
 
     async readConversations(given: ReadConversationsInput): Promise<ConversationsRead> {
       const { baseDir, sources, ...options } = parseInput(readConversationsInputSchema, given);
-      return withFailures(async () => readConversationFiles(store, baseDir, sources, options));
+      return withFailures(async () =>
+        readConversationFiles(store, threads, baseDir, sources, options),
+      );
     },
 
     async cleanShards(given: CleanShardsInput): Promise<{ kept: number; dropped: number }> {

@@ -18,19 +18,19 @@ type Fields = Record<string, unknown>;
 
 /** What a record says; one of self-instruct has several instances. */
 export function chatsOf(record: unknown): (Chat | Refusal)[] {
-  if (!isFields(record)) return [refusal('unknown_shape', 'found no object')];
+  if (!isFields(record)) return [leftOut('unknown_shape', 'found no object')];
   try {
     if (Array.isArray(record['instances'])) {
       const { instruction, instances } = record;
       return instances.map((instance) =>
         isFields(instance)
           ? chatOf({ ...instance, instruction })
-          : refusal('unknown_shape', 'found no instance'),
+          : leftOut('unknown_shape', 'found no instance'),
       );
     }
     return [chatOf(record)];
   } catch (error) {
-    if (error instanceof ShapeError) return [refusal(error.reason, error.message)];
+    if (error instanceof ShapeError) return [leftOut(error.reason, error.message)];
     throw error;
   }
 }
@@ -224,4 +224,4 @@ function inTurn(messages: readonly Message[], last: 'user' | 'assistant' = 'assi
 const isFields = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-const refusal = (reason: string, detail: string): Refusal => ({ reason, detail });
+const leftOut = (reason: string, detail: string): Refusal => ({ reason, detail });

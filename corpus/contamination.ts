@@ -3,6 +3,7 @@
  * looked for, or thirteen characters where no space parts words. A model that read them would be measured wrongly.
  */
 import { scriptShares, unspaced, type Script } from './characters.ts';
+import { cleanText } from './clean.ts';
 import type { Refusal } from './decode.ts';
 import { lettersOf, wordsOf, type Words } from './words.ts';
 
@@ -43,13 +44,19 @@ function unitsOf(text: string, script: Script, words?: Words): Int32Array {
 }
 
 /** The grams of evaluation sets, packed: names as a line of JSON, then four numbers of 32 bits for each gram. */
-export function packGrams(texts: Iterable<EvaluationText>): Buffer {
+export function packGrams(
+  texts: Iterable<EvaluationText>,
+  onText: (numTexts: number) => void = () => {},
+): Buffer {
+  let numTexts = 0;
   const sets = new Map<string, number>();
   const seen = new Set<number>();
   const rows: number[] = [];
   for (const { set, record, text } of texts) {
+    onText((numTexts += 1));
     if (!sets.has(set)) sets.set(set, sets.size);
-    eachGram(unitsOf(text, scriptShares(text).main), (high, low) => {
+    const clean = cleanText(text);
+    eachGram(unitsOf(clean, scriptShares(clean).main), (high, low) => {
       const key = keyOf(high, low);
       if (!seen.has(key)) {
         seen.add(key);

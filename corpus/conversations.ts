@@ -22,10 +22,11 @@ export interface ConversationOptions {
   seed: number;
 }
 
-/** Takes all records, in any order: the same ones give the same lines in the same order. */
+/** Takes all records, in any order: the same ones give the same lines in the same order. `onRecord` hears of each. */
 export function makeConversations(
   files: Iterable<{ records: readonly unknown[]; maxTokens: number }>,
   { personalData, heldOut, seed }: ConversationOptions,
+  onRecord: (numRecords: number) => void = () => {},
 ): Conversations {
   const kinds = kindsOf(personalData);
   const dropped: Record<string, number> = {};
@@ -48,6 +49,7 @@ export function makeConversations(
   for (const { records, maxTokens } of files) {
     for (const record of records) {
       numRecords += 1;
+      onRecord(numRecords);
       for (const found of chatsOf(record)) {
         if (!('kind' in found)) drop(found.reason);
         else if (tokensOf(found) > maxTokens) drop('too_long');
