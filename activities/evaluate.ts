@@ -13,7 +13,6 @@ import {
   bundleConfigSchema,
   bundleManifestSchema,
   corpusManifestSchema,
-  type CorpusManifest,
   evaluationSchema,
   servesEmbeddings,
   type BundleManifest,

@@ -406,6 +406,9 @@ export const pipelineSchema = pipelineFileSchema
     if (model !== undefined && startFrom !== 'scratch' && goal !== 'embeddings') {
       refuse('model', `expected none: ${startFrom} has an architecture of its own`);
     }
+    if (goal === 'embeddings' && file.data.conversations !== undefined) {
+      refuse('data.conversations', 'expected none with goal embeddings, whose model answers nothing');
+    }
     if (goal === 'adapt' && teachesAnswers(file)) {
       const field = questions.length > 0 ? 'questions' : 'data.conversations';
       refuse(field, 'expected none with goal adapt, which trains on the documents alone');

@@ -30,4 +30,5 @@ test('phases that learn answers may learn them from conversations, and adapting 
   expect(file({}, { phases: ['pretrain', 'sft'] }).success).toBe(false);
   const refused = file({ conversations }, { startFrom: 'smollm2', goal: 'adapt' });
   expect(refused.error?.issues[0]?.path.join('.')).toBe('data.conversations');
+  expect(file({ conversations }, { goal: 'embeddings' }).success).toBe(false);
 });
