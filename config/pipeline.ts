@@ -407,7 +407,10 @@ export const pipelineSchema = pipelineFileSchema
       refuse('model', `expected none: ${startFrom} has an architecture of its own`);
     }
     if (goal === 'embeddings' && file.data.conversations !== undefined) {
-      refuse('data.conversations', 'expected none with goal embeddings, whose model answers nothing');
+      refuse(
+        'data.conversations',
+        'expected none with goal embeddings, whose model answers nothing',
+      );
     }
     if (goal === 'adapt' && teachesAnswers(file)) {
       const field = questions.length > 0 ? 'questions' : 'data.conversations';
