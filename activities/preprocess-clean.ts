@@ -1,9 +1,9 @@
 /** Cleans one raw shard in a thread and keeps what came of it as blobs. */
-import { Context } from '@temporalio/activity';
 import type { BlobRef } from '../config/digest.ts';
 import type { CleanOptions } from '../corpus/clean-shard.ts';
 import { putBlob, readBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
+import { beatsOf } from './preprocess-failures.ts';
 import type { CleanShard } from './preprocess-records.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
 
@@ -11,15 +11,18 @@ export async function cleanDocuments(
   store: Store,
   threads: ThreadPool,
   documents: BlobRef,
-  { personalData, quality, clean }: CleanOptions,
+  { personalData, quality, clean, grams }: CleanOptions & { grams?: BlobRef | undefined },
 ): Promise<CleanShard> {
-  const context = Context.current();
   const cleaned = await threads.run(
     'clean',
-    { documents: await readBlob(store, documents), options: { personalData, quality, clean } },
-    (done, total) => {
-      context.heartbeat({ kind: 'documents', done, total });
+    {
+      documents: await readBlob(store, documents),
+      options: { personalData, quality, clean },
+      ...(grams !== undefined && {
+        grams: { digest: grams.sha256, packed: await readBlob(store, grams) },
+      }),
     },
+    beatsOf('documents'),
   );
   const [kept, fingerprints, dropped] = await Promise.all([
     putBlob(store, cleaned.documents),

@@ -10,7 +10,8 @@ import { z } from 'zod';
 import { pipelineSchema } from '../config/pipeline.ts';
 import type { Machine, PlainShape, PretrainRecipe, ReadingRecipe } from '../config/recipe.ts';
 import { trainerRunSchema } from '../config/trainer.ts';
-import { planRecipe, pretrainingStepMs } from '../recipes/plan.ts';
+import { planRecipe } from '../recipes/plan.ts';
+import { pretrainingStepMs } from '../recipes/pretraining.ts';
 import { say, type Measured } from './support/bench.ts';
 import { corpora, requireSources, writeCorpus, type CorpusName } from './support/corpora.ts';
 import { heldOutCurve } from './support/figures.ts';
@@ -109,7 +110,7 @@ function trialsOf(
     numPreferences: 0,
   });
   const { model, pretrain } = planned;
-  if (model.family === 'transformers')
+  if (model.family === 'transformers' || model.family === 'modernbert')
     throw new Error('found a given shape, expected a planned one');
   const computeMs = pretrain.numSteps * pretrainingStepMs(machine, model, pretrain);
   const trials = [

@@ -5,6 +5,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { knownBases } from '../config/base-models.ts';
+import { embeddingsFaults, isEmbeddingMetric } from '../config/embeddings.ts';
 import { phasesFault, tunes } from '../config/phases.ts';
 import { gateMetrics, isBase } from '../config/pipeline.ts';
 import { phaseNames, type Phase } from '../config/recipe.ts';
@@ -31,7 +32,9 @@ export function meaningFaults(value: unknown, folders: Folders, place: Places): 
   checkModel(value, folders, add);
   checkBudget(value, add);
   checkPhases(value, add);
+  checkReplay(value, add);
   checkGoal(value, add);
+  checkEmbeddings(value, add);
   checkGates(value, add);
   checkQuestions(value, add);
   return faults;
@@ -116,6 +119,18 @@ function phasesOf(value: unknown): readonly Phase[] | null {
   return named.length > 0 && known.length === named.length ? known : null;
 }
 
+/** What a model from scratch would replay: nothing, for it has been trained on nothing. */
+function checkReplay(value: unknown, add: Add): void {
+  const replay = valueAt(value, ['data', 'replay']);
+  if (replay === undefined || (textAt(value, 'startFrom') ?? 'scratch') !== 'scratch') return;
+  add(
+    ['data', 'replay'],
+    `${JSON.stringify(replay)} with startFrom scratch`,
+    'a version to go on from, for there are no older documents yet',
+    `Write startFrom: ${textAt(value, 'name') ?? 'policy'}@champion; a schedule begins from scratch where there is none yet.`,
+  );
+}
+
 function checkPhases(value: unknown, add: Add): void {
   const phases = phasesOf(value);
   if (phases === null) return;
@@ -182,6 +197,7 @@ function checkBudget(value: unknown, add: Add): void {
 /** Malformed questions are questions: what is wrong with them is said where they stand. */
 function asksQuestions(value: unknown): boolean {
   const questions = valueAt(value, ['questions']);
+  if (valueAt(value, ['data', 'conversations']) !== undefined) return true;
   return Array.isArray(questions) ? questions.length > 0 : questions !== undefined;
 }
 
@@ -203,6 +219,27 @@ function checkGoal(value: unknown, add: Add): void {
   add(['goal'], 'assistant, and no questions', 'questions that an assistant can learn from', hint);
 }
 
+/** What cannot be with goal embeddings, and what only it measures. */
+function checkEmbeddings(value: unknown, add: Add): void {
+  if (!isObject(value)) return;
+  if (value['goal'] === 'embeddings') {
+    for (const { keys, found, expected, hint } of embeddingsFaults(value)) {
+      // A name that is no metric at all is told as such.
+      const known = gateMetrics.some((metric) => metric === keys.at(-1));
+      if (keys[0] === 'evaluate' && !known) continue;
+      add(keys, found, expected, hint);
+    }
+    return;
+  }
+  const gates = valueAt(value, ['evaluate', 'gates']);
+  for (const metric of Object.keys(isObject(gates) ? gates : {})) {
+    if (!isEmbeddingMetric(metric)) continue;
+    const found = `a gate on ${metric}, which goal embeddings alone measures`;
+    const hint = 'Set goal: embeddings, or remove the gate.';
+    add(['evaluate', 'gates', metric], found, 'a gate that this pipeline measures', hint);
+  }
+}
+
 function checkGates(value: unknown, add: Add): void {
   const gates = valueAt(value, ['evaluate', 'gates']);
   for (const [metric, bound] of Object.entries(isObject(gates) ? gates : {})) {
@@ -211,6 +248,7 @@ function checkGates(value: unknown, add: Add): void {
     if (typeof min === 'number' && typeof max === 'number' && min > max) {
       add(keys, `min ${min} above max ${max}`, 'min at most max');
     }
+    if (isEmbeddingMetric(metric) || valueAt(value, ['goal']) === 'embeddings') continue;
     const measured = 'a gate that this pipeline measures';
     const phases = phasesOf(value);
     if (metric === 'valBpb') {

@@ -54,6 +54,13 @@ export const datasetManifestSchema = z.strictObject({
 });
 export type DatasetManifest = z.infer<typeof datasetManifestSchema>;
 
+const tokenShardSchema = z.strictObject({
+  tokens: blobRefSchema,
+  index: blobRefSchema.describe('JSON lines: document id, first token, number of tokens'),
+  numDocuments: count,
+  numTokens: count,
+});
+
 /** stages/preprocess/<digest>.json: what training reads. */
 export const corpusManifestSchema = z.strictObject({
   schemaVersion,
@@ -61,14 +68,13 @@ export const corpusManifestSchema = z.strictObject({
   tokenizer: blobRefSchema.describe('tokenizer.json'),
   vocabSize: count,
   tokenBytes: z.literal([2, 4]).describe('width of a token in a shard, little-endian unsigned'),
-  shards: z.array(
-    z.strictObject({
-      tokens: blobRefSchema,
-      index: blobRefSchema.describe('JSON lines: document id, first token, number of tokens'),
-      numDocuments: count,
-      numTokens: count,
-    }),
-  ),
+  shards: z.array(tokenShardSchema),
+  older: z
+    .array(tokenShardSchema)
+    .optional()
+    .describe(
+      'documents that the model which is gone on from was trained on, replayed at a share of their own; left out, they lie among the others',
+    ),
   heldOut: z.strictObject({
     documents: blobRefSchema.describe('Document lines, for evaluation'),
     tokens: blobRefSchema,
@@ -93,6 +99,18 @@ export const corpusManifestSchema = z.strictObject({
       numQuestions: count,
       numPreferencesHeldOut: count,
       numAmbiguous: count.describe('questions left out because the corpus answers them twice'),
+      conversations: z
+        .strictObject({
+          numRecords: count.describe('read'),
+          numTrain: count,
+          numPreferences: count,
+          numPreferencesHeldOut: count,
+          dropped: counts.describe('records left out, by reason'),
+          redacted: counts,
+          licenses: z.array(z.string()),
+        })
+        .optional()
+        .describe('what came of data.conversations, counted in the above; left out: none'),
     })
     .nullable(),
   statistics: z.strictObject({
@@ -239,6 +257,36 @@ export const servingConfigSchema = z.strictObject({
 });
 export type ServingConfig = z.infer<typeof servingConfigSchema>;
 
+/** serving.json inside the bundle of a model that embeds text. */
+export const embeddingConfigSchema = z.strictObject({
+  schemaVersion,
+  task: z.literal('embeddings'),
+  contextLength: z.number().int().positive(),
+  boundaryToken: z.string().describe('stands before and behind a text'),
+  padToken: z.string(),
+  dimensions: z.number().int().positive().describe('of a vector'),
+  vocabSize: z.number().int().positive(),
+});
+export type EmbeddingConfig = z.infer<typeof embeddingConfigSchema>;
+
+/** serving.json of either kind. */
+export const bundleConfigSchema = z.union([servingConfigSchema, embeddingConfigSchema]);
+
+/** Whether a bundle embeds text, and continues none. */
+export function servesEmbeddings(
+  config: z.infer<typeof bundleConfigSchema>,
+): config is EmbeddingConfig {
+  return 'task' in config;
+}
+
+/** probe.json inside the bundle of a model that embeds text: vectors of texts that PyTorch read one by one. */
+export const embeddingProbeSchema = z.strictObject({
+  schemaVersion,
+  inputIds: z.array(z.array(count).min(1)).min(1),
+  embeddings: z.array(z.array(z.number())).describe('PyTorch in float32, of length 1'),
+  tolerance: z.number().positive().describe('largest absolute difference of a number'),
+});
+
 /** probe.json inside a bundle: what PyTorch answers, which the engine must repeat. */
 export const probeSchema = z.strictObject({
   schemaVersion,
@@ -247,7 +295,6 @@ export const probeSchema = z.strictObject({
   greedyIds: z.array(count).describe('the next tokens, chosen greedily'),
   tolerance: z.number().positive().describe('largest absolute difference of a logit'),
 });
-export type Probe = z.infer<typeof probeSchema>;
 
 export const evaluationSchema = z.strictObject({
   schemaVersion,
@@ -257,11 +304,15 @@ export const evaluationSchema = z.strictObject({
       z.string(),
       z.strictObject({ value: z.number(), stderr: z.number().nullable(), count: count }),
     )
-    .describe('valBpb, questions.accuracy, preferences.accuracy'),
+    .describe(
+      'valBpb, questions.accuracy, preferences.accuracy; masked.accuracy, masked.loss, retrieval.accuracy of a model that embeds',
+    ),
   latency: z.strictObject({
-    firstTokenMs: z.number(),
-    tokensPerSecond: z.number(),
-    probeDifference: z.number().describe('largest logit difference to PyTorch'),
+    firstTokenMs: z.number().describe('of a model that embeds: one short text'),
+    tokensPerSecond: z.number().describe('of a model that embeds: in long texts'),
+    probeDifference: z
+      .number()
+      .describe('largest difference of a logit, or of a vector, to PyTorch'),
   }),
   samples: z
     .array(z.strictObject({ question: z.string(), expected: z.string(), answer: z.string() }))

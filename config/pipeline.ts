@@ -5,7 +5,9 @@
 import { z } from 'zod';
 import { knownBases } from './base-models.ts';
 import { cleaningSchema } from './cleaning.ts';
+import { embeddingsFaults, isEmbeddingMetric } from './embeddings.ts';
 import { personalDataSchema } from './personal-data.ts';
+import { conversationsSchema, longestFromScratch, longestOfAModel } from './conversations.ts';
 import { phasesFault, tunes } from './phases.ts';
 import { families, phaseNames, type Family, type Phase } from './recipe.ts';
 
@@ -114,7 +116,14 @@ export const questionsSchema = z.strictObject({
 });
 export type Questions = z.infer<typeof questionsSchema>;
 
-export const gateMetrics = ['valBpb', 'questions.accuracy', 'preferences.accuracy'] as const;
+export const gateMetrics = [
+  'valBpb',
+  'questions.accuracy',
+  'preferences.accuracy',
+  'masked.accuracy',
+  'masked.loss',
+  'retrieval.accuracy',
+] as const;
 export type GateMetric = (typeof gateMetrics)[number];
 const boundSchema = z
   .strictObject({
@@ -161,10 +170,24 @@ export const pipelineFileSchema = z.strictObject({
         ),
       personalData: personalDataSchema,
       clean: cleaningSchema,
+      decontaminate: z
+        .array(z.string().min(1))
+        .min(1)
+        .optional()
+        .describe(
+          'evaluation sets, as paths or globs from this file on: documents that say 13 words of them in a row are left out',
+        ),
+      conversations: conversationsSchema,
       heldOut: share
         .pipe(z.number().positive().max(0.5))
         .prefault('2%')
         .describe('share of documents never trained on'),
+      replay: share
+        .pipe(z.number().positive().max(0.9))
+        .optional()
+        .describe(
+          'share of what is read that the model of startFrom was trained on before, such as 25%, the rest being new to it; left out, all documents in random order',
+        ),
       quality: z
         .boolean()
         .default(true)
@@ -205,10 +228,10 @@ export const pipelineFileSchema = z.strictObject({
     .optional()
     .describe('what a model from scratch is like; left out, a Llama'),
   goal: z
-    .enum(['base', 'adapt', 'assistant'])
+    .enum(['base', 'adapt', 'assistant', 'embeddings'])
     .optional()
     .describe(
-      'base: pretrain only; adapt: teach a model that exists the documents, by LoRA; assistant: then SFT and DPO; left out, assistant where there are questions, else adapt for a base model, else base',
+      'base: pretrain only; adapt: teach a model that exists the documents, by LoRA; assistant: then SFT and DPO; embeddings: pretrain a ModernBERT on hidden words, which turns texts into vectors to search by; left out, assistant where there are questions, else adapt for a base model, else base',
     ),
   prefer: z
     .enum(preferences)
@@ -227,6 +250,12 @@ export const pipelineFileSchema = z.strictObject({
     .array(questionsSchema)
     .default([])
     .describe('instruction data made from the metadata of the documents'),
+  packing: z
+    .boolean()
+    .optional()
+    .describe(
+      'several chats in a row while SFT learns from them, each seeing itself alone: the same loss for less padding; left out, where it saves a fifth and more of the time of tuning a model that exists',
+    ),
   budget: z
     .strictObject({
       time: durationMs
@@ -336,13 +365,19 @@ export const pipelineFileSchema = z.strictObject({
 export const pipelineSchema = pipelineFileSchema
   .transform(({ goal, budget, ...rest }) => ({
     ...rest,
+    data: withLengths(rest),
     budget: { ...budget, time: budget.time ?? defaultTimeMs(budget) },
     goal: goal ?? defaultGoal(rest),
   }))
   .superRefine((file, context) => {
-    const { startFrom, model, goal, questions, phases, budget, compute, sweep } = file;
-    const refuse = (field: string, message: string) =>
-      context.addIssue({ code: 'custom', path: field.split('.'), message });
+    const { data, startFrom, model, goal, questions, phases, packing, budget, compute, sweep } =
+      file;
+    const refuse = (field: string | string[], message: string) =>
+      context.addIssue({
+        code: 'custom',
+        path: typeof field === 'string' ? field.split('.') : field,
+        message,
+      });
     if (compute !== 'local' && (goal === 'adapt' || isBase(startFrom))) {
       refuse('compute', 'expected local where a model is adapted: its adapters train on one host');
     } else if (compute !== 'local' && sweep !== undefined) {
@@ -381,7 +416,7 @@ export const pipelineSchema = pipelineFileSchema
         phases,
         goal,
         startFrom,
-        asks: questions.length > 0,
+        asks: teachesAnswers(file),
         stopOnPlateau,
         sweeps: sweep !== undefined,
       };
@@ -397,19 +432,76 @@ export const pipelineSchema = pipelineFileSchema
         );
       }
     }
+    if (packing === true && !(phases?.includes('sft') ?? goal === 'assistant')) {
+      refuse(
+        'packing',
+        'expected none where no chats are learnt: sft does that, with goal assistant',
+      );
+    } else if (packing === true && model !== undefined && 'config' in model) {
+      refuse('packing', 'expected false with model.config: chats of a row might see each other');
+    }
+    if (data.replay !== undefined && isBase(startFrom)) {
+      refuse(
+        'data.replay',
+        `expected none: what ${startFrom} was trained on is not here; it rehearses text of its own instead`,
+      );
+    } else if (data.replay !== undefined && phases?.includes('pretrain') === false) {
+      refuse(
+        'data.replay',
+        'expected none with phases that leave pretrain out: it reads documents',
+      );
+    }
+    if (goal === 'embeddings') {
+      for (const { keys, found, expected, hint } of embeddingsFaults(file)) {
+        refuse(keys, `expected ${expected}; found ${found}. ${hint}`);
+      }
+    }
+    for (const metric of Object.keys(file.evaluate.gates)) {
+      if (goal === 'embeddings' || !isEmbeddingMetric(metric)) continue;
+      refuse(
+        ['evaluate', 'gates', metric],
+        `expected a gate that this pipeline measures; found one on ${metric}, which goal embeddings alone measures`,
+      );
+    }
     if (goal === 'adapt' && startFrom === 'scratch') {
       refuse('goal', 'expected base or assistant: adapt needs a model, such as startFrom: smollm2');
     }
     if (goal === 'base' && isBase(startFrom)) {
       refuse('goal', `expected adapt or assistant, which ${startFrom} can be made into`);
     }
-    if (model !== undefined && startFrom !== 'scratch') {
+    if (model !== undefined && startFrom !== 'scratch' && goal !== 'embeddings') {
       refuse('model', `expected none: ${startFrom} has an architecture of its own`);
     }
-    if (goal === 'adapt' && questions.length > 0) {
-      refuse('questions', 'expected none with goal adapt, which trains on the documents alone');
+    if (goal === 'embeddings' && file.data.conversations !== undefined) {
+      refuse(
+        'data.conversations',
+        'expected none with goal embeddings, whose model answers nothing',
+      );
+    }
+    if (goal === 'adapt' && teachesAnswers(file)) {
+      const field = questions.length > 0 ? 'questions' : 'data.conversations';
+      refuse(field, 'expected none with goal adapt, which trains on the documents alone');
     }
   });
+
+function withLengths({
+  data,
+  startFrom,
+}: Pick<z.infer<typeof pipelineFileSchema>, 'data' | 'startFrom'>) {
+  const { conversations } = data;
+  if (conversations === undefined) return data;
+  const longest = startFrom === 'scratch' ? longestFromScratch : longestOfAModel;
+  const each = conversations.map((source) => ({ maxTokens: longest, ...source }));
+  return { ...data, conversations: each };
+}
+
+/** Whether a file gives what SFT can learn from: questions, or conversations. */
+export function teachesAnswers(file: {
+  questions: readonly unknown[];
+  data: { conversations?: unknown };
+}): boolean {
+  return file.questions.length > 0 || file.data.conversations !== undefined;
+}
 
 /** How long a machine may be paid for; null where no dollars bound it, infinity where it costs nothing. */
 export function affordableMs({
@@ -435,13 +527,14 @@ function defaultTimeMs(budget: { usd?: number | undefined; usdPerHour?: number |
 
 function defaultGoal(file: {
   startFrom: string;
+  data: { conversations?: unknown };
   questions: unknown[];
   phases?: readonly Phase[] | undefined;
 }) {
   const { phases } = file;
   if (phases !== undefined && tunes(phases)) return 'assistant' as const;
   if (phases !== undefined) return isBase(file.startFrom) ? ('adapt' as const) : ('base' as const);
-  if (file.questions.length > 0) return 'assistant' as const;
+  if (teachesAnswers(file)) return 'assistant' as const;
   return isBase(file.startFrom) ? ('adapt' as const) : ('base' as const);
 }
 

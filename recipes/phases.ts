@@ -21,7 +21,9 @@ import {
   type ChatPhaseInputs,
 } from './chat-phases.ts';
 import { expectedBitsPerByte } from './loss.ts';
+import { planMasked } from './masked.ts';
 import { inMemory, memoryReasons } from './memory.ts';
+import { packingReasons } from './packing.ts';
 import { fitted, planRecipe, replanRecipe, type MissedGate, type PlanInputs } from './plan.ts';
 import { countParameters } from './shapes.ts';
 import { trainerStartMs } from './speed.ts';
@@ -36,6 +38,7 @@ const firstTurn: Turn = { time: 1, rate: 1 };
 
 /** The recipe of exactly these phases; left out, of those that the goal decides. */
 export function planPhases(inputs: PlanInputs, phases?: readonly Phase[]): Recipe {
+  if (inputs.goal === 'embeddings') return planMasked(inputs, { round: 0, ...firstTurn });
   if (phases !== undefined && !phases.includes('pretrain')) {
     return planTuningAlone(inputs, phases, { round: 0, turn: firstTurn });
   }
@@ -50,6 +53,7 @@ export function replanPhases(
 ): Recipe {
   const round = previous.round + 1;
   const turn = { time: 1.5 ** round, rate: 0.7 ** round };
+  if (inputs.goal === 'embeddings') return planMasked(inputs, { round, ...turn });
   if (previous.pretrain === null) return planTuningAlone(inputs, phases ?? [], { round, turn });
   const whole = replanRecipe(inputs, previous, missed);
   const reads = missed.some(({ metric }) => metric === 'valBpb');
@@ -109,7 +113,10 @@ function partOf(
       trainingMsHigh: Math.round(estimate.trainingMsHigh * ratio),
     },
     reasons: [
-      ...whole.reasons.filter(({ choice }) => !/tuning|micro-batch of/.test(choice)),
+      ...whole.reasons.filter(
+        ({ choice }) =>
+          !/tuning|micro-batch of/.test(choice) && (choice !== 'packing' || kept !== null),
+      ),
       ...(adapters ? [adapterReason] : []),
       ...tuningReasons({ sft: kept, dpo: null, orpo }),
       ...memoryReasons([kept, orpo ?? null], whole.model, inputs.machine),
@@ -195,20 +202,26 @@ function planTuningAlone(
           : 'holds the chats of a model from scratch',
         source: 'counted in the data',
       },
+      ...(sft === null ? [] : packingReasons(setting.contextLength, setting.packing)),
     ],
   });
 }
 
-type Setting = Pick<ChatPhaseInputs, 'adapters' | 'turn' | 'contextLength' | 'rowTokens' | 'pace'>;
+type Setting = Pick<
+  ChatPhaseInputs,
+  'adapters' | 'turn' | 'contextLength' | 'rowTokens' | 'packing' | 'pace'
+>;
 
 function rowsOf(
-  { statistics, chats = usualChats }: PlanInputs,
+  { statistics, packing: asked, chats = usualChats }: PlanInputs,
   shape: ModelShape,
   adapters: boolean,
-): Pick<ChatPhaseInputs, 'contextLength' | 'rowTokens'> {
-  if (adapters) return chatRow({ statistics, shape, chats });
+): Pick<ChatPhaseInputs, 'contextLength' | 'rowTokens' | 'packing'> {
+  if (adapters) return chatRow({ statistics, shape, chats, asked });
   const contextLength = Math.min(wholeContextLength, shape.contextLength);
-  return { contextLength, rowTokens: usualChatTokens };
+  const rowTokens = usualChatTokens;
+  const packing = asked === true ? { rowTokens, saved: null } : undefined;
+  return { contextLength, rowTokens, packing };
 }
 
 function examplesOf(phase: ChatPhase, { numChats, numPreferences }: PlanInputs) {

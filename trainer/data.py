@@ -5,16 +5,18 @@ its own, and visits them in a keyed permutation that needs no memory.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from trainer.config import HeldOut, TokenData
+from trainer.config import HeldOut, Replay, TokenData
 
 _MASK = (1 << 64) - 1
 _FEISTEL_ROUNDS = 4
+# A share is counted in ten-thousandths, so that no rounding moves a window.
+_SHARES = 10_000
 
 
 class InvalidCorpus(Exception):
@@ -29,8 +31,17 @@ def _mix(value: int) -> int:
     return value ^ (value >> 31)
 
 
-def _key(seed: int, epoch: int, purpose: int) -> int:
+def purpose_key(seed: int, epoch: int, purpose: int) -> int:
+    """A key of its own for each thing that is drawn in an epoch."""
     return _mix(_mix(_mix(seed) ^ epoch) ^ purpose)
+
+
+def keyed_hashes(values: npt.NDArray[np.uint64], key: int) -> npt.NDArray[np.uint64]:
+    """`_mix` of each value and a key."""
+    value = (values ^ np.uint64(key)) + np.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
 
 
 def permute(position: int, size: int, key: int) -> int:
@@ -49,7 +60,7 @@ def permute(position: int, size: int, key: int) -> int:
 def keyed_place(cursor: int, size: int, seed: int) -> tuple[int, int]:
     """Epoch and place of a cursor in a pass of so many, each pass in a permutation of its own."""
     epoch, position = divmod(cursor, size)
-    return epoch, permute(position, size, _key(seed, epoch, 2))
+    return epoch, permute(position, size, purpose_key(seed, epoch, 2))
 
 
 def rehearsed_row(at: int, num_rows: int) -> int:
@@ -79,7 +90,7 @@ class Order:
 
     def offset(self, epoch: int) -> int:
         """First token of the epoch's first window."""
-        return _key(self.seed, epoch, 1) % self.context_length
+        return purpose_key(self.seed, epoch, 1) % self.context_length
 
     def window(self, cursor: int) -> tuple[int, int]:
         """The epoch of a cursor (windows seen so far), and which of its windows it means."""
@@ -122,6 +133,51 @@ class TokenStream:
                 'the shards were made with another tokenizer'
             )
         return tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """A stream, and the order of its windows."""
+
+    stream: TokenStream
+    order: Order
+
+
+def replayed_before(cursor: int, share: float) -> int:
+    """How many of the windows before a cursor are replayed: they come at even distances."""
+    return cursor * round(share * _SHARES) // _SHARES
+
+
+class Replayed:
+    """Windows of two streams: every so often one of what was trained on before."""
+
+    def __init__(self, unread: Windows, older: Windows, share: float) -> None:
+        self._unread, self._older, self._share = unread, older, share
+
+    def place(self, cursor: int) -> tuple[Windows, int]:
+        """The stream that a cursor is of, and which of its own cursors that is."""
+        before = replayed_before(cursor, self._share)
+        if replayed_before(cursor + 1, self._share) > before:
+            return self._older, before
+        return self._unread, cursor - before
+
+
+def windows_of(
+    data: TokenData, *, seed: int, context_length: int, vocab_size: int, replay: Replay | None
+) -> Windows | Replayed:
+    """What a cursor means: the corpus as one stream, or in two where a share of it is replayed."""
+
+    def windows(part: TokenData) -> Windows:
+        stream = TokenStream(part, vocab_size)
+        order = Order(seed=seed, num_tokens=stream.num_tokens, context_length=context_length)
+        return Windows(stream, order)
+
+    if (replay is None) != (data.older is None):
+        raise ValueError('recipe.replay: expected it with data.older, and neither alone')
+    if replay is None or data.older is None:
+        return windows(data)
+    older = windows(replace(data, shards=data.older))
+    return Replayed(windows(data), older, replay.share)
 
 
 def map_tokens(path: str, num_tokens: int, width: int) -> npt.NDArray[np.unsignedinteger]:

@@ -3,7 +3,11 @@ import { ApplicationFailure } from '@temporalio/activity';
 import { WorkflowFailedError } from '@temporalio/client';
 import { Worker, type WorkflowBundle } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { PreprocessInput, PreprocessResult } from '../../activities/preprocess-input.ts';
+import type {
+  PreprocessInput,
+  PreprocessResult,
+  Shuffle,
+} from '../../activities/preprocess-input.ts';
 import type { PreprocessActivities } from '../../activities/preprocess.ts';
 import { FailureType } from '../../config/failures.ts';
 import { TaskQueue } from '../../config/queues.ts';
@@ -50,15 +54,35 @@ const result: PreprocessResult = {
 };
 
 /** Activities that only write down what they were asked. */
-function fakes(numShards: number, found: PreprocessResult | null = null) {
+function fakes(
+  numShards: number,
+  found: PreprocessResult | null = null,
+  shuffle: Shuffle | null = null,
+) {
   const calls: string[] = [];
-  const covered = { clean: [] as number[], encode: [] as number[] };
-  const cover = (kind: 'clean' | 'encode', { from, to }: { from: number; to: number }): void => {
+  const covered = {
+    clean: [] as number[],
+    encode: [] as number[],
+    scatter: [] as number[],
+    resolve: [] as number[],
+  };
+  const cover = (kind: keyof typeof covered, { from, to }: { from: number; to: number }): void => {
     calls.push(kind);
     for (let shard = from; shard < to; shard += 1) covered[kind].push(shard);
   };
   const activities: PreprocessActivities = {
-    findCorpus: async () => ({ corpus: digest('c'), numShards, found }),
+    readEvaluationSets: async () => ({ grams: { sha256: digest('9'), bytes: 1 }, numTexts: 1 }),
+    readConversations: async () => {
+      throw new Error('no conversations were asked for');
+    },
+    findCorpus: async () => ({
+      corpus: digest('c'),
+      numShards,
+      found,
+      ...(shuffle !== null && { shuffle }),
+    }),
+    scatterFingerprints: async (range) => cover('scatter', range),
+    resolveBuckets: async (range) => cover('resolve', range),
     cleanShards: async (range) => {
       cover('clean', range);
       return { kept: 1, dropped: 0 };
@@ -132,6 +156,57 @@ test('every shard is cleaned once before duplicates are sought, and encoded once
   ]);
 });
 
+test('evaluation sets and conversations are read once, and what they gave goes to the steps that need it', async () => {
+  const { activities, calls } = fakes(1);
+  const asked: unknown[] = [];
+  const grams = { sha256: digest('9'), bytes: 1 };
+  const read = {
+    train: grams,
+    preferences: grams,
+    preferencesHeldOut: grams,
+    numTrain: 1,
+    numPreferences: 0,
+    numPreferencesHeldOut: 0,
+    numRecords: 1,
+    dropped: {},
+    redacted: {},
+    licenses: ['MIT'],
+  };
+  const sources = [{ path: 'chats.jsonl', license: 'MIT', maxTokens: 128 }];
+  await run(
+    {
+      ...activities,
+      readEvaluationSets: async ({ paths }) => {
+        calls.push(`sets ${paths.join()}`);
+        return { grams, numTexts: 1 };
+      },
+      readConversations: async (given) => {
+        calls.push(`conversations ${given.sources[0]?.path} ${given.heldOut}`);
+        return read;
+      },
+      findCorpus: async ({ data, conversations }) => {
+        asked.push([data.grams, data.decontaminate, data.conversations, conversations]);
+        return { corpus: digest('c'), numShards: 1, found: null };
+      },
+      cleanShards: async ({ data }) => {
+        asked.push(data.grams);
+        return { kept: 1, dropped: 0 };
+      },
+      splitCorpus: async ({ conversations }) => {
+        asked.push(conversations);
+        return { split: digest('f'), numShards: 1, bytes: 1 };
+      },
+    },
+    {
+      ...input,
+      baseDir: '/somewhere',
+      data: { ...input.data, decontaminate: ['gsm8k.jsonl'], conversations: sources },
+    },
+  );
+  expect(calls.slice(0, 2)).toEqual(['sets gsm8k.jsonl', 'conversations chats.jsonl 0.02']);
+  expect(asked).toEqual([[grams, undefined, undefined, read], grams, read]);
+});
+
 test('the tokenizer of a model that is gone on from is kept, and none is trained', async () => {
   const { activities, calls } = fakes(1);
   const tokenizer = { file: { sha256: digest('9'), bytes: 5 }, vocabSize: 512 };
@@ -146,6 +221,25 @@ test('a corpus of many shards stays within one history: an activity does several
   expect(covered.clean.toSorted((a, b) => a - b)).toEqual(
     Array.from({ length: 900 }, (_, at) => at),
   );
+  const { historyLength } = await env.client.workflow.getHandle(`preprocess/${runs}`).describe();
+  expect(historyLength).toBeLessThan(5000);
+}, 60_000);
+
+test('a corpus of 10,000 shards is shuffled between cleaning and the search, within one history', async () => {
+  const { activities, calls, covered } = fakes(10_000, null, { groupSize: 256, numBuckets: 40 });
+  await run(activities);
+  for (const [kind, count] of [
+    ['clean', 10_000],
+    ['scatter', 40],
+    ['resolve', 40],
+    ['encode', 3334],
+  ] as const)
+    expect(covered[kind].toSorted((a, b) => a - b)).toEqual(
+      Array.from({ length: count }, (_, at) => at),
+    );
+  expect(calls.indexOf('scatter')).toBeGreaterThan(calls.lastIndexOf('clean'));
+  expect(calls.indexOf('resolve')).toBeGreaterThan(calls.lastIndexOf('scatter'));
+  expect(calls.indexOf('duplicates')).toBeGreaterThan(calls.lastIndexOf('resolve'));
   const { historyLength } = await env.client.workflow.getHandle(`preprocess/${runs}`).describe();
   expect(historyLength).toBeLessThan(5000);
 }, 60_000);
