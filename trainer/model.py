@@ -6,6 +6,7 @@ query, key and value, attention as plain matrix products (three times faster tha
 at these lengths), and the loss in chunks that stay in the cache, its gradient made on the way.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -182,6 +183,18 @@ class LeanModel(nn.Module):
         self._cos = torch.cat((angles.cos(), angles.cos()), -1)[:, None].to(dtype)
         self._sin = torch.cat((-angles.sin(), angles.sin()), -1)[:, None].to(dtype)
         self._mask = torch.full((context_length, context_length), -1e4, dtype=dtype).triu(1)
+        self._calls_layers = False
+
+    def layers_to_call(self) -> list[nn.Module]:
+        """The layers, which from now on are called as modules and then compute this pass.
+
+        Whoever parts their weights among ranks gathers those of a layer when it is called.
+        """
+        layers = list(self._model.model.layers)
+        for layer in layers:
+            layer.forward = partial(self._layer, layer)
+        self._calls_layers = True
+        return layers
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Sum of nats over the targets that are not negative; behind them stands padding."""
@@ -213,6 +226,7 @@ class LeanModel(nn.Module):
         return nats.sum(1)
 
     def _norm(self, hidden: Tensor, weight: Tensor) -> Tensor:
+        weight = weight.to(hidden.dtype)
         return F.rms_norm(hidden, (hidden.shape[-1],), weight, self._eps).to(self._dtype)
 
     def _linear(self, hidden: Tensor, *projections: nn.Module) -> Tensor:
@@ -236,13 +250,16 @@ class LeanModel(nn.Module):
         # The sum along the layers stays in float32, whatever the weights are kept in.
         hidden = F.embedding(inputs, body.embed_tokens.weight).float()
         for layer in body.layers:
-            normed = self._norm(hidden, layer.input_layernorm.weight)
-            hidden = hidden + self._attention(normed, layer.self_attn)
-            normed = self._norm(hidden, layer.post_attention_layernorm.weight)
-            mlp = layer.mlp
-            gate, up = self._linear(normed, mlp.gate_proj, mlp.up_proj).chunk(2, -1)
-            hidden = hidden + self._linear(F.silu(gate) * up, mlp.down_proj)
+            hidden = layer(hidden) if self._calls_layers else self._layer(layer, hidden)
         return self._norm(hidden, body.norm.weight)
+
+    def _layer(self, layer: Any, hidden: Tensor) -> Tensor:
+        normed = self._norm(hidden, layer.input_layernorm.weight)
+        hidden = hidden + self._attention(normed, layer.self_attn)
+        normed = self._norm(hidden, layer.post_attention_layernorm.weight)
+        mlp = layer.mlp
+        gate, up = self._linear(normed, mlp.gate_proj, mlp.up_proj).chunk(2, -1)
+        return hidden + self._linear(F.silu(gate) * up, mlp.down_proj)
 
     def _norm_heads(self, turned: Tensor, attention: Any) -> Tensor:
         """Each query and each key on its own, as Qwen3 does before it turns them."""

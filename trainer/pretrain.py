@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,9 +31,17 @@ from trainer.data import InvalidCorpus, Order, TokenStream, held_out_windows, re
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
 from trainer.memory import parts
-from trainer.model import build_model, training_pass
+from trainer.model import LeanModel, build_model, training_pass
 from trainer.optimizer import PhaseOptimizer, checkpoint_bytes, rate_factor
 from trainer.session import Session, run_phase
+from trainer.sharding import (
+    gather_on_first,
+    load_shard,
+    local,
+    save_shard,
+    shard,
+    whole,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -62,20 +70,24 @@ class Pretraining:
         dtype = torch.bfloat16 if run.recipe.precision == 'bf16' else torch.float32
         self.end_of_text = end_of_text_id(run.tokenizer)
         self.model = self._first_model(dtype)
+        self.lean = training_pass(self.model, run.model, run.recipe.contextLength, dtype)
+        self.parted = run.recipe.parallelism == 'fsdp2'
+        if self.parted and dist.is_initialized():
+            assert isinstance(self.lean, LeanModel)
+            shard(self.lean, self.lean.layers_to_call(), 'cpu', dtype)
         self.parameters = trained_parameters(self.model)
         self.optimizer = PhaseOptimizer(self.model, run.recipe)
         if state is not None:
-            folder = Path(run.resumeFrom or '')
             self.cursor = int(state['cursor'])
-            _load_weights(self.parameters, folder / _WEIGHTS)
-            self.optimizer.load(load_file(folder / _OPTIMIZER))
-            restore_rng(load_file(folder / _RNG))
+            self._restore(Path(run.resumeFrom or ''), state)
         self.rehearsal = self._rehearsal_rows()
-        self.lean = training_pass(self.model, run.model, run.recipe.contextLength, dtype)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.forward: nn.Module = (
-            nn.parallel.DistributedDataParallel(self.lean) if dist.is_initialized() else self.lean
+            nn.parallel.DistributedDataParallel(self.lean)
+            if dist.is_initialized() and not self.parted
+            else self.lean
         )
+        self.gathered: dict[str, Tensor] | None = None
         self.val_bpb: float | None = None
         self.val_bpb_before: float | None = None
 
@@ -94,6 +106,24 @@ class Pretraining:
             _load_weights(dict(model.named_parameters()), Path(run.init) / _WEIGHTS)
         return model
 
+    def _restore(self, folder: Path, state: Mapping[str, Any]) -> None:
+        num_shards = state.get('numShards')
+        if (num_shards is not None) != self.parted:
+            found = 'no shards' if num_shards is None else f'{num_shards} shards'
+            raise CheckpointIncompatible(
+                f'{folder}: found {found}, expected {"some" if self.parted else "none"} '
+                f'with parallelism {self.recipe.parallelism}'
+            )
+        if num_shards is None:
+            _load_weights(self.parameters, folder / _WEIGHTS)
+            self.optimizer.load(load_file(folder / _OPTIMIZER))
+            restore_rng(load_file(folder / _RNG))
+            return
+        tensors = load_shard(folder, int(num_shards), self.parameters)
+        _copy_weights(self.parameters, _under('model', tensors), folder)
+        self.optimizer.load(_under('optimizer', tensors))
+        restore_rng(_under('rng', tensors))
+
     def _rehearsal_rows(self) -> Tensor | None:
         path, rows = self.data.rehearsal, self.recipe.rehearsal
         if path is None or rows is None:
@@ -106,11 +136,19 @@ class Pretraining:
             )
         return torch.from_numpy(tokens.reshape(rows.numRows, -1).astype(np.int64))
 
-    def fill_checkpoint(self, folder: Path) -> None:
-        """Writes the tensors that a resume needs."""
+    def fill_checkpoint(self, folder: Path) -> dict[str, Any] | None:
+        """Writes the tensors that a resume needs, or this rank's part of them."""
+        if self.parted:
+            tensors = {
+                **{f'model:{name}': p.detach() for name, p in self.parameters.items()},
+                **{f'optimizer:{name}': t for name, t in self.optimizer.tensors().items()},
+                **{f'rng:{name}': t for name, t in rng_tensors().items()},
+            }
+            return save_shard(folder, tensors)
         save_file({name: p.detach() for name, p in self.parameters.items()}, folder / _WEIGHTS)
         save_file(self.optimizer.tensors(), folder / _OPTIMIZER)
         save_file(rng_tensors(), folder / _RNG)
+        return None
 
     def _batch(self) -> tuple[Tensor, Tensor]:
         """This rank's share of the step's windows."""
@@ -130,13 +168,14 @@ class Pretraining:
         mean = torch.zeros(())
         pieces = list(parts(len(inputs), self.session.micro_batch(len(inputs))))
         for piece in pieces:
-            # Ranks exchange the sum of a step's gradients, not that of each part.
+            # Ranks exchange the sum of a step's gradients, not that of each part; but where they
+            # hold parts of them alone, each part's at once, for a whole one has no room.
             with nullcontext() if piece is pieces[-1] else self._alone():
                 loss = self.forward(inputs[piece], targets[piece]) / targets.numel()
                 loss.backward()
             mean += loss.detach()
         self._rehearse()
-        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.gradClip)
+        norm = whole(nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.gradClip))
         rate = self.optimizer.step(scale * self._rate_factor())
         self.optimizer.zero_grad()
         if dist.is_initialized():
@@ -189,10 +228,11 @@ class Pretraining:
     def evaluate(self) -> float:
         """Scores the held-out tokens, or so many of them, evenly chosen, that it ends soon.
 
-        Returns the mean loss, where this rank scores and there are any; else 0.
+        Returns the mean loss, where this rank scores and there are any; else 0. Rank 0 scores for
+        all; where the weights are parted, all score the same, for each needs the others' parts.
         """
         held_out, length = self.data.heldOut, self.recipe.contextLength
-        if held_out.numTokens == 0 or held_out.bytes == 0 or self.rank > 0:
+        if held_out.numTokens == 0 or held_out.bytes == 0 or (self.rank > 0 and not self.parted):
             return 0.0
         batches = held_out_windows(
             held_out,
@@ -209,7 +249,8 @@ class Pretraining:
         # A part of the tokens is taken for the same part of the bytes.
         scored_bytes = held_out.bytes * scored / held_out.numTokens
         self.val_bpb = nats / math.log(2) / scored_bytes
-        self.session.event('eval', val_loss=nats / scored, val_bpb=self.val_bpb)
+        if self.rank == 0:
+            self.session.event('eval', val_loss=nats / scored, val_bpb=self.val_bpb)
         return nats / scored
 
     def measure_merge(self) -> None:
@@ -222,26 +263,46 @@ class Pretraining:
         share_adapters(self.model, lora, lora.mergeShare)
         self.evaluate()
 
+    def gather(self) -> None:
+        """Brings the parts of the model to rank 0, which writes it; all ranks must do so."""
+        if self.parted:
+            self.gathered = gather_on_first(dict(self.model.state_dict()))
+
     def save_model(self, folder: Path) -> None:
         """Writes the trained model in transformers' layout, adapters merged."""
         if self.recipe.lora is None:
-            self.model.save_pretrained(folder)
+            self.model.save_pretrained(folder, state_dict=self.gathered)
             keep_template(self.run.init, folder)
         else:
             save_merged(self.model, str(self.run.init), folder)
 
 
 def _load_weights(parameters: Mapping[str, nn.Parameter], path: Path) -> None:
-    tensors = load_file(path)
+    _copy_weights(parameters, load_file(path), path)
+
+
+@torch.no_grad()
+def _copy_weights(
+    parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor], path: Path
+) -> None:
     for name, parameter in parameters.items():
-        found = tensors.get(name)
-        if found is None or found.shape != parameter.shape:
+        found, own = tensors.get(name), local(parameter.data)
+        if found is None or found.shape != own.shape:
             shape = None if found is None else tuple(found.shape)
             raise CheckpointIncompatible(
-                f'{path}: {name} has shape {shape}, expected {tuple(parameter.shape)}'
+                f'{path}: {name} has shape {shape}, expected {tuple(own.shape)}'
             )
         # Copied: a mapped tensor may lie unaligned in memory, and kernels then round otherwise.
-        parameter.data.copy_(found)
+        own.copy_(found)
+
+
+def _under(kind: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those of one kind in a shard, without its name."""
+    return {
+        key.removeprefix(f'{kind}:'): value
+        for key, value in tensors.items()
+        if key.startswith(f'{kind}:')
+    }
 
 
 def pretrain(session: Session) -> None:
@@ -253,7 +314,7 @@ def pretrain(session: Session) -> None:
         training = Pretraining(session)
     num_bytes = checkpoint_bytes(training.model)
     session.weighs(training.model)
-    session.started(training.fill_checkpoint, lambda: training.cursor, num_bytes)
+    session.started(training.fill_checkpoint, lambda: training.cursor, num_bytes, training.parted)
     while True:
         # Saves what is due, before the evaluation: its time must not be added to what is lost.
         scale = session.turn()
@@ -270,6 +331,7 @@ def pretrain(session: Session) -> None:
         training.evaluate()
     else:
         training.measure_merge()
+    training.gather()
     session.finish(training.save_model, training.val_bpb, training.val_bpb_before)
 
 
