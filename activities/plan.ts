@@ -12,7 +12,7 @@ import type { Machine, MeasuredModel, Recipe } from '../config/recipe.ts';
 import { planMeasured, stepsToCalibrate } from '../recipes/measured.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
 import { planPhases, replanPhases } from '../recipes/phases.ts';
-import { onHosts } from '../recipes/several-hosts.ts';
+import { onHosts, ranksOf } from '../recipes/several-hosts.ts';
 import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import type { SweepWish } from '../recipes/sweep.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
@@ -138,6 +138,7 @@ export function createPlanActivities(deps: Deps) {
         stopOnPlateau: pipeline.budget.stopOnPlateau,
         prefer: pipeline.prefer,
         machine,
+        ...ranksOf(pipeline.compute),
         seed: pipeline.seed,
         vocabSize,
         family: familyOf(pipeline),

@@ -26,7 +26,7 @@ import { planMeasured, stepsToCalibrate, type MeasuredPlan } from '../recipes/me
 import { DoesNotFit } from '../recipes/memory.ts';
 import { refuseTooLarge } from '../recipes/adaptation.ts';
 import type { PlanInputs } from '../recipes/plan.ts';
-import { onHosts } from '../recipes/several-hosts.ts';
+import { onHosts, ranksOf } from '../recipes/several-hosts.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { chooseVocabSize, estimateTokens } from '../recipes/vocabulary.ts';
 import { readBlob } from '../registry/blobs.ts';
@@ -113,6 +113,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     stopOnPlateau: pipeline.budget.stopOnPlateau,
     prefer: pipeline.prefer,
     machine,
+    ...ranksOf(pipeline.compute),
     seed: pipeline.seed,
     vocabSize: corpus.vocabSize,
     family: familyOf(pipeline),

@@ -108,6 +108,12 @@ const severalHostsSchema = z.strictObject({
     .describe(
       'true: with fewer hosts when some were missing for a minute; the model is then not exact',
     ),
+  parallelism: z
+    .enum(['ddp', 'fsdp2'])
+    .optional()
+    .describe(
+      'ddp: each host holds the whole model; fsdp2: a part of it, which takes less memory and more of the network; left out, ddp where the model fits into each host',
+    ),
 });
 
 /** The keys of a pipeline file. */

@@ -117,6 +117,12 @@ const phaseFields = {
   lora: loraSchema
     .optional()
     .describe('adapters around a frozen base; left out, all weights are trained'),
+  parallelism: z
+    .enum(['ddp', 'fsdp2'])
+    .optional()
+    .describe(
+      'fsdp2: each rank holds and saves a part of weights and optimizer; left out or ddp: all of them',
+    ),
 };
 
 export const rehearsalSchema = z.strictObject({

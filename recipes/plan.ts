@@ -31,7 +31,7 @@ import { expectedBitsPerByte } from './loss.ts';
 import { endingOnPlateau } from './plateau.ts';
 import { preferenceReasons, preferred } from './preference.ts';
 import { countParameters, givenShape, ladder, trainingFlopsPerToken } from './shapes.ts';
-import { availableBytes, inMemory, memoryReasons, trainingBytes } from './memory.ts';
+import { availableBytes, inMemory, memoryReasons, trainingBytes, type Ranks } from './memory.ts';
 import { stepReasons } from './step.ts';
 import { planSweep, type SweepWish } from './sweep.ts';
 import { planTuning, usualChats, type ChatSizes } from './tuning.ts';
@@ -51,6 +51,9 @@ export interface PlanInputs {
   /** Sequences at once, at most, as the machine ran out of memory with more; left out, as many as should fit. */
   microBatch?: Partial<Record<Phase, number>> | undefined;
   machine: Machine;
+  /** Processes that pretrain together, and how they share the weights; left out, one. */
+  ranks?: Ranks['ranks'];
+  parallelism?: Ranks['parallelism'];
   seed: number;
   vocabSize: number;
   /** Architecture of a model from scratch; left out, a Llama. */
@@ -150,7 +153,7 @@ function ending({ stopOnPlateau, ...inputs }: PlanInputs, planned: ReadingRecipe
 
 /** Batches computed in parts where the machine has no room for all of one at once. */
 export function fitted<Planned extends Recipe>(
-  { machine, base, parent, pace, microBatch }: PlanInputs,
+  { machine, base, parent, pace, microBatch, ranks, parallelism }: PlanInputs,
   planned: Planned,
 ): Planned {
   const { model, pretrain, sft, dpo, orpo, reasons } = planned;
@@ -160,6 +163,8 @@ export function fitted<Planned extends Recipe>(
     inMemory(phase, model, {
       machine,
       limit: microBatch?.[phase.phase],
+      ranks,
+      parallelism,
       what: `${phase.lora === undefined ? 'pretraining' : 'adapting'} ${origin}`,
     });
   const phases = {
@@ -170,7 +175,7 @@ export function fitted<Planned extends Recipe>(
   };
   const more = [
     ...(phases.pretrain === null ? [] : stepReasons(phases.pretrain)),
-    ...memoryReasons(Object.values(phases), model, machine),
+    ...memoryReasons(Object.values(phases), model, machine, ranks),
     ...paceReasons(pace),
   ];
   return { ...planned, ...phases, reasons: [...reasons, ...more] };
@@ -248,7 +253,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
     : ours.filter(
         (shape, rung) =>
           rung === 0 ||
-          (fitsAlone(machine, shape, contextLength) &&
+          (hasRoom(inputs, shape, contextLength) &&
             countParameters(shape) <= mostParametersPerToken * statistics.numTokens),
       );
   const pace = inputs.pace ?? 1;
@@ -411,9 +416,15 @@ export function pretrainingStepMs(
   return batchSize * contextLength * msPerPretrainedToken(machine, shape) + stepOverheadMs;
 }
 
-function fitsAlone(machine: Machine, shape: ModelShape, contextLength: number): boolean {
+/** Whether a rank has room for a row: with all of the weights, or where they may be parted, with its part. */
+function hasRoom(
+  { machine, ranks = 1, parallelism }: PlanInputs,
+  shape: ModelShape,
+  contextLength: number,
+): boolean {
   const precision = bestPrecision(machine);
-  const load = { phase: 'pretrain', contextLength, precision, shape } as const;
+  const parts = parallelism === 'ddp' ? 1 : ranks;
+  const load = { phase: 'pretrain', contextLength, precision, shape, parts } as const;
   return trainingBytes(load, 1) <= availableBytes(machine);
 }
 
