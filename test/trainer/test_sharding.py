@@ -87,6 +87,7 @@ def test_the_model_is_whole_and_loads_as_any_other(whole: Run) -> None:
     joined = torch.cat((first[f'model:{name}'], second[f'model:{name}']))
     assert torch.equal(dict(model.named_parameters())[name], joined)
     assert model.lm_head.weight is model.model.embed_tokens.weight
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert len(list((whole.path / 'model').glob('*.safetensors'))) == 1
 
 
