@@ -184,10 +184,9 @@ describe('a checkpoint that is parted among two hosts', () => {
     expect(shards.acknowledged).toEqual([10]);
     const { value: head } = (await readHead(s3.store, trial))!;
     const { deps, runDir } = hosts[1]!;
-    const restored = await new MockActivityEnvironment().run(
-      async () => await restoreCheckpoint(deps, runDir, head),
-    );
-    expect((await readdir(restored!.folder)).toSorted()).toEqual([
+    const restore = async () => (await restoreCheckpoint(deps, runDir, head))!.folder;
+    const folder = (await new MockActivityEnvironment().run(restore)) as string;
+    expect((await readdir(folder)).toSorted()).toEqual([
       'shard-00001-of-00002.safetensors',
       'shard-00002-of-00002.safetensors',
       'state.json',
