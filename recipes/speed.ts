@@ -1,5 +1,5 @@
 /** How fast a machine trains, from recorded measurements: the same machine always plans the same. */
-import type { Machine, Reason } from '../config/recipe.ts';
+import { ranksAHost, type Machine, type Reason } from '../config/recipe.ts';
 
 /**
  * Sustained floating-point operations a second of one core in this trainer, measured end to end (see
@@ -19,7 +19,7 @@ const perGpu = 100e12;
 export function trainingSpeed(machine: Machine, hiddenSize: number): number {
   // Narrow matrices leave the units idle: half of the speed is reached at a width of 64 (fitted).
   const filled = hiddenSize / (hiddenSize + 64);
-  if (machine.device === 'cuda') return perGpu * filled;
+  if (machine.device === 'cuda') return perGpu * ranksAHost(machine) * filled;
   // Small models do not fill many cores: beyond eight, each adds half as much.
   const cores = Math.min(machine.cores, 8) + Math.max(0, machine.cores - 8) / 2;
   return cores * perCore[machine.instructionSet] * filled;

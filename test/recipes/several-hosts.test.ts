@@ -28,7 +28,7 @@ const planned = (memoryBytes: number, compute: object) => {
     goal: 'base',
     budgetMs: 30 * 24 * hour,
     machine: { ...machine, memoryBytes },
-    ...ranksOf(file.compute),
+    ...ranksOf(file.compute, machine),
     seed: 1,
     vocabSize: 16_384,
     numChats: 0,
@@ -65,7 +65,7 @@ test('parted weights take less memory, and can be asked for where they need not 
 });
 
 test('one host plans as ever, whatever room it has', () => {
-  expect(ranksOf('local')).toEqual({});
+  expect(ranksOf('local', machine)).toEqual({});
   expect(recipe.pretrain).not.toHaveProperty('parallelism');
 });
 
