@@ -1,7 +1,6 @@
 /** A base model adapted to a folder of documents by the commands that a person types: what it gained, and what it forgot. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { gunzipSync } from 'node:zlib';
 import { execa } from 'execa';
 import { z } from 'zod';
 import {
@@ -17,21 +16,18 @@ import type { Store } from '../registry/store.ts';
 import { findTrained } from '../registry/trained.ts';
 import { commandLine } from './first-hour.ts';
 import { defineBench, say } from './support/bench.ts';
+import { corpora, writeLaw } from './support/corpora.ts';
 import { withHome, withStack } from './support/stack.ts';
 
 const needed = {
-  documents: 'pretrain/tw_law_en.jsonl.gz',
+  documents: corpora['law-en'].source,
   text: 'pretrain/wikitext2.valid.txt',
   'ARC-Easy': 'eval/choice/arc_easy.jsonl',
   PIQA: 'eval/choice/piqa.jsonl',
 } as const;
-/** Text of the documents, in bytes; a document longer than the second is left out. */
-const documentBytes = 300_000;
-const longestDocument = 60_000;
 /** Tokens of the general text that are scored. */
 const textTokens = 65_536;
 
-const lawSchema = z.object({ id: z.string(), title: z.string(), text: z.string() });
 const runSchema = z.object({ state: z.literal('finished') });
 const change = z.object({ before: z.number(), after: z.number() });
 const choice = change.extend({ stderrOfChange: z.number(), count: z.number() });
@@ -50,7 +46,7 @@ export const adapt = defineBench({
     const at = (name: keyof typeof needed) => path.resolve(data, needed[name]);
     return await withHome('adapt', { keep }, async (home) => {
       const place = path.join(home, 'newcomer');
-      const bytes = writeDocuments(path.join(place, 'docs'), at('documents'));
+      const bytes = writeLaw(at('documents'), path.join(place, 'docs'));
       const temper = commandLine(place, home);
       const began = performance.now();
       const init = await temper('init', './docs', '--name', 'law', '--from', 'smollm2');
@@ -107,21 +103,6 @@ export const adapt = defineBench({
     });
   },
 });
-
-/** One text file a document, the same ones every time. */
-function writeDocuments(folder: string, source: string): number {
-  mkdirSync(folder, { recursive: true });
-  let bytes = 0;
-  for (const line of gunzipSync(readFileSync(source)).toString('utf8').split('\n')) {
-    if (line === '') continue;
-    const { id, title, text } = lawSchema.parse(JSON.parse(line));
-    const size = Buffer.byteLength(text);
-    if (size > longestDocument || bytes + size > documentBytes) continue;
-    writeFileSync(path.join(folder, `${id}.txt`), `${title}\n\n${text}`);
-    bytes += size;
-  }
-  return bytes;
-}
 
 /** Lays the base and the adapted model side by side, in transformers' layout. */
 async function fetchBoth(store: Store, folder: string) {

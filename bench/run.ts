@@ -5,6 +5,7 @@ import { checkpoints } from './checkpoints.ts';
 import { firstHour } from './first-hour.ts';
 import { install } from './install.ts';
 import { kills } from './kills.ts';
+import { planner } from './planner.ts';
 import { questions } from './questions.ts';
 import { quickstart } from './quickstart.ts';
 import { rollback } from './rollback.ts';
@@ -24,6 +25,7 @@ const benches = [
   answers,
   adapt,
   scale,
+  planner,
   kills,
   checkpoints,
 ];

@@ -35,7 +35,7 @@ import { availableBytes, inMemory, memoryReasons, trainingBytes, type Ranks } fr
 import { stepReasons } from './step.ts';
 import { planSweep, type SweepWish } from './sweep.ts';
 import { planTuning, usualChats, type ChatSizes } from './tuning.ts';
-import { bestPrecision, paceReasons, trainerStartMs, trainingSpeed } from './speed.ts';
+import { bestPrecision, muonMs, paceReasons, trainerStartMs, trainingSpeed } from './speed.ts';
 
 export interface PlanInputs {
   statistics: { numTokens: number; bytes: number };
@@ -282,7 +282,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const { shape, numParameters, bpb } = chosen;
   const tokensPerStep = batchSize * contextLength;
   const numSteps = Math.max(20, Math.floor(chosen.numTokens / tokensPerStep));
-  const stepMs = tokensPerStep * chosen.msPerToken + stepOverheadMs * pace;
+  const stepMs = pretrainingStepMs(machine, shape, { batchSize, contextLength }) * pace;
 
   const common = {
     seed,
@@ -413,7 +413,10 @@ export function pretrainingStepMs(
   shape: ModelShape,
   { batchSize, contextLength }: Pick<PretrainRecipe, 'batchSize' | 'contextLength'>,
 ): number {
-  return batchSize * contextLength * msPerPretrainedToken(machine, shape) + stepOverheadMs;
+  const tokens = batchSize * contextLength;
+  // The time of a token was measured in steps of the usual size, with their share of the optimizer.
+  const optimizer = (1 - tokens / usualBatch) * muonMs(machine, shape);
+  return tokens * msPerPretrainedToken(machine, shape) + stepOverheadMs + optimizer;
 }
 
 /** Whether a rank has room for a row: with all of the weights, or where they may be parted, with its part. */

@@ -1,5 +1,5 @@
 /** How fast a machine trains, from recorded measurements: the same machine always plans the same. */
-import { ranksAHost, type Machine, type Reason } from '../config/recipe.ts';
+import { ranksAHost, type Machine, type ModelShape, type Reason } from '../config/recipe.ts';
 
 /**
  * Sustained floating-point operations a second of one core in this trainer, measured end to end (see
@@ -18,11 +18,33 @@ const perGpu = 100e12;
 /** Sustained training speed for a model of that width, in floating-point operations a second. */
 export function trainingSpeed(machine: Machine, hiddenSize: number): number {
   // Narrow matrices leave the units idle: half of the speed is reached at a width of 64 (fitted).
-  const filled = hiddenSize / (hiddenSize + 64);
-  if (machine.device === 'cuda') return perGpu * ranksAHost(machine) * filled;
+  return peakSpeed(machine) * (hiddenSize / (hiddenSize + 64));
+}
+
+/** That of a model so wide that nothing idles. */
+function peakSpeed(machine: Machine): number {
+  if (machine.device === 'cuda') return perGpu * ranksAHost(machine);
   // Small models do not fill many cores: beyond eight, each adds half as much.
   const cores = Math.min(machine.cores, 8) + Math.max(0, machine.cores - 8) / 2;
-  return cores * perCore[machine.instructionSet] * filled;
+  return cores * perCore[machine.instructionSet];
+}
+
+/** Matrices of a layer that Muon moves: four of attention, three of the feed-forward. */
+const matricesPerLayer = 7;
+/** What each costs a step, whatever its size; measured (docs/log.md). */
+const msPerMatrix = 0.8;
+/** Products of matrices alone against the whole of a training; measured (docs/log.md). */
+const productSpeed = 2.2;
+
+/** What Muon takes of a step, whatever its batch: five iterations of Newton and Schulz for each matrix (Jordan et al. 2024). */
+export function muonMs(machine: Machine, shape: ModelShape): number {
+  // What is not of our families is moved by AdamW.
+  if (shape.family === 'transformers') return 0;
+  const { hiddenSize: d, intermediateSize, numLayers } = shape;
+  const iteration = (long: number) => 4 * d * d * long + 2 * d ** 3;
+  const flops = 5 * numLayers * (4 * iteration(d) + 3 * iteration(intermediateSize));
+  const seconds = flops / (productSpeed * peakSpeed(machine));
+  return seconds * 1000 + numLayers * matricesPerLayer * msPerMatrix;
 }
 
 /** bf16 pays where the units for it exist; elsewhere it is emulated and slower than fp32. */

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { z } from 'zod';
 import type { TrainedModel } from '../../activities/training-job.ts';
-import type { readPipelineFile } from '../../client/pipeline-file.ts';
+import type { PipelineFile } from '../../client/pipeline-file.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../../config/manifests.ts';
 import type { BlobRef } from '../../config/digest.ts';
 import { TaskQueue } from '../../config/queues.ts';
@@ -32,6 +32,9 @@ export interface Prepared {
   recipe: ReadingRecipe;
   /** Digest of the corpus's stage record. */
   corpus: string;
+  /** What a plan is made from. */
+  statistics: { numTokens: number; bytes: number };
+  vocabSize: number;
   tokenizer: string;
   data: Extract<z.infer<typeof trainerRunSchema>['data'], { kind: 'tokens' }>;
 }
@@ -39,11 +42,11 @@ export interface Prepared {
 /** Runs the pipeline until its recipe is frozen, cancels it, and brings the training's inputs to disk. */
 export async function prepare(
   bench: BenchStack,
-  source: Awaited<ReturnType<typeof readPipelineFile>>,
+  source: Pick<PipelineFile, 'pipeline' | 'baseDir'>,
   home: string,
+  run = 'bench-prepare',
 ): Promise<Prepared> {
   const { temper, temporal, store, stack } = bench;
-  const run = 'bench-prepare';
   const planned = await runPipeline(bench, { run, ...source }, ({ recipe }) => recipe !== null);
   const { pretrain = null } = planned.recipe ?? {};
   if (planned.recipe === null || pretrain === null) {
@@ -64,7 +67,19 @@ export async function prepare(
   };
   const data = await tokensOf(manifest, fetch);
   const tokenizer = await fetch(manifest.tokenizer);
-  return { stack, recipe: { ...planned.recipe, pretrain }, corpus, tokenizer, data };
+  const { statistics, heldOut, vocabSize } = manifest;
+  return {
+    stack,
+    recipe: { ...planned.recipe, pretrain },
+    corpus,
+    statistics: {
+      numTokens: statistics.numTokens,
+      bytes: Math.max(1, statistics.bytes - heldOut.bytes),
+    },
+    vocabSize,
+    tokenizer,
+    data,
+  };
 }
 
 async function tokensOf(
@@ -153,7 +168,7 @@ export async function referenceOf(
 }
 
 /** What the trainer itself needs of it. */
-type Inputs = Pick<Prepared, 'recipe' | 'tokenizer' | 'data'>;
+type Inputs = Pick<Prepared, 'tokenizer' | 'data'> & { recipe: Pick<ReadingRecipe, 'model'> };
 
 /** The trainer as anybody may start it, in a run directory of its own. */
 export async function trainByHand(

@@ -146,7 +146,9 @@ const bytesOf = (text: string) => {
 
 /** What each of two hosts holds of a checkpoint that is parted among their ranks: the first one also the list of all. */
 async function partedCheckpoint(step: number): Promise<[string, string]> {
-  const shards = ['first', 'second'].map((text) => bytesOf(`${text} shard of step ${step}`));
+  const shards = ['first', 'second'].map((text) =>
+    bytesOf(`${text} shard of step ${step} of ${trial.run}`),
+  );
   const names = ['shard-00001-of-00002.safetensors', 'shard-00002-of-00002.safetensors'] as const;
   const folders = hosts.map(({ runDir }) => path.join(runDir, 'checkpoints', String(step)));
   for (const [index, folder] of folders.entries()) {
@@ -181,7 +183,10 @@ describe('a checkpoint that is parted among two hosts', () => {
     expect(await chain()).toEqual([10]);
     expect(shards.acknowledged).toEqual([10]);
     const { value: head } = (await readHead(s3.store, trial))!;
-    const restored = await restoreCheckpoint(hosts[1]!.deps, hosts[1]!.runDir, head);
+    const { deps, runDir } = hosts[1]!;
+    const restored = await new MockActivityEnvironment().run(
+      async () => await restoreCheckpoint(deps, runDir, head),
+    );
     expect((await readdir(restored!.folder)).toSorted()).toEqual([
       'shard-00001-of-00002.safetensors',
       'shard-00002-of-00002.safetensors',

@@ -1,0 +1,310 @@
+/**
+ * Plans against what came of them: real runs through the pipeline, from a small model to adapters of SmolLM2. The time
+ * of the first plan, that of the same steps once the machine was calibrated, and the loss that was expected.
+ */
+import path from 'node:path';
+import { defaultPayloadConverter } from '@temporalio/common';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import {
+  createCalibrateActivities,
+  type CalibrationInput,
+  type CalibrationOutcome,
+} from '../activities/calibrate.ts';
+import type { TrainedModel } from '../activities/training-job.ts';
+import { corpusManifestSchema } from '../config/manifests.ts';
+import { pipelineSchema } from '../config/pipeline.ts';
+import type { ReadingRecipe } from '../config/recipe.ts';
+import { trainerEventSchema, type TrainerEvent } from '../config/trainer.ts';
+import { projectDir, python } from '../infra/layout.ts';
+import { calibratedSteps } from '../recipes/measured.ts';
+import { trainerStartMs } from '../recipes/speed.ts';
+import { findStage } from '../registry/stages.ts';
+import { readEvents } from '../registry/training.ts';
+import { workflowId } from '../workflows/messages.ts';
+import type { TrainingInput } from '../workflows/training.ts';
+import { say, type Measured } from './support/bench.ts';
+import { corpora, requireSources, writeCorpus, type CorpusName } from './support/corpora.ts';
+import { heldOutCurve, median } from './support/figures.ts';
+import { runPipeline, withHome, withStack, type BenchStack } from './support/stack.ts';
+
+interface RealRun {
+  title: string;
+  corpus: CorpusName;
+  /** Training time that the planner is given. */
+  seconds: number;
+  startFrom?: string;
+  /** The run whose model it goes on from, in the same home. */
+  after?: string;
+}
+
+/** From few parameters on little text, read again and again, to adapters around 135M. */
+export const realRuns = {
+  small: { title: '300 KB of English law', corpus: 'law-en', seconds: 35 },
+  dialogue: { title: 'English dialogue', corpus: 'dialogue', seconds: 60 },
+  'law-zh': { title: 'Chinese law', corpus: 'law-zh', seconds: 50 },
+  novels: { title: 'English novels', corpus: 'novels', seconds: 70 },
+  continued: {
+    title: 'English novels, continued',
+    corpus: 'novels',
+    seconds: 40,
+    startFrom: 'novels@1',
+    after: 'novels',
+  },
+  adapted: {
+    title: 'English law, SmolLM2 by LoRA',
+    corpus: 'law-en',
+    seconds: 90,
+    startFrom: 'smollm2',
+  },
+} as const satisfies Record<string, RealRun>;
+export type RealRunName = keyof typeof realRuns;
+
+interface Outcome {
+  name: RealRunName;
+  numParameters: number;
+  numSteps: number;
+  epochs: number;
+  planned: { seconds: number; bitsPerByte: number };
+  calibrated: { stepMs: number; seconds: number } | null;
+  measured: { seconds: number; bitsPerByte: number };
+  /** Where the time went, in seconds; the rest of the steps' time is that of saves. */
+  parts: { start: number; steps: number; scoring: number; end: number; medianStepMs: number };
+}
+
+const bounds = { planned: 0.3, calibrated: 0.15, loss: 0.1 };
+
+/** Runs what is named, and what that goes on from, in one home. */
+export async function measureReality({
+  data: given,
+  runs,
+  keep,
+}: {
+  data: string | undefined;
+  runs: readonly RealRunName[];
+  keep: boolean;
+}): Promise<Measured> {
+  const wanted = (name: RealRunName) =>
+    runs.includes(name) || runs.some((other) => afterOf(other) === name);
+  const names = (Object.keys(realRuns) as RealRunName[]).filter(wanted);
+  const data = requireSources(
+    given,
+    names.map((name) => realRuns[name].corpus),
+  );
+  return await withHome('planner', { keep }, (home) =>
+    withStack(home, async (stack) => {
+      const outcomes: Outcome[] = [];
+      for (const name of names) {
+        const needed = names.some((other) => afterOf(other) === name);
+        outcomes.push(await run(stack, home, { name, data, toTheEnd: needed }));
+      }
+      return conclude(outcomes);
+    }),
+  );
+}
+
+function afterOf(name: RealRunName): string | undefined {
+  const run: RealRun = realRuns[name];
+  return run.after;
+}
+
+async function run(
+  stack: BenchStack,
+  home: string,
+  { name, data, toTheEnd }: { name: RealRunName; data: string; toTheEnd: boolean },
+): Promise<Outcome> {
+  const { corpus, seconds, startFrom }: RealRun = realRuns[name];
+  const documents = path.join(home, 'documents', corpus);
+  writeCorpus(corpus, data, documents);
+  const pipeline = pipelineSchema.parse({
+    version: 1,
+    name: corpus,
+    data: { sources: [{ path: documents, license: 'public' }], heldOut: corpora[corpus].heldOut },
+    ...(startFrom !== undefined && { startFrom }),
+    phases: ['pretrain'],
+    budget: { time: `${seconds}s` },
+  });
+  const id = `planner-${name}`;
+  const status = await runPipeline(stack, { run: id, pipeline, baseDir: home }, ({ stages }) =>
+    toTheEnd
+      ? false
+      : stages.some(({ name: stage, endedAt }) => stage === 'pretrain' && endedAt !== null),
+  );
+  const { recipe, state, failure } = status;
+  if (recipe === null || recipe.pretrain === null || !['running', 'finished'].includes(state)) {
+    throw new Error(`run ${id} ${state}: ${failure ?? 'no recipe'}`);
+  }
+  if (state === 'running') await stack.temper.cancel(id, 'its training was all that was needed');
+  for await (const { state: now } of stack.temper.followStatus(id)) if (now !== 'running') break;
+  const outcome = await outcomeOf(stack, home, name, { ...recipe, pretrain: recipe.pretrain });
+  tell(outcome);
+  return outcome;
+}
+
+async function outcomeOf(
+  stack: BenchStack,
+  home: string,
+  name: RealRunName,
+  recipe: ReadingRecipe,
+): Promise<Outcome> {
+  const id = `planner-${name}`;
+  const training = stack.temporal.workflow.getHandle<() => Promise<TrainedModel>>(
+    workflowId.training(id, 'pretrain', 0),
+  );
+  const { startTime, closeTime } = await training.describe();
+  const { adapted, reused } = await training.result();
+  if (reused || closeTime === undefined)
+    throw new Error(`${id}: found a model that was trained before`);
+  const { estimate, pretrain, numParameters } = recipe;
+  const { numSteps, batchSize, contextLength } = pretrain;
+  const stepMs = await calibrate(stack, home, id);
+  const events = await eventsOf(stack, id);
+  return {
+    name,
+    numParameters,
+    numSteps,
+    epochs: (numSteps * batchSize * contextLength) / (await tokensOf(stack, id)),
+    planned: {
+      seconds: estimate.trainingMs / 1000,
+      bitsPerByte: (estimate.valBpbLow + estimate.valBpbHigh) / 2,
+    },
+    calibrated:
+      stepMs === null ? null : { stepMs, seconds: (trainerStartMs + numSteps * stepMs) / 1000 },
+    measured: {
+      seconds: (closeTime.getTime() - startTime.getTime()) / 1000,
+      bitsPerByte: adapted?.valBpb ?? lastBitsPerByte(events),
+    },
+    parts: partsOf(events, startTime.getTime() / 1000, closeTime.getTime() / 1000),
+  };
+}
+
+function partsOf(events: readonly TrainerEvent[], began: number, ended: number): Outcome['parts'] {
+  const { at: start } = events.find(({ event }) => event === 'start')!;
+  const curve = heldOutCurve(events);
+  const { at: last } = events.findLast(({ event }) => event === 'eval')!;
+  const steps = events.filter(({ event }) => event === 'step').map(({ at }) => at);
+  const taken = steps.slice(1).map((at, index) => (at - steps[index]!) * 1000);
+  return {
+    start: start - began,
+    steps: curve.at(-1)!.seconds,
+    scoring: last - start - curve.at(-1)!.seconds,
+    end: ended - last,
+    medianStepMs: median(taken),
+  };
+}
+
+/** Of the text that is trained on, as the plan knew it. */
+async function tokensOf({ temporal, store }: BenchStack, id: string): Promise<number> {
+  const { corpus } = await temporal.workflow
+    .getHandle<() => Promise<{ corpus: string }>>(workflowId.preprocess(id))
+    .result();
+  const manifest = await findStage(store, 'preprocess', corpus, corpusManifestSchema);
+  if (manifest === null) throw new Error(`stages/preprocess/${corpus}: found nothing`);
+  return manifest.statistics.numTokens;
+}
+
+/** Times a few steps of what was trained, as the pipeline does before a long run; null where it could not. */
+async function calibrate(
+  { temporal, store }: BenchStack,
+  home: string,
+  id: string,
+): Promise<number | null> {
+  const handle = temporal.workflow.getHandle(workflowId.training(id, 'pretrain', 0));
+  const { events } = await handle.fetchHistory();
+  const payload = events?.[0]?.workflowExecutionStartedEventAttributes?.input?.payloads?.[0];
+  if (payload == null) throw new Error(`${id}: found no input of its training`);
+  const { recipe, shape, machine, corpus, init, rehearsal } =
+    defaultPayloadConverter.fromPayload<TrainingInput>(payload);
+  const activities = createCalibrateActivities({
+    store,
+    home: path.join(home, 'calibration'),
+    python,
+    projectDir,
+    host: 'bench',
+    now: () => new Date(),
+  });
+  const input: CalibrationInput = {
+    job: {
+      trial: { run: `${id}-calibration`, phase: 'pretrain', round: 0, trial: 0 },
+      recipe,
+      shape,
+      machine,
+      corpus,
+      init,
+      ...(rehearsal !== undefined && { rehearsal }),
+    },
+    numSteps: calibratedSteps.timed,
+    limitMs: 120_000,
+  };
+  const environment = new MockActivityEnvironment();
+  const outcome: CalibrationOutcome = await environment.run(() =>
+    activities.calibrateTraining(input),
+  );
+  if (outcome.note !== null) say(`  not calibrated: ${outcome.note}`);
+  return outcome.stepMs;
+}
+
+async function eventsOf({ store }: BenchStack, id: string): Promise<TrainerEvent[]> {
+  const stored = await readEvents(store, { run: id, phase: 'pretrain', round: 0, trial: 0 });
+  return stored.map((event) => trainerEventSchema.parse(event));
+}
+
+function lastBitsPerByte(events: readonly TrainerEvent[]): number {
+  const scored = events.findLast((event) => event.event === 'eval');
+  if (scored === undefined) throw new Error('found no held-out loss among the events of a run');
+  return scored.val_bpb;
+}
+
+const off = (ratio: number) =>
+  `${ratio >= 1 ? '+' : '−'}${Math.abs(100 * (ratio - 1)).toFixed(1)} %`;
+
+function ratiosOf({ planned, calibrated, measured }: Outcome) {
+  return {
+    planned: measured.seconds / planned.seconds,
+    calibrated: calibrated && measured.seconds / calibrated.seconds,
+    loss: measured.bitsPerByte / planned.bitsPerByte,
+  };
+}
+
+function tell(outcome: Outcome): void {
+  const { name, numParameters, numSteps, epochs, planned, calibrated, measured } = outcome;
+  const ratios = ratiosOf(outcome);
+  say(
+    `${realRuns[name].title}: ${(numParameters / 1e6).toFixed(2)}M, ${numSteps} steps, ${epochs.toFixed(2)} epochs`,
+  );
+  say(
+    `  ${measured.seconds.toFixed(1)} s, planned ${planned.seconds.toFixed(1)} (${off(ratios.planned)}), calibrated ${calibrated?.seconds.toFixed(1) ?? 'not'} (${ratios.calibrated === null ? '–' : off(ratios.calibrated)})`,
+  );
+  const { start, steps, scoring, end, medianStepMs } = outcome.parts;
+  const parts = { start, steps, scoring, end };
+  const told = Object.entries(parts).map(([part, seconds]) => `${part} ${seconds.toFixed(1)}`);
+  say(
+    `  of it ${told.join(', ')} s; a step ${medianStepMs.toFixed(0)} ms, calibrated ${calibrated?.stepMs.toFixed(0) ?? 'not'}`,
+  );
+  say(
+    `  ${measured.bitsPerByte.toFixed(3)} bits a byte, expected ${planned.bitsPerByte.toFixed(3)} (${off(ratios.loss)})`,
+  );
+}
+
+function conclude(outcomes: readonly Outcome[]): Measured {
+  const distances = (kind: keyof ReturnType<typeof ratiosOf>) =>
+    outcomes.map((outcome) => {
+      const ratio = ratiosOf(outcome)[kind];
+      return ratio === null ? Infinity : Math.abs(ratio - 1);
+    });
+  const worst = (kind: keyof ReturnType<typeof ratiosOf>) => {
+    const value = Math.max(...distances(kind));
+    return Number.isFinite(value) ? value : null;
+  };
+  return {
+    figures: { runs: outcomes.map((outcome) => ({ ...outcome, ratios: ratiosOf(outcome) })) },
+    bounds: [
+      { name: 'time, furthest from the first plan', value: worst('planned'), max: bounds.planned },
+      {
+        name: 'time, furthest from the calibrated plan',
+        value: worst('calibrated'),
+        max: bounds.calibrated,
+      },
+      { name: 'held-out loss, furthest from the expected', value: worst('loss'), max: bounds.loss },
+    ],
+  };
+}
