@@ -290,7 +290,7 @@ class Pretraining:
     def gather(self) -> None:
         """Brings the parts of the model to rank 0, which writes it; all ranks must do so."""
         if self.parted:
-            self.gathered = gather_on_first(dict(self.model.state_dict()))
+            self.gathered = gather_on_first(self.parameters)
 
     def save_model(self, folder: Path) -> None:
         """Writes the trained model in transformers' layout, adapters merged."""

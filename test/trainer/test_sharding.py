@@ -87,6 +87,7 @@ def test_the_model_is_whole_and_loads_as_any_other(whole: Run) -> None:
     joined = torch.cat((first[f'model:{name}'], second[f'model:{name}']))
     assert torch.equal(dict(model.named_parameters())[name], joined)
     assert model.lm_head.weight is model.model.embed_tokens.weight
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert len(list((whole.path / 'model').glob('*.safetensors'))) == 1
 
 
@@ -147,8 +148,8 @@ def test_a_shard_with_a_flipped_bit_is_refused_by_name(make_run: MakeRun, whole:
     assert 'shard-00002-of-00002.safetensors has SHA-256' in result['message']
 
 
-def test_a_stop_waits_until_every_rank_has_saved(make_run: MakeRun) -> None:
-    run = _make(make_run, numSteps=100_000, saveEverySteps=100_000)
+def test_a_stop_waits_until_every_rank_has_saved_in_full_precision(make_run: MakeRun) -> None:
+    run = _make(make_run, numSteps=100_000, saveEverySteps=100_000, precision='bf16')
     ranks = _launch(run)
     run.wait_for(lambda: len(run.losses()) > 2)
     run.control(stop=True)
@@ -157,7 +158,10 @@ def test_a_stop_waits_until_every_rank_has_saved(make_run: MakeRun) -> None:
     result = json.loads((run.path / 'result.json').read_text())
     assert result['type'] == 'Stopped'
     assert run.checkpoints() == [result['step']]
-    assert len(_shards(run, result['step'])) == 2
+    shards = _shards(run, result['step'])
+    assert len(shards) == 2
+    floating = [t for part in shards for t in part.values() if t.is_floating_point()]
+    assert {tensor.dtype for tensor in floating} == {torch.float32}
 
 
 @pytest.mark.parametrize(
