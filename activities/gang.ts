@@ -73,7 +73,8 @@ export function createGangActivities(deps: Deps) {
     }): Promise<{ hosts: string[]; living: string[] }> {
       const { preferred, sizes, holder } = input;
       const now = deps.now();
-      const living = (await livingHosts(deps.store, hostPool, now)).map(({ host }) => host);
+      const reports = await livingHosts(deps.store, hostPool, now);
+      const living = reports.flatMap(({ host, address }) => (address === undefined ? [] : host));
       const candidates = [
         ...preferred.filter((host) => living.includes(host)),
         ...living.filter((host) => !preferred.includes(host)),

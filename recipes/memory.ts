@@ -15,11 +15,18 @@ const processBytes = 0.5 * gib;
 const stackBytes = gib;
 /** The rest is for what the estimate misses: peaks were 0.8 to 0.97 of it (docs/log.md), and for the page cache. */
 const usable = 0.75;
+/** Of a GPU, which nothing else uses: the rest is for fragments and buffers of the libraries. */
+const usableOfGpu = 0.9;
 /** Rows of logits that stand at once. */
 const lossChunk = 512;
 
 /** What one trainer may take on this machine. */
-export function availableBytes({ memoryBytes }: Pick<Machine, 'memoryBytes'>): number {
+export function availableBytes({
+  device,
+  gpu,
+  memoryBytes,
+}: Pick<Machine, 'memoryBytes'> & Partial<Pick<Machine, 'device' | 'gpu'>>): number {
+  if (device === 'cuda' && gpu !== undefined) return gpu.memoryBytes * usableOfGpu;
   return Math.max(0, memoryBytes * usable - stackBytes);
 }
 

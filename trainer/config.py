@@ -173,6 +173,7 @@ class PhaseRecipe:
     lora: Lora | None = None
     microBatchSize: int | None = None
     parallelism: Literal['ddp', 'fsdp2'] = 'ddp'
+    device: Literal['cpu', 'cuda'] = 'cpu'
 
     def __post_init__(self) -> None:
         for name in (
@@ -494,6 +495,11 @@ class TrainerRun:
             or (self.recipe.phase == 'pretrain' and self.model.family in _FAMILIES),
             f'recipe.parallelism: found fsdp2 in phase {self.recipe.phase} of a model of family '
             f'{self.model.family}, expected pretraining of {", ".join(_FAMILIES)}',
+        )
+        _check(
+            self.recipe.device == 'cpu' or self.recipe.phase == 'pretrain',
+            f'recipe.device: found cuda for {self.recipe.phase}, expected cpu: pretraining alone '
+            'runs on GPUs',
         )
         wanted = getattr(self.recipe, 'rehearsal', None) is not None
         found = getattr(self.data, 'rehearsal', None) is not None

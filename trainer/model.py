@@ -19,6 +19,7 @@ from trainer.given import OwnPass, build_given
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
+_CPU = torch.device('cpu')
 _LOSS_CHUNK = 512
 # Of the models that we make; one that was made elsewhere brings its own.
 _RMS_EPS = 1e-6
@@ -93,11 +94,12 @@ def training_pass(
     shape: ModelShape | GivenModel,
     context_length: int,
     dtype: torch.dtype,
+    device: torch.device = _CPU,
 ) -> 'LeanModel | OwnPass':
     """The lean pass for the families that it knows; for a model that was given, its own."""
     if isinstance(shape, GivenModel):
         return OwnPass(model, dtype)
-    return LeanModel(model, context_length, dtype)
+    return LeanModel(model, context_length, dtype, device)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -107,11 +109,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, keep_gradient: bool
     ) -> Tensor:
-        total = torch.zeros((), dtype=torch.float32)
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         hidden_gradient = torch.empty_like(hidden) if keep_gradient else None
         # A frozen head has none, and its product is as much work as all of the rest here.
         moves = keep_gradient and ctx.needs_input_grad[1]
-        weight_gradient = torch.zeros(weight.shape) if moves else None
+        weight_gradient = torch.zeros(weight.shape, device=weight.device) if moves else None
         for at in range(0, hidden.shape[0], _LOSS_CHUNK):
             rows = slice(at, at + _LOSS_CHUNK)
             part, target = hidden[rows], targets[rows, None]
@@ -142,7 +144,7 @@ class _LinearDivergence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, remembered: Tensor, weight: Tensor) -> Tensor:
-        total = torch.zeros((), dtype=torch.float32)
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         hidden_gradient = torch.empty_like(hidden)
         for at in range(0, hidden.shape[0], _LOSS_CHUNK):
             rows = slice(at, at + _LOSS_CHUNK)
@@ -168,7 +170,13 @@ class LeanModel(nn.Module):
     Where PEFT has put LoRA adapters around its projections, they count.
     """
 
-    def __init__(self, model: 'PreTrainedModel', context_length: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        model: 'PreTrainedModel',
+        context_length: int,
+        dtype: torch.dtype,
+        device: torch.device = _CPU,
+    ) -> None:
         super().__init__()
         config = model.config
         self._model = model
@@ -180,9 +188,10 @@ class LeanModel(nn.Module):
         powers = torch.arange(0, self._head_dim, 2, dtype=torch.float32) / self._head_dim
         angles = torch.arange(context_length, dtype=torch.float32)[:, None] / theta**powers
         # Turning by half a head and a signed sine is the rotation without building a negated copy.
-        self._cos = torch.cat((angles.cos(), angles.cos()), -1)[:, None].to(dtype)
-        self._sin = torch.cat((-angles.sin(), angles.sin()), -1)[:, None].to(dtype)
-        self._mask = torch.full((context_length, context_length), -1e4, dtype=dtype).triu(1)
+        self._cos = torch.cat((angles.cos(), angles.cos()), -1)[:, None].to(device, dtype)
+        self._sin = torch.cat((-angles.sin(), angles.sin()), -1)[:, None].to(device, dtype)
+        mask = torch.full((context_length, context_length), -1e4, dtype=dtype).triu(1)
+        self._mask = mask.to(device)
         self._calls_layers = False
 
     def layers_to_call(self) -> list[nn.Module]:
@@ -221,7 +230,7 @@ class LeanModel(nn.Module):
         scored = targets >= 0
         hidden = self.hidden(inputs)[scored]
         logits = F.linear(hidden, self._model.lm_head.weight.to(self._dtype)).float()
-        nats = torch.zeros(targets.shape)
+        nats = torch.zeros(targets.shape, device=targets.device)
         nats[scored] = F.cross_entropy(logits, targets[scored], reduction='none')
         return nats.sum(1)
 

@@ -126,4 +126,5 @@ def load_state(
                 f'expected {tuple(expected)}'
             )
         # A clone lies aligned in memory; a mapped one may not, and kernels round otherwise then.
-        state[quantity] = parted_as(parameter, value.clone()) if value.ndim > 0 else value.clone()
+        own = value.clone().to(parameter.device)
+        state[quantity] = parted_as(parameter, own) if value.ndim > 0 else own

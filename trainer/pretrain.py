@@ -28,7 +28,13 @@ from trainer.chat import end_of_text_id
 from trainer.checkpoint import CheckpointIncompatible
 from trainer.config import PretrainRecipe, TokenData
 from trainer.data import InvalidCorpus, Order, TokenStream, held_out_windows, rehearsed_row
-from trainer.determinism import fix_determinism, restore_rng, rng_tensors
+from trainer.determinism import (
+    fix_determinism,
+    fix_gpu_determinism,
+    restore_rng,
+    rng_tensors,
+)
+from trainer.device import choose_device
 from trainer.gang import join_gang
 from trainer.memory import parts
 from trainer.model import LeanModel, build_model, training_pass
@@ -58,7 +64,10 @@ class Pretraining:
         run = session.run
         assert isinstance(run.recipe, PretrainRecipe) and isinstance(run.data, TokenData)
         self.session, self.run, self.recipe, self.data = session, run, run.recipe, run.data
+        self.device = choose_device(run.recipe.device)
         fix_determinism(run.recipe.threads, run.recipe.seed)
+        if self.device.type == 'cuda':
+            fix_gpu_determinism()
         self.stream = TokenStream(run.data, run.model.vocabSize)
         self.order = Order(
             seed=run.recipe.seed,
@@ -70,11 +79,15 @@ class Pretraining:
         dtype = torch.bfloat16 if run.recipe.precision == 'bf16' else torch.float32
         self.end_of_text = end_of_text_id(run.tokenizer)
         self.model = self._first_model(dtype)
-        self.lean = training_pass(self.model, run.model, run.recipe.contextLength, dtype)
+        length = run.recipe.contextLength
+        self.lean = training_pass(self.model, run.model, length, dtype, self.device)
         self.parted = run.recipe.parallelism == 'fsdp2'
         if self.parted and dist.is_initialized():
             assert isinstance(self.lean, LeanModel)
-            shard(self.lean, self.lean.layers_to_call(), 'cpu', dtype)
+            # Layer by layer, each goes to the device when it is parted.
+            shard(self.lean, self.lean.layers_to_call(), self.device.type, dtype)
+        else:
+            self.model.to(self.device)
         self.parameters = trained_parameters(self.model)
         self.optimizer = PhaseOptimizer(self.model, run.recipe)
         if state is not None:
@@ -83,13 +96,22 @@ class Pretraining:
         self.rehearsal = self._rehearsal_rows()
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.forward: nn.Module = (
-            nn.parallel.DistributedDataParallel(self.lean)
+            nn.parallel.DistributedDataParallel(self.lean, self._device_ids())
             if dist.is_initialized() and not self.parted
             else self.lean
         )
         self.gathered: dict[str, Tensor] | None = None
         self.val_bpb: float | None = None
         self.val_bpb_before: float | None = None
+
+    def _device_ids(self) -> list[int] | None:
+        return None if self.device.index is None else [self.device.index]
+
+    def _on_device(self, tensor: Tensor) -> Tensor:
+        """From pinned memory, so that the copy goes on while the last step is computed."""
+        if self.device.type == 'cpu':
+            return tensor
+        return tensor.pin_memory().to(self.device, non_blocking=True)
 
     def _first_model(self, dtype: torch.dtype) -> 'PreTrainedModel':
         """Random weights, those of a model to go on from, or a frozen base with adapters."""
@@ -117,12 +139,12 @@ class Pretraining:
         if num_shards is None:
             _load_weights(self.parameters, folder / _WEIGHTS)
             self.optimizer.load(load_file(folder / _OPTIMIZER))
-            restore_rng(load_file(folder / _RNG))
+            restore_rng(load_file(folder / _RNG), self.device)
             return
         tensors = load_shard(folder, int(num_shards), self.parameters)
         _copy_weights(self.parameters, _under('model', tensors), folder)
         self.optimizer.load(_under('optimizer', tensors))
-        restore_rng(_under('rng', tensors))
+        restore_rng(_under('rng', tensors), self.device)
 
     def _rehearsal_rows(self) -> Tensor | None:
         path, rows = self.data.rehearsal, self.recipe.rehearsal
@@ -142,12 +164,12 @@ class Pretraining:
             tensors = {
                 **{f'model:{name}': p.detach() for name, p in self.parameters.items()},
                 **{f'optimizer:{name}': t for name, t in self.optimizer.tensors().items()},
-                **{f'rng:{name}': t for name, t in rng_tensors().items()},
+                **{f'rng:{name}': t for name, t in rng_tensors(self.device).items()},
             }
             return save_shard(folder, tensors)
         save_file({name: p.detach() for name, p in self.parameters.items()}, folder / _WEIGHTS)
         save_file(self.optimizer.tensors(), folder / _OPTIMIZER)
-        save_file(rng_tensors(), folder / _RNG)
+        save_file(rng_tensors(self.device), folder / _RNG)
         return None
 
     def _batch(self) -> tuple[Tensor, Tensor]:
@@ -159,13 +181,14 @@ class Pretraining:
         rows = torch.stack(
             [torch.from_numpy(self.stream.window(start, length + 1)) for start in starts]
         )
-        return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+        inputs, targets = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+        return self._on_device(inputs), self._on_device(targets)
 
     def step(self, scale: float) -> None:
         """One optimizer step."""
         self.cursor = self.session.next_batch() * self.recipe.batchSize
         inputs, targets = self._batch()
-        mean = torch.zeros(())
+        mean = torch.zeros((), device=self.device)
         pieces = list(parts(len(inputs), self.session.micro_batch(len(inputs))))
         for piece in pieces:
             # Ranks exchange the sum of a step's gradients, not that of each part; but where they
@@ -216,7 +239,7 @@ class Pretraining:
         first = self.session.step * rehearsal.rowsAStep
         steps_rows = range(first, first + rehearsal.rowsAStep)
         chosen = [rehearsed_row(at, len(self.rehearsal)) for at in steps_rows]
-        rows = self.rehearsal[chosen]
+        rows = self._on_device(self.rehearsal[chosen])
         share_adapters(self.model, lora, 0)
         with torch.no_grad():
             remembered = self.lean.hidden(rows)
@@ -244,7 +267,8 @@ class Pretraining:
         )
         nats, scored = 0.0, 0
         for inputs, targets in self.session.working('evaluating', batches):
-            nats += self.lean(torch.from_numpy(inputs), torch.from_numpy(targets)).item()
+            row = [self._on_device(torch.from_numpy(part)) for part in (inputs, targets)]
+            nats += self.lean(*row).item()
             scored += int((targets >= 0).sum())
         # A part of the tokens is taken for the same part of the bytes.
         scored_bytes = held_out.bytes * scored / held_out.numTokens

@@ -44,6 +44,7 @@ from trainer.feedback import (
 from trainer.figures import Figures, memory_used
 from trainer.memory import micro_batch, out_of_memory, size_of
 from trainer.parent import end_with_parent, is_orphan
+from trainer.peak import peak_flops
 
 T = TypeVar('T')
 
@@ -200,6 +201,12 @@ class Session:
     def weighs(self, model: Any) -> None:
         """Counts what a step of this model computes, for its utilisation of the machine."""
         peak = float(os.environ.get('TEMPER_PEAK_FLOPS', '0'))
+        recipe = self.run.recipe
+        if recipe.device == 'cuda':
+            # Measured here: a launcher that had looked at a GPU would hold memory of it.
+            file = None if self.run.peakFile is None else Path(self.run.peakFile)
+            each = peak_flops(file, 'cuda', recipe.precision, recipe.threads)
+            peak = recipe.worldSize * each
         self._figures = Figures(model, peak if peak > 0 else None)
 
     def _told_figures(self) -> dict[str, float]:
@@ -521,6 +528,9 @@ class Follower(Session):
         self.event('start', resumedFrom=self.run.resumeFrom)
         self._clock = time.monotonic()
 
+    def weighs(self, model: Any) -> None:
+        """Rank 0 tells the utilisation of all."""
+
     def turn(self) -> float:
         while True:
             agreed = self._lowest(_LEAVE if self._is_to_leave() else math.inf)
@@ -668,7 +678,7 @@ def run_phase(phase: str, train: Callable[[Session], None]) -> None:
         kind = _kind_of(error)
         message = str(error) or type(error).__name__
         if kind == 'OutOfMemory':
-            message = f'{message}; {out_of_memory()}'
+            message = f'{message}; {_taken(run) or out_of_memory()}'
         fault = {'fault': error.fault.facts()} if isinstance(error, TrainingDiverged) else {}
         directory.finish(
             {'ok': False, 'type': kind, 'message': message, 'step': session.step, **fault}
@@ -677,6 +687,14 @@ def run_phase(phase: str, train: Callable[[Session], None]) -> None:
             if kind == 'Failed':
                 raise
             sys.exit(f'{kind}: {message}')
+
+
+def _taken(run: TrainerRun) -> str | None:
+    if run.recipe.device == 'cpu':
+        return None
+    from trainer.device import choose_device, device_memory
+
+    return device_memory(choose_device(run.recipe.device))
 
 
 def _config_path() -> str:

@@ -3,9 +3,9 @@ import { expect, test } from 'vitest';
 import { pipelineSchema } from '../../config/pipeline.ts';
 import { holding, plannedTimeMs } from '../../recipes/held-budget.ts';
 import type { GivenShape, Recipe } from '../../config/recipe.ts';
-import { DoesNotFit, trainingBytes } from '../../recipes/memory.ts';
+import { availableBytes, DoesNotFit, trainingBytes } from '../../recipes/memory.ts';
 import { planRecipe, type PlanInputs } from '../../recipes/plan.ts';
-import { onHosts, ranksOf } from '../../recipes/several-hosts.ts';
+import { machineFor, onHosts, ranksOf } from '../../recipes/several-hosts.ts';
 import { machine, recipe } from '../support/recipes.ts';
 
 const gib = 2 ** 30;
@@ -28,7 +28,7 @@ const planned = (memoryBytes: number, compute: object) => {
     goal: 'base',
     budgetMs: 30 * 24 * hour,
     machine: { ...machine, memoryBytes },
-    ...ranksOf(file.compute),
+    ...ranksOf(file.compute, machine),
     seed: 1,
     vocabSize: 16_384,
     numChats: 0,
@@ -64,8 +64,33 @@ test('parted weights take less memory, and can be asked for where they need not 
   expect(() => onHosts({ ...recipe, model: own }, file)).toThrow('expected a Llama or a Qwen');
 });
 
+test('GPUs make as many ranks as there are, and their memory is what counts', () => {
+  const gpu = { name: 'NVIDIA A100', count: 4, memoryBytes: 80 * gib };
+  const compute = { hosts: 2, device: 'cuda' as const };
+  const onGpus = machineFor(compute, machine, gpu);
+  expect(onGpus).toEqual({ ...machine, device: 'cuda', gpu });
+  expect(ranksOf(compute, onGpus)).toEqual({ ranks: 8 });
+  expect(availableBytes(onGpus)).toBeCloseTo(0.9 * gpu.memoryBytes);
+  const { pretrain } = onHosts({ ...recipe, machine: onGpus }, { compute });
+  expect(pretrain).toMatchObject({ device: 'cuda', worldSize: 8 });
+  const one = onHosts({ ...recipe, machine: onGpus }, { compute: { device: 'cuda' } });
+  expect(one.pretrain).toMatchObject({ device: 'cuda', worldSize: 4 });
+  expect(one.reasons.map(({ choice }) => choice)).not.toContain('hosts');
+  const odd = { ...onGpus, gpu: { ...gpu, count: 3 } };
+  expect(() => onHosts({ ...recipe, machine: odd }, { compute })).toThrow(
+    'compute.hosts: found 2 of 3 GPUs, expected a number that parts a batch of 16 equally',
+  );
+});
+
+test('GPUs that no worker has told of are refused with what to do, and those not asked for are let be', () => {
+  expect(() => machineFor({ device: 'cuda' }, machine, null)).toThrow(
+    'compute.device: found no host that says it has GPUs',
+  );
+  expect(machineFor('local', machine, null)).toBe(machine);
+});
+
 test('one host plans as ever, whatever room it has', () => {
-  expect(ranksOf('local')).toEqual({});
+  expect(ranksOf('local', machine)).toEqual({});
   expect(recipe.pretrain).not.toHaveProperty('parallelism');
 });
 
