@@ -198,8 +198,11 @@ class Session:
         )
         self._clock = time.monotonic()
 
-    def weighs(self, model: Any) -> None:
-        """Counts what a step of this model computes, for its utilisation of the machine."""
+    def weighs(self, model: Any, scored_share: float = 1.0) -> None:
+        """Counts what a step of this model computes, for its utilisation of the machine.
+
+        Of its tokens so many are turned into words.
+        """
         peak = float(os.environ.get('TEMPER_PEAK_FLOPS', '0'))
         recipe = self.run.recipe
         if recipe.device == 'cuda':
@@ -207,7 +210,7 @@ class Session:
             file = None if self.run.peakFile is None else Path(self.run.peakFile)
             each = peak_flops(file, 'cuda', recipe.precision, recipe.threads)
             peak = recipe.worldSize * each
-        self._figures = Figures(model, peak if peak > 0 else None)
+        self._figures = Figures(model, peak if peak > 0 else None, scored_share)
 
     def _told_figures(self) -> dict[str, float]:
         if self._figures is None:
@@ -528,7 +531,7 @@ class Follower(Session):
         self.event('start', resumedFrom=self.run.resumeFrom)
         self._clock = time.monotonic()
 
-    def weighs(self, model: Any) -> None:
+    def weighs(self, model: Any, scored_share: float = 1.0) -> None:
         """Rank 0 tells the utilisation of all."""
 
     def turn(self) -> float:
