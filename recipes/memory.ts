@@ -55,7 +55,8 @@ export function trainingBytes({ shape, ...recipe }: MemoryLoad, rows: number): n
   const frozen = lora === undefined ? 0 : parameters * word;
   const reference = phase === 'dpo' && lora === undefined ? parameters * 4 : 0;
   // Parted, a rank gathers what it computes with: two layers and the embeddings, with their gradients in 32 bits.
-  const embeddings = vocabSize * hiddenSize * (shape.tieEmbeddings ? 1 : 2);
+  const isTied = shape.family === 'modernbert' || shape.tieEmbeddings;
+  const embeddings = vocabSize * hiddenSize * (isTied ? 1 : 2);
   const gathered = embeddings + (2 * (parameters - embeddings)) / numLayers;
   const copies = parts === 1 ? parameters * word : gathered * (word + 4);
   const states = (trained * 16) / parts + frozen + copies + reference;
