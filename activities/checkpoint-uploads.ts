@@ -17,7 +17,7 @@ import {
   type MicroBatch,
   type Rollback,
 } from '../config/trainer.ts';
-import { putBlobFolder } from '../registry/blobs.ts';
+import { hasBlob, putBlobFolder } from '../registry/blobs.ts';
 import type { RatesDiffer } from '../registry/errors.ts';
 import { checkpointState, commitCheckpoint, type Used } from '../registry/training.ts';
 import type { Deps } from './deps.ts';
@@ -40,8 +40,19 @@ class DamagedCheckpoint extends Error {
   override readonly name = 'DamagedCheckpoint';
 }
 
+/** Another host has not brought its shards of a checkpoint to the store yet. */
+export class ShardsMissing extends Error {
+  override readonly name = 'ShardsMissing';
+}
+
+/** How long a watcher that is to end waits for what other hosts bring. */
+const othersPatienceMs = 30_000;
+/** How soon it is looked for again. */
+const othersPauseMs = 500;
+
 const stateSchema = z.looseObject({
   step: z.number(),
+  numShards: z.number().int().positive().optional(),
   learningRates: ratesUsedSchema.default([]),
   rollbacks: rollbacksUsedSchema.default([]),
   microBatches: microBatchesUsedSchema.default([]),
@@ -54,11 +65,17 @@ const sealFile = 'state.sha256';
 /** Uploads a checkpoint and makes it count, when its files are those that its state.json lists. */
 export async function uploadCheckpoint(
   deps: Deps,
-  { job, fence, writer }: Generation,
+  { job, fence, writer, gang }: Generation,
   { step, folder }: LocalCheckpoint,
 ): Promise<Head> {
-  const { files: listed, used } = await readState(step, folder);
-  const files = await putBlobFolder(deps.store, folder);
+  const { files: listed, parted, used } = await readState(step, folder);
+  const brought = await putBlobFolder(deps.store, folder);
+  // Of a gang, each host brings the shards of its own ranks; the leading one knows them by their digests.
+  const others =
+    parted && gang !== undefined && gang.hosts.length > 1
+      ? Object.entries(listed).filter(([name]) => brought[name] === undefined)
+      : [];
+  const files = { ...brought, ...Object.fromEntries(others) };
   const own = [stateFile, sealFile];
   const damaged = [...new Set([...Object.keys(listed), ...Object.keys(files)])].filter(
     (name) => !own.includes(name) && files[name]?.sha256 !== listed[name]?.sha256,
@@ -71,6 +88,13 @@ export async function uploadCheckpoint(
   }
   if (damaged.length > 0) {
     throw new DamagedCheckpoint(`${folder}: ${damaged.join(', ')} differ from ${stateFile}`);
+  }
+  const there = await Promise.all(others.map(([, ref]) => hasBlob(deps.store, ref)));
+  const missing = others.filter((_, index) => !there[index]).map(([name]) => name);
+  if (missing.length > 0) {
+    throw new ShardsMissing(
+      `checkpoint of step ${step}: ${missing.join(', ')} are not in the store yet; expected from the other hosts`,
+    );
   }
   const state = checkpointState(files);
   const manifest: CheckpointManifest = { schemaVersion: 1, step, fence, files, state };
@@ -93,7 +117,7 @@ export function microBatchesUsed(used: z.infer<typeof microBatchesUsedSchema>): 
 async function readState(
   step: number,
   folder: string,
-): Promise<{ files: Record<string, BlobRef>; used: Used }> {
+): Promise<{ files: Record<string, BlobRef>; parted: boolean; used: Used }> {
   const text = await readFile(path.join(folder, stateFile), 'utf8');
   try {
     const state = stateSchema.parse(JSON.parse(text));
@@ -101,6 +125,7 @@ async function readState(
       const learningRates = ratesUsed(state.learningRates);
       return {
         files: state.files,
+        parted: state.numShards !== undefined,
         used: {
           learningRates,
           rollbacks: rollbacksUsed(state.rollbacks),
@@ -126,6 +151,8 @@ export class CheckpointUploads {
   #next: LocalCheckpoint | null = null;
   #running: Promise<void> | null = null;
   #fatal: Error | null = null;
+  /** Until when it waits for what other hosts bring. */
+  #patientUntil = Infinity;
   readonly #closing = new AbortController();
 
   constructor(deps: Deps, generation: Generation, head: Head) {
@@ -153,7 +180,8 @@ export class CheckpointUploads {
   }
 
   /** Resolves when nothing more waits for upload. */
-  async settle(): Promise<void> {
+  async settle(patienceMs = othersPatienceMs): Promise<void> {
+    this.#patientUntil = performance.now() + patienceMs;
     await this.#running;
     this.throwIfFatal();
   }
@@ -192,7 +220,9 @@ export class CheckpointUploads {
         pauseMs = 500;
       } catch (error) {
         if (fatal.includes((error as Error).name)) this.#fatal = error as Error;
-        else if (isUnusable(error)) {
+        else if (error instanceof ShardsMissing && performance.now() < this.#patientUntil) {
+          await sleep(othersPauseMs, undefined, { signal }).catch(() => undefined);
+        } else if (isUnusable(error)) {
           log.warn('checkpoint left out', { step: checkpoint.step, error });
           if (this.#next === checkpoint) this.#next = null;
         } else {
@@ -211,9 +241,11 @@ export function isRatesDiffer(error: unknown): error is RatesDiffer {
   return error instanceof Error && error.name === ratesDiffer;
 }
 
-/** Damaged, or superseded and deleted by the trainer while we waited for S3. */
+/** Damaged, without the shards of another host, or superseded and deleted by the trainer while we waited for S3. */
 export function isUnusable(error: unknown): boolean {
   return (
-    error instanceof DamagedCheckpoint || (error as NodeJS.ErrnoException | null)?.code === 'ENOENT'
+    error instanceof DamagedCheckpoint ||
+    error instanceof ShardsMissing ||
+    (error as NodeJS.ErrnoException | null)?.code === 'ENOENT'
   );
 }

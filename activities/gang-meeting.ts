@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { ApplicationFailure } from '@temporalio/activity';
 import { FailureType } from '../config/failures.ts';
 import type { Head } from '../config/manifests.ts';
+import { ranksAHost } from '../config/recipe.ts';
 import type { TrainerRun } from '../config/trainer.ts';
 import { commitMeeting } from '../registry/gangs.ts';
 import type { Deps } from './deps.ts';
@@ -23,7 +24,7 @@ export async function openMeeting(
     port: await freePort(address),
     step,
   };
-  const numPlanned = job.recipe.worldSize;
+  const numPlanned = job.recipe.worldSize / ranksAHost(job.machine);
   return await commitMeeting(deps.store, job.trial, { fence, writer }, { meeting, numPlanned });
 }
 

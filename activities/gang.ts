@@ -1,6 +1,7 @@
 /**
  * Training on several hosts: they are leased together; one of them leads, by the activities of a host that trains
- * alone; each other one prepares and watches its own trainer by these. They commit nothing but that memory ran out.
+ * alone; each other one prepares and watches its own trainer by these. They commit nothing but that memory ran out; what
+ * their ranks save, where each saves a part, they bring to the store for the leading host to commit.
  */
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -16,7 +17,16 @@ import { FenceWatch } from './fence-watch.ts';
 import { placeInGang } from './gang-meeting.ts';
 import { withSigns } from './heartbeats.ts';
 import { tellDiskFull } from './trainer-disk.ts';
-import { EventTail, readResult, readRun, touchControl, writeRun } from './trainer-files.ts';
+import { ShardUploads } from './shard-uploads.ts';
+import {
+  EventTail,
+  readControl,
+  readResult,
+  readRun,
+  touchControl,
+  writeControl,
+  writeRun,
+} from './trainer-files.ts';
 import { LeaseKeeper } from './trainer-lease.ts';
 import { createSight, endTrainer, startTrainer, trainerIsGone } from './trainer-process.ts';
 import { isCancelled, throwIfEnded } from './trainer-signs.ts';
@@ -63,7 +73,8 @@ export function createGangActivities(deps: Deps) {
     }): Promise<{ hosts: string[]; living: string[] }> {
       const { preferred, sizes, holder } = input;
       const now = deps.now();
-      const living = (await livingHosts(deps.store, hostPool, now)).map(({ host }) => host);
+      const reports = await livingHosts(deps.store, hostPool, now);
+      const living = reports.flatMap(({ host, address }) => (address === undefined ? [] : host));
       const candidates = [
         ...preferred.filter((host) => living.includes(host)),
         ...living.filter((host) => !preferred.includes(host)),
@@ -161,6 +172,8 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
   const fence = new FenceWatch(deps, generation);
   const isGone = createSight(runDir);
   const tail = new EventTail(runDir);
+  const shards = new ShardUploads(deps.store);
+  let numAcknowledged = 0;
   const progress: FollowerProgress = {
     kind: 'follower',
     phase: trial.phase,
@@ -186,7 +199,11 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
       const result = await readResult(runDir);
       for (const event of await tail.read()) {
         if (event.event === 'step' || event.event === 'start') progress.step = event.step;
+        if (event.event === 'checkpoint') {
+          shards.offer(event.step, path.resolve(runDir, event.path));
+        }
       }
+      await tellAcknowledged();
       if (result?.ok === false) await withSigns(sign, () => fail(result));
       if (
         result === null &&
@@ -194,6 +211,7 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
         (await isGone()) &&
         (await readResult(runDir)) === null
       ) {
+        await withSigns(sign, () => shards.settle(graceMs));
         throw new Error(`the trainer on host ${deps.host} died at step ${progress.step}`);
       }
       if (lease.takenBy !== null) return await withSigns(sign, giveUp);
@@ -201,7 +219,18 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
       await sleep(tickMs, undefined, { signal }).catch(() => undefined);
     }
   } finally {
+    shards.close();
     await lease.close();
+  }
+
+  /** So that the trainer may delete what is in the store. */
+  async function tellAcknowledged(): Promise<void> {
+    const { acknowledged } = shards;
+    if (acknowledged.length === numAcknowledged) return;
+    const told = await readControl(runDir);
+    if (told === null) return;
+    numAcknowledged = acknowledged.length;
+    await writeControl(runDir, { ...told, acknowledged });
   }
 
   async function leave(): Promise<void> {
@@ -210,6 +239,7 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
   }
 
   async function fail(result: Failed): Promise<never> {
+    await shards.settle(graceMs);
     throw (await halved(deps, generation, result)) ?? failureOf(deps, result);
   }
 

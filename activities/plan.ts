@@ -13,11 +13,12 @@ import type { Replay } from '../recipes/continuation.ts';
 import { planMeasured, stepsToCalibrate } from '../recipes/measured.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
 import { planPhases, replanPhases } from '../recipes/phases.ts';
-import { onHosts } from '../recipes/several-hosts.ts';
+import { hostsOf, machineFor, onHosts, ranksOf, wantsGpus } from '../recipes/several-hosts.ts';
 import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import type { SweepWish } from '../recipes/sweep.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { readBlob } from '../registry/blobs.ts';
+import { hostPool, livingGpus } from '../registry/hosts.ts';
 import { findMeasurement } from '../registry/measurements.ts';
 import {
   findChampion,
@@ -119,7 +120,14 @@ export function createPlanActivities(deps: Deps) {
     },
 
     async planTraining(input: PlanInput): Promise<Recipe> {
-      const { run, pipeline, corpus, machine, previous, parent, base, given } = input;
+      const { run, pipeline, corpus, previous, parent, base, given } = input;
+      const known = previous?.recipe.machine ?? input.machine;
+      const gpu = wantsGpus(pipeline.compute)
+        ? (known.gpu ?? (await livingGpus(store, hostPool, deps.now())))
+        : null;
+      const machine = await refusingWhatDoesNotFit(async () =>
+        machineFor(pipeline.compute, known, gpu),
+      );
       const manifest = await requireStage(store, 'preprocess', corpus, corpusManifestSchema);
       const { statistics, instructions, vocabSize, heldOut } = manifest;
       refuseUnmeasurable(pipeline, instructions);
@@ -140,6 +148,7 @@ export function createPlanActivities(deps: Deps) {
         stopOnPlateau: pipeline.budget.stopOnPlateau,
         prefer: pipeline.prefer,
         machine,
+        ...ranksOf(pipeline.compute, machine),
         seed: pipeline.seed,
         vocabSize,
         family: familyOf(pipeline),
@@ -194,7 +203,7 @@ export function createPlanActivities(deps: Deps) {
         !timed &&
         corrections?.pace === undefined &&
         // Steps on one host say nothing of several.
-        pipeline.compute === 'local';
+        hostsOf(pipeline.compute) === 1;
       const numSteps = wanted ? stepsToCalibrate(recipe, pipeline.budget.time) : 0;
       return numSteps === 0 ? recipe : { ...recipe, calibrate: { numSteps } };
     },

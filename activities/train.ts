@@ -35,7 +35,11 @@ export function jobOf(
     recipe,
     shape,
     // The kind of device decides the bits; how many cores or gigabytes it has does not.
-    device: { device: machine.device, instructionSet: machine.instructionSet },
+    device: {
+      device: machine.device,
+      instructionSet: machine.instructionSet,
+      ...(machine.device === 'cuda' && machine.gpu && { gpu: machine.gpu.name }),
+    },
     corpus,
     init,
     ...(rehearsal !== undefined && { rehearsal }),

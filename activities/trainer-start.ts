@@ -15,6 +15,7 @@ import {
   type CheckpointManifest,
   type Head,
 } from '../config/manifests.ts';
+import { ranksAHost } from '../config/recipe.ts';
 import { trainerRunSchema, type TrainerRun } from '../config/trainer.ts';
 import { readBlob } from '../registry/blobs.ts';
 import { readRunControl } from '../registry/run-control.ts';
@@ -277,7 +278,10 @@ export async function trainerRun(
   return trainerRunSchema.parse({
     schemaVersion: 1,
     runDir,
-    recipe: gang === undefined ? job.recipe : { ...job.recipe, worldSize: gang.hosts.length },
+    recipe:
+      gang === undefined
+        ? job.recipe
+        : { ...job.recipe, worldSize: gang.hosts.length * ranksAHost(job.machine) },
     model: job.shape,
     tokenizer: await fetch(corpus.tokenizer),
     init,

@@ -14,7 +14,7 @@ import {
 } from '../config/recipe.ts';
 import type { HostLease } from '../registry/leases.ts';
 
-export const hostPool = 'local';
+export { hostPool } from '../registry/hosts.ts';
 
 const count = z.number().int().nonnegative();
 export const trainingJobSchema = z.strictObject({

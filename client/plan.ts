@@ -34,10 +34,11 @@ import { planMeasured, stepsToCalibrate, type MeasuredPlan } from '../recipes/me
 import { DoesNotFit } from '../recipes/memory.ts';
 import { refuseTooLarge } from '../recipes/adaptation.ts';
 import type { PlanInputs } from '../recipes/plan.ts';
-import { onHosts } from '../recipes/several-hosts.ts';
+import { hostsOf, machineFor, onHosts, ranksOf, wantsGpus } from '../recipes/several-hosts.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { chooseVocabSize, estimateTokens } from '../recipes/vocabulary.ts';
 import { readBlob } from '../registry/blobs.ts';
+import { hostPool, livingGpus } from '../registry/hosts.ts';
 import { findMeasurement } from '../registry/measurements.ts';
 import { readRecord } from '../registry/json.ts';
 import { findParent, UnknownParent, type ParentModel } from '../registry/parents.ts';
@@ -104,7 +105,8 @@ export type Measure = (
 
 /** Plans a pipeline without starting anything. */
 export async function planPipeline(request: PlanRequest): Promise<Plan> {
-  const { pipeline, machine } = request;
+  const { pipeline } = request;
+  const machine = await machineOf(request);
   const known =
     request.store === null || pipeline.data.sample < 1
       ? null
@@ -122,6 +124,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     prefer: pipeline.prefer,
     packing: pipeline.packing,
     machine,
+    ...ranksOf(pipeline.compute, machine),
     seed: pipeline.seed,
     vocabSize: corpus.vocabSize,
     family: familyOf(pipeline),
@@ -147,10 +150,23 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     const corrected = { ...inputs, ...corrections };
     const alternatives = planAlternatives(corrected, held, pipeline.budget, plan);
     const speed =
-      pipeline.compute === 'local'
+      hostsOf(pipeline.compute) === 1
         ? speedOf(calibration, stepsToCalibrate(recipe, pipeline.budget.time))
         : speedOf(calibration, null);
     return { corpus, recipe: held, alternatives, speed, base };
+  } catch (error) {
+    if (!(error instanceof DoesNotFit)) throw error;
+    throw new ClientError('input', error.message, error);
+  }
+}
+
+/** The machine that will train: its GPUs as its worker says, where the pipeline asks for them. */
+async function machineOf({ pipeline, machine, store }: PlanRequest): Promise<Machine> {
+  const { compute } = pipeline;
+  const asks = wantsGpus(compute) && store !== null;
+  const gpu = asks ? await livingGpus(store, hostPool, new Date()) : null;
+  try {
+    return machineFor(compute, machine, gpu);
   } catch (error) {
     if (!(error instanceof DoesNotFit)) throw error;
     throw new ClientError('input', error.message, error);

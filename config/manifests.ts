@@ -1,7 +1,7 @@
 /** The records kept in the registry. Every one carries its schema version; none holds data, only references. */
 import { z } from 'zod';
 import { blobRefSchema, sha256Schema } from './digest.ts';
-import { machineSchema, modelShapeSchema, phaseNames } from './recipe.ts';
+import { gpuSchema, machineSchema, modelShapeSchema, phaseNames } from './recipe.ts';
 import {
   microBatchSchema,
   plateauFoundSchema,
@@ -521,7 +521,11 @@ export type Head = z.infer<typeof headSchema>;
 export const hostReportSchema = z.strictObject({
   schemaVersion,
   host: z.string(),
-  address: z.ipv4().describe('on the network of the runs'),
+  address: z
+    .ipv4()
+    .optional()
+    .describe('on the network of the runs; left out: it trains with no others'),
+  gpu: gpuSchema.optional().describe('left out: none were found'),
   at: isoTime,
 });
 export type HostReport = z.infer<typeof hostReportSchema>;

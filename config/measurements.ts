@@ -14,6 +14,7 @@ const loadSchema = z.strictObject({
   worldSize: positive,
   threads: positive,
   loraRank: positive.nullable().describe('null: all weights are trained'),
+  parallelism: z.literal('fsdp2').optional().describe('left out: each rank holds all weights'),
 });
 export type Load = z.infer<typeof loadSchema>;
 
@@ -40,5 +41,6 @@ export type Measurement = z.infer<typeof measurementSchema>;
 export function loadOf(recipe: PhaseRecipe, shape: ModelShape): Load {
   const { phase, contextLength, batchSize, precision, worldSize, threads, lora } = recipe;
   const loraRank = lora?.rank ?? null;
-  return { phase, shape, contextLength, batchSize, precision, worldSize, threads, loraRank };
+  const load = { phase, shape, contextLength, batchSize, precision, worldSize, threads, loraRank };
+  return recipe.parallelism === 'fsdp2' ? { ...load, parallelism: 'fsdp2' } : load;
 }

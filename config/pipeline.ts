@@ -138,20 +138,33 @@ const boundSchema = z
 export const preferences = ['quality', 'latency', 'size'] as const;
 export type Preference = (typeof preferences)[number];
 
-/** Pretraining on several hosts at once, each with a gpu worker that has TEMPER_GANG_ADDRESS. */
-const severalHostsSchema = z.strictObject({
+/** Pretraining on several hosts at once, each with a gpu worker that has TEMPER_GANG_ADDRESS, or on GPUs. */
+const computeFields = z.strictObject({
   hosts: z
     .number()
     .int()
     .min(2)
     .max(16)
     .refine((hosts) => 16 % hosts === 0, 'expected 2, 4, 8 or 16, which part a batch equally')
-    .describe('how many hosts pretrain together, each on its own share of every batch'),
+    .optional()
+    .describe(
+      'how many hosts pretrain together, each on its own share of every batch; left out, one',
+    ),
+  device: z
+    .literal('cuda')
+    .optional()
+    .describe("cuda: pretrain on NVIDIA's GPUs, one rank on each; left out, on the CPU"),
   elastic: z
     .boolean()
     .optional()
     .describe(
       'true: with fewer hosts when some were missing for a minute; the model is then not exact',
+    ),
+  parallelism: z
+    .enum(['ddp', 'fsdp2'])
+    .optional()
+    .describe(
+      'ddp: each host holds the whole model; fsdp2: a part of it, which takes less memory and more of the network; left out, ddp where the model fits into each host',
     ),
 });
 
@@ -316,9 +329,16 @@ export const pipelineFileSchema = z.strictObject({
       'tries several learning rates within the budget and goes on with the best; left out, the planned one alone',
     ),
   compute: z
-    .union([z.literal('local'), severalHostsSchema], {
-      error: 'expected local, or hosts: 2 (or more) to pretrain on several hosts at once',
-    })
+    .union(
+      [
+        z.literal('local'),
+        computeFields.refine(
+          ({ hosts, device }) => hosts !== undefined || device !== undefined,
+          'expected hosts, device or both',
+        ),
+      ],
+      { error: 'expected local, or hosts: 2 (or more) to pretrain on several hosts at once' },
+    )
     .default('local')
     .describe('where it trains; local: this machine'),
   seed: z
@@ -378,11 +398,17 @@ export const pipelineSchema = pipelineFileSchema
         path: typeof field === 'string' ? field.split('.') : field,
         message,
       });
-    if (compute !== 'local' && (goal === 'adapt' || isBase(startFrom))) {
+    const isSeveral = compute !== 'local' && compute.hosts !== undefined;
+    if (compute !== 'local' && compute.device === 'cuda' && goal !== 'base') {
+      refuse(
+        'compute.device',
+        `expected none with goal ${goal}: pretraining alone runs on GPUs, so goal base`,
+      );
+    } else if (isSeveral && (goal === 'adapt' || isBase(startFrom))) {
       refuse('compute', 'expected local where a model is adapted: its adapters train on one host');
-    } else if (compute !== 'local' && sweep !== undefined) {
+    } else if (isSeveral && sweep !== undefined) {
       refuse('compute', 'expected local with a sweep, whose trials train on one host each');
-    } else if (compute !== 'local' && endsTraining(budget)) {
+    } else if (isSeveral && endsTraining(budget)) {
       refuse(
         'compute',
         'expected local where the budget ends the training: several hosts end by their plan',
@@ -425,7 +451,7 @@ export const pipelineSchema = pipelineFileSchema
         const { field, found, expected, hint } = fault;
         refuse(field, `expected ${expected}; found ${found}. ${hint}`);
       }
-      if (compute !== 'local' && !isBase(startFrom) && !phases.includes('pretrain')) {
+      if (isSeveral && !isBase(startFrom) && !phases.includes('pretrain')) {
         refuse(
           'compute',
           'expected local with phases that leave pretrain out: it alone trains on several hosts',

@@ -140,6 +140,13 @@ const phaseFields = {
   lora: loraSchema
     .optional()
     .describe('adapters around a frozen base; left out, all weights are trained'),
+  parallelism: z
+    .enum(['ddp', 'fsdp2'])
+    .optional()
+    .describe(
+      'fsdp2: each rank holds and saves a part of weights and optimizer; left out or ddp: all of them',
+    ),
+  device: z.enum(['cpu', 'cuda']).optional().describe('cuda: one GPU a rank; left out: the CPU'),
 };
 
 export const rehearsalSchema = z.strictObject({
@@ -217,6 +224,14 @@ export type OrpoRecipe = z.infer<typeof orpoRecipeSchema>;
 export type PhaseRecipe = z.infer<typeof phaseRecipeSchema>;
 export type Phase = PhaseRecipe['phase'];
 
+/** Equal GPUs of one host. */
+export const gpuSchema = z.strictObject({
+  name: z.string().describe("as NVIDIA's driver says"),
+  count: positive,
+  memoryBytes: positive.describe('of each'),
+});
+export type Gpu = z.infer<typeof gpuSchema>;
+
 /** What the planner knows of the machine: recorded, so that a repeated run plans the same. */
 export const machineSchema = z.strictObject({
   device: z.enum(['cpu', 'cuda']),
@@ -225,8 +240,14 @@ export const machineSchema = z.strictObject({
   instructionSet: z
     .enum(['amx', 'avx512_bf16', 'avx512', 'avx2', 'neon', 'other'])
     .describe('decides speed, and the bits'),
+  gpu: gpuSchema.optional().describe('those that train, where the device is cuda'),
 });
 export type Machine = z.infer<typeof machineSchema>;
+
+/** Ranks that train on one host: one a GPU, or one on all cores. */
+export function ranksAHost({ device, gpu }: Pick<Machine, 'device' | 'gpu'>): number {
+  return device === 'cuda' ? (gpu?.count ?? 1) : 1;
+}
 
 export const reasonSchema = z.strictObject({
   choice: z.string(),

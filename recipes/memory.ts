@@ -1,10 +1,19 @@
 /** What training holds in memory, and how many sequences at once a machine has room for. */
-import type { Machine, ModelShape, PhaseRecipe, PlainShape, Reason } from '../config/recipe.ts';
+import {
+  families,
+  type Machine,
+  type ModelShape,
+  type PhaseRecipe,
+  type PlainShape,
+  type Reason,
+} from '../config/recipe.ts';
 import { maskRate } from './masked-shapes.ts';
 import { countParameters } from './shapes.ts';
 
 export type MemoryLoad = Pick<PhaseRecipe, 'phase' | 'contextLength' | 'precision' | 'lora'> & {
   shape: ModelShape;
+  /** Ranks among which weights, gradients and optimizer are parted; left out, each holds all. */
+  parts?: number | undefined;
 };
 
 const gib = 2 ** 30;
@@ -14,17 +23,24 @@ const processBytes = 0.5 * gib;
 const stackBytes = gib;
 /** The rest is for what the estimate misses: peaks were 0.8 to 0.97 of it (docs/log.md), and for the page cache. */
 const usable = 0.75;
+/** Of a GPU, which nothing else uses: the rest is for fragments and buffers of the libraries. */
+const usableOfGpu = 0.9;
 /** Rows of logits that stand at once. */
 const lossChunk = 512;
 
 /** What one trainer may take on this machine. */
-export function availableBytes({ memoryBytes }: Pick<Machine, 'memoryBytes'>): number {
+export function availableBytes({
+  device,
+  gpu,
+  memoryBytes,
+}: Pick<Machine, 'memoryBytes'> & Partial<Pick<Machine, 'device' | 'gpu'>>): number {
+  if (device === 'cuda' && gpu !== undefined) return gpu.memoryBytes * usableOfGpu;
   return Math.max(0, memoryBytes * usable - stackBytes);
 }
 
 /** What training takes with so many sequences at once. */
 export function trainingBytes({ shape, ...recipe }: MemoryLoad, rows: number): number {
-  const { phase, contextLength, precision, lora } = recipe;
+  const { phase, contextLength, precision, lora, parts = 1 } = recipe;
   const { hiddenSize, numLayers, vocabSize } = shape;
   const { intermediateSize, numHeads, numKvHeads, headDim } = layerOf(shape);
   const width = headDim ?? hiddenSize / numHeads;
@@ -38,7 +54,12 @@ export function trainingBytes({ shape, ...recipe }: MemoryLoad, rows: number): n
   // Weights, gradients and two moments of what is trained in 32 bits; what is frozen; copies as the products take them.
   const frozen = lora === undefined ? 0 : parameters * word;
   const reference = phase === 'dpo' && lora === undefined ? parameters * 4 : 0;
-  const states = trained * 16 + frozen + parameters * word + reference;
+  // Parted, a rank gathers what it computes with: two layers and the embeddings, with their gradients in 32 bits.
+  const isTied = shape.family === 'modernbert' || shape.tieEmbeddings;
+  const embeddings = vocabSize * hiddenSize * (isTied ? 1 : 2);
+  const gathered = embeddings + (2 * (parameters - embeddings)) / numLayers;
+  const copies = parts === 1 ? parameters * word : gathered * (word + 4);
+  const states = (trained * 16) / parts + frozen + copies + reference;
   const aligns = phase === 'dpo' || phase === 'orpo';
   const tokens = rows * contextLength * (aligns ? 2 : 1);
   const perLayer =
@@ -143,15 +164,49 @@ function scaled(shape: ModelShape, share: number): ModelShape {
 export function inMemory<Recipe extends PhaseRecipe>(
   recipe: Recipe,
   shape: ModelShape,
-  { machine, limit, what }: { machine: Machine; limit: number | undefined; what: string },
+  {
+    machine,
+    limit,
+    what,
+    ranks = 1,
+    parallelism,
+  }: { machine: Machine; limit: number | undefined; what: string } & Ranks,
 ): Recipe {
   const rows = recipe.batchSize / recipe.worldSize;
   const load = { ...recipe, shape };
-  const fitting = fittingMicroBatch(load, rows, availableBytes(machine));
+  const available = availableBytes(machine);
+  const whole = fittingMicroBatch(load, rows, available);
+  const isParted =
+    canPart({ ...recipe, shape }) &&
+    (parallelism === 'fsdp2' || (parallelism === undefined && whole === null));
+  const parts = isParted ? ranks : 1;
+  const fitting = parts === 1 ? whole : fittingMicroBatch({ ...load, parts }, rows, available);
   // Chats are as long as the longest one only now and then: a row that may not fit is tried.
-  if (fitting === null && recipe.phase === 'pretrain') throw doesNotFit(load, machine, what);
+  if (fitting === null && recipe.phase === 'pretrain') {
+    throw doesNotFit({ ...load, parts }, machine, what);
+  }
   const microBatchSize = Math.min(fitting ?? 1, limit ?? rows);
-  return microBatchSize < rows ? { ...recipe, microBatchSize } : recipe;
+  return {
+    ...recipe,
+    ...(microBatchSize < rows && { microBatchSize }),
+    ...(parts > 1 && { parallelism: 'fsdp2' as const }),
+  };
+}
+
+/** How many processes train together, and how they share the weights, where that was asked for. */
+export interface Ranks {
+  /** Left out, one. */
+  ranks?: number | undefined;
+  parallelism?: PhaseRecipe['parallelism'];
+}
+
+/** Whether the trainer can part the weights: it knows the layers of its own families, and adapters are small. */
+export function canPart({ phase, lora, shape }: MemoryLoad): boolean {
+  return phase === 'pretrain' && lora === undefined && isKnown(shape.family);
+}
+
+function isKnown(family: string): boolean {
+  return (families as readonly string[]).includes(family);
 }
 
 /** Why a phase computes its batches in parts; nothing where each is computed whole. */
@@ -159,12 +214,14 @@ export function memoryReasons(
   phases: readonly (PhaseRecipe | null)[],
   shape: ModelShape,
   machine: Machine,
+  ranks = 1,
 ): Reason[] {
   return phases.flatMap((recipe) => {
     if (recipe === null || recipe.microBatchSize === undefined) return [];
     const { phase, microBatchSize, batchSize, worldSize } = recipe;
     const rows = batchSize / worldSize;
-    const whole = trainingBytes({ ...recipe, shape }, rows);
+    const parts = recipe.parallelism === 'fsdp2' ? ranks : 1;
+    const whole = trainingBytes({ ...recipe, shape, parts }, rows);
     const available = availableBytes(machine);
     const reason =
       whole > available

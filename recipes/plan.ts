@@ -33,7 +33,7 @@ import { explain } from './plan-reasons.ts';
 import { endingOnPlateau } from './plateau.ts';
 import { preferenceReasons, preferred } from './preference.ts';
 import { countParameters, givenShape, ladder } from './shapes.ts';
-import { availableBytes, inMemory, memoryReasons, trainingBytes } from './memory.ts';
+import { availableBytes, inMemory, memoryReasons, trainingBytes, type Ranks } from './memory.ts';
 import {
   maxEpochs,
   msPerPretrainedToken,
@@ -60,6 +60,9 @@ export interface PlanInputs {
   /** Sequences at once, at most, as the machine ran out of memory with more; left out, as many as should fit. */
   microBatch?: Partial<Record<Phase, number>> | undefined;
   machine: Machine;
+  /** Processes that pretrain together, and how they share the weights; left out, one. */
+  ranks?: Ranks['ranks'];
+  parallelism?: Ranks['parallelism'];
   seed: number;
   vocabSize: number;
   /** Architecture of a model from scratch; left out, a Llama. */
@@ -163,7 +166,7 @@ export function ending(
 
 /** Batches computed in parts where the machine has no room for all of one at once. */
 export function fitted<Planned extends Recipe>(
-  { machine, base, parent, pace, microBatch }: PlanInputs,
+  { machine, base, parent, pace, microBatch, ranks, parallelism }: PlanInputs,
   planned: Planned,
 ): Planned {
   const { model, pretrain, sft, dpo, orpo, reasons } = planned;
@@ -173,6 +176,8 @@ export function fitted<Planned extends Recipe>(
     inMemory(phase, model, {
       machine,
       limit: microBatch?.[phase.phase],
+      ranks,
+      parallelism,
       what: `${phase.lora === undefined ? 'pretraining' : 'adapting'} ${origin}`,
     });
   const phases = {
@@ -183,7 +188,7 @@ export function fitted<Planned extends Recipe>(
   };
   const more = [
     ...(phases.pretrain === null ? [] : stepReasons(phases.pretrain)),
-    ...memoryReasons(Object.values(phases), model, machine),
+    ...memoryReasons(Object.values(phases), model, machine, ranks),
     ...paceReasons(pace),
   ];
   return { ...planned, ...phases, reasons: [...reasons, ...more] };
@@ -261,7 +266,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
     : ours.filter(
         (shape, rung) =>
           rung === 0 ||
-          (fitsAlone(machine, shape, contextLength) &&
+          (hasRoom(inputs, shape, contextLength) &&
             countParameters(shape) <= mostParametersPerToken * statistics.numTokens),
       );
   const pace = inputs.pace ?? 1;
@@ -405,8 +410,18 @@ function givenTo({ given, vocabSize, parent }: PlanInputs): GivenShape | null {
 
 /** Whether a machine has room for one row of a shape. */
 export function fitsAlone(machine: Machine, shape: ModelShape, contextLength: number): boolean {
+  return hasRoom({ machine }, shape, contextLength);
+}
+
+/** Whether a rank has room for a row: with all of the weights, or where they may be parted, with its part. */
+function hasRoom(
+  { machine, ranks = 1, parallelism }: Pick<PlanInputs, 'machine' | 'ranks' | 'parallelism'>,
+  shape: ModelShape,
+  contextLength: number,
+): boolean {
   const precision = bestPrecision(machine);
-  const load = { phase: 'pretrain', contextLength, precision, shape } as const;
+  const parts = parallelism === 'ddp' ? 1 : ranks;
+  const load = { phase: 'pretrain', contextLength, precision, shape, parts } as const;
   return trainingBytes(load, 1) <= availableBytes(machine);
 }
 

@@ -1,5 +1,5 @@
 /** How fast a machine trains, from recorded measurements: the same machine always plans the same. */
-import type { Machine, ModelShape, Reason } from '../config/recipe.ts';
+import { ranksAHost, type Machine, type ModelShape, type Reason } from '../config/recipe.ts';
 
 /**
  * Sustained floating-point operations a second of one core in this trainer, measured end to end (see
@@ -23,7 +23,7 @@ export function trainingSpeed(machine: Machine, hiddenSize: number): number {
 
 /** That of a model so wide that nothing idles. */
 function peakSpeed(machine: Machine): number {
-  if (machine.device === 'cuda') return perGpu;
+  if (machine.device === 'cuda') return perGpu * ranksAHost(machine);
   // Small models do not fill many cores: beyond eight, each adds half as much.
   const cores = Math.min(machine.cores, 8) + Math.max(0, machine.cores - 8) / 2;
   return cores * perCore[machine.instructionSet];

@@ -11,7 +11,7 @@ export function saveEvery(stepMs: number, numSteps: number): number {
 
 /** The reasons for the batch of a phase and for its ranks. */
 export function stepReasons(recipe: PhaseRecipe): Reason[] {
-  const { batchSize, contextLength, worldSize, threads, lora } = recipe;
+  const { batchSize, contextLength, lora } = recipe;
   return [
     {
       choice: 'batch',
@@ -22,17 +22,32 @@ export function stepReasons(recipe: PhaseRecipe): Reason[] {
           : 'few documents make few steps: a larger batch would leave too few to learn from',
       source: 'McCandlish et al. 2018; measured in docs/log.md',
     },
-    {
-      choice: 'parallelism',
-      value:
-        worldSize === 1
-          ? `none, ${threads} threads`
-          : `${worldSize} ranks of ${threads} threads, each with all weights`,
-      reason:
-        worldSize === 1
-          ? 'one process uses every core of one machine; ranks would hold the weights once more each'
-          : 'the weights fit into each rank, so only gradients are exchanged',
-      source: 'Li et al. 2020; docs/scale.md for what needs more',
-    },
+    parallelismReason(recipe),
   ];
+}
+
+/** Why so many ranks, and why each holds what it holds. */
+export function parallelismReason({ worldSize, threads, parallelism }: PhaseRecipe): Reason {
+  const choice = 'parallelism';
+  if (parallelism === 'fsdp2') {
+    return {
+      choice,
+      value: `FSDP2, ${worldSize} ranks of ${threads} threads, each with a part of the weights`,
+      reason:
+        'the weights do not fit into each rank, or it was asked for: a layer is gathered when it is computed with',
+      source: 'Rajbhandari et al. 2020, Zhao et al. 2023; docs/decisions/0012',
+    };
+  }
+  return {
+    choice,
+    value:
+      worldSize === 1
+        ? `none, ${threads} threads`
+        : `DDP, ${worldSize} ranks of ${threads} threads, each with all weights`,
+    reason:
+      worldSize === 1
+        ? 'one process uses every core of one machine; ranks would hold the weights once more each'
+        : 'the weights fit into each rank, so only gradients are exchanged',
+    source: 'Li et al. 2020; docs/scale.md for what needs more',
+  };
 }

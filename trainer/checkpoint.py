@@ -40,41 +40,56 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
 
     What a failure left aside is removed: a full disk must not stay full because of it.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f'.{target.name}.partial')
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
+    aside = open_aside(target)
     try:
         fill(aside)
-        for file in _files(aside):
-            fsync(file)
-        for folder in [aside, *(path for path in aside.rglob('*') if path.is_dir())]:
-            fsync(folder)
-        if target.exists():
-            shutil.rmtree(target)
-        aside.rename(target)
-        fsync(target.parent)
+        rename_whole(aside, target)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+
+
+def aside_of(target: Path) -> Path:
+    """Where a folder is written before it gets its name."""
+    return target.with_name(f'.{target.name}.partial')
+
+
+def open_aside(target: Path) -> Path:
+    """Makes that folder, empty."""
+    aside = aside_of(target)
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    return aside
+
+
+def rename_whole(aside: Path, target: Path) -> None:
+    """Brings a folder to disk and gives it its name."""
+    for file in _files(aside):
+        fsync(file)
+    for folder in [aside, *(path for path in aside.rglob('*') if path.is_dir())]:
+        fsync(folder)
+    if target.exists():
+        shutil.rmtree(target)
+    aside.rename(target)
+    fsync(target.parent)
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob('*') if path.is_file())
 
 
-def save_checkpoint(target: Path, state: dict[str, Any], fill: Callable[[Path], None]) -> None:
-    """Writes a checkpoint folder with a state.json that lists what `fill` wrote."""
+def save_checkpoint(
+    target: Path, state: dict[str, Any], fill: Callable[[Path], dict[str, Any] | None]
+) -> None:
+    """Writes a checkpoint folder with a state.json that lists what `fill` wrote.
+
+    `fill` may return the list itself, where files of it lie on other hosts.
+    """
 
     def fill_and_list(folder: Path) -> None:
-        fill(folder)
-        files = {
-            path.relative_to(folder).as_posix(): {
-                'sha256': sha256_of(path),
-                'bytes': path.stat().st_size,
-            }
-            for path in _files(folder)
-        }
+        files = fill(folder)
+        if files is None:
+            files = {path.relative_to(folder).as_posix(): entry(path) for path in _files(folder)}
         listed = {'schemaVersion': 1, **state, 'files': files}
         (folder / STATE).write_text(json.dumps(listed, sort_keys=True), 'utf-8')
         (folder / _SEAL).write_text(sha256_of(folder / STATE), 'ascii')
@@ -82,8 +97,15 @@ def save_checkpoint(target: Path, state: dict[str, Any], fill: Callable[[Path], 
     write_folder(target, fill_and_list)
 
 
-def verify_checkpoint(folder: Path) -> dict[str, Any]:
-    """Returns state.json after it and every file in it were found with their digests.
+def entry(path: Path) -> dict[str, Any]:
+    """What state.json says of a file."""
+    return {'sha256': sha256_of(path), 'bytes': path.stat().st_size}
+
+
+def verify_checkpoint(
+    folder: Path, needs: Callable[[str], bool] = lambda _: True
+) -> dict[str, Any]:
+    """Returns state.json after it and every file in it that is needed had their digests.
 
     A checkpoint of an earlier version has no state.sha256.
     """
@@ -96,6 +118,8 @@ def verify_checkpoint(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointIncompatible(f'{folder}: no readable {STATE} ({error})') from error
     for name, expected in sorted(files.items()):
+        if not needs(name):
+            continue
         path = folder / name
         if not path.is_file() or path.is_symlink() or '..' in Path(name).parts:
             raise CheckpointIncompatible(f'{folder}: {name} is missing')
@@ -110,6 +134,16 @@ def verify_checkpoint(folder: Path) -> dict[str, Any]:
                 f'{folder}: {name} has SHA-256 {found}, expected {expected["sha256"]}'
             )
     return state
+
+
+def shard_name(rank: int, num_ranks: int) -> str:
+    """The file of a rank that holds a part of weights and optimizer."""
+    return f'shard-{rank + 1:05}-of-{num_ranks:05}.safetensors'
+
+
+def is_shard(name: str) -> bool:
+    """Whether it is such a file."""
+    return name.startswith('shard-')
 
 
 def delete_acknowledged(checkpoints: Path, acknowledged: list[int], keep: int) -> None:

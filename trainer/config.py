@@ -208,6 +208,8 @@ class PhaseRecipe:
     unwatchedExitS: float
     lora: Lora | None = None
     microBatchSize: int | None = None
+    parallelism: Literal['ddp', 'fsdp2'] = 'ddp'
+    device: Literal['cpu', 'cuda'] = 'cpu'
 
     def __post_init__(self) -> None:
         for name in (
@@ -241,6 +243,10 @@ class PhaseRecipe:
         _check(
             self.microBatchSize is None or self.microBatchSize > 0,
             f'recipe.microBatchSize: found {self.microBatchSize}, expected more than 0',
+        )
+        _check(
+            self.parallelism == 'ddp' or self.lora is None,
+            'recipe.parallelism: found fsdp2, expected ddp for adapters, whose base is frozen',
         )
 
 
@@ -563,6 +569,17 @@ class TrainerRun:
         _check(
             self.recipe.phase == 'pretrain' or self.recipe.worldSize == 1,
             f'recipe.worldSize: found {self.recipe.worldSize}, expected 1 for {self.recipe.phase}',
+        )
+        _check(
+            self.recipe.parallelism == 'ddp'
+            or (self.recipe.phase == 'pretrain' and self.model.family in _FAMILIES),
+            f'recipe.parallelism: found fsdp2 in phase {self.recipe.phase} of a model of family '
+            f'{self.model.family}, expected pretraining of {", ".join(_FAMILIES)}',
+        )
+        _check(
+            self.recipe.device == 'cpu' or self.recipe.phase == 'pretrain',
+            f'recipe.device: found cuda for {self.recipe.phase}, expected cpu: pretraining alone '
+            'runs on GPUs',
         )
         wanted = getattr(self.recipe, 'rehearsal', None) is not None
         found = getattr(self.data, 'rehearsal', None) is not None

@@ -18,11 +18,30 @@ def fix_determinism(threads: int, seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def rng_tensors() -> dict[str, Tensor]:
-    """The state of PyTorch's generator, the only one that pretraining draws from."""
-    return {'torch': torch.get_rng_state()}
+def fix_gpu_determinism() -> None:
+    """What a GPU needs beyond that; CUBLAS_WORKSPACE_CONFIG is set before it is first used.
+
+    No TF32, which rounds float32 products to ten bits of mantissa, and no sums in bf16. Which
+    kernel runs must not follow from how long it took.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
 
 
-def restore_rng(tensors: dict[str, Tensor]) -> None:
+_CPU = torch.device('cpu')
+
+
+def rng_tensors(device: torch.device = _CPU) -> dict[str, Tensor]:
+    """The state of PyTorch's generators, the only ones that pretraining draws from."""
+    cpu = {'torch': torch.get_rng_state()}
+    return cpu if device.type == 'cpu' else {**cpu, 'cuda': torch.cuda.get_rng_state(device)}
+
+
+def restore_rng(tensors: dict[str, Tensor], device: torch.device = _CPU) -> None:
     """Restores what `rng_tensors` gave."""
     torch.set_rng_state(tensors['torch'].clone())
+    if device.type == 'cuda':
+        torch.cuda.set_rng_state(tensors['cuda'].clone(), device)

@@ -34,8 +34,10 @@ def join_gang(session: Session) -> None:
     else:
         store = dist.PrefixStore('ranks', find_store(gang))
     store.set_timeout(_TIMEOUT)
+    # What ranks agree on lies in memory; gradients lie where they were computed.
+    on_gpus = session.run.recipe.device == 'cuda'
     dist.init_process_group(
-        'gloo',
+        'cpu:gloo,cuda:nccl' if on_gpus else 'gloo',
         store=store,
         rank=int(os.environ['RANK']),
         world_size=expected,

@@ -69,7 +69,9 @@ class OwnPass(nn.Module):
     def _logits(self, inputs: Tensor) -> Tensor:
         # What drops out while it learns must not while it is measured.
         self._model.train(torch.is_grad_enabled())
-        with torch.autocast('cpu', torch.bfloat16, enabled=self._dtype == torch.bfloat16):
+        with torch.autocast(
+            inputs.device.type, torch.bfloat16, enabled=self._dtype == torch.bfloat16
+        ):
             return self._model(input_ids=inputs, use_cache=False).logits.float()
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:

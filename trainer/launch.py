@@ -63,9 +63,10 @@ def arguments(
     ]
 
 
-def environment(threads: int, scratch: Path, interface: str) -> dict[str, str]:
+def environment(threads: int, scratch: Path, interface: str, device: str) -> dict[str, str]:
     """What the ranks inherit: fixed threads, one network interface, scratch, and memory kept."""
     return {
+        **(_gpu_environment(interface) if device == 'cuda' else {'CUDA_VISIBLE_DEVICES': ''}),
         'OMP_NUM_THREADS': str(threads),
         'MKL_NUM_THREADS': str(threads),
         # A thread that spins for its partner takes the core that one waits for: without a bound,
@@ -79,7 +80,6 @@ def environment(threads: int, scratch: Path, interface: str) -> dict[str, str]:
         'HF_HUB_OFFLINE': '1',
         'HF_DATASETS_OFFLINE': '1',
         'TOKENIZERS_PARALLELISM': 'false',
-        'CUDA_VISIBLE_DEVICES': '',
         'GLIBC_TUNABLES': ':'.join(
             (
                 f'glibc.malloc.mmap_threshold={_KEEP}',
@@ -87,6 +87,17 @@ def environment(threads: int, scratch: Path, interface: str) -> dict[str, str]:
                 'glibc.malloc.hugetlb=1',
             )
         ),
+    }
+
+
+def _gpu_environment(interface: str) -> dict[str, str]:
+    """One order of every sum: of cuBLAS by its own workspaces, of NCCL by one algorithm."""
+    return {
+        'CUBLAS_WORKSPACE_CONFIG': ':4096:8',
+        # One sign more than the shell's: exactly this interface, not all that begin so.
+        'NCCL_SOCKET_IFNAME': f'={interface}',
+        'NCCL_ALGO': 'Ring',
+        'NCCL_PROTO': 'Simple',
     }
 
 
@@ -127,6 +138,8 @@ def explain_death(run_dir: Path, exit_codes: list[int], kills_before: int) -> No
 def _peak(run: dict[str, Any]) -> float:
     """What all ranks together could compute, in operations a second."""
     recipe, file = run['recipe'], run.get('peakFile')
+    if recipe.get('device') == 'cuda':
+        return 0.0  # Rank 0 measures its GPU.
     num_hosts = (run.get('gang') or {}).get('numHosts', 1)
     threads = recipe['threads'] * recipe['worldSize'] // num_hosts
     # The ranks share this machine, so what all of its threads give is for all of them.
@@ -145,7 +158,8 @@ def main() -> None:
     run_dir.mkdir(parents=True, exist_ok=True)
     # In a folder of its own: a second launcher must not take away what the first one uses.
     scratch = Path(tempfile.mkdtemp(prefix='scratch-', dir=run_dir))
-    os.environ.update(environment(recipe['threads'], scratch, 'lo'))
+    device = recipe.get('device', 'cpu')
+    os.environ.update(environment(recipe['threads'], scratch, 'lo', device))
     os.environ['TEMPER_PEAK_FLOPS'] = str(_peak(run))
     kills_before = oom_kills()
     gang = None
@@ -154,7 +168,8 @@ def main() -> None:
 
         try:
             gang = read_object(Gang, run['gang'], 'gang')
-            os.environ['GLOO_SOCKET_IFNAME'] = interface_of(gang.localAddress)
+            interface = interface_of(gang.localAddress)
+            os.environ.update(environment(recipe['threads'], scratch, interface, device))
         except ValueError as error:
             shutil.rmtree(scratch, ignore_errors=True)
             refuse(config, str(error))

@@ -6,6 +6,7 @@ query, key and value, attention as plain matrix products (three times faster tha
 at these lengths), and the loss in chunks that stay in the cache, its gradient made on the way.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +19,7 @@ from trainer.given import OwnPass, build_given
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
+_CPU = torch.device('cpu')
 _LOSS_CHUNK = 512
 # Added to a score: no weight is left of it, in any precision.
 _HIDDEN = -1e4
@@ -94,11 +96,12 @@ def training_pass(
     shape: ModelShape | GivenModel,
     context_length: int,
     dtype: torch.dtype,
+    device: torch.device = _CPU,
 ) -> 'LeanModel | OwnPass':
     """The lean pass for the families that it knows; for a model that was given, its own."""
     if isinstance(shape, GivenModel):
         return OwnPass(model, dtype)
-    return LeanModel(model, context_length, dtype)
+    return LeanModel(model, context_length, dtype, device)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -108,11 +111,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, keep_gradient: bool
     ) -> Tensor:
-        total = torch.zeros((), dtype=torch.float32)
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         hidden_gradient = torch.empty_like(hidden) if keep_gradient else None
         # A frozen head has none, and its product is as much work as all of the rest here.
         moves = keep_gradient and ctx.needs_input_grad[1]
-        weight_gradient = torch.zeros(weight.shape) if moves else None
+        weight_gradient = torch.zeros(weight.shape, device=weight.device) if moves else None
         for at in range(0, hidden.shape[0], _LOSS_CHUNK):
             rows = slice(at, at + _LOSS_CHUNK)
             part, target = hidden[rows], targets[rows, None]
@@ -143,7 +146,7 @@ class _LinearDivergence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, remembered: Tensor, weight: Tensor) -> Tensor:
-        total = torch.zeros((), dtype=torch.float32)
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         hidden_gradient = torch.empty_like(hidden)
         for at in range(0, hidden.shape[0], _LOSS_CHUNK):
             rows = slice(at, at + _LOSS_CHUNK)
@@ -169,7 +172,13 @@ class LeanModel(nn.Module):
     Where PEFT has put LoRA adapters around its projections, they count.
     """
 
-    def __init__(self, model: 'PreTrainedModel', context_length: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        model: 'PreTrainedModel',
+        context_length: int,
+        dtype: torch.dtype,
+        device: torch.device = _CPU,
+    ) -> None:
         super().__init__()
         config = model.config
         self._model = model
@@ -181,9 +190,22 @@ class LeanModel(nn.Module):
         powers = torch.arange(0, self._head_dim, 2, dtype=torch.float32) / self._head_dim
         angles = torch.arange(context_length, dtype=torch.float32)[:, None] / theta**powers
         # Turning by half a head and a signed sine is the rotation without building a negated copy.
-        self._cos = torch.cat((angles.cos(), angles.cos()), -1)[:, None].to(dtype)
-        self._sin = torch.cat((-angles.sin(), angles.sin()), -1)[:, None].to(dtype)
-        self._mask = torch.full((context_length, context_length), _HIDDEN, dtype=dtype).triu(1)
+        self._cos = torch.cat((angles.cos(), angles.cos()), -1)[:, None].to(device, dtype)
+        self._sin = torch.cat((-angles.sin(), angles.sin()), -1)[:, None].to(device, dtype)
+        mask = torch.full((context_length, context_length), _HIDDEN, dtype=dtype).triu(1)
+        self._mask = mask.to(device)
+        self._calls_layers = False
+
+    def layers_to_call(self) -> list[nn.Module]:
+        """The layers, which from now on are called as modules and then compute this pass.
+
+        Whoever parts their weights among ranks gathers those of a layer when it is called.
+        """
+        layers = list(self._model.model.layers)
+        for layer in layers:
+            layer.forward = partial(self._layer, layer)
+        self._calls_layers = True
+        return layers
 
     def forward(self, inputs: Tensor, targets: Tensor, positions: Tensor | None = None) -> Tensor:
         """Sum of nats over the targets that are not negative; behind them stands padding."""
@@ -210,11 +232,12 @@ class LeanModel(nn.Module):
         scored = targets >= 0
         hidden = self.hidden(inputs)[scored]
         logits = F.linear(hidden, self._model.lm_head.weight.to(self._dtype)).float()
-        nats = torch.zeros(targets.shape)
+        nats = torch.zeros(targets.shape, device=targets.device)
         nats[scored] = F.cross_entropy(logits, targets[scored], reduction='none')
         return nats.sum(1)
 
     def _norm(self, hidden: Tensor, weight: Tensor) -> Tensor:
+        weight = weight.to(hidden.dtype)
         return F.rms_norm(hidden, (hidden.shape[-1],), weight, self._eps).to(self._dtype)
 
     def _linear(self, hidden: Tensor, *projections: nn.Module) -> Tensor:
@@ -242,13 +265,20 @@ class LeanModel(nn.Module):
         # The sum along the layers stays in float32, whatever the weights are kept in.
         hidden = F.embedding(inputs, body.embed_tokens.weight).float()
         for layer in body.layers:
-            normed = self._norm(hidden, layer.input_layernorm.weight)
-            hidden = hidden + self._attention(normed, layer.self_attn, places)
-            normed = self._norm(hidden, layer.post_attention_layernorm.weight)
-            mlp = layer.mlp
-            gate, up = self._linear(normed, mlp.gate_proj, mlp.up_proj).chunk(2, -1)
-            hidden = hidden + self._linear(F.silu(gate) * up, mlp.down_proj)
+            hidden = (
+                layer(hidden, places) if self._calls_layers else self._layer(layer, hidden, places)
+            )
         return self._norm(hidden, body.norm.weight)
+
+    def _layer(
+        self, layer: Any, hidden: Tensor, places: tuple[Tensor, Tensor, Tensor]
+    ) -> Tensor:
+        normed = self._norm(hidden, layer.input_layernorm.weight)
+        hidden = hidden + self._attention(normed, layer.self_attn, places)
+        normed = self._norm(hidden, layer.post_attention_layernorm.weight)
+        mlp = layer.mlp
+        gate, up = self._linear(normed, mlp.gate_proj, mlp.up_proj).chunk(2, -1)
+        return hidden + self._linear(F.silu(gate) * up, mlp.down_proj)
 
     def _norm_heads(self, turned: Tensor, attention: Any) -> Tensor:
         """Each query and each key on its own, as Qwen3 does before it turns them."""

@@ -28,7 +28,9 @@ class Objective(Protocol):
         """A model with random weights that depend on the seed alone."""
         ...
 
-    def training_pass(self, model: 'PreTrainedModel', dtype: torch.dtype) -> nn.Module:
+    def training_pass(
+        self, model: 'PreTrainedModel', dtype: torch.dtype, device: torch.device
+    ) -> nn.Module:
         """From a batch to its sum of nats."""
         ...
 
@@ -55,9 +57,11 @@ class NextWord:
         """As `Objective`."""
         return build_model(self._shape, seed, self._end_of_text)
 
-    def training_pass(self, model: 'PreTrainedModel', dtype: torch.dtype) -> nn.Module:
+    def training_pass(
+        self, model: 'PreTrainedModel', dtype: torch.dtype, device: torch.device
+    ) -> nn.Module:
         """As `Objective`."""
-        return training_pass(model, self._shape, self._length, dtype)
+        return training_pass(model, self._shape, self._length, dtype, device)
 
     def rows(self, stream: TokenStream, order: Order, cursors: range) -> tuple[Tensor, Tensor]:
         """As `Objective`."""
@@ -92,7 +96,9 @@ class HiddenWords:
             self._shape, seed, boundary=hiding.boundary, vocabulary=hiding.vocabulary
         )
 
-    def training_pass(self, model: 'PreTrainedModel', dtype: torch.dtype) -> nn.Module:
+    def training_pass(
+        self, model: 'PreTrainedModel', dtype: torch.dtype, device: torch.device
+    ) -> nn.Module:
         """As `Objective`."""
         return MaskedPass(model, dtype)
 

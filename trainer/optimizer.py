@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from trainer.checkpoint import CheckpointIncompatible
 from trainer.config import PhaseRecipe, PretrainRecipe
+from trainer.sharding import ShardedMuon, local, parted_as
 
 _BETAS = (0.9, 0.95)
 _MUON_MOMENTUM = 0.95
@@ -49,7 +50,8 @@ class PhaseOptimizer:
             )
         ]
         if matrices:
-            optimizer = torch.optim.Muon(
+            kind = ShardedMuon if recipe.parallelism == 'fsdp2' else torch.optim.Muon
+            optimizer = kind(
                 matrices,
                 lr=0.0,
                 weight_decay=recipe.weightDecay,
@@ -95,7 +97,7 @@ def state_tensors(
 ) -> dict[str, Tensor]:
     """The state of optimizers as flat tensors; `names` maps a parameter's id to its name."""
     return {
-        f'{names[id(parameter)]}:{key}': torch.as_tensor(value).contiguous()
+        f'{names[id(parameter)]}:{key}': local(torch.as_tensor(value)).contiguous()
         for optimizer in optimizers
         for parameter, state in optimizer.state.items()
         for key, value in state.items()
@@ -117,10 +119,12 @@ def load_state(
         if name not in known:
             raise CheckpointIncompatible(f'optimizer state of unknown parameter {name}')
         state, parameter = known[name]
-        if value.ndim > 0 and value.shape != parameter.shape:
+        expected = local(parameter).shape
+        if value.ndim > 0 and value.shape != expected:
             raise CheckpointIncompatible(
                 f'optimizer state of {name}: found shape {tuple(value.shape)}, '
-                f'expected {tuple(parameter.shape)}'
+                f'expected {tuple(expected)}'
             )
         # A clone lies aligned in memory; a mapped one may not, and kernels round otherwise then.
-        state[quantity] = value.clone()
+        own = value.clone().to(parameter.device)
+        state[quantity] = parted_as(parameter, own) if value.ndim > 0 else own

@@ -4,7 +4,6 @@ A phase gives a `Phase`; pretraining drives it from its own loop, fine-tuning fr
 """
 
 import argparse
-import errno
 import math
 import os
 import shutil
@@ -20,13 +19,19 @@ from typing import Any, Literal, TypeVar
 from trainer.boundary import Busy, RunDirectory, refuse
 from trainer.checkpoint import (
     CheckpointIncompatible,
+    aside_of,
     delete_acknowledged,
+    is_shard,
+    open_aside,
+    rename_whole,
     save_checkpoint,
+    shard_name,
     verify_checkpoint,
     write_folder,
 )
 from trainer.config import PretrainRecipe, Rollback, TrainerRun, load_run
 from trainer.data import InvalidCorpus
+from trainer.disk import DiskFull, is_disk_full
 from trainer.feedback import (
     Fault,
     HeldOutHistory,
@@ -39,6 +44,7 @@ from trainer.feedback import (
 from trainer.figures import Figures, memory_used
 from trainer.memory import micro_batch, out_of_memory, size_of
 from trainer.parent import end_with_parent, is_orphan
+from trainer.peak import peak_flops
 
 T = TypeVar('T')
 
@@ -46,7 +52,8 @@ _MAX_FAILED_SAVES = 3
 _PAUSE_POLL_S = 0.2
 _RETRY_SAVE_S = 5.0
 # What ranks agree on between two steps is a factor on the rate, or one of these, the lowest first.
-_LEAVE, _WAIT = -1.0, 0.0
+# Any rank may wish to leave; rank 0 alone says when to wait, to save a part, and to end.
+_END, _SAVE, _LEAVE, _WAIT = -3.0, -2.0, -1.0, 0.0
 _WORKING_EVERY_S = 2.0
 # Less of a processor than this is no work: the process hangs.
 _WORKING_SHARE = 0.01
@@ -58,10 +65,6 @@ class TrainingDiverged(Exception):
     def __init__(self, fault: Fault, message: str) -> None:
         super().__init__(message)
         self.fault = fault
-
-
-class DiskFull(Exception):
-    """There is no room for what must be written."""
 
 
 class Left(Exception):
@@ -85,7 +88,8 @@ class Session:
         self.num_tokens = 0
         self.loss = 0.0
         self.directory = directory
-        self._fill: Callable[[Path], None] | None = None
+        self._fill: Callable[[Path], dict[str, Any] | None] | None = None
+        self._parted = False
         self._cursor: Callable[[], int] = lambda: 0
         # Nothing is lost by starting again from step 0, so it is as good as saved.
         self._saved_at = 0
@@ -93,7 +97,7 @@ class Session:
         self._retry_at = 0.0
         self._checkpoint_bytes = 0
         self._sync = self._lowest = _alone
-        self._terminated = self._all_leave = False
+        self._terminated = False
         self._paused = False
         # From which step on another factor on the rate was in force than before.
         self._rates: list[tuple[int, float]] = []
@@ -175,13 +179,19 @@ class Session:
             speaker.join()
 
     def started(
-        self, fill: Callable[[Path], None], cursor: Callable[[], int], checkpoint_bytes: int
+        self,
+        fill: Callable[[Path], dict[str, Any] | None],
+        cursor: Callable[[], int],
+        checkpoint_bytes: int,
+        parted: bool = False,
     ) -> None:
         """Says that training begins.
 
-        `fill` writes a checkpoint's tensors, about so many bytes; `cursor` tells its place.
+        `fill` writes a checkpoint's tensors, about so many bytes; `cursor` tells its place. Where
+        it is `parted`, every rank writes a part of each at the same time.
         """
         self._fill, self._cursor, self._checkpoint_bytes = fill, cursor, checkpoint_bytes
+        self._parted = parted
         (self.directory.path / 'checkpoints').mkdir(exist_ok=True)
         self.directory.event(
             'start', self.step, resumedFrom=self.run.resumeFrom, **self._told_figures()
@@ -194,6 +204,12 @@ class Session:
         Of its tokens so many are turned into words.
         """
         peak = float(os.environ.get('TEMPER_PEAK_FLOPS', '0'))
+        recipe = self.run.recipe
+        if recipe.device == 'cuda':
+            # Measured here: a launcher that had looked at a GPU would hold memory of it.
+            file = None if self.run.peakFile is None else Path(self.run.peakFile)
+            each = peak_flops(file, 'cuda', recipe.precision, recipe.threads)
+            peak = recipe.worldSize * each
         self._figures = Figures(model, peak if peak > 0 else None, scored_share)
 
     def _told_figures(self) -> dict[str, float]:
@@ -217,16 +233,15 @@ class Session:
         """Between two steps: obeys; returns the factor on the rate for the step that starts now."""
         try:
             self._obey()
+            scale = self.directory.poll().learning_rate_scale(self.step)
+            rates = self._rates_used()
+            before = rates[-1][1] if rates else 1.0
+            agreed = self._lowest(scale * rollback_scale(self._rollbacks, self.step))
+            if agreed == _LEAVE:
+                self._leave_with_others()
         except Left:
-            if not self._all_leave:
-                self._lowest(_LEAVE)
+            self._lowest(_END)
             raise
-        scale = self.directory.poll().learning_rate_scale(self.step)
-        rates = self._rates_used()
-        before = rates[-1][1] if rates else 1.0
-        agreed = self._lowest(scale * rollback_scale(self._rollbacks, self.step))
-        if agreed == _LEAVE:
-            self._leave_with_others()
         self._rates = rates if scale == before else [*rates, (self.step, scale)]
         return agreed
 
@@ -353,7 +368,6 @@ class Session:
         self._paused = False
 
     def _leave_with_others(self) -> None:
-        self._all_leave = True
         self._leave('Stopped', 'another rank was asked to stop')
 
     def _leave(self, kind: Literal['Stopped', 'Unwatched'], why: str) -> None:
@@ -377,10 +391,11 @@ class Session:
             'losses': self._losses.state(),
             **({} if self._held_out is None else {'heldOut': self._held_out.state()}),
             **self._told_decisions(),
+            **({'numShards': self.run.recipe.worldSize} if self._parted else {}),
         }
         try:
             self._require_room(target)
-            save_checkpoint(target, state, self._fill)
+            save_checkpoint(target, state, self._fill_all)
         except Exception as error:
             if not is_disk_full(error):
                 raise
@@ -395,6 +410,12 @@ class Session:
         self._failed_saves = 0
         self._saved_at = self.step
         self.directory.event('checkpoint', self.step, path=str(target))
+
+    def _fill_all(self, folder: Path) -> dict[str, Any] | None:
+        assert self._fill is not None
+        if self._parted:
+            self._lowest(_SAVE)
+        return self._fill(folder)
 
     def _require_room(self, target: Path) -> None:
         """Refuses a save that might fill the disk, which others need as well."""
@@ -483,24 +504,68 @@ class Follower(Session):
     def resume(self) -> dict[str, Any] | None:
         if self.run.resumeFrom is None:
             return None
-        state = verify_checkpoint(Path(self.run.resumeFrom))
+        # The first rank of a host verifies all for it, as rank 0 does for its own; a shard is
+        # verified by whose it is as well.
+        rank = int(os.environ.get('RANK', '0'))
+        own = shard_name(rank, self.run.recipe.worldSize)
+        is_first = self._reports_to is not None
+        state = verify_checkpoint(
+            Path(self.run.resumeFrom),
+            lambda name: is_first or name == own or not is_shard(name),
+        )
         self.step, self.num_tokens = int(state['step']), int(state['numTokens'])
         if self._held_out is not None:
             self._held_out.restore(state['heldOut'])
         return state
 
     def started(
-        self, fill: Callable[[Path], None], cursor: Callable[[], int], checkpoint_bytes: int
+        self,
+        fill: Callable[[Path], dict[str, Any] | None],
+        cursor: Callable[[], int],
+        checkpoint_bytes: int,
+        parted: bool = False,
     ) -> None:
+        self._fill = fill
+        if self._reports_to is not None:
+            (self._reports_to.path / 'checkpoints').mkdir(exist_ok=True)
         self.event('start', resumedFrom=self.run.resumeFrom)
         self._clock = time.monotonic()
 
+    def weighs(self, model: Any, scored_share: float = 1.0) -> None:
+        """Rank 0 tells the utilisation of all."""
+
     def turn(self) -> float:
-        while (scale := self._lowest(_LEAVE if self._is_to_leave() else math.inf)) == _WAIT:
-            pass
-        if scale == _LEAVE:
-            raise Left('Stopped', 'rank 0 saves, and all leave')
-        return scale
+        while True:
+            agreed = self._lowest(_LEAVE if self._is_to_leave() else math.inf)
+            if agreed == _END:
+                raise Left('Stopped', 'rank 0 has saved, and all leave')
+            if agreed == _SAVE:
+                self._save_part()
+            elif agreed > _WAIT:
+                return agreed
+
+    def _save_part(self) -> None:
+        """This rank's part of a checkpoint; on a host of its own, it appears whole there."""
+        assert self._fill is not None
+        target = Path(self.run.runDir) / 'checkpoints' / str(self.step)
+        directory = self._reports_to
+        try:
+            if directory is None:
+                self._fill(aside_of(target))
+                return
+            self.event('save_started')
+            acknowledged = directory.poll().acknowledged
+            delete_acknowledged(target.parent, acknowledged, self.run.keepCheckpoints)
+            # Where this fails, writing fails as well, and that every rank hears of.
+            with suppress(OSError):
+                open_aside(target)
+            self._fill(aside_of(target))
+            rename_whole(aside_of(target), target)
+            self.event('checkpoint', path=str(target))
+        except Exception as error:
+            # Rank 0 has heard of it, and tries again.
+            if not is_disk_full(error):
+                raise
 
     def _is_to_leave(self) -> bool:
         directory = self._reports_to
@@ -571,16 +636,6 @@ def _describe(fault: Fault, loss: float, grad_norm: float) -> str:
     )
 
 
-def is_disk_full(error: BaseException) -> bool:
-    """Whether a write failed for want of space; safetensors wraps the system's error in its own."""
-    if isinstance(error, DiskFull):
-        return True
-    code = getattr(error, 'errno', None)
-    if code in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    return 'No space left on device' in str(error) or 'os error 28' in str(error)
-
-
 def _kind_of(error: BaseException) -> str:
     for kind in (TrainingDiverged, DiskFull, CheckpointIncompatible, InvalidCorpus):
         if isinstance(error, kind):
@@ -626,7 +681,7 @@ def run_phase(phase: str, train: Callable[[Session], None]) -> None:
         kind = _kind_of(error)
         message = str(error) or type(error).__name__
         if kind == 'OutOfMemory':
-            message = f'{message}; {out_of_memory()}'
+            message = f'{message}; {_taken(run) or out_of_memory()}'
         fault = {'fault': error.fault.facts()} if isinstance(error, TrainingDiverged) else {}
         directory.finish(
             {'ok': False, 'type': kind, 'message': message, 'step': session.step, **fault}
@@ -635,6 +690,14 @@ def run_phase(phase: str, train: Callable[[Session], None]) -> None:
             if kind == 'Failed':
                 raise
             sys.exit(f'{kind}: {message}')
+
+
+def _taken(run: TrainerRun) -> str | None:
+    if run.recipe.device == 'cpu':
+        return None
+    from trainer.device import choose_device, device_memory
+
+    return device_memory(choose_device(run.recipe.device))
 
 
 def _config_path() -> str:

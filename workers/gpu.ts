@@ -16,7 +16,7 @@ import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
 import { runWorkers } from './run-worker.ts';
 
 await runWorkers('gpu', (deps) => {
-  reportHostAgain(deps);
+  void reportHostAgain(deps);
   return [
     {
       taskQueue: TaskQueue.gpu,

@@ -26,6 +26,8 @@ export interface GangWish {
   numHosts: number;
   /** Fewer will do when not all are to be had for a minute, though other bits are computed then. */
   elastic: boolean;
+  /** One a GPU; left out, one. */
+  ranksAHost?: number;
 }
 
 /** Long enough for a host that is only being restarted. */
@@ -42,10 +44,10 @@ export async function leaseGang<Input>(
   before: string[],
   giveBack: () => Promise<void>,
 ): Promise<string[]> {
-  const { numHosts, elastic } = input.gang!;
+  const { numHosts, elastic, ranksAHost = 1 } = input.gang!;
   const { phase, batchSize, unwatchedExitS } = input.recipe;
   const smaller = Array.from({ length: numHosts - 1 }, (_, index) => numHosts - 1 - index);
-  const sizes = smaller.filter((size) => batchSize % size === 0);
+  const sizes = smaller.filter((size) => batchSize % (size * ranksAHost) === 0);
   const { leaseHosts } = proxyActivities<GangActivities>({
     taskQueue: TaskQueue.control,
     ...leasing,
@@ -101,7 +103,9 @@ export async function trainGang<Ended>(
     ...generation,
     gang: { hosts, adopt: areTogether(seen) },
   });
-  const told = tellHosts(hosts, job.recipe.worldSize);
+  const { device, gpu } = job.machine;
+  const ranksAHost = device === 'cuda' ? (gpu?.count ?? 1) : 1;
+  const told = tellHosts(hosts, job.recipe.worldSize / ranksAHost);
   const notes = [start.note, told].filter((text) => text !== null);
   if (notes.length > 0) await note(notes.join('; '));
   const member = { ...generation, gang: { hosts, adopt: start.adopted } };

@@ -238,7 +238,8 @@ export function createStages(input: PipelineInput, board: StageBoard) {
           round: recipe.round,
           execution: workflowInfo().firstExecutionRunId,
           shape: recipe.model,
-          machine,
+          // The one that was planned for: with its GPUs, where the pipeline asks for them.
+          machine: recipe.machine,
           corpus,
           init,
           ...(rehearsal !== null && { rehearsal }),
@@ -430,7 +431,7 @@ export function createStages(input: PipelineInput, board: StageBoard) {
           trial: { run, phase: 'pretrain', round: 0, trial: 0 },
           recipe: pretrain,
           shape: recipe.model,
-          machine,
+          machine: recipe.machine,
           corpus,
           init,
           ...(rehearsal !== null && { rehearsal }),
@@ -496,8 +497,10 @@ export function createStages(input: PipelineInput, board: StageBoard) {
 
 /** On how many hosts a phase trains, where it is more than one. */
 function gangOf({ compute }: Pipeline, { worldSize }: PhaseRecipe): { gang?: GangWish } {
-  if (compute === 'local' || worldSize === 1) return {};
-  return { gang: { numHosts: worldSize, elastic: compute.elastic ?? false } };
+  if (compute === 'local' || compute.hosts === undefined || worldSize === 1) return {};
+  const { hosts, elastic = false } = compute;
+  const ranksAHost = worldSize / hosts;
+  return { gang: { numHosts: hosts, elastic, ...(ranksAHost > 1 && { ranksAHost }) } };
 }
 
 function lineageOf({ name, title, license, weights }: BaseModel) {

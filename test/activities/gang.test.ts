@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -7,7 +8,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { Deps } from '../../activities/deps.ts';
 import { createGangActivities } from '../../activities/gang.ts';
 import { createTrainActivities } from '../../activities/train.ts';
-import type { TrainerStart } from '../../activities/trainer-start.ts';
+import { CheckpointUploads, uploadCheckpoint } from '../../activities/checkpoint-uploads.ts';
+import { ShardUploads } from '../../activities/shard-uploads.ts';
+import { restoreCheckpoint, type TrainerStart } from '../../activities/trainer-start.ts';
 import { endTrainer, findTrainer } from '../../activities/trainer-process.ts';
 import type { Generation, TrainedModel } from '../../activities/training-job.ts';
 import { FailureType, PassingFailure } from '../../config/failures.ts';
@@ -126,6 +129,91 @@ const failure = async (work: Promise<unknown>) =>
     () => null,
     (error: unknown) => error as Error & { type?: string; nonRetryable?: boolean },
   );
+
+const bytesOf = (text: string) => {
+  const bytes = Buffer.from(text);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  return { bytes, ref: { sha256, bytes: bytes.length } };
+};
+
+/** What each of two hosts holds of a checkpoint that is parted among their ranks: the first one also the list of all. */
+async function partedCheckpoint(step: number): Promise<[string, string]> {
+  const shards = ['first', 'second'].map((text) =>
+    bytesOf(`${text} shard of step ${step} of ${trial.run}`),
+  );
+  const names = ['shard-00001-of-00002.safetensors', 'shard-00002-of-00002.safetensors'] as const;
+  const folders = hosts.map(({ runDir }) => path.join(runDir, 'checkpoints', String(step)));
+  for (const [index, folder] of folders.entries()) {
+    await mkdir(folder, { recursive: true });
+    await writeFile(path.join(folder, names[index]!), shards[index]!.bytes);
+  }
+  const files = { [names[0]]: shards[0]!.ref, [names[1]]: shards[1]!.ref };
+  const state = JSON.stringify({ step, numShards: 2, files });
+  await writeFile(path.join(folders[0]!, 'state.json'), state);
+  await writeFile(path.join(folders[0]!, 'state.sha256'), bytesOf(state).ref.sha256);
+  return folders as [string, string];
+}
+
+describe('a checkpoint that is parted among two hosts', () => {
+  const opened = async () => {
+    const generation = { ...(await open()), gang: { hosts: names, adopt: false } };
+    const head = (await readHead(s3.store, trial))!.value;
+    return new CheckpointUploads(hosts[0]!.deps, generation, head);
+  };
+  const chain = async () => (await readHead(s3.store, trial))!.value.chain.map(({ step }) => step);
+
+  test('counts when both have brought their shards, and not before', async () => {
+    const uploads = await opened();
+    const [leading, following] = await partedCheckpoint(10);
+    uploads.offer(10, leading);
+    await sleep(1200);
+    expect(await chain()).toEqual([]);
+    expect(uploads.acknowledged).toEqual([]);
+    const shards = new ShardUploads(s3.store);
+    shards.offer(10, following);
+    await uploads.settle();
+    expect(await chain()).toEqual([10]);
+    expect(shards.acknowledged).toEqual([10]);
+    const { value: head } = (await readHead(s3.store, trial))!;
+    const { deps, runDir } = hosts[1]!;
+    const restore = async () => (await restoreCheckpoint(deps, runDir, head))!.folder;
+    const folder = (await new MockActivityEnvironment().run(restore)) as string;
+    expect((await readdir(folder)).toSorted()).toEqual([
+      'shard-00001-of-00002.safetensors',
+      'shard-00002-of-00002.safetensors',
+      'state.json',
+      'state.sha256',
+    ]);
+  });
+
+  test('is left out when the other host never brings its own, or other bytes', async () => {
+    // It says in the log of its activity what it leaves out.
+    await new MockActivityEnvironment().run(async () => {
+      const uploads = await opened();
+      const [leading, following] = await partedCheckpoint(10);
+      uploads.offer(10, leading);
+      await writeFile(path.join(following, 'shard-00002-of-00002.safetensors'), 'damaged');
+      const shards = new ShardUploads(s3.store);
+      shards.offer(10, following);
+      await uploads.settle(100);
+      expect(await chain()).toEqual([]);
+      await partedCheckpoint(20);
+      shards.offer(20, path.join(path.dirname(following), '20'));
+      await shards.settle(10_000);
+      uploads.offer(20, path.join(path.dirname(leading), '20'));
+      await uploads.settle(10_000);
+      expect(await chain()).toEqual([20]);
+      expect(uploads.acknowledged).toEqual([10, 20]);
+    });
+  });
+
+  test('is damaged on a host that trains alone and lacks a shard', async () => {
+    const generation = await open();
+    const [leading] = await partedCheckpoint(10);
+    const upload = uploadCheckpoint(hosts[0]!.deps, generation, { step: 10, folder: leading });
+    expect(await failure(upload)).toMatchObject({ name: 'DamagedCheckpoint' });
+  });
+});
 
 describe('a generation on two hosts', () => {
   test('meets where the leading host decided, and ends everywhere when the model counts', async () => {

@@ -73,6 +73,25 @@ test('dollars buy time by the price of the machine, and the plan is for the less
   expect(resolved(both)).toEqual(both);
 });
 
+test('GPUs are for pretraining alone, on one host or on several', () => {
+  const parse = (compute: object, more: object = {}) =>
+    pipelineSchema.safeParse({
+      version: 1,
+      name: 'policy',
+      data: { sources: [{ path: './docs', license: 'internal' }] },
+      compute,
+      ...more,
+    }).error?.issues;
+  expect(parse({ device: 'cuda' })).toBeUndefined();
+  expect(parse({ device: 'cuda', hosts: 4, parallelism: 'fsdp2' })).toBeUndefined();
+  expect(parse({ device: 'cuda' }, { budget: { usd: 5, usdPerHour: 2.5 } })).toBeUndefined();
+  expect(parse({ parallelism: 'fsdp2' })).toMatchObject([{ path: ['compute'] }]);
+  expect(parse({ device: 'tpu' })).toMatchObject([{ path: ['compute'] }]);
+  expect(parse({ device: 'cuda' }, { goal: 'adapt', startFrom: 'smollm2' })).toMatchObject([
+    { path: ['compute', 'device'], message: expect.stringContaining('expected none with goal') },
+  ]);
+});
+
 test('phases that leave pretraining out are refused several hosts, which share nothing else', () => {
   const parse = (phases: string[]) =>
     pipelineSchema.safeParse({

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Head, Meeting } from '../../config/manifests.ts';
 import { putBlob } from '../../registry/blobs.ts';
 import { commitMeeting } from '../../registry/gangs.ts';
-import { livingHosts, reportHost } from '../../registry/hosts.ts';
+import { livingGpus, livingHosts, reportHost } from '../../registry/hosts.ts';
 import { acquireHost, acquireHosts, readLeases } from '../../registry/leases.ts';
 import type { Store } from '../../registry/store.ts';
 import { commitCheckpoint, openGeneration } from '../../registry/training.ts';
@@ -57,6 +57,17 @@ test('a host that was not heard of for 45 seconds does not live', async () => {
   expect(await names(30)).toEqual(['h1', 'h2']);
   expect(await names(50)).toEqual(['h1']);
   expect(await names(70)).toEqual([]);
+});
+
+test('the GPUs to plan for are the least that a living host has, though it trains with no others', async () => {
+  const gpu = { name: 'NVIDIA A100', count: 8, memoryBytes: 80e9 };
+  const said = { schemaVersion: 1 as const, at: at(0).toISOString() };
+  await reportHost(store, 'gpus', { ...said, host: 'none', address: '10.0.0.1' });
+  expect(await livingGpus(store, 'gpus', at(10))).toBeNull();
+  await reportHost(store, 'gpus', { ...said, host: 'large', gpu });
+  await reportHost(store, 'gpus', { ...said, host: 'small', gpu: { ...gpu, count: 2 } });
+  expect(await livingGpus(store, 'gpus', at(10))).toEqual({ ...gpu, count: 2 });
+  expect(await livingGpus(store, 'gpus', at(60))).toBeNull();
 });
 
 test('other numbers of hosts than planned are noted with their step, and no later checkpoint is gone on from', async () => {

@@ -180,6 +180,37 @@ def test_after_a_host_is_lost_the_next_gang_ends_with_the_same_bits(
     assert resumed[0].weights() == alone.weights()
 
 
+def test_two_hosts_save_their_own_shards_and_go_on_from_both_to_the_bits_of_one(
+    make_run: MakeRun, hosts: list[str]
+) -> None:
+    recipe = {'parallelism': 'fsdp2', 'numSteps': 12}
+    alone = make_run(**{**_RECIPE, **recipe})
+    assert _launch(alone).wait(240) == 0
+    runs = _gang(make_run, 29519, **recipe)
+    processes = [_launch(run, name) for run, name in zip(runs, hosts, strict=True)]
+    _until(lambda: all(5 in run.checkpoints() for run in runs))
+    for run in runs:
+        _kill(run)
+    for process in processes:
+        process.wait(60)
+    folders = [run.path / 'checkpoints' / '5' for run in runs]
+    shards = [f'shard-0000{host + 1}-of-00002.safetensors' for host in range(2)]
+    sealed = {'state.json', 'state.sha256'}
+    assert {path.name for path in folders[0].iterdir()} == {shards[0], *sealed}
+    assert [path.name for path in folders[1].iterdir()] == [shards[1]]
+    assert [event['step'] for event in runs[1].events('checkpoint')][0] == 5
+
+    # As the store brings it: all files to both.
+    for target, source in ((folders[0], folders[1]), (folders[1], folders[0])):
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    resumed = _gang(make_run, 29520, folders, **recipe)
+    processes = [_launch(run, name) for run, name in zip(resumed, hosts, strict=True)]
+    assert _end(processes) == [0, 0]
+    assert min(resumed[1].losses()) == 6
+    assert resumed[0].losses() == {step: alone.losses()[step] for step in range(6, 13)}
+    assert resumed[0].weights() == alone.weights()
+
+
 @pytest.mark.parametrize('host', [0, 1])
 def test_a_host_that_is_told_to_stop_takes_the_gang_along_and_a_checkpoint_is_saved(
     make_run: MakeRun, hosts: list[str], host: int
