@@ -14,7 +14,7 @@ import type { TrainedModel } from '../activities/training-job.ts';
 import { corpusManifestSchema } from '../config/manifests.ts';
 import { pipelineSchema } from '../config/pipeline.ts';
 import type { ReadingRecipe } from '../config/recipe.ts';
-import { trainerEventSchema } from '../config/trainer.ts';
+import { trainerEventSchema, type TrainerEvent } from '../config/trainer.ts';
 import { projectDir, python } from '../infra/layout.ts';
 import { calibratedSteps } from '../recipes/measured.ts';
 import { trainerStartMs } from '../recipes/speed.ts';
@@ -24,6 +24,7 @@ import { workflowId } from '../workflows/messages.ts';
 import type { TrainingInput } from '../workflows/training.ts';
 import { say, type Measured } from './support/bench.ts';
 import { corpora, requireSources, writeCorpus, type CorpusName } from './support/corpora.ts';
+import { median } from './support/figures.ts';
 import { runPipeline, withHome, withStack, type BenchStack } from './support/stack.ts';
 
 interface RealRun {
@@ -66,6 +67,8 @@ interface Outcome {
   planned: { seconds: number; bitsPerByte: number };
   calibrated: { stepMs: number; seconds: number } | null;
   measured: { seconds: number; bitsPerByte: number };
+  /** Where the time went, in seconds; the rest of the steps' time is that of saves. */
+  parts: { start: number; steps: number; scoring: number; end: number; medianStepMs: number };
 }
 
 const bounds = { planned: 0.3, calibrated: 0.15, loss: 0.1 };
@@ -154,6 +157,7 @@ async function outcomeOf(
   const { estimate, pretrain, numParameters } = recipe;
   const { numSteps, batchSize, contextLength } = pretrain;
   const stepMs = await calibrate(stack, home, id);
+  const events = await eventsOf(stack, id);
   return {
     name,
     numParameters,
@@ -167,8 +171,29 @@ async function outcomeOf(
       stepMs === null ? null : { stepMs, seconds: (trainerStartMs + numSteps * stepMs) / 1000 },
     measured: {
       seconds: (closeTime.getTime() - startTime.getTime()) / 1000,
-      bitsPerByte: adapted?.valBpb ?? (await lastBitsPerByte(stack, id)),
+      bitsPerByte: adapted?.valBpb ?? lastBitsPerByte(events),
     },
+    parts: partsOf(events, startTime.getTime() / 1000, closeTime.getTime() / 1000),
+  };
+}
+
+function partsOf(events: readonly TrainerEvent[], began: number, ended: number): Outcome['parts'] {
+  const { at: start } = events.find(({ event }) => event === 'start')!;
+  const { at: last } = events.findLast(({ event }) => event === 'eval')!;
+  // What comes between a step and the score that follows it is the scoring.
+  const told = events.filter(({ event }) => event !== 'working');
+  const scoring = told.reduce((sum, event, index) => {
+    const before = told[index - 1];
+    return event.event === 'eval' && before !== undefined ? sum + event.at - before.at : sum;
+  }, 0);
+  const steps = events.filter(({ event }) => event === 'step').map(({ at }) => at);
+  const taken = steps.slice(1).map((at, index) => (at - steps[index]!) * 1000);
+  return {
+    start: start - began,
+    steps: last - start - scoring,
+    scoring,
+    end: ended - last,
+    medianStepMs: median(taken),
   };
 }
 
@@ -223,12 +248,14 @@ async function calibrate(
   return outcome.stepMs;
 }
 
-async function lastBitsPerByte({ store }: BenchStack, id: string): Promise<number> {
+async function eventsOf({ store }: BenchStack, id: string): Promise<TrainerEvent[]> {
   const stored = await readEvents(store, { run: id, phase: 'pretrain', round: 0, trial: 0 });
-  const scored = stored
-    .map((event) => trainerEventSchema.parse(event))
-    .findLast((event) => event.event === 'eval');
-  if (scored === undefined) throw new Error(`${id}: found no held-out loss among its events`);
+  return stored.map((event) => trainerEventSchema.parse(event));
+}
+
+function lastBitsPerByte(events: readonly TrainerEvent[]): number {
+  const scored = events.findLast((event) => event.event === 'eval');
+  if (scored === undefined) throw new Error('found no held-out loss among the events of a run');
   return scored.val_bpb;
 }
 
@@ -251,6 +278,12 @@ function tell(outcome: Outcome): void {
   );
   say(
     `  ${measured.seconds.toFixed(1)} s, planned ${planned.seconds.toFixed(1)} (${off(ratios.planned)}), calibrated ${calibrated?.seconds.toFixed(1) ?? 'not'} (${ratios.calibrated === null ? '–' : off(ratios.calibrated)})`,
+  );
+  const { start, steps, scoring, end, medianStepMs } = outcome.parts;
+  const parts = { start, steps, scoring, end };
+  const told = Object.entries(parts).map(([part, seconds]) => `${part} ${seconds.toFixed(1)}`);
+  say(
+    `  of it ${told.join(', ')} s; a step ${medianStepMs.toFixed(0)} ms, calibrated ${calibrated?.stepMs.toFixed(0) ?? 'not'}`,
   );
   say(
     `  ${measured.bitsPerByte.toFixed(3)} bits a byte, expected ${planned.bitsPerByte.toFixed(3)} (${off(ratios.loss)})`,
