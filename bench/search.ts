@@ -175,7 +175,8 @@ async function train(
   { tokenizer, data }: PreparedCorpus,
   trial: Trial,
 ): Promise<Outcome> {
-  const runDir = path.join(folder, name, 'run');
+  // Several may train for one folder at once.
+  const runDir = path.join(folder, name, `run-${process.pid}`);
   const events = await trainByHand(
     runDir,
     { recipe: { model: trial.shape }, tokenizer, data },
