@@ -40,9 +40,9 @@ interface RealRun {
 /** From few parameters on little text, read again and again, to adapters around 135M. */
 export const realRuns = {
   small: { title: '300 KB of English law', corpus: 'law-en', seconds: 35 },
-  dialogue: { title: 'English dialogue', corpus: 'dialogue', seconds: 60 },
+  dialogue: { title: 'English dialogue', corpus: 'dialogue', seconds: 40 },
   'law-zh': { title: 'Chinese law', corpus: 'law-zh', seconds: 50 },
-  novels: { title: 'English novels', corpus: 'novels', seconds: 70 },
+  novels: { title: 'English novels', corpus: 'novels', seconds: 50 },
   continued: {
     title: 'English novels, continued',
     corpus: 'novels',
@@ -53,7 +53,7 @@ export const realRuns = {
   adapted: {
     title: 'English law, SmolLM2 by LoRA',
     corpus: 'law-en',
-    seconds: 90,
+    seconds: 75,
     startFrom: 'smollm2',
   },
 } as const satisfies Record<string, RealRun>;
