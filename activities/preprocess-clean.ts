@@ -11,12 +11,12 @@ export async function cleanDocuments(
   store: Store,
   threads: ThreadPool,
   documents: BlobRef,
-  { personalData, quality }: CleanOptions,
+  { personalData, quality, clean }: CleanOptions,
 ): Promise<CleanShard> {
   const context = Context.current();
   const cleaned = await threads.run(
     'clean',
-    { documents: await readBlob(store, documents), options: { personalData, quality } },
+    { documents: await readBlob(store, documents), options: { personalData, quality, clean } },
     (done, total) => {
       context.heartbeat({ kind: 'documents', done, total });
     },
@@ -34,5 +34,6 @@ export async function cleanDocuments(
     numDocuments: cleaned.numDocuments,
     kept: cleaned.kept,
     redacted: cleaned.redacted,
+    ...(clean !== undefined && { cleaned: cleaned.cleaned }),
   };
 }

@@ -22,6 +22,7 @@ export async function mergeFingerprints(
   const fingerprints: Buffer[] = [];
   const dropped: DroppedDocument[] = [];
   const redacted: Record<string, number> = {};
+  const steps: Record<string, number> = {};
   for (const shard of cleaned) {
     fingerprints.push(await readBlob(store, shard.fingerprints));
     const droppedHere = (await readJsonLines(store, shard.dropped)) as DroppedDocument[];
@@ -29,6 +30,8 @@ export async function mergeFingerprints(
     for (const document of droppedHere) dropped.push(document);
     for (const [kind, count] of Object.entries(shard.redacted))
       redacted[kind] = (redacted[kind] ?? 0) + count;
+    for (const [step, count] of Object.entries(shard.cleaned ?? {}))
+      steps[step] = (steps[step] ?? 0) + count;
     await progress('fingerprints', fingerprints.length, cleaned.length);
   }
   const { duplicates } = await threads.run('duplicates', { fingerprints }, (done, total) => {
@@ -80,6 +83,7 @@ export async function mergeFingerprints(
       kept: kept.length,
       dropped: reasons,
       redacted,
+      ...(cleaned.some((shard) => shard.cleaned !== undefined) && { cleaned: steps }),
       bytes,
       characters,
       scripts,

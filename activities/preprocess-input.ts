@@ -25,6 +25,7 @@ export const preprocessInputSchema = z.strictObject({
   dataset: datasetRefSchema,
   data: z.strictObject({
     personalData: options.personalData,
+    clean: options.clean,
     quality: options.quality,
     heldOut: options.heldOut,
     maxDropped: options.maxDropped,

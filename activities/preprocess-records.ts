@@ -28,6 +28,9 @@ export const cleanShardSchema = z.strictObject({
   numDocuments: count.describe('read'),
   kept: count,
   redacted: counts,
+  cleaned: counts
+    .optional()
+    .describe('documents that each step of data.clean changed or left out; left out: no steps'),
 });
 export type CleanShard = z.infer<typeof cleanShardSchema>;
 

@@ -20,6 +20,7 @@ export interface ThreadTasks {
       numDocuments: number;
       kept: number;
       redacted: Record<string, number>;
+      cleaned: Record<string, number>;
     };
   };
   duplicates: { input: { fingerprints: Uint8Array[] }; output: { duplicates: Duplicate[] } };
@@ -61,6 +62,7 @@ const tasks: {
       numDocuments: raw.length,
       kept: cleaned.documents.length,
       redacted: cleaned.redacted,
+      cleaned: cleaned.cleaned,
     };
   },
   async duplicates({ fingerprints }) {

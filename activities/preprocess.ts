@@ -56,7 +56,9 @@ import { requireStage } from './stage-records.ts';
 
 /** Files whose change makes another corpus of the same documents: what this worker runs itself … */
 const loadedSources = [
-  'corpus/*.ts',
+  'corpus/**/*.ts',
+  'config/personal-data.ts',
+  'config/cleaning.ts',
   'activities/preprocess*.ts',
   'recipes/vocabulary.ts',
   'node_modules/tokenizers/package.json',
@@ -80,8 +82,17 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     );
   }
 
-  const cleanKey = (documents: BlobRef, { personalData, quality }: CleanShardsInput['data']) =>
-    stageDigest({ documents, personalData, quality, code });
+  const cleanKey = (
+    documents: BlobRef,
+    { personalData, quality, clean }: CleanShardsInput['data'],
+  ): string =>
+    stageDigest({
+      documents,
+      personalData,
+      quality,
+      ...(clean !== undefined && { clean }),
+      code,
+    });
 
   async function cleanedShard(
     documents: BlobRef,

@@ -5,6 +5,7 @@ import { checkpoints } from './checkpoints.ts';
 import { firstHour } from './first-hour.ts';
 import { install } from './install.ts';
 import { kills } from './kills.ts';
+import { personalData } from './personal-data.ts';
 import { planner } from './planner.ts';
 import { questions } from './questions.ts';
 import { quickstart } from './quickstart.ts';
@@ -28,6 +29,7 @@ const benches = [
   planner,
   kills,
   checkpoints,
+  personalData,
 ];
 
 async function main([name, ...args]: string[]): Promise<number> {

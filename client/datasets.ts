@@ -1,7 +1,8 @@
 /** Datasets as an operator sees them: which there are, what is in one, which models were trained on it. */
-import type { DatasetManifest } from '../config/manifests.ts';
+import { corpusManifestSchema, type DatasetManifest } from '../config/manifests.ts';
 import { getDataset, listDatasets } from '../registry/datasets.ts';
 import { listModels, listVersions } from '../registry/models.ts';
+import { findStage } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
 import { ClientError } from './errors.ts';
 import { nearest } from './nearest.ts';
@@ -22,6 +23,8 @@ export interface DatasetDetails {
   dataset: DatasetManifest;
   versions: number[];
   dropped: DataReport['dropped'];
+  /** Documents that each step of data.clean changed or dropped, for the newest of its models; null: no steps. */
+  cleaned: Readonly<Record<string, number>> | null;
   /** Model versions that were trained on this version. */
   models: { name: string; version: number; run: string }[];
 }
@@ -72,22 +75,31 @@ export async function describeDataset(store: Store, reference: string): Promise<
       `${name}: found no version ${wanted}, expected ${versions.join(', ')}.`,
     );
   }
+  const { models, corpus } = await modelsOf(store, dataset);
+  const manifest =
+    corpus === null ? null : await findStage(store, 'preprocess', corpus, corpusManifestSchema);
   return {
     dataset,
     versions,
     dropped: await ingestDrops(store, dataset),
-    models: await modelsOf(store, dataset),
+    cleaned: manifest?.statistics.cleaned ?? null,
+    models,
   };
 }
 
-async function modelsOf(store: Store, { name, digest }: DatasetManifest) {
+async function modelsOf(
+  store: Store,
+  { name, digest }: DatasetManifest,
+): Promise<{ models: DatasetDetails['models']; corpus: string | null }> {
   const models: DatasetDetails['models'] = [];
+  let newest = { createdAt: '', corpus: null as string | null };
   for (const model of await listModels(store)) {
-    for (const { version, lineage } of await listVersions(store, model)) {
+    for (const { version, lineage, createdAt } of await listVersions(store, model)) {
       const { dataset, run } = lineage;
-      if (dataset.name === name && dataset.digest === digest)
-        models.push({ name: model, version, run });
+      if (dataset.name !== name || dataset.digest !== digest) continue;
+      models.push({ name: model, version, run });
+      if (createdAt > newest.createdAt) newest = { createdAt, corpus: lineage.corpus };
     }
   }
-  return models;
+  return { models, corpus: newest.corpus };
 }

@@ -102,7 +102,8 @@ data:
       ${choices.textField === 'text' ? '# textField: text' : `textField: ${quoted(choices.textField)}`}
   # Share of the documents to take, by a hash of their text: 1% tries the whole way on a part. Default: 100%.
   ${choices.sample === null ? '# sample: 100%' : `sample: ${choices.sample}`}
-  # redact replaces e-mail addresses, phone and card numbers; keep leaves them. Default: redact.
+  # redact replaces e-mail addresses, telephone, card, account and identity numbers, IP addresses, secrets and keys;
+  # keep leaves them; { also: [address, name], except: [ip] } chooses. Default: redact.
   personalData: redact
   # Share of the documents never trained on, to measure with. Default: 2%.
   heldOut: ${choices.heldOut}

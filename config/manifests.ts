@@ -100,6 +100,9 @@ export const corpusManifestSchema = z.strictObject({
     kept: count,
     dropped: counts,
     redacted: counts,
+    cleaned: counts
+      .optional()
+      .describe('documents that each step of data.clean changed or left out; left out: no steps'),
     numTokens: count,
     bytes: count,
     characters: count,

@@ -4,6 +4,8 @@
  */
 import { z } from 'zod';
 import { knownBases } from './base-models.ts';
+import { cleaningSchema } from './cleaning.ts';
+import { personalDataSchema } from './personal-data.ts';
 import { phasesFault, tunes } from './phases.ts';
 import { families, phaseNames, type Family, type Phase } from './recipe.ts';
 
@@ -123,10 +125,8 @@ export const pipelineFileSchema = z.strictObject({
         .describe(
           'share of the documents to take, by a hash of their text: the same ones each time',
         ),
-      personalData: z
-        .enum(['redact', 'keep'])
-        .default('redact')
-        .describe('e-mail, phone and card numbers'),
+      personalData: personalDataSchema,
+      clean: cleaningSchema,
       heldOut: share
         .pipe(z.number().positive().max(0.5))
         .prefault('2%')

@@ -1,7 +1,10 @@
 /** Everything that is done to one shard on its own: clean, redact, judge, fingerprint. CPU-bound, so it runs in a worker thread. */
+import { stepsOf, type Cleaning } from '../config/cleaning.ts';
 import type { Document, DroppedDocument } from '../config/manifests.ts';
+import { kindsOf, type PersonalDataOption } from '../config/personal-data.ts';
 import { scriptShares } from './characters.ts';
 import { cleanText } from './clean.ts';
+import { changeText, repairFirst, stepsRefusal, type StepCounts } from './cleaning/steps.ts';
 import { bandsOf, numBands } from './minhash.ts';
 import { digestOf } from './order.ts';
 import { qualityRefusal } from './quality.ts';
@@ -9,8 +12,9 @@ import { redact } from './redact.ts';
 import { wordsOf } from './words.ts';
 
 export interface CleanOptions {
-  personalData: 'redact' | 'keep';
+  personalData: PersonalDataOption;
   quality: boolean;
+  clean?: Cleaning;
 }
 
 export interface ShardStatistics {
@@ -32,6 +36,8 @@ export interface CleanedShard {
   /** Of each kept document, for counting again after duplicates are gone. */
   sizes: DocumentSize[];
   redacted: Record<string, number>;
+  /** Documents that each step of `clean` changed or left out. */
+  cleaned: StepCounts;
 }
 
 export interface DocumentSize {
@@ -52,32 +58,45 @@ export function cleanShard(
   const sizes: DocumentSize[] = [];
   const redacted: Record<string, number> = {};
   const bands = new Uint32Array(raw.length * numBands * 2);
-  const purge = (text: string): string => {
-    const clean = cleanText(text);
-    if (options.personalData === 'keep') return clean;
-    const result = redact(clean);
+  const kinds = kindsOf(options.personalData);
+  const steps = stepsOf(options.clean);
+  const usual = {
+    width: options.clean?.except?.includes('width') !== true,
+    controls: options.clean?.except?.includes('controls') !== true,
+  };
+  const stepCounts: StepCounts = {};
+  const cleaned = (text: string, counts: StepCounts): string => {
+    if (steps.length === 0) return cleanText(text, usual);
+    const clean = cleanText(repairFirst(text, steps, counts), usual);
+    const changed = changeText(clean, steps, counts);
+    return changed === clean ? clean : cleanText(changed, usual);
+  };
+  const purge = (text: string, counts: StepCounts): string => {
+    const clean = cleaned(text, counts);
+    if (kinds.length === 0) return clean;
+    const result = redact(clean, kinds);
     for (const [kind, count] of Object.entries(result.counts))
-      if (count > 0) redacted[kind] = (redacted[kind] ?? 0) + count;
+      redacted[kind] = (redacted[kind] ?? 0) + count;
     return result.text;
   };
   for (const [index, document] of raw.entries()) {
     const { id, source } = document;
-    const text = purge(document.text);
+    const text = purge(document.text, stepCounts);
     const { main: script, letters } = scriptShares(text);
     const words = wordsOf(text);
     const refusal =
       text === '' || (letters === 0 && words.hashes.length === 0)
         ? { reason: 'empty', detail: 'found no letter or digit after cleaning' }
-        : options.quality
-          ? qualityRefusal(text, script, words)
-          : null;
+        : ((options.quality ? qualityRefusal(text, script, words) : null) ??
+          stepsRefusal({ text, script, words }, steps, stepCounts));
     if (refusal !== null) {
       dropped.push({ id, source, ...refusal, ...(text !== '' && { sample: sampleOf(text) }) });
     } else {
       const metadata = Object.fromEntries(
         Object.entries(document.metadata).map(([field, value]) => [
           field,
-          typeof value === 'string' ? purge(value) : value,
+          // The steps count documents, not fields.
+          typeof value === 'string' ? purge(value, {}) : value,
         ]),
       );
       bands.set(bandsOf(text, script, words), documents.length * numBands * 2);
@@ -88,7 +107,7 @@ export function cleanShard(
     onDocument(index + 1);
   }
   const used = bands.slice(0, documents.length * numBands * 2);
-  return { documents, contents, bands: used, dropped, sizes, redacted };
+  return { documents, contents, bands: used, dropped, sizes, redacted, cleaned: stepCounts };
 }
 
 /** The beginning of a cleaned text, for a person who wants to know what was dropped. */

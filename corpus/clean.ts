@@ -9,15 +9,20 @@ const lineEnds = /\r\n?|[\u000B\u000C\u0085\u2028\u2029]/g;
 // oxlint-disable-next-line no-control-regex
 const beyondAscii = /[^\u0000-\u007F]/;
 
-/** Cleans a text. Full-width letters and digits become plain ones; punctuation stays as it was written. */
-export function cleanText(raw: string): string {
+/** Cleans a text; what is switched off stays. Full-width letters and digits become plain ones; punctuation stays as it was written. */
+export function cleanText(
+  raw: string,
+  { width, controls }: { width: boolean; controls: boolean } = { width: true, controls: true },
+): string {
   let text = raw.toWellFormed();
-  if (beyondAscii.test(text)) {
+  if (width && beyondAscii.test(text)) {
     text = text.replaceAll(fullWidth, (character) =>
       String.fromCharCode(character.charCodeAt(0) - 0xfee0),
     );
   }
-  text = text.replaceAll(lineEnds, '\n').replaceAll(invisible, '').normalize('NFC');
+  text = text.replaceAll(lineEnds, '\n');
+  if (controls) text = text.replaceAll(invisible, '');
+  text = text.normalize('NFC');
   return (
     text
       // The tokenizer's own control words must not be spelled by a document.

@@ -30,7 +30,7 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
   const { store } = await openContext();
   const details = await describeDataset(store, reference);
   if (options.json === true) printJson(details);
-  const { dataset, versions, dropped, models } = details;
+  const { dataset, versions, dropped, models, cleaned } = details;
   const others = versions.filter((version) => version !== dataset.version);
   say(options, stdoutPaint()('bold', `${dataset.name}@${dataset.version}`));
   const facts = [
@@ -60,6 +60,12 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
     for (const { source, detail } of samples)
       say(options, `    ${plain(source)}: ${plain(detail)}`);
     if (number > samples.length) say(options, `    and ${number - samples.length} more`);
+  }
+  if (cleaned !== null) {
+    const steps = Object.entries(cleaned).map(([step, number]) => [step, count(number)]);
+    say(options);
+    for (const line of table(['step of data.clean', 'documents changed or dropped'], steps))
+      say(options, `  ${line}`);
   }
   say(options);
   say(options, '  What preprocessing dropped of it stands in the report of a run.');

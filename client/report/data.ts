@@ -7,6 +7,7 @@ import {
   type DroppedDocument,
 } from '../../config/manifests.ts';
 import type { BlobRef } from '../../config/digest.ts';
+import type { PersonalDataOption } from '../../config/personal-data.ts';
 import { z } from 'zod';
 import { readBlob, readJsonLines } from '../../registry/blobs.ts';
 import { getDataset } from '../../registry/datasets.ts';
@@ -42,11 +43,16 @@ export async function readData(
   }
   const data: DataReport = {
     dataset: { name, version, digest, sources, numDocuments, bytes },
-    personalData: trace.pipeline?.data.personalData ?? null,
+    personalData: wayOf(trace.pipeline?.data.personalData),
     dropped,
     corpus: manifest === null ? null : await corpusFacts(store, trace, manifest),
   };
   return { data, manifest };
+}
+
+function wayOf(option: PersonalDataOption | undefined): DataReport['personalData'] {
+  if (option === undefined) return null;
+  return option === 'keep' ? 'keep' : 'redact';
 }
 
 /** What ingest could not read, by reason, with samples. */
@@ -107,6 +113,7 @@ async function corpusFacts(
     inferred: trace.corpusInferred,
     kept,
     redacted,
+    cleaned: statistics.cleaned ?? null,
     scripts,
     numTokens,
     bytes,

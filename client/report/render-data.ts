@@ -80,6 +80,40 @@ function renderSample({
   </div>`;
 }
 
+function renderSteps(cleaned: Readonly<Record<string, number>>): Html {
+  const steps = Object.entries(cleaned);
+  return html`<h3>Cleaning</h3>
+    ${
+      steps.length === 0
+        ? html`<p>No step of data.clean changed or dropped anything.</p>`
+        : table(
+            ['step', 'documents changed or dropped'],
+            steps.map(([step, number]) => [step, { number: count(number) }]),
+          )
+    }`;
+}
+
+const personalWords: Record<string, [one: string, many: string]> = {
+  email: ['e-mail address', 'e-mail addresses'],
+  ip: ['IP address', 'IP addresses'],
+  iban: ['IBAN', 'IBANs'],
+  secret: ['secret or key', 'secrets and keys'],
+  address: ['address', 'addresses'],
+  name: ['name', 'names'],
+  tw_id: ['Taiwan identity number', 'Taiwan identity numbers'],
+  tw_resident: ['Taiwan resident certificate', 'Taiwan resident certificates'],
+  tw_company: ['Taiwan company number', 'Taiwan company numbers'],
+  us_ssn: ['US social security number', 'US social security numbers'],
+  uk_nino: ['UK insurance number', 'UK insurance numbers'],
+  uk_nhs: ['NHS number', 'NHS numbers'],
+  cn_id: ['Chinese identity number', 'Chinese identity numbers'],
+};
+
+function personal(kind: string, number: number): string {
+  const [one, many] = personalWords[kind] ?? [`${words(kind)} number`, `${words(kind)} numbers`];
+  return plural(number, one, many);
+}
+
 function renderCorpus(
   corpus: NonNullable<DataReport['corpus']>,
   personalData: DataReport['personalData'],
@@ -96,10 +130,11 @@ function renderCorpus(
         personalData === 'keep'
           ? 'The pipeline says personalData: keep, so nothing was redacted.'
           : numRedacted === 0
-            ? 'No e-mail address, telephone or card number was found.'
-            : `${redacted.map(([kind, number]) => plural(number, kind === 'email' ? 'e-mail address' : `${words(kind)} number`, kind === 'email' ? 'e-mail addresses' : `${words(kind)} numbers`)).join(', ')} replaced by placeholders before anything was trained on, in the samples here too.`
+            ? 'None was found.'
+            : `${redacted.map(([kind, number]) => personal(kind, number)).join(', ')} replaced by placeholders before anything was trained on, in the samples here too.`
       }
     </p>
+    ${corpus.cleaned !== null && renderSteps(corpus.cleaned)}
     <h3>Tokens</h3>
     ${table(
       ['', ''],

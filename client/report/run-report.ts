@@ -127,7 +127,7 @@ export const dataReportSchema = z.strictObject({
     numDocuments: true,
     bytes: true,
   }),
-  personalData: z.enum(['redact', 'keep']).nullable(),
+  personalData: z.enum(['redact', 'keep']).nullable().describe('keep: nothing is replaced'),
   dropped: z.array(
     z.strictObject({
       reason: z.string(),
@@ -142,6 +142,7 @@ export const dataReportSchema = z.strictObject({
       inferred: z.boolean().describe('found by the name of its dataset alone'),
       kept: count,
       redacted: counts,
+      cleaned: counts.nullable().describe('by step; null: data.clean has none'),
       scripts: counts,
       numTokens: count,
       bytes: count,

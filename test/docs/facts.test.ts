@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { expect, test } from 'vitest';
+import { filterSteps, stepsOf, textSteps } from '../../config/cleaning.ts';
 import {
   controlSchema,
   trainerEventSchema,
@@ -56,6 +57,7 @@ test('the guide to documents names every reason for which one is dropped, and no
   const guide = read('docs/guides/your-own-documents.md');
   const part = between(guide, '## What is dropped', '## Personal data');
   const source = readdirSync(path.join(project, 'corpus'))
+    .filter((file) => file.endsWith('.ts'))
     .map((file) => read(`corpus/${file}`))
     .join('\n');
   const reasons = Array.from(
@@ -124,4 +126,12 @@ test('the guide to the Web UI names every workflow and every search attribute', 
     expect(guide).toContain(`\`${type}\``);
   for (const { name } of [runAttribute, modelAttribute, datasetAttribute, stageAttribute])
     expect(guide).toContain(`\`${name}\``);
+});
+
+test('the guide to cleaning has every step, and says which the preset for the web takes', () => {
+  const guide = read('docs/guides/cleaning.md');
+  const rows = Array.from(guide.matchAll(/^\| `([a-z0-9-]+)` \| (yes|no) \|/gm));
+  expect(rows.map(([, step]) => step)).toEqual([...textSteps, ...filterSteps]);
+  const web = stepsOf({ preset: 'web' }).map(({ step }) => step);
+  expect(rows.filter(([, , taken]) => taken === 'yes').map(([, step]) => step)).toEqual(web);
 });

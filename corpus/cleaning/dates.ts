@@ -1,0 +1,104 @@
+/** One way to write dates and numbers: ISO 8601, and digits without separators of thousands. What can be read in two ways stays. */
+
+const months =
+  'January February March April May June July August September October November December'.split(
+    ' ',
+  );
+const monthOf = new Map(
+  months.flatMap((name, index) => [
+    [name.toLowerCase(), index + 1],
+    [name.slice(0, 3).toLowerCase(), index + 1],
+  ]),
+);
+const month = `(${months.join('|')}|(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec)\\.?)`;
+const numeral = '[\\d〇零一二三四五六七八九十百千元]';
+const monthFirst = new RegExp(
+  `(?<![\\w-])${month} (\\d{1,2})(?:st|nd|rd|th)?,? (\\d{4})(?![\\w-])`,
+  'g',
+);
+const dayFirst = new RegExp(
+  `(?<![\\w-])(\\d{1,2})(?:st|nd|rd|th)? ${month},? (\\d{4})(?![\\w-])`,
+  'g',
+);
+const yearFirst = /(?<![\w./-])(\d{4})([/.])(\d{1,2})\2(\d{1,2})(?![\w/-]|\.\d)/g;
+const chinese = new RegExp(
+  `(?:(?:中華)?(民國|民国) ?(${numeral}{1,6})|(?<![\\d〇零一二三四五六七八九十])(\\d{4}|[〇零一二三四五六七八九]{4})) ?年 ?(${numeral}{1,3}) ?月 ?(${numeral}{1,3}) ?[日號号]`,
+  'g',
+);
+
+/** Dates as year, month, day: of English, of Chinese, and of the Republic of China, whose first year was 1912. */
+export function standardiseDates(text: string): string {
+  if (!/\d{4}|年/.test(text)) return text;
+  let result = text;
+  if (/\d (?:\d|[A-Z])|[a-z.] \d/.test(result)) {
+    result = result
+      .replaceAll(monthFirst, (all, name: string, day: string, year: string) =>
+        iso(Number(year), monthNumber(name), Number(day), all),
+      )
+      .replaceAll(dayFirst, (all, day: string, name: string, year: string) =>
+        iso(Number(year), monthNumber(name), Number(day), all),
+      );
+  }
+  result = result.replaceAll(yearFirst, (all, year: string, _, of: string, day: string) =>
+    iso(Number(year), Number(of), Number(day), all),
+  );
+  if (result.includes('年')) {
+    result = result.replaceAll(
+      chinese,
+      (all, republic: string | undefined, since: string, year: string, of: string, day: string) =>
+        iso(
+          republic === undefined ? numberOf(year) : numberOf(since) + 1911,
+          numberOf(of),
+          numberOf(day),
+          all,
+        ),
+    );
+  }
+  return result;
+}
+
+const monthNumber = (name: string): number =>
+  monthOf.get(name.toLowerCase().replace('.', '').replace('sept', 'sep')) ??
+  monthOf.get(name.toLowerCase()) ??
+  0;
+
+function iso(year: number, of: number, day: number, otherwise: string): string {
+  const date = new Date(Date.UTC(2000, of - 1, day));
+  date.setUTCFullYear(year, of - 1, day);
+  const exists =
+    date.getUTCFullYear() === year && date.getUTCMonth() === of - 1 && date.getUTCDate() === day;
+  if (!exists || year < 1000 || year > 2999) return otherwise;
+  return `${year}-${String(of).padStart(2, '0')}-${String(day).padStart(2, '0')}`;
+}
+
+const values = new Map([...'〇一二三四五六七八九'].map((character, index) => [character, index]));
+values.set('零', 0);
+
+/** 113, 一百一十三, 一一三 and 元, which is the first; NaN for what is none. */
+export function numberOf(text: string): number {
+  if (/^\d+$/.test(text)) return Number(text);
+  if (text === '元') return 1;
+  if (!/[十百千]/.test(text)) {
+    const digits = [...text].map((character) => values.get(character) ?? Number.NaN);
+    return digits.reduce((sum, digit) => sum * 10 + digit, 0);
+  }
+  let sum = 0;
+  let digit = -1;
+  for (const character of text) {
+    const unit = { 十: 10, 百: 100, 千: 1000 }[character];
+    if (unit === undefined) digit = values.get(character) ?? Number.NaN;
+    else {
+      sum += (digit < 0 ? 1 : digit) * unit;
+      digit = -1;
+    }
+  }
+  return sum + Math.max(0, digit);
+}
+
+/** 1,234,567 becomes 1234567. Groups must be whole, and no list of numbers begins or ends there. */
+export function standardiseNumbers(text: string): string {
+  if (!/\d,\d{3}/.test(text)) return text;
+  return text.replaceAll(/(?<![\w,.])[1-9]\d{0,2}(?:,\d{3})+(?![\w,]|\.\d{4})/g, (all) =>
+    all.replaceAll(',', ''),
+  );
+}

@@ -1,0 +1,135 @@
+/** Rules that leave a document out, with the thresholds that Gopher, C4 and FineWeb published; where no space separates words, by characters. */
+import { unspaced, type Script } from '../characters.ts';
+import type { Refusal } from '../decode.ts';
+import { lettersOf, mixed, type Words } from '../words.ts';
+import { stopWordsOf } from './stop-words.ts';
+
+/** A clean text, with what was counted of it already. */
+export interface Judged {
+  text: string;
+  script: Script;
+  words: Words;
+}
+
+/** Gopher's rules on repetition (Rae et al. 2021, table A1): lines, paragraphs, top and repeated n-grams. */
+export function gopherRepetition({ text, script, words }: Judged): Refusal | null {
+  const parts: [name: string, parts: string[]][] = [
+    ['paragraphs', text.split(/\n{2,}/).filter((part) => part.trim() !== '')],
+    ['lines', text.split('\n').filter((line) => line.trim() !== '')],
+  ];
+  for (const [name, all] of parts) {
+    const seen = new Set<string>();
+    let count = 0;
+    let units = 0;
+    for (const part of all) {
+      if (seen.has(part)) {
+        count += 1;
+        units += part.length;
+      } else seen.add(part);
+    }
+    if (count / all.length > 0.3) return repeats(name, count / all.length, 0.3);
+    if (units / text.length > 0.2)
+      return repeats(`characters in ${name}`, units / text.length, 0.2);
+  }
+  // A word of Chinese has one and a half characters on average, so the bounds are for grams half as long again.
+  const byCharacter = unspaced.has(script);
+  const hashes = byCharacter ? lettersOf(text) : words.hashes;
+  const lengths = byCharacter ? null : words.lengths;
+  const bounds = [0.15, 0.14, 0.13, 0.12, 0.11, 0.1];
+  for (const [index, bound] of bounds.entries()) {
+    const length = byCharacter ? Math.round((5 + index) * 1.5) : 5 + index;
+    const share = repeatedShare(hashes, lengths, length);
+    if (share > bound) return repeats(`${length}-grams`, share, bound);
+  }
+  return null;
+}
+
+const repeats = (what: string, share: number, bound: number): Refusal => ({
+  reason: 'gopher_repetition',
+  detail: `repeated ${what} are ${percent(share)}, expected at most ${percent(bound)}`,
+});
+
+/** Share of the letters that stand in n-grams met before; a gram that was met is passed over whole. */
+function repeatedShare(hashes: Int32Array, lengths: Uint32Array | null, length: number): number {
+  const seen = new Set<number>();
+  let units = 0;
+  let repeated = 0;
+  for (let index = 0; index < hashes.length; index += 1) units += lengths?.[index] ?? 1;
+  for (let start = 0; start + length <= hashes.length;) {
+    let gram = 0;
+    for (let index = start; index < start + length; index += 1)
+      gram = (Math.imul(gram, 0x9e3779b1) + hashes[index]!) | 0;
+    gram = mixed(gram);
+    if (!seen.has(gram)) {
+      seen.add(gram);
+      start += 1;
+      continue;
+    }
+    for (let index = start; index < start + length; index += 1) repeated += lengths?.[index] ?? 1;
+    start += length;
+  }
+  return units === 0 ? 0 : repeated / units;
+}
+
+/** C4's rules on pages (Raffel et al. 2020): no filler text, no source code, five sentences. */
+export function c4({ text }: Judged): Refusal | null {
+  if (/lorem ipsum/i.test(text))
+    return { reason: 'c4', detail: 'found "lorem ipsum", expected none' };
+  if (text.includes('{')) return { reason: 'c4', detail: 'found a curly bracket, expected none' };
+  const sentences = text.match(/[.!?]+["'”’)\]]*(?=\s|$)|[。！？]+/g)?.length ?? 0;
+  if (sentences < 5)
+    return { reason: 'c4', detail: `found ${sentences} sentences, expected at least 5` };
+  return null;
+}
+
+/** FineWeb's rules (Penedo et al. 2024): ends of lines, short lines, lines said twice, line feeds to words. */
+export function fineWeb({ text, script, words }: Judged): Refusal | null {
+  const lines = text.split('\n').filter((line) => line.trim() !== '');
+  const byCharacter = unspaced.has(script);
+  const refusal = (what: string, share: number, bound: string): Refusal => ({
+    reason: 'fineweb',
+    detail: `${what}: ${percent(share)}, expected ${bound}`,
+  });
+  const ended = lines.filter((line) => /[.!?"'”’。！？」』；…]$/.test(line)).length / lines.length;
+  if (ended < 0.12) return refusal('lines that end a sentence', ended, 'at least 12 %');
+  const short = byCharacter ? 12 : 30;
+  const shortLines = lines.filter((line) => line.length <= short).length / lines.length;
+  if (shortLines > 0.67)
+    return refusal(`lines of ${short} characters or fewer`, shortLines, 'at most 67 %');
+  const seen = new Set<string>();
+  let repeated = 0;
+  for (const line of lines) {
+    if (seen.has(line)) repeated += line.length;
+    else seen.add(line);
+  }
+  const share = repeated / text.length;
+  if (share > 0.01) return refusal('characters of lines said before', share, 'at most 1 %');
+  const numWords = byCharacter ? lettersOf(text).length / 1.5 : words.hashes.length;
+  const feeds = (text.split('\n').length - 1) / Math.max(1, numWords);
+  if (feeds > 0.3) return refusal('line feeds to words', feeds, 'at most 30 %');
+  return null;
+}
+
+/** Two words that nearly every text of the language has; languages without a list are not judged. */
+export function stopWords({ text }: Judged, language: string): Refusal | null {
+  const list = stopWordsOf(language);
+  if (list === null) return null;
+  let found = 0;
+  if (list.whole) {
+    const met = new Set<string>();
+    for (const [word] of text.toLowerCase().matchAll(/[\p{L}\p{M}]+/gu)) {
+      if (list.words.has(word)) met.add(word);
+      if (met.size >= 2) return null;
+    }
+    found = met.size;
+  } else {
+    for (const word of list.words) if (text.includes(word)) found += 1;
+    if (found >= 2) return null;
+  }
+  return {
+    reason: 'stop_words',
+    detail: `found ${found} common words of ${language}, expected at least 2`,
+  };
+}
+
+const percent = (value: number): string => `${Math.round(value * 1000) / 10} %`;

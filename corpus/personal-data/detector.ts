@@ -1,0 +1,37 @@
+/** What finds one kind of personal data. */
+import type { PersonalData } from '../../config/personal-data.ts';
+import type { Place } from './places.ts';
+
+export interface Detector {
+  kind: PersonalData;
+  place: Place;
+  /** Whether a text is worth a search: cheaper than one, and true wherever there may be one. */
+  mayBe?: (text: string) => boolean;
+  /** Spans from the first to the last, none over another. The text is folded. */
+  find: (text: string) => Iterable<Span>;
+}
+export type Span = [start: number, end: number];
+
+/** Places that a pattern matches and a check accepts; the check gets the match and where it lies. */
+export function* matches(
+  text: string,
+  pattern: RegExp,
+  accepts: (match: string, start: number, text: string) => boolean = () => true,
+): Generator<Span> {
+  for (const match of text.matchAll(pattern)) {
+    const [found] = match;
+    if (accepts(found, match.index, text)) yield [match.index, match.index + found.length];
+  }
+}
+
+/** What stands before a number that is one: no part of another number, no sum of money. */
+export const before = String.raw`(?<![\w$€£¥+.,/-]|[$€£¥] )`;
+/** What stands after it. */
+export const after = String.raw`(?![\w%]|[.,/-]\d)`;
+
+/** Whether the words just before a place, on its line or the one above, match. */
+export function follows(text: string, start: number, words: RegExp, reach = 32): boolean {
+  return words.test(text.slice(Math.max(0, start - reach), start));
+}
+
+export const digitsOf = (text: string): string => text.replaceAll(/\D/g, '');

@@ -1,0 +1,216 @@
+import { describe, expect, test } from 'vitest';
+import { cleaningSchema, stepsOf } from '../../config/cleaning.ts';
+import { cleanShard } from '../../corpus/clean-shard.ts';
+import { scriptShares } from '../../corpus/characters.ts';
+import { numberOf, standardiseDates, standardiseNumbers } from '../../corpus/cleaning/dates.ts';
+import { c4, fineWeb, gopherRepetition, stopWords } from '../../corpus/cleaning/filters.ts';
+import {
+  keepSentences,
+  mendPunctuation,
+  removeBoilerplate,
+  removeMeaningless,
+  removeRepeatedLines,
+} from '../../corpus/cleaning/lines.ts';
+import { repairMojibake } from '../../corpus/cleaning/mojibake.ts';
+import { blocklist, toxicity } from '../../corpus/cleaning/offence.ts';
+import { wordsOf } from '../../corpus/words.ts';
+import { english, seeded } from './random.ts';
+
+const misread = (text: string, encoding: 'latin1' | 'windows-1252'): string =>
+  encoding === 'latin1'
+    ? Buffer.from(text).toString('latin1')
+    : new TextDecoder('windows-1252').decode(Buffer.from(text));
+
+describe('mojibake', () => {
+  test.each([
+    'Il a dit « café », déjà vu – “naïve”',
+    '我國憲法第一條',
+    'Привет, мир',
+    '😀 ok',
+    '5 µm ± 3 °C',
+  ])('what was misread once or twice is read rightly: %s', (text) => {
+    for (const encoding of ['latin1', 'windows-1252'] as const) {
+      expect(repairMojibake(misread(text, encoding))).toBe(text);
+      expect(repairMojibake(misread(misread(text, encoding), encoding))).toBe(text);
+    }
+  });
+  test.each([
+    'CAFÉ»',
+    'À «l’ÂGE»',
+    'MAÇÃ, Â, ã',
+    'naïve façade',
+    'œuvre – “ÉTÉ”',
+    '我國 café',
+    'Ångström Ø',
+  ])('what is meant stays: %s', (text) => expect(repairMojibake(text)).toBe(text));
+});
+
+test.each([
+  ['lost and private characters', removeMeaningless, 'a\uFFFDb \uE000c\n=====\nd', 'ab c\nd'],
+  ['a space before a comma', mendPunctuation, 'one , two . Three!!!!!', 'one, two. Three!!!'],
+  ['commas in rows', mendPunctuation, '一，，二。。三', '一，二。三'],
+  [
+    'menus and footers',
+    removeBoilerplate,
+    'Skip to content\nThe law says so.\nRead more »\n© 2020 Acme\n回首頁\n版權所有 甲公司\n本法稱公司者。',
+    'The law says so.\n本法稱公司者。',
+  ],
+  [
+    'repeated lines',
+    removeRepeatedLines,
+    'a\na\nthe same long line again\nb\nthe same long line again\na',
+    'a\nthe same long line again\nb\na',
+  ],
+  [
+    'lines that are no sentences',
+    keepSentences,
+    'Home\nThis is a sentence.\nNo end here at all\n這是一個句子。',
+    'This is a sentence.\n這是一個句子。',
+  ],
+])('%s go', (_, step, text, expected) => {
+  expect(step(text)).toBe(expected);
+  expect(step(expected)).toBe(expected);
+});
+
+test.each([
+  ['on May 2, 2024 and 2nd May 2024', 'on 2024-05-02 and 2024-05-02'],
+  ['Sept. 3, 1999; 2024/5/2; 2024.05.02', '1999-09-03; 2024-05-02; 2024-05-02'],
+  ['民國113年5月2日，中華民國一百一十三年五月二日', '2024-05-02，2024-05-02'],
+  ['2024年5月2日、二〇二四年十二月三十一日', '2024-05-02、2024-12-31'],
+  ['民國元年1月1日', '1912-01-01'],
+  ['02/05/2024, 2024年13月2日, 五月二日, v2024.5.2.1, February 30, 2024', null],
+])('dates of %s', (text, expected) => {
+  expect(standardiseDates(text)).toBe(expected ?? text);
+});
+
+test('numbers lose their separators where the groups are whole', () => {
+  expect(standardiseNumbers('1,234,567.89 and $12,000')).toBe('1234567.89 and $12000');
+  expect(standardiseNumbers('1,23 and 12,3456, 1,234,56')).toBe('1,23 and 12,3456, 1,234,56');
+  expect(numberOf('一千零二十')).toBe(1020);
+  expect(numberOf('十')).toBe(10);
+});
+
+const judged = (text: string) => ({ text, script: scriptShares(text).main, words: wordsOf(text) });
+const prose = (numLines: number): string => {
+  const random = seeded(5);
+  return Array.from({ length: numLines }, () => english(random, 14)).join('\n');
+};
+
+describe('filters', () => {
+  test('prose passes each of them', () => {
+    const text = prose(12);
+    expect(gopherRepetition(judged(text))).toBeNull();
+    expect(c4(judged(text))).toBeNull();
+    expect(fineWeb(judged(text))).toBeNull();
+    expect(stopWords(judged(text), 'en')).toBeNull();
+    expect(toxicity(text, 168, 0.005)).toBeNull();
+  });
+  test('Gopher: what repeats itself, in words and in Chinese characters', () => {
+    const said = `${english(seeded(2), 30)} `;
+    expect(gopherRepetition(judged(said.repeat(6)))?.reason).toBe('gopher_repetition');
+    expect(
+      gopherRepetition(judged('行政院應於三十日內公告之並送立法院備查'.repeat(6)))?.detail,
+    ).toContain('grams');
+  });
+  test('C4: filler, code, few sentences', () => {
+    expect(c4(judged(`${prose(9)} Lorem ipsum`))?.detail).toContain('lorem');
+    expect(c4(judged(`${prose(9)} {`))?.detail).toContain('curly');
+    expect(c4(judged('One. Two.'))?.detail).toContain('2 sentences');
+    expect(c4(judged('第一。第二。第三。第四。第五。'))).toBeNull();
+  });
+  test('FineWeb: lists, short lines, lines said twice', () => {
+    expect(fineWeb(judged('item without an end of it at all\n'.repeat(5)))?.detail).toContain(
+      'end a sentence',
+    );
+    expect(fineWeb(judged('Yes.\nNo.\nSo.\nWell, then.'))?.detail).toContain('30 characters');
+    const line = english(seeded(3), 20);
+    expect(fineWeb(judged(`${line}\n${line}`))?.detail).toContain('said before');
+  });
+  test('stop words by language', () => {
+    expect(stopWords(judged('zorp glim fazz'), 'en')?.detail).toContain('found 0');
+    expect(stopWords(judged('公司應於登記後為之'), 'zh-Hant')).toBeNull();
+    expect(stopWords(judged('龘靐齉'), 'zh-Hans')?.reason).toBe('stop_words');
+    expect(stopWords(judged('zorp'), 'Latin script')).toBeNull();
+  });
+  test('a single word never offends; a list is met in any case, Chinese inside a sentence', () => {
+    expect(toxicity('one bitch', 2, 0.005)).toBeNull();
+    expect(toxicity('slut whore and two more', 5, 0.005)?.reason).toBe('toxicity');
+    expect(blocklist('Project ATLAS and atlases', ['atlas'], 0)?.detail).toContain('found 1');
+    expect(blocklist('此為機密文件', ['機密'], 0)?.reason).toBe('blocklist');
+    expect(blocklist('atlas', ['atlas'], 1)).toBeNull();
+  });
+});
+
+describe('steps', () => {
+  const documents = (...texts: string[]) =>
+    texts.map((text, index) => ({
+      id: String(index),
+      source: `${index}.txt`,
+      text,
+      metadata: { note: 'a , b' },
+    }));
+  const parse = (given: unknown) => cleaningSchema.parse(given);
+
+  test('a preset in its order, less what is switched off, then what is named', () => {
+    const steps = stepsOf(
+      parse({
+        preset: 'web',
+        except: ['c4', 'width'],
+        steps: ['dates', { step: 'toxicity', maxShare: 0.01 }, { step: 'blocklist', words: ['x'] }],
+      }),
+    );
+    expect(steps.map(({ step }) => step).join(' ')).toBe(
+      'mojibake meaningless punctuation boilerplate repeated-lines gopher-repetition fineweb stop-words dates toxicity blocklist',
+    );
+    expect(steps.find(({ step }) => step === 'toxicity')?.maxShare).toBe(0.01);
+    expect(stepsOf(undefined)).toEqual([]);
+    expect(stepsOf(parse({}))).toEqual([]);
+  });
+
+  test('each step counts the documents that it changed or left out; the text decides, not its fields', () => {
+    const texts = documents(
+      'one , two. The end of it',
+      '這是民國113年5月2日，',
+      'The third of these.',
+    );
+    const cleaned = cleanShard(texts, {
+      personalData: 'keep',
+      quality: false,
+      clean: parse({
+        steps: [
+          'punctuation',
+          { step: 'dates', languages: ['en'] },
+          { step: 'language', keep: ['en', 'zh', 'zh-Hant'] },
+          { step: 'blocklist', words: ['third'] },
+        ],
+      }),
+    });
+    expect(cleaned.cleaned).toEqual({ punctuation: 1, blocklist: 1 });
+    expect(cleaned.documents.map(({ text }) => text)).toEqual([
+      'one, two. The end of it',
+      '這是民國113年5月2日，',
+    ]);
+    expect(cleaned.dropped).toMatchObject([{ reason: 'blocklist', sample: 'The third of these.' }]);
+  });
+
+  test('what every text gets can be switched off too', () => {
+    const clean = (except: string[]) =>
+      cleanShard(documents('Ａ１\u200Bｂ'), {
+        personalData: 'keep',
+        quality: false,
+        clean: parse({ except }),
+      }).documents[0]?.text;
+    expect(clean([])).toBe('A1b');
+    expect(clean(['width'])).toBe('Ａ１ｂ');
+    expect(clean(['controls'])).toBe('A1\u200Bb');
+  });
+
+  test.each([
+    [{ steps: ['language'] }, 'language needs keep:'],
+    [{ steps: [{ step: 'blocklist' }] }, 'blocklist needs words:'],
+    [{ steps: ['polish'] }, 'expected the name of a step'],
+    [{ preset: 'wild' }, 'usual'],
+  ])('refused: %j', (given, message) => {
+    expect(cleaningSchema.safeParse(given).error?.message).toContain(message);
+  });
+});
