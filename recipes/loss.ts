@@ -1,5 +1,4 @@
 /** Expected loss of pretraining, by a scaling law whose constants were fitted to runs of this trainer. */
-import { usualBytesPerToken } from './vocabulary.ts';
 
 /**
  * The form is that of Hoffmann et al. 2022: irreducible loss, a term for the size and a term for the
@@ -29,15 +28,6 @@ export function expectedBitsPerByte(
   const tokens = effectiveTokens(trainedTokens, uniqueTokens);
   const nats = irreducible + size / numParameters ** sizeExponent + data / tokens ** dataExponent;
   return nats / Math.LN2;
-}
-
-/**
- * Bits a byte of a text against those of the text that the law was fitted to. A token costs about as many nats
- * whatever the text: byte pairs hold the more bytes the more regular it is, and what compresses better is foretold
- * better (Pandey 2024; docs/log.md).
- */
-export function relativeDifficulty(bytesPerToken: number, vocabSize: number): number {
-  return usualBytesPerToken(vocabSize) / bytesPerToken;
 }
 
 /** Nats a token of a base that has read as much as it can learn from, with the constants of Hoffmann et al. 2022. */

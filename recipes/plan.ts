@@ -27,7 +27,7 @@ import {
   type PlannedParent,
 } from './continuation.ts';
 import { limitReasons, shapeWithin, type Limits } from './limits.ts';
-import { expectedBitsPerByte, relativeDifficulty } from './loss.ts';
+import { expectedBitsPerByte } from './loss.ts';
 import { endingOnPlateau } from './plateau.ts';
 import { preferenceReasons, preferred } from './preference.ts';
 import { countParameters, givenShape, ladder, trainingFlopsPerToken } from './shapes.ts';
@@ -252,7 +252,6 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
             countParameters(shape) <= mostParametersPerToken * statistics.numTokens),
       );
   const pace = inputs.pace ?? 1;
-  const difficulty = relativeDifficulty(bytesPerToken, vocabSize);
   const candidates = shapes.map((shape) => {
     const msPerToken = msPerPretrainedToken(machine, shape) * pace;
     const affordable = pretrainMs / msPerToken;
@@ -263,7 +262,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
     );
     const numParameters = countParameters(shape);
     const seen = (parent?.numTokens ?? 0) + numTokens;
-    const bpb = difficulty * expectedBitsPerByte(numParameters, seen, statistics.numTokens);
+    const bpb = expectedBitsPerByte(numParameters, seen, statistics.numTokens);
     return { shape, msPerToken, numTokens, numParameters, bpb };
   });
   // The loss alone favours narrow models on a short budget, but facts did not settle in them: after the

@@ -12,12 +12,8 @@ export function chooseVocabSize(bytes: number): number {
   return Math.min(most, Math.max(least, 2 ** Math.round(ideal)));
 }
 
-/** Bytes of plain English that byte pairs of a vocabulary of that size cover; that of the addresses in docs/log.md. */
-export function usualBytesPerToken(vocabSize: number): number {
-  return 0.36 * Math.log2(vocabSize);
-}
-
 /** Tokens that text of so many bytes is about to make, in a vocabulary of its own. */
 export function estimateTokens(bytes: number): number {
-  return Math.max(1, Math.round(bytes / usualBytesPerToken(chooseVocabSize(bytes))));
+  // Byte pairs of this size of vocabulary cover about so many bytes of running text.
+  return Math.max(1, Math.round(bytes / (0.36 * Math.log2(chooseVocabSize(bytes)))));
 }

@@ -173,15 +173,6 @@ describe('the rules behind the plan', () => {
     }
   });
 
-  test('text that byte pairs compress less is planned the same, and expected to cost more bits a byte', () => {
-    const { numTokens, bytes } = inputs.statistics;
-    const plain = planRecipe(inputs);
-    const harder = planRecipe({ ...inputs, statistics: { numTokens, bytes: bytes / 2 } });
-    expect([harder.model, harder.pretrain]).toEqual([plain.model, plain.pretrain]);
-    expect(harder.estimate.valBpbHigh / plain.estimate.valBpbHigh).toBeCloseTo(2, 1);
-    expect(harder.estimate.finalLoss).toBeCloseTo(plain.estimate.finalLoss, 2);
-  });
-
   test('an adapted base is expected to end where SmolLM2 did', () => {
     // Bits a byte of held-out law and tokens of 300 KB of it: docs/log.md.
     const { title, shape } = knownBases['smollm2']!;
