@@ -180,7 +180,8 @@ async function train(
   const events = await trainByHand(
     runDir,
     { recipe: { model: trial.shape }, tokenizer, data },
-    trial.recipe,
+    // Nobody watches these, however long they take.
+    { ...trial.recipe, unwatchedExitS: 86_400 },
   );
   const { valLoss } = heldOutCurve(events).at(-1)!;
   const { numTokens, bytes } = data.heldOut;
