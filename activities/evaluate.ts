@@ -1,26 +1,33 @@
 /**
  * Evaluates the bundle that would be served, through the server that would serve it: the server is
  * started on the bundle alone (its probe is the servability gate), then lm-evaluation-harness scores
- * through its API.
+ * through its API. A model that embeds text is scored by its hidden words and by what it finds.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
+import { ApplicationFailure } from '@temporalio/activity';
 import type { BlobRef } from '../config/digest.ts';
+import { FailureType } from '../config/failures.ts';
 import {
+  bundleConfigSchema,
   bundleManifestSchema,
   corpusManifestSchema,
   evaluationSchema,
-  servingConfigSchema,
+  servesEmbeddings,
+  type BundleManifest,
+  type CorpusManifest,
+  type EmbeddingConfig,
   type Evaluation,
   type EvaluationSummary,
 } from '../config/manifests.ts';
-import { evaluateRunSchema } from '../config/trainer.ts';
+import { evaluateEncoderRunSchema, evaluateRunSchema } from '../config/trainer.ts';
+import { blobKey } from '../registry/blobs.ts';
 import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
 import { codeVersion } from './code-version.ts';
 import type { Deps } from './deps.ts';
-import { measureLatency } from './evaluate-latency.ts';
-import { startServer } from './evaluate-server.ts';
+import { measureEmbedding, measureLatency } from './evaluate-latency.ts';
+import { startServer, type EvaluationServer } from './evaluate-server.ts';
 import { cached, ensureFile } from './files.ts';
 import { withHeartbeats, type Say } from './heartbeats.ts';
 import { runTrainerModule } from './python.ts';
@@ -75,13 +82,26 @@ async function evaluate(
   for (const [name, ref] of Object.entries(bundle.files)) {
     await ensureFile(deps, ref, path.join(bundleDir, name));
   }
-  const serving = servingConfigSchema.parse(
+  const serving = bundleConfigSchema.parse(
     JSON.parse(await readFile(path.join(bundleDir, 'serving.json'), 'utf8')),
   );
   const local = (ref: BlobRef | undefined) => (ref === undefined ? null : cached(deps, ref));
   const apiKeyFile = path.join(folder, 'api-key');
   await writeFile(apiKeyFile, `${randomBytes(24).toString('hex')}\n`, { mode: 0o600 });
   await using server = await startServer(deps, { bundle: bundleDir, apiKeyFile, say });
+  const measured = (found: Measured, latency: Latency): Evaluation => ({
+    schemaVersion: 1,
+    bundle: stageDigest(bundle),
+    ...found,
+    latency: { ...latency, probeDifference: server.probeDifference },
+  });
+  if (servesEmbeddings(serving)) {
+    const from = { bundle, corpus, serving, server, bundleDir, apiKeyFile, folder };
+    const found = await scoreEncoder(deps, from, say);
+    say({ kind: 'latency' });
+    const { contextLength } = serving;
+    return measured(found, await measureEmbedding(server, { contextLength, apiKeyFile }));
+  }
   const config = evaluateRunSchema.parse({
     schemaVersion: 1,
     baseUrl: server.url,
@@ -98,16 +118,49 @@ async function evaluate(
     output: path.join(folder, 'evaluation.json'),
   });
   await runTrainerModule(deps, 'evaluate', config, folder, say);
-  const { metrics, samples } = outputSchema.parse(
-    JSON.parse(await readFile(config.output, 'utf8')),
-  );
+  const found = outputSchema.parse(JSON.parse(await readFile(config.output, 'utf8')));
   say({ kind: 'latency' });
-  const latency = await measureLatency(server, apiKeyFile);
-  return {
+  return measured(found, await measureLatency(server, apiKeyFile));
+}
+
+type Measured = Pick<Evaluation, 'metrics' | 'samples'>;
+type Latency = Omit<Evaluation['latency'], 'probeDifference'>;
+
+/** Its head is no part of what is served, so it comes from the weights that the bundle was made of. */
+async function scoreEncoder(
+  deps: Deps,
+  from: {
+    bundle: BundleManifest;
+    corpus: CorpusManifest;
+    serving: EmbeddingConfig;
+    server: EvaluationServer;
+    bundleDir: string;
+    apiKeyFile: string;
+    folder: string;
+  },
+  say: Say,
+): Promise<Measured> {
+  const { bundle, corpus, serving, server, bundleDir, apiKeyFile, folder } = from;
+  const { tokens, numTokens, bytes } = corpus.heldOut;
+  const size = await deps.store.size(blobKey(bundle.weights));
+  if (size === null) {
+    throw ApplicationFailure.nonRetryable(
+      `${blobKey(bundle.weights)}, the weights of the bundle, is gone from ${deps.store.place}. Restore the bucket.`,
+      FailureType.ArtifactMismatch,
+    );
+  }
+  const config = evaluateEncoderRunSchema.parse({
     schemaVersion: 1,
-    bundle: stageDigest(bundle),
-    metrics,
-    latency: { ...latency, probeDifference: server.probeDifference },
-    samples,
-  };
+    baseUrl: server.url,
+    apiKeyFile,
+    modelName: server.name,
+    bundle: bundleDir,
+    weights: await cached(deps, { sha256: bundle.weights, bytes: size }),
+    contextLength: serving.contextLength,
+    heldOut: { path: await cached(deps, tokens), numTokens, bytes },
+    tokenBytes: corpus.tokenBytes,
+    output: path.join(folder, 'evaluation.json'),
+  });
+  await runTrainerModule(deps, 'evaluate_encoder', config, folder, say);
+  return outputSchema.parse(JSON.parse(await readFile(config.output, 'utf8')));
 }

@@ -26,7 +26,14 @@ const silenceLimitMs = 600_000;
  */
 export async function runTrainerModule(
   deps: Deps,
-  module: 'import_base' | 'measure' | 'rehearse' | 'tokenizer' | 'export' | 'evaluate',
+  module:
+    | 'import_base'
+    | 'measure'
+    | 'rehearse'
+    | 'tokenizer'
+    | 'export'
+    | 'evaluate'
+    | 'evaluate_encoder',
   config: unknown,
   workDir: string,
   say: Say,

@@ -109,7 +109,7 @@ function trialsOf(
     numPreferences: 0,
   });
   const { model, pretrain } = planned;
-  if (model.family === 'transformers')
+  if (model.family === 'transformers' || model.family === 'modernbert')
     throw new Error('found a given shape, expected a planned one');
   const computeMs = pretrain.numSteps * pretrainingStepMs(machine, model, pretrain);
   const trials = [

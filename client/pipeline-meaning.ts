@@ -5,6 +5,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { knownBases } from '../config/base-models.ts';
+import { embeddingsFaults, isEmbeddingMetric } from '../config/embeddings.ts';
 import { phasesFault, tunes } from '../config/phases.ts';
 import { gateMetrics, isBase } from '../config/pipeline.ts';
 import { phaseNames, type Phase } from '../config/recipe.ts';
@@ -32,6 +33,7 @@ export function meaningFaults(value: unknown, folders: Folders, place: Places): 
   checkBudget(value, add);
   checkPhases(value, add);
   checkGoal(value, add);
+  checkEmbeddings(value, add);
   checkGates(value, add);
   checkQuestions(value, add);
   return faults;
@@ -202,6 +204,27 @@ function checkGoal(value: unknown, add: Add): void {
   add(['goal'], 'assistant, and no questions', 'questions that an assistant can learn from', hint);
 }
 
+/** What cannot be with goal embeddings, and what only it measures. */
+function checkEmbeddings(value: unknown, add: Add): void {
+  if (!isObject(value)) return;
+  if (value['goal'] === 'embeddings') {
+    for (const { keys, found, expected, hint } of embeddingsFaults(value)) {
+      // A name that is no metric at all is told as such.
+      const known = gateMetrics.some((metric) => metric === keys.at(-1));
+      if (keys[0] === 'evaluate' && !known) continue;
+      add(keys, found, expected, hint);
+    }
+    return;
+  }
+  const gates = valueAt(value, ['evaluate', 'gates']);
+  for (const metric of Object.keys(isObject(gates) ? gates : {})) {
+    if (!isEmbeddingMetric(metric)) continue;
+    const found = `a gate on ${metric}, which goal embeddings alone measures`;
+    const hint = 'Set goal: embeddings, or remove the gate.';
+    add(['evaluate', 'gates', metric], found, 'a gate that this pipeline measures', hint);
+  }
+}
+
 function checkGates(value: unknown, add: Add): void {
   const gates = valueAt(value, ['evaluate', 'gates']);
   for (const [metric, bound] of Object.entries(isObject(gates) ? gates : {})) {
@@ -210,6 +233,7 @@ function checkGates(value: unknown, add: Add): void {
     if (typeof min === 'number' && typeof max === 'number' && min > max) {
       add(keys, `min ${min} above max ${max}`, 'min at most max');
     }
+    if (isEmbeddingMetric(metric) || valueAt(value, ['goal']) === 'embeddings') continue;
     const measured = 'a gate that this pipeline measures';
     const phases = phasesOf(value);
     if (metric === 'valBpb') {

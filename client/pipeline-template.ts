@@ -2,7 +2,7 @@
 import type { Survey } from '../config/survey.ts';
 import { slugOf, type SuggestedQuestions, type Suggestion } from './suggest-questions.ts';
 
-export type Goal = 'base' | 'adapt' | 'assistant';
+export type Goal = 'base' | 'adapt' | 'assistant' | 'embeddings';
 
 export interface PipelineChoices {
   /** The command that writes it, as a person would type it. */
@@ -114,8 +114,8 @@ data:
 
 ${startPart(from)}
 # base: a model that continues text. assistant: one that also answers the questions below. adapt: the base model
-# that startFrom names, taught these documents. Default: assistant where there are questions, else adapt for a base
-# model, else base.
+# that startFrom names, taught these documents. embeddings: one that turns texts into vectors, to search them by.
+# Default: assistant where there are questions, else adapt for a base model, else base.
 goal: ${goal}
 # The phases by name, in their order, where the goal's are not the right ones: pretrain, sft, dpo or orpo.
 # phases: [pretrain, sft, dpo]
@@ -140,8 +140,7 @@ evaluate:
   # npx temper plan says it before, npx temper status after a run.
   gates: {}
   # gates:
-  #   valBpb: { max: ${from === null ? '3 }  ' : '1.0 }'}                # bits a byte on the held-out documents; lower is better
-${goal === 'adapt' ? '' : answerGates(suggestion)}  onFailure:
+${goal === 'embeddings' ? embeddingGates : textGates(choices)}  onFailure:
     # How often a run plans and trains again when a gate is missed. Default: 1.
     replan: 1
 
@@ -151,6 +150,15 @@ deploy:
   # required: a version that passed its gates is registered, then waits until a person approves it. Default: none.
   approval: none
 `;
+}
+
+const embeddingGates = `  #   retrieval.accuracy: { min: 0.2 }    # share of held-out passages that are found by their other half
+  #   masked.accuracy: { min: 0.2 }       # share of the hidden words of held-out documents that are foretold
+`;
+
+function textGates({ goal, from, suggestion }: PipelineChoices): string {
+  return `  #   valBpb: { max: ${from === null ? '3 }  ' : '1.0 }'}                # bits a byte on the held-out documents; lower is better
+${goal === 'adapt' ? '' : answerGates(suggestion)}`;
 }
 
 function startPart(from: PipelineChoices['from']): string {

@@ -149,7 +149,13 @@ export function openSchedules(
 }
 
 /** A schedule exists for documents that are new, which only pretraining reads. */
-function refuseUnread({ phases }: Pipeline): void {
+function refuseUnread({ goal, phases }: Pipeline): void {
+  if (goal === 'embeddings') {
+    throw new ClientError(
+      'input',
+      'goal: found embeddings, expected base, adapt or assistant: a schedule goes on from the champion, and a model that embeds starts from scratch each time (npx temper run). Nothing was started.',
+    );
+  }
   if (phases === undefined || phases.includes('pretrain')) return;
   throw new ClientError(
     'input',

@@ -239,6 +239,36 @@ export const servingConfigSchema = z.strictObject({
 });
 export type ServingConfig = z.infer<typeof servingConfigSchema>;
 
+/** serving.json inside the bundle of a model that embeds text. */
+export const embeddingConfigSchema = z.strictObject({
+  schemaVersion,
+  task: z.literal('embeddings'),
+  contextLength: z.number().int().positive(),
+  boundaryToken: z.string().describe('stands before and behind a text'),
+  padToken: z.string(),
+  dimensions: z.number().int().positive().describe('of a vector'),
+  vocabSize: z.number().int().positive(),
+});
+export type EmbeddingConfig = z.infer<typeof embeddingConfigSchema>;
+
+/** serving.json of either kind. */
+export const bundleConfigSchema = z.union([servingConfigSchema, embeddingConfigSchema]);
+
+/** Whether a bundle embeds text, and continues none. */
+export function servesEmbeddings(
+  config: z.infer<typeof bundleConfigSchema>,
+): config is EmbeddingConfig {
+  return 'task' in config;
+}
+
+/** probe.json inside the bundle of a model that embeds text: vectors of texts that PyTorch read one by one. */
+export const embeddingProbeSchema = z.strictObject({
+  schemaVersion,
+  inputIds: z.array(z.array(count).min(1)).min(1),
+  embeddings: z.array(z.array(z.number())).describe('PyTorch in float32, of length 1'),
+  tolerance: z.number().positive().describe('largest absolute difference of a number'),
+});
+
 /** probe.json inside a bundle: what PyTorch answers, which the engine must repeat. */
 export const probeSchema = z.strictObject({
   schemaVersion,
@@ -257,11 +287,15 @@ export const evaluationSchema = z.strictObject({
       z.string(),
       z.strictObject({ value: z.number(), stderr: z.number().nullable(), count: count }),
     )
-    .describe('valBpb, questions.accuracy, preferences.accuracy'),
+    .describe(
+      'valBpb, questions.accuracy, preferences.accuracy; masked.accuracy, masked.loss, retrieval.accuracy of a model that embeds',
+    ),
   latency: z.strictObject({
-    firstTokenMs: z.number(),
-    tokensPerSecond: z.number(),
-    probeDifference: z.number().describe('largest logit difference to PyTorch'),
+    firstTokenMs: z.number().describe('of a model that embeds: one short text'),
+    tokensPerSecond: z.number().describe('of a model that embeds: in long texts'),
+    probeDifference: z
+      .number()
+      .describe('largest difference of a logit, or of a vector, to PyTorch'),
   }),
   samples: z
     .array(z.strictObject({ question: z.string(), expected: z.string(), answer: z.string() }))

@@ -37,6 +37,8 @@ export function phasesFault(asked: PhasesAsked): PhasesFault | null {
   });
   const reads = phases.includes('pretrain');
   const tuned = phases.filter((phase) => phase !== 'pretrain');
+  // What teaches a model to answer is told with the goal.
+  if (goal === 'embeddings' && tuned.length > 0) return null;
   if (phases.includes('dpo') && phases.includes('orpo')) {
     const hint = 'Both learn from the same pairs of answers; orpo needs no sft before it.';
     return fault(list, 'dpo or orpo, not both', hint);
@@ -74,7 +76,7 @@ export function phasesFault(asked: PhasesAsked): PhasesFault | null {
     const hint = 'Remove sweep, which tries rates of pretraining.';
     return fault(`${list} with sweep`, 'phases with pretrain', hint);
   }
-  const wanted = tuned.length > 0 ? ['assistant'] : ['base', 'adapt'];
+  const wanted = tuned.length > 0 ? ['assistant'] : ['base', 'adapt', 'embeddings'];
   if (goal === undefined || wanted.includes(goal)) return null;
   return {
     field: 'goal',

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { knownBases } from './base-models.ts';
 import { cleaningSchema } from './cleaning.ts';
+import { embeddingsFaults, isEmbeddingMetric } from './embeddings.ts';
 import { personalDataSchema } from './personal-data.ts';
 import { phasesFault, tunes } from './phases.ts';
 import { families, phaseNames, type Family, type Phase } from './recipe.ts';
@@ -80,7 +81,14 @@ export const questionsSchema = z.strictObject({
 });
 export type Questions = z.infer<typeof questionsSchema>;
 
-export const gateMetrics = ['valBpb', 'questions.accuracy', 'preferences.accuracy'] as const;
+export const gateMetrics = [
+  'valBpb',
+  'questions.accuracy',
+  'preferences.accuracy',
+  'masked.accuracy',
+  'masked.loss',
+  'retrieval.accuracy',
+] as const;
 export type GateMetric = (typeof gateMetrics)[number];
 const boundSchema = z
   .strictObject({
@@ -171,10 +179,10 @@ export const pipelineFileSchema = z.strictObject({
     .optional()
     .describe('what a model from scratch is like; left out, a Llama'),
   goal: z
-    .enum(['base', 'adapt', 'assistant'])
+    .enum(['base', 'adapt', 'assistant', 'embeddings'])
     .optional()
     .describe(
-      'base: pretrain only; adapt: teach a model that exists the documents, by LoRA; assistant: then SFT and DPO; left out, assistant where there are questions, else adapt for a base model, else base',
+      'base: pretrain only; adapt: teach a model that exists the documents, by LoRA; assistant: then SFT and DPO; embeddings: pretrain a ModernBERT on hidden words, which turns texts into vectors to search by; left out, assistant where there are questions, else adapt for a base model, else base',
     ),
   prefer: z
     .enum(preferences)
@@ -307,8 +315,12 @@ export const pipelineSchema = pipelineFileSchema
   }))
   .superRefine((file, context) => {
     const { startFrom, model, goal, questions, phases, budget, compute, sweep } = file;
-    const refuse = (field: string, message: string) =>
-      context.addIssue({ code: 'custom', path: field.split('.'), message });
+    const refuse = (field: string | string[], message: string) =>
+      context.addIssue({
+        code: 'custom',
+        path: typeof field === 'string' ? field.split('.') : field,
+        message,
+      });
     if (compute !== 'local' && (goal === 'adapt' || isBase(startFrom))) {
       refuse('compute', 'expected local where a model is adapted: its adapters train on one host');
     } else if (compute !== 'local' && sweep !== undefined) {
@@ -363,13 +375,25 @@ export const pipelineSchema = pipelineFileSchema
         );
       }
     }
+    if (goal === 'embeddings') {
+      for (const { keys, found, expected, hint } of embeddingsFaults(file)) {
+        refuse(keys, `expected ${expected}; found ${found}. ${hint}`);
+      }
+    }
+    for (const metric of Object.keys(file.evaluate.gates)) {
+      if (goal === 'embeddings' || !isEmbeddingMetric(metric)) continue;
+      refuse(
+        ['evaluate', 'gates', metric],
+        `expected a gate that this pipeline measures; found one on ${metric}, which goal embeddings alone measures`,
+      );
+    }
     if (goal === 'adapt' && startFrom === 'scratch') {
       refuse('goal', 'expected base or assistant: adapt needs a model, such as startFrom: smollm2');
     }
     if (goal === 'base' && isBase(startFrom)) {
       refuse('goal', `expected adapt or assistant, which ${startFrom} can be made into`);
     }
-    if (model !== undefined && startFrom !== 'scratch') {
+    if (model !== undefined && startFrom !== 'scratch' && goal !== 'embeddings') {
       refuse('model', `expected none: ${startFrom} has an architecture of its own`);
     }
     if (goal === 'adapt' && questions.length > 0) {

@@ -67,15 +67,39 @@ export const givenShapeSchema = z.strictObject({
 });
 export type GivenShape = z.infer<typeof givenShapeSchema>;
 
+/** A ModernBERT, which foretells hidden words and embeds text. */
+export const maskedShapeSchema = z.strictObject({
+  family: z.literal('modernbert'),
+  vocabSize: positive.describe('tokens of the corpus, the mask and the padding'),
+  hiddenSize: positive,
+  intermediateSize: positive,
+  numLayers: positive,
+  numHeads: positive,
+  contextLength: positive.describe('tokens'),
+  ropeTheta: z.number().positive(),
+  globalEvery: positive.describe('layers, of which the first attends to all tokens'),
+  localWindow: positive
+    .multipleOf(2)
+    .describe('tokens around each that the other layers attend to, half of them on each side'),
+});
+export type MaskedShape = z.infer<typeof maskedShapeSchema>;
+
 export const modelShapeSchema = z.discriminatedUnion('family', [
   plainShapeSchema,
   givenShapeSchema,
+  maskedShapeSchema,
 ]);
 export type ModelShape = z.infer<typeof modelShapeSchema>;
 
 /** What people call the architecture of a model. */
 export function architectureOf(shape: ModelShape): string {
-  return shape.family === 'transformers' ? shape.architecture : familyNames[shape.family];
+  if (shape.family === 'transformers') return shape.architecture;
+  return shape.family === 'modernbert' ? 'ModernBERT' : familyNames[shape.family];
+}
+
+/** Whether a model embeds text, and continues none. */
+export function embeds({ family }: ModelShape): boolean {
+  return family === 'modernbert';
 }
 
 export const loraSchema = z.strictObject({
@@ -135,6 +159,13 @@ export const plateauSchema = z.strictObject({
     .describe('share by which the held-out loss must fall below its best before them'),
 });
 
+const part = z.number().min(0).max(1);
+export const maskSchema = z.strictObject({
+  rate: z.number().gt(0).lt(1).describe('of the words of a window, how many are hidden'),
+  replaced: part.describe('of those, how many the mask stands for'),
+  redrawn: part.describe('of those, for how many another word stands; the rest stays, and counts'),
+});
+
 export const pretrainRecipeSchema = z.strictObject({
   phase: z.literal('pretrain'),
   ...phaseFields,
@@ -148,6 +179,9 @@ export const pretrainRecipeSchema = z.strictObject({
     .optional()
     .describe('text of the base, on which it must go on foretelling the same; left out, none'),
   plateau: plateauSchema.optional().describe('when to end early; left out, all steps are trained'),
+  mask: maskSchema
+    .optional()
+    .describe('words that are hidden and foretold; left out, the next word is'),
 });
 export const sftRecipeSchema = z.strictObject({ phase: z.literal('sft'), ...phaseFields });
 export const dpoRecipeSchema = z.strictObject({

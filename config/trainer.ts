@@ -334,6 +334,20 @@ export const evaluateRunSchema = z.strictObject({
 });
 export type EvaluateRun = z.infer<typeof evaluateRunSchema>;
 
+/** `python -m trainer.evaluate_encoder --config FILE`: a bundle that embeds text, by itself and through its server. */
+export const evaluateEncoderRunSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  baseUrl: z.string(),
+  apiKeyFile: z.string(),
+  modelName: z.string(),
+  bundle: z.string().describe('folder of the bundle'),
+  weights: z.string().describe('model.safetensors that it was exported from'),
+  contextLength: z.number().int().positive(),
+  heldOut: z.strictObject({ path: z.string(), numTokens: count, bytes: count }),
+  tokenBytes: z.literal([2, 4]),
+  output: z.string().describe('JSON {metrics: {name: {value, stderr, count}}, samples: []}'),
+});
+
 /** What the activity of a host heartbeats that does not lead its gang. */
 export interface FollowerProgress {
   kind: 'follower';

@@ -2,7 +2,7 @@
 import { phasesOf, type Recipe } from '../config/recipe.ts';
 import { planRecipe, type PlanInputs } from './plan.ts';
 import { SweepDoesNotFit } from './sweep.ts';
-import { answerFlops, storedBytes } from './preference.ts';
+import { answerFlops, storedBytes, workOf } from './preference.ts';
 
 /** What people compare plans by. */
 export interface PlanFigures {
@@ -140,7 +140,7 @@ function compare(recipe: Recipe, other: Recipe): string {
   if (Math.abs(size) >= 0.01) {
     const work = answerFlops(other.model) / answerFlops(recipe.model) - 1;
     told.push(`model ${percent(size, 'larger', 'smaller')}`);
-    told.push(`${percent(work, 'more', 'less')} work for a token of an answer`);
+    told.push(`${percent(work, 'more', 'less')} work for a token ${workOf(recipe.model)}`);
   }
   if (there.usd !== here.usd) {
     const more = there.usd - here.usd;

@@ -34,3 +34,23 @@ export function expectedBitsPerByte(
 export function baseNatsPerToken(numParameters: number): number {
   return 1.69 + 406.4 / numParameters ** 0.34;
 }
+
+/**
+ * Of the tokens that a masked model reads first, it learns only how often each word comes; then it goes as with the next
+ * word, and the same factors fit (docs/log.md). Half of what comes is lost so after this many.
+ */
+const plateauTokens = 1_400_000;
+
+/** Expected nats a hidden token, for a masked model of so many parameters after so many tokens. */
+export function expectedMaskedLoss(
+  numParameters: number,
+  trainedTokens: number,
+  { numTokens, bytes }: { numTokens: number; bytes: number },
+  vocabSize: number,
+): number {
+  const learntFrom = trainedTokens ** 2 / (trainedTokens + plateauTokens);
+  const bpb = expectedBitsPerByte(numParameters, learntFrom, Math.max(1, numTokens));
+  const nats = (bpb * Math.LN2 * bytes) / Math.max(1, numTokens);
+  // What knows nothing foretells each token alike: no training is worse.
+  return Math.min(Math.log(vocabSize), nats);
+}

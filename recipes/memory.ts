@@ -1,5 +1,6 @@
 /** What training holds in memory, and how many sequences at once a machine has room for. */
 import type { Machine, ModelShape, PhaseRecipe, PlainShape, Reason } from '../config/recipe.ts';
+import { maskRate } from './masked-shapes.ts';
 import { countParameters } from './shapes.ts';
 
 export type MemoryLoad = Pick<PhaseRecipe, 'phase' | 'contextLength' | 'precision' | 'lora'> & {
@@ -46,7 +47,8 @@ export function trainingBytes({ shape, ...recipe }: MemoryLoad, rows: number): n
       (2 * hiddenSize + 5 * query + 4 * kv + 4 * intermediateSize + 2 * numHeads * contextLength);
   // Alignment scores its answers at once, and so does a model's own pass; else it is done in chunks.
   const whole = aligns || shape.family === 'transformers';
-  const logits = (whole ? tokens : Math.min(tokens, lossChunk)) * vocabSize * 8;
+  const scored = shape.family === 'modernbert' ? tokens * maskRate : Math.min(tokens, lossChunk);
+  const logits = (whole ? tokens : scored) * vocabSize * 8;
   const head = lora === undefined ? vocabSize * hiddenSize * 4 : 0;
   return processBytes + states + tokens * numLayers * perLayer + logits + head;
 }
@@ -55,6 +57,7 @@ export function trainingBytes({ shape, ...recipe }: MemoryLoad, rows: number): n
 function layerOf(
   shape: ModelShape,
 ): Pick<PlainShape, 'intermediateSize' | 'numHeads' | 'numKvHeads' | 'headDim'> {
+  if (shape.family === 'modernbert') return { ...shape, numKvHeads: shape.numHeads };
   if (shape.family !== 'transformers') return shape;
   const numHeads = Math.max(1, Math.round(shape.hiddenSize / 64));
   return { intermediateSize: 4 * shape.hiddenSize, numHeads, numKvHeads: numHeads };
@@ -90,7 +93,8 @@ export function doesNotFit(load: MemoryLoad, machine: Machine, what: string): Do
   const ways: string[] = [];
   const adapters = { ...load, lora: { rank: 16, alpha: 32, mergeShare: 1 } };
   const fits = (other: MemoryLoad) => trainingBytes(other, 1) <= available;
-  if (load.lora === undefined && shape.family !== 'transformers' && fits(adapters)) {
+  const adaptable = shape.family !== 'transformers' && shape.family !== 'modernbert';
+  if (load.lora === undefined && adaptable && fits(adapters)) {
     ways.push(`LoRA (goal: adapt), which takes ${gigabytes(trainingBytes(adapters, 1))}`);
   }
   const shorter = [256, 128, 64].find(

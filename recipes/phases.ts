@@ -21,6 +21,7 @@ import {
   type ChatPhaseInputs,
 } from './chat-phases.ts';
 import { expectedBitsPerByte } from './loss.ts';
+import { planMasked } from './masked.ts';
 import { inMemory, memoryReasons } from './memory.ts';
 import { fitted, planRecipe, replanRecipe, type MissedGate, type PlanInputs } from './plan.ts';
 import { countParameters } from './shapes.ts';
@@ -36,6 +37,7 @@ const firstTurn: Turn = { time: 1, rate: 1 };
 
 /** The recipe of exactly these phases; left out, of those that the goal decides. */
 export function planPhases(inputs: PlanInputs, phases?: readonly Phase[]): Recipe {
+  if (inputs.goal === 'embeddings') return planMasked(inputs, { round: 0, ...firstTurn });
   if (phases !== undefined && !phases.includes('pretrain')) {
     return planTuningAlone(inputs, phases, { round: 0, turn: firstTurn });
   }
@@ -50,6 +52,7 @@ export function replanPhases(
 ): Recipe {
   const round = previous.round + 1;
   const turn = { time: 1.5 ** round, rate: 0.7 ** round };
+  if (inputs.goal === 'embeddings') return planMasked(inputs, { round, ...turn });
   if (previous.pretrain === null) return planTuningAlone(inputs, phases ?? [], { round, turn });
   const whole = replanRecipe(inputs, previous, missed);
   const reads = missed.some(({ metric }) => metric === 'valBpb');

@@ -39,7 +39,7 @@ import { bestPrecision, muonMs, paceReasons, trainerStartMs, trainingSpeed } fro
 
 export interface PlanInputs {
   statistics: { numTokens: number; bytes: number };
-  goal: 'base' | 'adapt' | 'assistant';
+  goal: 'base' | 'adapt' | 'assistant' | 'embeddings';
   /** Training time of all phases. */
   budgetMs: number;
   /** End pretraining where the held-out text gets no likelier any more. */
@@ -85,13 +85,13 @@ interface Turn {
 }
 const firstTurn: Turn = { round: 0, pretrain: { time: 1, rate: 1 }, tune: { time: 1, rate: 1 } };
 
-const saveEveryMs = 20_000;
+export const saveEveryMs = 20_000;
 /** What a step costs beyond its arithmetic; measured. */
 const stepOverheadMs = 5;
 const maxEpochs = 16;
 const minAssistantWidth = 192;
 /** Of the corpus: a larger model learns so little text by heart, which no loss law foretells. */
-const mostParametersPerToken = 20;
+export const mostParametersPerToken = 20;
 /** Below this a wide model has seen too little text for its width to help. */
 const minTokensPerParameter = 0.3;
 const { sft: sftWay, dpo: dpoWay } = waysOfAllWeights;
@@ -133,7 +133,7 @@ export function replanRecipe(
 }
 
 /** Plans with the whole budget, or with what a search for the rate leaves of it. */
-function within(
+export function within(
   inputs: PlanInputs,
   plan: (affordable: PlanInputs) => ReadingRecipe,
 ): ReadingRecipe {
@@ -143,7 +143,11 @@ function within(
     : planSweep(sweep, budgetMs, (left) => plan({ ...inputs, budgetMs: left }));
 }
 
-function ending({ stopOnPlateau, ...inputs }: PlanInputs, planned: ReadingRecipe): ReadingRecipe {
+/** As the machine has room for it, and with the rule for an early end where one is asked for. */
+export function ending(
+  { stopOnPlateau, ...inputs }: PlanInputs,
+  planned: ReadingRecipe,
+): ReadingRecipe {
   const recipe = fitted(inputs, planned);
   return stopOnPlateau === true ? endingOnPlateau(recipe) : recipe;
 }
@@ -414,7 +418,8 @@ export function pretrainingStepMs(
   return tokens * msPerPretrainedToken(machine, shape) + stepOverheadMs + optimizer;
 }
 
-function fitsAlone(machine: Machine, shape: ModelShape, contextLength: number): boolean {
+/** Whether a machine has room for one row of a shape. */
+export function fitsAlone(machine: Machine, shape: ModelShape, contextLength: number): boolean {
   const precision = bestPrecision(machine);
   const load = { phase: 'pretrain', contextLength, precision, shape } as const;
   return trainingBytes(load, 1) <= availableBytes(machine);
@@ -431,17 +436,19 @@ function batchRate(tokensPerStep: number): number {
   return Math.sqrt(tokensPerStep / usualBatch);
 }
 
-function warmup(numSteps: number): number {
+/** Steps over which the rate rises. */
+export function warmup(numSteps: number): number {
   return Math.min(20, Math.ceil(numSteps / 10));
 }
 
 /** Steps between checkpoints, so that a kill costs about `ms` of work. */
-function every(ms: number, stepMs: number, numSteps: number): number {
+export function every(ms: number, stepMs: number, numSteps: number): number {
   return Math.max(1, Math.min(numSteps, Math.round(ms / stepMs)));
 }
 
-function round(value: number): number {
-  return Number(value.toFixed(3));
+/** To so many places. */
+export function round(value: number, places = 3): number {
+  return Number(value.toFixed(places));
 }
 
 function givenReason({ architecture, numLayers, hiddenSize }: MeasuredModel): Reason {

@@ -1,6 +1,7 @@
 /** Which of the shapes that a budget can train is taken: the likeliest, the quickest to answer, or the smallest. */
 import type { Preference } from '../config/pipeline.ts';
 import type { ModelShape, Reason } from '../config/recipe.ts';
+import { countLayers } from './masked-shapes.ts';
 import { countParameters } from './shapes.ts';
 
 export interface Trainable {
@@ -30,10 +31,17 @@ export function storedBytes(shape: ModelShape): number {
   return 4 * countParameters(shape);
 }
 
-/** Operations for one token of an answer, from whose weights each is read once (Kaplan et al. 2020). */
+/** Operations for one token of an answer, or of a text that is embedded, from whose weights each is read once (Kaplan et al. 2020). */
 export function answerFlops(shape: ModelShape): number {
+  // Its tokens are looked up, and turned into no words.
+  if (shape.family === 'modernbert') return 2 * countLayers(shape);
   const untied = shape.tieEmbeddings ? 0 : shape.vocabSize * shape.hiddenSize;
   return 2 * (countParameters(shape) - untied);
+}
+
+/** What a model that is served computes, token by token. */
+export function workOf({ family }: ModelShape): string {
+  return family === 'modernbert' ? 'of a text' : 'of an answer';
 }
 
 /** Why a shape was taken that has not the lowest expected loss; nothing where quality is preferred. */
@@ -48,7 +56,7 @@ export function preferenceReasons(
   const gain =
     preference === 'size'
       ? `${percent(storedBytes(chosen.shape), storedBytes(best.shape))} % smaller`
-      : `${percent(answerFlops(chosen.shape), answerFlops(best.shape))} % less work for a token of an answer`;
+      : `${percent(answerFlops(chosen.shape), answerFlops(best.shape))} % less work for a token ${workOf(chosen.shape)}`;
   const found =
     chosen.shape === best.shape
       ? 'the shape of the lowest expected loss is also that'

@@ -6,6 +6,7 @@ import {
   type ModelShape,
   type PlainShape,
 } from '../config/recipe.ts';
+import { countMasked, maskedFlopsPerToken } from './masked-shapes.ts';
 
 /**
  * Width, depth and heads of each rung: heads of 64, width about 64 times the depth
@@ -68,6 +69,7 @@ export function shapeOf(
 /** Parameters of a model: embedding, attention, gated feed-forward, norms, and what its family adds. */
 export function countParameters(shape: ModelShape): number {
   if (shape.family === 'transformers') return shape.numParameters;
+  if (shape.family === 'modernbert') return countMasked(shape);
   const { vocabSize, hiddenSize: d, intermediateSize, numLayers, numKvHeads } = shape;
   const head = headWidth(shape);
   const [query, kv] = [shape.numHeads * head, numKvHeads * head];
@@ -95,6 +97,7 @@ function headWidth({ headDim, hiddenSize, numHeads }: PlainShape): number {
  * et al. 2020), and attention over the context.
  */
 export function trainingFlopsPerToken(shape: ModelShape): number {
+  if (shape.family === 'modernbert') return maskedFlopsPerToken(shape);
   const tied = shape.tieEmbeddings
     ? countParameters(shape)
     : countParameters(shape) - shape.vocabSize * shape.hiddenSize;

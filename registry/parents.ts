@@ -4,7 +4,13 @@
  */
 import type { BlobRef } from '../config/digest.ts';
 import type { ModelVersion } from '../config/manifests.ts';
-import { phaseNames, type ModelShape, type Phase } from '../config/recipe.ts';
+import {
+  architectureOf,
+  embeds,
+  phaseNames,
+  type ModelShape,
+  type Phase,
+} from '../config/recipe.ts';
 import { getModel, listModels, listVersions, readAlias } from './models.ts';
 import type { Store } from './store.ts';
 import { findTrained } from './trained.ts';
@@ -109,6 +115,11 @@ async function parentOf(
     );
   }
   const { shape, numTokens } = base.manifest;
+  if (embeds(shape)) {
+    throw new UnknownParent(
+      `startFrom: ${name}@${number} is a ${architectureOf(shape)}, which embeds text and is not gone on from. Name another version, or start from scratch.`,
+    );
+  }
   const anchor = lineage.anchor && (await anchorOf(store, lineage.anchor));
   return {
     name,

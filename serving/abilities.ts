@@ -2,11 +2,13 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Template } from '@huggingface/jinja';
-import { servingConfigSchema } from '../config/manifests.ts';
+import { bundleConfigSchema, servesEmbeddings } from '../config/manifests.ts';
 import type { ServedBundle } from './endpoint.ts';
 
 /** Fields of a model object, named as in OpenAI's. */
-export interface Abilities {
+export type Abilities = TextAbilities | EmbeddingAbilities;
+
+interface TextAbilities {
   /** False for a base model, which continues text. */
   chat: boolean;
   context_length: number;
@@ -14,6 +16,13 @@ export interface Abilities {
   default_max_tokens: number;
   /** The chat template sets a system message apart from what a user says. */
   system_prompt: boolean;
+}
+
+interface EmbeddingAbilities {
+  chat: false;
+  /** It turns texts into vectors of so many numbers, and continues none. */
+  embeddings: { dimensions: number };
+  context_length: number;
 }
 
 const known = new WeakMap<ServedBundle, Abilities>();
@@ -24,13 +33,19 @@ export async function readAbilities(served: ServedBundle): Promise<Abilities | n
   if (found !== undefined) return found;
   const file = (name: string): Promise<string> => readFile(path.join(served.folder, name), 'utf8');
   try {
-    const config = servingConfigSchema.parse(JSON.parse(await file('serving.json')));
-    const abilities: Abilities = {
-      chat: config.chat,
-      context_length: config.contextLength,
-      default_max_tokens: config.maxNewTokens,
-      system_prompt: config.chat && knowsSystem(await file('chat_template.jinja')),
-    };
+    const config = bundleConfigSchema.parse(JSON.parse(await file('serving.json')));
+    const abilities: Abilities = servesEmbeddings(config)
+      ? {
+          chat: false,
+          embeddings: { dimensions: config.dimensions },
+          context_length: config.contextLength,
+        }
+      : {
+          chat: config.chat,
+          context_length: config.contextLength,
+          default_max_tokens: config.maxNewTokens,
+          system_prompt: config.chat && knowsSystem(await file('chat_template.jinja')),
+        };
     known.set(served, abilities);
     return abilities;
   } catch {

@@ -6,15 +6,15 @@ import { bodyLimit } from 'hono/body-limit';
 import { stream } from 'hono/streaming';
 import type { Logger } from 'pino';
 import { readAbilities } from './abilities.ts';
-import type { Answer, Endpoint } from './endpoint.ts';
+import type { Answer, Endpoint, ServedBundle } from './endpoint.ts';
 import { badRequest, errorBody, ServingError } from './errors.ts';
 import type { KeyRing } from './keys.ts';
 import type { AnswerHead, Shape } from './openai.ts';
-import { chatShape, completionShape } from './openai.ts';
+import { chatShape, completionShape, embeddingList } from './openai.ts';
 import { addPage } from './page.ts';
 import type { Piece } from './protocol.ts';
 import type { ParsedRequest } from './requests.ts';
-import { parseChat, parseCompletion } from './requests.ts';
+import { parseChat, parseCompletion, parseEmbedding } from './requests.ts';
 
 export interface AppOptions {
   keys: KeyRing;
@@ -92,6 +92,23 @@ export function createApp({ keys, endpoints, log, now }: AppOptions): Hono {
     return respond(context, parseChat(await body(context)), chatShape, 'chatcmpl');
   });
 
+  app.post('/v1/embeddings', async (context) => {
+    const request = parseEmbedding(await body(context));
+    const endpoint = find(endpoints(), request.model);
+    const { served, events } = await endpoint.answer(request.job, context.req.raw.signal);
+    name(context, served);
+    const vectors: Float32Array[] = [];
+    for await (const event of events) {
+      if (event.type === 'vectors') {
+        for (const [place, vector] of event.vectors.entries())
+          vectors[event.first + place] = vector;
+      } else if (event.type === 'end') {
+        return context.json(embeddingList(request, vectors, event.usage) as object);
+      }
+    }
+    throw new Error('an engine ended without its counts');
+  });
+
   async function respond(
     context: Context,
     request: ParsedRequest,
@@ -109,18 +126,24 @@ export function createApp({ keys, endpoints, log, now }: AppOptions): Hono {
       served,
       logprobs: request.job.logprobs !== null,
     };
-    context.header('x-temper-model', `${served.model}@${served.version}`);
-    context.header('x-temper-bundle', served.bundle);
+    name(context, served);
     if (request.job.stream) return streamed(context, request, head, shape, answer, log);
     const pieces: Piece[] = [];
     for await (const event of events) {
       if (event.type === 'piece') pieces.push(event.piece);
-      else return context.json(shape.whole(head, pieces, event.usage) as object);
+      else if (event.type === 'end')
+        return context.json(shape.whole(head, pieces, event.usage) as object);
     }
     throw new Error('an engine ended without its counts');
   }
 
   return app;
+}
+
+/** Says which bundle answers. */
+function name(context: Context, served: ServedBundle): void {
+  context.header('x-temper-model', `${served.model}@${served.version}`);
+  context.header('x-temper-bundle', served.bundle);
 }
 
 function errorResponse(error: ServingError): Response {
@@ -193,7 +216,8 @@ function streamed(
       for await (const event of events) {
         if (out.aborted) return;
         if (event.type === 'piece') await write(shape.chunk(head, event.piece));
-        else if (request.includeUsage) await write(shape.usage(head, event.usage));
+        else if (event.type === 'end' && request.includeUsage)
+          await write(shape.usage(head, event.usage));
       }
       await out.write('data: [DONE]\n\n');
     } catch (error) {

@@ -7,7 +7,7 @@ import type { Logger } from 'pino';
 import type { Engine, EngineEvent } from './engine-process.ts';
 import { startEngine } from './engine-process.ts';
 import { EngineLostError, ServingError, unavailable } from './errors.ts';
-import type { Job, ProbeOutcome } from './protocol.ts';
+import type { EmbeddingJob, Job, ProbeOutcome } from './protocol.ts';
 
 /** A bundle folder on this host, and what it is. */
 export interface ServedBundle {
@@ -45,7 +45,7 @@ export interface Endpoint {
   /** Starts the bundle, and moves traffic once it answered its probe; throws and keeps the old one else. */
   activate(bundle: ServedBundle, signal?: AbortSignal): Promise<ProbeOutcome>;
   /** Resolves with the first event at hand, so that a refusal still has a status of its own. */
-  answer(job: Job, signal: AbortSignal): Promise<Answer>;
+  answer(job: Job | EmbeddingJob, signal: AbortSignal): Promise<Answer>;
   /** Lets requests end, then ends the engine. */
   stop(): Promise<void>;
 }

@@ -22,14 +22,7 @@ export async function openModel(
   config: ServingConfig,
   threads: number,
 ): Promise<Model> {
-  const session = await ort.InferenceSession.create(path.join(folder, 'model.onnx'), {
-    intraOpNumThreads: threads,
-    interOpNumThreads: 1,
-    executionMode: 'sequential',
-    logSeverityLevel: 3,
-    // Threads that spin while they wait take the cores from whoever else works on this machine.
-    extra: { session: { intra_op: { allow_spinning: '0' } } },
-  });
+  const session = await openSession(folder, threads);
   const { numLayers, numKvHeads, headDim, vocabSize } = config;
   const layers = Array.from({ length: numLayers }, (_, layer) => layer);
   const pasts = layers.flatMap((layer) =>
@@ -71,7 +64,20 @@ export async function openModel(
   };
 }
 
-function expectNames(what: string, found: readonly string[], expected: string[]): void {
+/** The session of a bundle's model.onnx. */
+export async function openSession(folder: string, threads: number): Promise<ort.InferenceSession> {
+  return await ort.InferenceSession.create(path.join(folder, 'model.onnx'), {
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+    logSeverityLevel: 3,
+    // Threads that spin while they wait take the cores from whoever else works on this machine.
+    extra: { session: { intra_op: { allow_spinning: '0' } } },
+  });
+}
+
+/** Throws a sentence when a model has other inputs or outputs than serving.json leads to expect. */
+export function expectNames(what: string, found: readonly string[], expected: string[]): void {
   const missing = expected.filter((name) => !found.includes(name));
   const extra = found.filter((name) => !expected.includes(name));
   if (missing.length + extra.length === 0) return;

@@ -1,7 +1,8 @@
-/** The servability gate: the engine must answer a fixed prompt as PyTorch did when the bundle was made. */
+/** The servability gate: the engine must answer what is fixed as PyTorch did when the bundle was made. */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { probeSchema } from '../config/manifests.ts';
+import { embeddingProbeSchema, probeSchema } from '../config/manifests.ts';
+import type { Encoder } from './engine-embed.ts';
 import type { Model } from './engine-model.ts';
 import { UnservableError } from './errors.ts';
 import type { ProbeOutcome } from './protocol.ts';
@@ -41,6 +42,38 @@ export async function answerProbe(folder: string, model: Model): Promise<ProbeOu
       );
     }
     logits = await model.forward([id], cache);
+  }
+  return { difference, tolerance };
+}
+
+/** Compares the vectors of texts that are read at once, the shorter ones padded, with PyTorch's, which read each alone. */
+export async function answerEmbeddingProbe(
+  folder: string,
+  encoder: Encoder,
+): Promise<ProbeOutcome> {
+  const probe = embeddingProbeSchema.parse(
+    JSON.parse(await readFile(path.join(folder, 'probe.json'), 'utf8')),
+  );
+  const { inputIds, embeddings, tolerance } = probe;
+  const vectors = await encoder.forward(inputIds);
+  let difference = 0;
+  for (const [row, expected] of embeddings.entries()) {
+    const vector = vectors[row];
+    if (vector?.length !== expected.length) {
+      throw new Error(
+        `probe.json: found a vector of ${expected.length} numbers, expected ${vector?.length ?? 'none'}, as the model makes them`,
+      );
+    }
+    for (const [at, number] of expected.entries()) {
+      const distance = Math.abs(vector[at]! - number);
+      if (!(distance <= difference)) difference = distance;
+    }
+  }
+  if (!(difference <= tolerance)) {
+    throw new UnservableError(
+      `the probe's vectors differ from PyTorch's by ${difference.toPrecision(3)}, allowed are ${tolerance}. Export the model again.`,
+      difference,
+    );
   }
   return { difference, tolerance };
 }

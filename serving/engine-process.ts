@@ -5,6 +5,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EngineLostError, ServingError, UnservableError } from './errors.ts';
 import type {
+  EmbeddingJob,
   EngineStats,
   FromEngine,
   Job,
@@ -14,7 +15,10 @@ import type {
   Usage,
 } from './protocol.ts';
 
-export type EngineEvent = { type: 'piece'; piece: Piece } | { type: 'end'; usage: Usage };
+export type EngineEvent =
+  | { type: 'piece'; piece: Piece }
+  | { type: 'vectors'; first: number; vectors: Float32Array[] }
+  | { type: 'end'; usage: Usage };
 
 export interface Engine {
   readonly pid: number;
@@ -23,7 +27,7 @@ export interface Engine {
   /** Fulfilled when the process is gone. */
   readonly exited: Promise<void>;
   /** Throws ServingError when the job is refused, EngineLostError when the process dies. */
-  generate(job: Job, signal: AbortSignal): AsyncGenerator<EngineEvent, void, void>;
+  generate(job: Job | EmbeddingJob, signal: AbortSignal): AsyncGenerator<EngineEvent, void, void>;
   stats(): Promise<EngineStats>;
   /** Ends the process when its jobs are done, or after the time given. */
   drain(timeoutMs: number): Promise<void>;
@@ -107,7 +111,10 @@ export async function startEngine(folder: string, options: EngineOptions = {}): 
     if (child.connected) child.send(message, () => {});
   };
 
-  async function* generate(job: Job, stop: AbortSignal): AsyncGenerator<EngineEvent, void, void> {
+  async function* generate(
+    job: Job | EmbeddingJob,
+    stop: AbortSignal,
+  ): AsyncGenerator<EngineEvent, void, void> {
     const id = ++lastId;
     const inbox: Answer[] = [];
     let wake = (): void => {};
@@ -138,6 +145,8 @@ export async function startEngine(folder: string, options: EngineOptions = {}): 
         }
         if (answer.type === 'piece') {
           yield { type: 'piece', piece: answer.piece };
+        } else if (answer.type === 'vectors') {
+          yield { type: 'vectors', first: answer.first, vectors: answer.vectors };
         } else if (answer.type === 'end') {
           over = true;
           yield { type: 'end', usage: answer.usage };

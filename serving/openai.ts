@@ -1,6 +1,8 @@
-/** Our pieces in OpenAI's shapes: completions and chat completions, whole and in chunks. */
+/** Our pieces in OpenAI's shapes: completions and chat completions, whole and in chunks, and embeddings. */
 import type { ServedBundle } from './endpoint.ts';
+import { badRequest } from './errors.ts';
 import type { FinishReason, Piece, TokenDetail, Usage } from './protocol.ts';
+import type { ParsedEmbedding } from './requests.ts';
 
 /** What every object of one answer repeats. */
 export interface AnswerHead {
@@ -152,4 +154,36 @@ function delta(
   finishReason: FinishReason | null,
 ): unknown {
   return { index, delta: content, logprobs, finish_reason: finishReason };
+}
+
+/** POST /v1/embeddings. */
+export function embeddingList(
+  { model, base64, dimensions }: ParsedEmbedding,
+  vectors: readonly Float32Array[],
+  { promptTokens }: Usage,
+): unknown {
+  const made = vectors[0]?.length ?? 0;
+  if (dimensions !== null && dimensions !== made) {
+    throw badRequest(
+      `dimensions: found ${dimensions}, expected ${made} or none: the model makes no shorter vectors`,
+      'dimensions',
+    );
+  }
+  return {
+    object: 'list',
+    data: vectors.map((vector, index) => ({
+      object: 'embedding',
+      index,
+      embedding: base64 ? base64Of(vector) : Array.from(vector),
+    })),
+    model,
+    usage: { prompt_tokens: promptTokens, total_tokens: promptTokens },
+  };
+}
+
+/** The numbers as little-endian float32, whatever the machine. */
+function base64Of(vector: Float32Array): string {
+  const bytes = Buffer.alloc(4 * vector.length);
+  for (const [place, number] of vector.entries()) bytes.writeFloatLE(number, 4 * place);
+  return bytes.toString('base64');
 }

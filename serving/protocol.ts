@@ -27,6 +27,16 @@ export interface Job {
   stream: boolean;
 }
 
+/** Texts to turn into vectors. */
+export interface EmbeddingJob {
+  inputs: Exclude<PromptInput, { kind: 'chat' }>[];
+}
+
+/** Whether a job asks for vectors. */
+export function asksVectors(job: Job | EmbeddingJob): job is EmbeddingJob {
+  return 'inputs' in job;
+}
+
 export interface Alternative {
   bytes: Uint8Array;
   logprob: number;
@@ -59,7 +69,7 @@ export interface Usage {
 }
 
 export interface ProbeOutcome {
-  /** Largest absolute difference of a logit to PyTorch's. */
+  /** Largest absolute difference of a logit, or of a vector's number, to PyTorch's. */
   difference: number;
   tolerance: number;
 }
@@ -73,7 +83,7 @@ export interface EngineStats {
 }
 
 export type ToEngine =
-  | { type: 'generate'; id: number; job: Job }
+  | { type: 'generate'; id: number; job: Job | EmbeddingJob }
   | { type: 'cancel'; id: number }
   | { type: 'stats'; id: number };
 
@@ -81,6 +91,7 @@ export type FromEngine =
   | { type: 'ready'; probe: ProbeOutcome }
   | { type: 'unservable'; message: string; difference: number | null }
   | { type: 'piece'; id: number; piece: Piece }
+  | { type: 'vectors'; id: number; first: number; vectors: Float32Array[] }
   | { type: 'end'; id: number; usage: Usage }
   | { type: 'refused'; id: number; status: number; message: string; param?: string; code?: string }
   | { type: 'stats'; id: number; stats: EngineStats };

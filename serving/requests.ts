@@ -1,7 +1,7 @@
 /** What clients may send: OpenAI's fields, checked, turned into a job. What we would not obey is refused, not ignored. */
 import { z } from 'zod';
 import { badRequest } from './errors.ts';
-import type { ChatMessage, Job, PromptInput } from './protocol.ts';
+import type { ChatMessage, EmbeddingJob, Job, PromptInput } from './protocol.ts';
 
 const maxPrompts = 128;
 const maxStops = 16;
@@ -56,6 +56,19 @@ const completionSchema = z.strictObject({
     .nullish(),
   best_of: z.literal(1, 'expected 1: one answer a prompt').nullish(),
   suffix: z.literal('', 'expected none: not supported').nullish(),
+});
+
+const maxInputs = 2048;
+
+const embeddingSchema = z.strictObject({
+  model: z.string().min(1),
+  input: z.union(
+    [z.string(), z.array(z.string()), z.array(tokenId), z.array(z.array(tokenId))],
+    'expected a string, a list of strings, a list of token ids, or a list of such lists',
+  ),
+  encoding_format: z.enum(['float', 'base64'], 'expected float or base64').nullish(),
+  dimensions: z.int().positive().nullish(),
+  user: ignored.user,
 });
 
 const textPart = z.strictObject({ type: z.literal('text'), text: z.string() });
@@ -133,6 +146,29 @@ export function parseChat(body: unknown): ParsedRequest {
   };
 }
 
+export interface ParsedEmbedding {
+  model: string;
+  job: EmbeddingJob;
+  base64: boolean;
+  /** Null: as many as the model makes. */
+  dimensions: number | null;
+}
+
+/** Body of POST /v1/embeddings. */
+export function parseEmbedding(body: unknown): ParsedEmbedding {
+  const { model, input, encoding_format, dimensions } = parse(embeddingSchema, body);
+  const inputs = toPrompts(input).filter((one) => one.kind !== 'chat');
+  if (inputs.length === 0) throw badRequest('input: found an empty list', 'input');
+  if (inputs.length > maxInputs) {
+    throw badRequest(
+      `input: found ${inputs.length} texts, expected at most ${maxInputs} a request`,
+      'input',
+    );
+  }
+  const base64 = encoding_format === 'base64';
+  return { model, job: { inputs }, base64, dimensions: dimensions ?? null };
+}
+
 type Common = z.infer<z.ZodObject<typeof common>>;
 
 function commonJob(
@@ -148,7 +184,8 @@ function commonJob(
   };
 }
 
-function toPrompts(prompt: z.infer<typeof completionSchema>['prompt']): PromptInput[] {
+/** The forms in which OpenAI's clients give texts. */
+function toPrompts(prompt: string | string[] | number[] | number[][]): PromptInput[] {
   if (typeof prompt === 'string') return [{ kind: 'text', text: prompt }];
   if (prompt.length > 0 && prompt.every((item) => typeof item === 'number')) {
     return [{ kind: 'ids', ids: prompt }];

@@ -118,6 +118,42 @@ class ModelShape:
 
 
 @dataclass(kw_only=True, slots=True)
+class MaskedShape:
+    """The shape of a ModernBERT; its vocabulary holds the tokens of the corpus and two more.
+
+    Every `globalEvery`-th layer attends to all tokens, the others to `localWindow` around each.
+    """
+
+    family: Literal['modernbert']
+    vocabSize: int
+    hiddenSize: int
+    intermediateSize: int
+    numLayers: int
+    numHeads: int
+    contextLength: int
+    ropeTheta: float
+    globalEvery: int
+    localWindow: int
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            _check(
+                field.name == 'family' or value > 0,
+                f'model.{field.name}: found {value}, expected more than 0',
+            )
+        _check(
+            self.hiddenSize % (2 * self.numHeads) == 0,
+            f'model.hiddenSize {self.hiddenSize}: '
+            f'expected a multiple of 2 times numHeads {self.numHeads}',
+        )
+        _check(
+            self.localWindow % 2 == 0,
+            f'model.localWindow: found {self.localWindow}, expected an even number',
+        )
+
+
+@dataclass(kw_only=True, slots=True)
 class GivenModel:
     """A configuration of transformers, and what was measured of it."""
 
@@ -245,8 +281,31 @@ class PlateauRule:
 
 
 @dataclass(kw_only=True, slots=True)
+class Mask:
+    """Share of the tokens that are hidden, and how: by the mask, by another word, or not at all."""
+
+    rate: float
+    replaced: float
+    redrawn: float
+
+    def __post_init__(self) -> None:
+        _check(
+            0 < self.rate < 1,
+            f'recipe.mask.rate: found {self.rate}, expected above 0 and below 1',
+        )
+        for name in ('replaced', 'redrawn'):
+            value = getattr(self, name)
+            _check(0 <= value <= 1, f'recipe.mask.{name}: found {value}, expected 0 to 1')
+        _check(
+            self.replaced + self.redrawn <= 1,
+            f'recipe.mask: found {self.replaced} replaced and {self.redrawn} redrawn, '
+            'expected at most 1 together',
+        )
+
+
+@dataclass(kw_only=True, slots=True)
 class PretrainRecipe(PhaseRecipe):
-    """Pretraining: two rates when Muon moves the matrices."""
+    """Pretraining: two rates when Muon moves the matrices; `mask`: of a masked model."""
 
     phase: Literal['pretrain']
     optimizer: Literal['adamw', 'muon']
@@ -254,9 +313,11 @@ class PretrainRecipe(PhaseRecipe):
     evalEverySteps: int
     rehearsal: Rehearsal | None = None
     plateau: PlateauRule | None = None
+    mask: Mask | None = None
 
     def __post_init__(self) -> None:
         PhaseRecipe.__post_init__(self)
+        _check(self.mask is None or self.lora is None, 'recipe.lora: expected none with a mask')
         _check(self.adamLearningRate > 0, 'recipe.adamLearningRate: expected more than 0')
         _check(self.evalEverySteps > 0, 'recipe.evalEverySteps: expected more than 0')
         _check(
@@ -439,7 +500,7 @@ class TrainerRun:
     schemaVersion: Literal[1]
     runDir: str
     recipe: PretrainRecipe | SftRecipe | DpoRecipe | OrpoRecipe
-    model: ModelShape | GivenModel
+    model: ModelShape | MaskedShape | GivenModel
     tokenizer: str
     init: str | None
     data: TokenData | ChatData | PreferenceData
@@ -491,6 +552,13 @@ class TrainerRun:
             f'data.rehearsal: found {"rows" if found else "none"}, '
             f'expected {"rows" if wanted else "none"} by the recipe',
         )
+        masked = isinstance(self.model, MaskedShape)
+        hides = getattr(self.recipe, 'mask', None) is not None
+        _check(
+            masked == hides,
+            f'recipe.mask: found {"one" if hides else "none"} with model.family '
+            f'{self.model.family}, expected one with modernbert alone',
+        )
         expected = _DATA_OF_PHASE[self.recipe.phase]
         _check(
             self.data.kind == expected,
@@ -517,7 +585,10 @@ def load_run(path: str, phase: str) -> TrainerRun:
     data = _read_tagged(_DATA, 'kind', value.get('data'), 'data')
     families = {name: ModelShape for name in _FAMILIES}
     model = _read_tagged(
-        {**families, 'transformers': GivenModel}, 'family', value.get('model'), 'model'
+        {**families, 'modernbert': MaskedShape, 'transformers': GivenModel},
+        'family',
+        value.get('model'),
+        'model',
     )
     known = {field.name for field in dataclasses.fields(TrainerRun)}
     if unknown := sorted(set(value) - known):

@@ -29,8 +29,17 @@ def _mix(value: int) -> int:
     return value ^ (value >> 31)
 
 
-def _key(seed: int, epoch: int, purpose: int) -> int:
+def purpose_key(seed: int, epoch: int, purpose: int) -> int:
+    """A key of its own for each thing that is drawn in an epoch."""
     return _mix(_mix(_mix(seed) ^ epoch) ^ purpose)
+
+
+def keyed_hashes(values: npt.NDArray[np.uint64], key: int) -> npt.NDArray[np.uint64]:
+    """`_mix` of each value and a key."""
+    value = (values ^ np.uint64(key)) + np.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
 
 
 def permute(position: int, size: int, key: int) -> int:
@@ -49,7 +58,7 @@ def permute(position: int, size: int, key: int) -> int:
 def keyed_place(cursor: int, size: int, seed: int) -> tuple[int, int]:
     """Epoch and place of a cursor in a pass of so many, each pass in a permutation of its own."""
     epoch, position = divmod(cursor, size)
-    return epoch, permute(position, size, _key(seed, epoch, 2))
+    return epoch, permute(position, size, purpose_key(seed, epoch, 2))
 
 
 def rehearsed_row(at: int, num_rows: int) -> int:
@@ -79,7 +88,7 @@ class Order:
 
     def offset(self, epoch: int) -> int:
         """First token of the epoch's first window."""
-        return _key(self.seed, epoch, 1) % self.context_length
+        return purpose_key(self.seed, epoch, 1) % self.context_length
 
     def window(self, cursor: int) -> tuple[int, int]:
         """The epoch of a cursor (windows seen so far), and which of its windows it means."""

@@ -134,7 +134,7 @@ def evaluate(run: EvaluateRun) -> dict[str, Any]:
     assert results is not None
     samples = results['samples']
     metrics = {name: _metric(name, samples[name]) for name in tasks}
-    _write_output(run.output, {'metrics': metrics, 'samples': _samples(samples)})
+    write_output(run.output, {'metrics': metrics, 'samples': _samples(samples)})
     return {'output': run.output, 'notes': notes}
 
 
@@ -196,7 +196,8 @@ def _samples(samples: dict[str, list[Row]]) -> list[Row]:
     ]
 
 
-def _write_output(path: str, value: object) -> None:
+def write_output(path: str, value: object) -> None:
+    """Writes JSON; the file appears whole."""
     target = Path(path)
     aside = target.with_name(f'.{target.name}.{os.getpid()}')
     aside.write_text(json.dumps(value, ensure_ascii=False, sort_keys=True), 'utf-8')

@@ -7,7 +7,8 @@ model.onnx is one file with its weights inside, of onnxruntime-genai's builder (
                                    float32 [batch, kv heads, past, head width]
     outputs  logits                float32 [batch, sequence, vocabulary]
              present.N.key, present.N.value, as the past with past + sequence
-Equal inputs give equal bytes.
+Of a masked model it is the encoder, as trainer/encoder_onnx.py writes it. Equal inputs give equal
+bytes.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +29,7 @@ from trainer.chat import (
     load_tokenizer,
 )
 from trainer.checkpoint import write_folder
+from trainer.export_encoder import embeds, fill_encoder_bundle
 from trainer.model import head_width
 from trainer.short_lived import run_module, say
 from trainer.special_tokens import END_OF_TEXT
@@ -66,10 +69,22 @@ def export(run: ExportRun) -> dict[str, Any]:
     """Writes the bundle; the folder appears whole."""
     # The builder prints to stdout, where callers expect JSON lines only.
     with contextlib.redirect_stdout(sys.stderr):
-        probe = _probe(run)
-        write_folder(Path(run.output), lambda folder: _fill(run, folder, probe))
+        write_folder(Path(run.output), _filling(run))
     files = sorted(path.name for path in Path(run.output).iterdir())
     return {'output': run.output, 'files': files}
+
+
+def _filling(run: ExportRun) -> Callable[[Path], None]:
+    """What writes the files of this model's bundle."""
+    from transformers import AutoConfig
+
+    if embeds(AutoConfig.from_pretrained(run.model, local_files_only=True)):
+        say_progress('writing the encoder as model.onnx')
+        return lambda folder: fill_encoder_bundle(
+            folder, model=Path(run.model), tokenizer_file=run.tokenizer, threads=run.threads
+        )
+    probe = _probe(run)
+    return lambda folder: _fill(run, folder, probe)
 
 
 def _fill(run: ExportRun, folder: Path, probe: dict[str, Any]) -> None:

@@ -18,8 +18,8 @@ class Figures:
     computed again, or by another model beside, does not count.
     """
 
-    def __init__(self, model: Any, peak: float | None) -> None:
-        self.weights_flops, self.attention_flops = flops_of(model)
+    def __init__(self, model: Any, peak: float | None, scored_share: float = 1.0) -> None:
+        self.weights_flops, self.attention_flops = flops_of(model, scored_share)
         self.peak = peak
 
     def flops_per_token(self, row_length: float) -> float:
@@ -34,8 +34,11 @@ class Figures:
         return round(flops / seconds / self.peak, 5)
 
 
-def flops_of(model: Any) -> tuple[float, float]:
-    """Operations a token of the weights, and of the attention for each token of a row."""
+def flops_of(model: Any, scored_share: float = 1.0) -> tuple[float, float]:
+    """Operations a token of the weights, and of the attention for each token of a row.
+
+    Only so many tokens go through the head.
+    """
     embedding = model.get_input_embeddings().weight
     head = model.get_output_embeddings()
     # A table that is only looked up multiplies nothing; tied, it is the head as well.
@@ -45,6 +48,8 @@ def flops_of(model: Any) -> tuple[float, float]:
         for parameter in model.parameters()
         if parameter is not looked_up
     )
+    if scored_share < 1.0 and head is not None:
+        weights -= (1.0 - scored_share) * 6.0 * head.weight.numel()
     config = model.config
     # Not every configuration says how wide a head is.
     width = getattr(config, 'head_dim', None) or config.hidden_size // config.num_attention_heads

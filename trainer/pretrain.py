@@ -1,6 +1,6 @@
-"""Pretrains a causal model on token shards: `python -m trainer.pretrain --config run.json`, or by
-torchrun with the arguments of trainer/launch.py. Everything that decides the bits stands in the
-recipe.
+"""Pretrains a causal or a masked model on token shards: `python -m trainer.pretrain --config
+run.json`, or by torchrun with the arguments of trainer/launch.py. Everything that decides the bits
+stands in the recipe.
 """
 
 import math
@@ -27,11 +27,11 @@ from trainer.adapter import (
 from trainer.chat import end_of_text_id
 from trainer.checkpoint import CheckpointIncompatible
 from trainer.config import PretrainRecipe, TokenData
-from trainer.data import InvalidCorpus, Order, TokenStream, held_out_windows, rehearsed_row
+from trainer.data import InvalidCorpus, Order, TokenStream, rehearsed_row
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
 from trainer.memory import parts
-from trainer.model import build_model, training_pass
+from trainer.objective import objective_of
 from trainer.optimizer import PhaseOptimizer, checkpoint_bytes, rate_factor
 from trainer.session import Session, run_phase
 
@@ -60,7 +60,7 @@ class Pretraining:
         state = session.resume()
         self.cursor = 0
         dtype = torch.bfloat16 if run.recipe.precision == 'bf16' else torch.float32
-        self.end_of_text = end_of_text_id(run.tokenizer)
+        self.objective = objective_of(run, end_of_text_id(run.tokenizer))
         self.model = self._first_model(dtype)
         self.parameters = trained_parameters(self.model)
         self.optimizer = PhaseOptimizer(self.model, run.recipe)
@@ -71,7 +71,7 @@ class Pretraining:
             self.optimizer.load(load_file(folder / _OPTIMIZER))
             restore_rng(load_file(folder / _RNG))
         self.rehearsal = self._rehearsal_rows()
-        self.lean = training_pass(self.model, run.model, run.recipe.contextLength, dtype)
+        self.lean = self.objective.training_pass(self.model, dtype)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.forward: nn.Module = (
             nn.parallel.DistributedDataParallel(self.lean) if dist.is_initialized() else self.lean
@@ -88,7 +88,7 @@ class Pretraining:
             model = load_base(run.init, dtype)
             add_adapters(model, recipe.lora, recipe.seed)
             return model
-        model = build_model(run.model, recipe.seed, self.end_of_text)
+        model = self.objective.build(recipe.seed)
         if run.init is not None:
             keep_configuration(model, run.init)
             _load_weights(dict(model.named_parameters()), Path(run.init) / _WEIGHTS)
@@ -112,27 +112,23 @@ class Pretraining:
         save_file(self.optimizer.tensors(), folder / _OPTIMIZER)
         save_file(rng_tensors(), folder / _RNG)
 
-    def _batch(self) -> tuple[Tensor, Tensor]:
-        """This rank's share of the step's windows."""
-        length = self.recipe.contextLength
+    def _batch(self) -> tuple[Tensor, ...]:
+        """This rank's share of the step's windows; what they are scored on stands last."""
         share = self.recipe.batchSize // self.recipe.worldSize
         first = self.cursor + self.rank * share
-        starts = [self.order.start(cursor) for cursor in range(first, first + share)]
-        rows = torch.stack(
-            [torch.from_numpy(self.stream.window(start, length + 1)) for start in starts]
-        )
-        return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+        return self.objective.rows(self.stream, self.order, range(first, first + share))
 
     def step(self, scale: float) -> None:
         """One optimizer step."""
         self.cursor = self.session.next_batch() * self.recipe.batchSize
-        inputs, targets = self._batch()
+        batch = self._batch()
+        rows, scored = len(batch[-1]), batch[-1].numel()
         mean = torch.zeros(())
-        pieces = list(parts(len(inputs), self.session.micro_batch(len(inputs))))
+        pieces = list(parts(rows, self.session.micro_batch(rows)))
         for piece in pieces:
             # Ranks exchange the sum of a step's gradients, not that of each part.
             with nullcontext() if piece is pieces[-1] else self._alone():
-                loss = self.forward(inputs[piece], targets[piece]) / targets.numel()
+                loss = self.forward(*(part[piece] for part in batch)) / scored
                 loss.backward()
             mean += loss.detach()
         self._rehearse()
@@ -191,21 +187,16 @@ class Pretraining:
 
         Returns the mean loss, where this rank scores and there are any; else 0.
         """
-        held_out, length = self.data.heldOut, self.recipe.contextLength
+        held_out = self.data.heldOut
         if held_out.numTokens == 0 or held_out.bytes == 0 or self.rank > 0:
             return 0.0
-        batches = held_out_windows(
-            held_out,
-            self.data.tokenBytes,
-            length,
-            self.end_of_text,
-            self.recipe.batchSize,
-            _MAX_EVALUATED_TOKENS,
+        batches = self.objective.held_out_rows(
+            held_out, self.data.tokenBytes, self.recipe.batchSize, _MAX_EVALUATED_TOKENS
         )
         nats, scored = 0.0, 0
-        for inputs, targets in self.session.working('evaluating', batches):
-            nats += self.lean(torch.from_numpy(inputs), torch.from_numpy(targets)).item()
-            scored += int((targets >= 0).sum())
+        for batch in self.session.working('evaluating', batches):
+            nats += self.lean(*batch).item()
+            scored += int((batch[-1] >= 0).sum())
         # A part of the tokens is taken for the same part of the bytes.
         scored_bytes = held_out.bytes * scored / held_out.numTokens
         self.val_bpb = nats / math.log(2) / scored_bytes
@@ -252,7 +243,7 @@ def pretrain(session: Session) -> None:
     with session.preparing():
         training = Pretraining(session)
     num_bytes = checkpoint_bytes(training.model)
-    session.weighs(training.model)
+    session.weighs(training.model, training.objective.scored_share)
     session.started(training.fill_checkpoint, lambda: training.cursor, num_bytes)
     while True:
         # Saves what is due, before the evaluation: its time must not be added to what is lost.

@@ -188,10 +188,13 @@ class Session:
         )
         self._clock = time.monotonic()
 
-    def weighs(self, model: Any) -> None:
-        """Counts what a step of this model computes, for its utilisation of the machine."""
+    def weighs(self, model: Any, scored_share: float = 1.0) -> None:
+        """Counts what a step of this model computes, for its utilisation of the machine.
+
+        Of its tokens so many are turned into words.
+        """
         peak = float(os.environ.get('TEMPER_PEAK_FLOPS', '0'))
-        self._figures = Figures(model, peak if peak > 0 else None)
+        self._figures = Figures(model, peak if peak > 0 else None, scored_share)
 
     def _told_figures(self) -> dict[str, float]:
         if self._figures is None:

@@ -45,7 +45,8 @@ function reasonsOf(dropped: Record<string, number>): string {
 
 export function describeRecipe({ numParameters, model, estimate }: Recipe): string {
   const minutes = (estimate.trainingMs / 60_000).toFixed(1);
-  const name = model.family === 'transformers' ? model.architecture : model.family;
+  const named = { modernbert: 'ModernBERT' }[model.family as string] ?? model.family;
+  const name = model.family === 'transformers' ? model.architecture : named;
   return `${name.charAt(0).toUpperCase()}${name.slice(1)} ${(numParameters / 1e6).toFixed(1)}M, ${minutes} min of training, $${estimate.usd}`;
 }
 

@@ -55,6 +55,7 @@ async function runPipeline(
   skip(recipe.sft, 'fine-tune', 'evaluate-tuned');
   skip(recipe.dpo ?? recipe.orpo, 'align', 'evaluate');
 
+  const reading: GateMetric[] = ['valBpb', 'masked.accuracy', 'masked.loss', 'retrieval.accuracy'];
   const answers: GateMetric[] = ['questions.accuracy', 'preferences.accuracy'];
   const evaluations: PipelineResult['evaluations'] = [];
   const judged = new Set<GateMetric>();
@@ -125,7 +126,7 @@ async function runPipeline(
   let base: Candidate | null = null;
   while (recipe.pretrain !== null) {
     base = await stages.train('pretrain', recipe.pretrain, { corpus, recipe, before: [] });
-    if (await passes('evaluate-base', base, ['valBpb'])) break;
+    if (await passes('evaluate-base', base, reading)) break;
   }
 
   let last = base;

@@ -256,8 +256,12 @@ function checkGoal(
   if (goal === 'adapt') {
     throw new ClientError('input', '--goal adapt: expected a base model, such as --from smollm2.');
   }
+  if (goal === 'embeddings') return goal;
   if (goal !== 'assistant') {
-    throw new ClientError('input', `--goal: found "${plain(goal)}", expected base or assistant.`);
+    throw new ClientError(
+      'input',
+      `--goal: found "${plain(goal)}", expected base, assistant or embeddings.`,
+    );
   }
   if (canAsk) return goal;
   const found = survey.fields.map(({ field }) => plain(field)).slice(0, 8);
@@ -427,7 +431,7 @@ function nextLines(file: string, name: string, goal: Goal): string[] {
   const lines: [string, string][] = [
     [`npx temper plan${named}`, 'what it would take, before anything is spent'],
     [`npx temper run${named}`, made],
-    ...(goal === 'base'
+    ...(goal === 'base' || goal === 'embeddings'
       ? []
       : ([[`npx temper chat ${name} "…"`, 'ask it something']] satisfies [string, string][])),
   ];

@@ -47,7 +47,7 @@ command('init', 'look at a folder of documents and write a pipeline file for it;
   .option('--from <base>', 'adapt a base model: smollm2, ./model.gguf or ./folder')
   .option(
     '--goal <goal>',
-    'base, or assistant: with questions made from the metadata (default: base; with --from, adapt)',
+    'base, assistant: with questions made from the metadata, or embeddings: to search by (default: base; with --from, adapt)',
   )
   .option('-f, --force', 'overwrite a pipeline file that is there')
   .addHelpText(

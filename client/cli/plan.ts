@@ -56,7 +56,9 @@ export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): 
     ...(pretrain === null
       ? []
       : [
-          `valBpb ${estimate.valBpbLow.toFixed(2)} to ${estimate.valBpbHigh.toFixed(2)}, loss ${estimate.finalLoss.toFixed(2)} at the end of ${lora === undefined ? 'pretraining' : 'adapting'}`,
+          pretrain.mask !== undefined
+            ? `hidden words: loss ${estimate.finalLoss.toFixed(2)} nats a token at the end of pretraining, ${estimate.valBpbLow.toFixed(2)} to ${estimate.valBpbHigh.toFixed(2)} bits a byte of them`
+            : `valBpb ${estimate.valBpbLow.toFixed(2)} to ${estimate.valBpbHigh.toFixed(2)}, loss ${estimate.finalLoss.toFixed(2)} at the end of ${lora === undefined ? 'pretraining' : 'adapting'}`,
         ]),
     `killed at any moment: at most ${clock(estimate.lostIfKilledMs)} of work and ${price(lostUsd)} lost`,
     '',
@@ -73,7 +75,7 @@ export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): 
     ),
     '',
     'Instead',
-    ...alternatives.flatMap(alternativeLines),
+    ...alternatives.flatMap((one) => alternativeLines(one, pretrain?.mask !== undefined)),
     '',
     'Why',
     ...recipe.reasons.map(
@@ -82,11 +84,11 @@ export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): 
   ];
 }
 
-function alternativeLines({ title, how, figures, gain }: Alternative): string[] {
+function alternativeLines({ title, how, figures, gain }: Alternative, masked: boolean): string[] {
   const { numParameters, bytes, trainingMs, usd, valBpbLow, valBpbHigh, finalLoss } = figures;
   return [
     `  ${title} (${how}): ${gain}`,
-    `    ${(numParameters / 1e6).toFixed(1)}M, ${size(bytes)}, ${clock(trainingMs)} of training, ${price(usd)}, valBpb ${valBpbLow.toFixed(2)} to ${valBpbHigh.toFixed(2)}, loss ${finalLoss.toFixed(2)}`,
+    `    ${(numParameters / 1e6).toFixed(1)}M, ${size(bytes)}, ${clock(trainingMs)} of training, ${price(usd)}, ${masked ? 'bits a byte' : 'valBpb'} ${valBpbLow.toFixed(2)} to ${valBpbHigh.toFixed(2)}, loss ${finalLoss.toFixed(2)}`,
   ];
 }
 

@@ -18,6 +18,20 @@ export function endLines(status: LiveStatus, paint: Paint): string[] {
   return [
     `${paint('green', '✓')} ${paint('bold', `${model.name}@${model.version}`)}${reused}, bundle ${shortDigest(digests.bundle)}, in ${spent}`,
     ...(endpoint === null ? [] : [`  served as ${endpoint}`]),
+    ...(endpoint === null || status.recipe?.model.family !== 'modernbert'
+      ? []
+      : embeddingLines(endpoint, status)),
+  ];
+}
+
+/** What to do with a model that embeds text, as no chat shows it. */
+function embeddingLines(endpoint: string, { stages }: LiveStatus): string[] {
+  const served = stages.find(({ name }) => name === 'deploy')?.summary ?? '';
+  const url = / live at (\S+?)\/?$/.exec(served)?.[1] ?? 'http://127.0.0.1:8080';
+  const body = JSON.stringify({ model: endpoint, input: ['a text', 'another'] });
+  return [
+    '  turn texts into vectors, of which those near each other mean much the same:',
+    `    curl ${url}/v1/embeddings -H "Authorization: Bearer $(head -1 .temper/api-key)" -H 'content-type: application/json' -d '${body}'`,
   ];
 }
 
@@ -50,11 +64,9 @@ export function evaluationTable(
       row(metric, ({ metrics: found }) => {
         const score = found[metric];
         if (score === undefined) return '–';
-        const value = metric === 'valBpb' ? score.value.toFixed(3) : percent(score.value);
-        const error =
-          score.stderr === null
-            ? ''
-            : ` ± ${metric === 'valBpb' ? score.stderr.toFixed(3) : percent(score.stderr)}`;
+        const told = isShare(metric) ? percent : (value: number) => value.toFixed(3);
+        const value = told(score.value);
+        const error = score.stderr === null ? '' : ` ± ${told(score.stderr)}`;
         return `${value}${error}`;
       }),
     ),
@@ -93,6 +105,11 @@ export function stageTimes(status: LiveStatus): {
 /** A run says that it has ended a moment before its execution closes: until then, the end of its last stage. */
 function endOf({ startedAt, endedAt, stages }: LiveStatus): number {
   return endedAt ?? Math.max(startedAt, ...stages.map((stage) => stage.endedAt ?? startedAt));
+}
+
+/** Of a metric that counts how often something is right. */
+function isShare(metric: string): boolean {
+  return metric.endsWith('.accuracy');
 }
 
 function percent(share: number): string {

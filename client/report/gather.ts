@@ -1,5 +1,6 @@
 /** Gathers the facts of a run: Temporal tells what happened, S3 what it read and made. */
 import { stringify } from 'yaml';
+import { isEmbeddingMetric } from '../../config/embeddings.ts';
 import { evaluationSchema, type CorpusManifest } from '../../config/manifests.ts';
 import type { GateMetric, Pipeline } from '../../config/pipeline.ts';
 import type { Recipe } from '../../config/recipe.ts';
@@ -234,12 +235,18 @@ function compare(
     trainingMs,
   );
   if (pretrain === null) return [time];
+  const { mask } = pretrain;
   return [
-    judged(
-      'valBpb',
-      { value: null, low: estimate.valBpbLow, high: estimate.valBpbHigh },
-      base?.metrics['valBpb']?.value ?? null,
-    ),
+    // Of hidden words the loss says it.
+    ...(mask === undefined
+      ? [
+          judged(
+            'valBpb',
+            { value: null, low: estimate.valBpbLow, high: estimate.valBpbHigh },
+            base?.metrics['valBpb']?.value ?? null,
+          ),
+        ]
+      : []),
     judged('finalLoss', about(finalLoss, 0.05), pretrained?.finalLoss ?? null),
     time,
     judged('numTokens', about(numTokens, 0), pretrained?.numTokens ?? null),
@@ -272,7 +279,8 @@ function gatesOf({ evaluate }: Pipeline, { evaluations }: Trace): RunReport['gat
   return (Object.keys(evaluate.gates) as GateMetric[]).flatMap((metric) => {
     const bound = evaluate.gates[metric];
     if (bound === undefined) return [];
-    const stage: StageName = metric === 'valBpb' ? 'evaluate-base' : 'evaluate';
+    const read = metric === 'valBpb' || isEmbeddingMetric(metric);
+    const stage: StageName = read ? 'evaluate-base' : 'evaluate';
     const measured = evaluations.find((one) => one.stage === stage)?.evaluation.metrics[metric];
     const value = measured?.value ?? null;
     const { min, max } = bound;

@@ -74,6 +74,7 @@ const goalWords: Record<string, string> = {
   base: 'a base model',
   adapt: 'an adapted model',
   assistant: 'an assistant',
+  embeddings: 'a model that embeds text',
 };
 
 function renderHeader(report: RunReport): Html {
@@ -124,6 +125,14 @@ function renderCards({ evaluations, gates, plan, data, notes, phases }: RunRepor
       what: 'Bits a byte, unseen text',
       figure: bpb.value.toFixed(3),
       more: band ? `planned ${band.valBpbLow.toFixed(2)} to ${band.valBpbHigh.toFixed(2)}` : '',
+    });
+  }
+  const found = first?.evaluation.metrics['retrieval.accuracy'];
+  if (found !== undefined) {
+    cards.push({
+      what: 'Passages found',
+      figure: metricValue('retrieval.accuracy', found.value),
+      more: `of ${count(found.count)}, each by its other half`,
     });
   }
   const [before, after] = [first, last].map(

@@ -94,6 +94,9 @@ const metrics: Record<string, string> = {
   valBpb: 'bits a byte on text never trained on (less is better)',
   'questions.accuracy': 'answers right, in phrasings not trained on',
   'preferences.accuracy': 'better answer preferred',
+  'masked.accuracy': 'hidden words foretold, in text never trained on',
+  'masked.loss': 'nats a hidden word of text never trained on (less is better)',
+  'retrieval.accuracy': 'passages never trained on, found by their other half',
 };
 
 /** What a metric measures. */

@@ -27,6 +27,7 @@ export class ApiError extends Error {
  * @property {string} [version] model@version
  * @property {string} [bundle] digest
  * @property {boolean} [chat]
+ * @property {{ dimensions: number }} [embeddings] of a model that turns texts into vectors
  * @property {number} [context_length]
  * @property {number} [default_max_tokens]
  * @property {boolean} [system_prompt]

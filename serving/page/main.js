@@ -126,6 +126,7 @@ function show(found) {
 function describe() {
   const now = model();
   const isBase = now?.chat === false;
+  const embeds = now?.embeddings !== undefined;
   document.title = now === null ? 'Temper' : `${now.id} · Temper`;
   const digest = now?.bundle === undefined ? '' : ` · ${now.bundle.slice(0, 12)}`;
   byId('serving').textContent = now === null ? '' : `${now.version ?? ''}${digest}`;
@@ -134,10 +135,17 @@ function describe() {
   byId('welcome-text').textContent =
     now === null
       ? ''
-      : isBase
-        ? 'A base model: give it the beginning of a text, and it goes on from there.'
-        : 'It knows what it was trained on, and can be wrong about the rest. What you write goes to this node and nowhere else.';
-  question.placeholder = isBase ? 'Begin a text' : 'Ask something';
+      : embeds
+        ? `It turns texts into vectors of ${now.embeddings.dimensions} numbers, by which they are found, and answers nothing here: POST /v1/embeddings with {"model": "${now.id}", "input": "…"}.`
+        : isBase
+          ? 'A base model: give it the beginning of a text, and it goes on from there.'
+          : 'It knows what it was trained on, and can be wrong about the rest. What you write goes to this node and nowhere else.';
+  question.placeholder = embeds
+    ? 'This model embeds text and answers nothing'
+    : isBase
+      ? 'Begin a text'
+      : 'Ask something';
+  question.disabled = embeds;
   refreshFacts(now);
 }
 

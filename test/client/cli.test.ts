@@ -103,7 +103,7 @@ describe('wrong input ends with 2', () => {
     expect(text.stdout).toBe('');
     expect(text.stderr.split('\n')).toEqual([
       'wrong.yaml:1:1 data: found nothing, expected keys with values.',
-      'wrong.yaml:3:1 goal: found "asistant", expected base, adapt or assistant. Did you mean assistant?',
+      'wrong.yaml:3:1 goal: found "asistant", expected base, adapt, assistant or embeddings. Did you mean assistant?',
       '2 mistakes. Nothing was started.',
     ]);
     const json = await temper(['run', 'wrong.yaml', '--json']);

@@ -172,6 +172,17 @@ describe('the text of the file', () => {
     expect(text.match(/^ *# +([\w.]+): \{ (min|max)/gm)).toHaveLength(3);
   });
 
+  test('proposes gates on what is found where texts are to be embedded', () => {
+    const text = pipelineText(choices({ goal: 'embeddings' }));
+    expect(parse(text)).toMatchObject({ goal: 'embeddings', startFrom: 'scratch' });
+    expect(text).not.toContain('valBpb');
+    const gated = text.replace('gates: {}\n  # gates:', 'gates:').replaceAll('  #   ', '    ');
+    expect(Object.keys(parse(gated).evaluate.gates)).toEqual([
+      'retrieval.accuracy',
+      'masked.accuracy',
+    ]);
+  });
+
   test('is an assistant with questions where that is the goal', () => {
     const pipeline = parse(pipelineText(choices({ goal: 'assistant', suggestion: suggested() })));
     expect([pipeline.goal, pipeline.questions.length]).toEqual(['assistant', 2]);
@@ -519,7 +530,11 @@ describe('temper init', () => {
         ['--sample', '1'],
         /--sample: found "1", expected a share above 0% and up to 100%, such as 1%/,
       ],
-      [['--goal', 'chat'], /--goal: found "chat", expected base or assistant/],
+      [['--goal', 'chat'], /--goal: found "chat", expected base, assistant or embeddings/],
+      [
+        ['--goal', 'embeddings', '--from', 'smollm2'],
+        /--goal: found "embeddings", expected adapt or assistant with --from\./,
+      ],
       [['--goal', 'assistant'], /--goal assistant: found no metadata beside the texts/],
       [['--goal', 'adapt'], /--goal adapt: expected a base model, such as --from smollm2/],
       [

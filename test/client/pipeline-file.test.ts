@@ -224,12 +224,12 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a mistyped goal',
     `${good}goal: asistant\n`,
-    'p.yaml:6:1 goal: found "asistant", expected base, adapt or assistant. Did you mean assistant?',
+    'p.yaml:6:1 goal: found "asistant", expected base, adapt, assistant or embeddings. Did you mean assistant?',
   ],
   [
     'a goal that is near to nothing',
     `${good}goal: win\n`,
-    'p.yaml:6:1 goal: found "win", expected base, adapt or assistant.',
+    'p.yaml:6:1 goal: found "win", expected base, adapt, assistant or embeddings.',
   ],
   [
     'a start that is neither scratch nor a registered version',
@@ -435,7 +435,17 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a mistyped metric',
     `${good}evaluate: { gates: { valBpd: { max: 2 } } }\n`,
-    'p.yaml:6:22 evaluate.gates.valBpd: found an unknown key, expected valBpb, questions.accuracy or preferences.accuracy. Did you mean valBpb?',
+    'p.yaml:6:22 evaluate.gates.valBpd: found an unknown key, expected valBpb, questions.accuracy, preferences.accuracy, masked.accuracy, masked.loss or retrieval.accuracy. Did you mean valBpb?',
+  ],
+  [
+    'questions beside goal embeddings',
+    questions('goal: embeddings\n'),
+    'p.yaml:6:1 questions: found questions with goal embeddings, which learns from the documents alone, expected none. Remove them, or set goal: assistant, which learns to answer.',
+  ],
+  [
+    'a gate on hidden words without goal embeddings',
+    `${good}evaluate: { gates: { masked.loss: { max: 5 } } }\n`,
+    'p.yaml:6:22 evaluate.gates.masked.loss: found a gate on masked.loss, which goal embeddings alone measures, expected a gate that this pipeline measures. Set goal: embeddings, or remove the gate.',
   ],
   [
     'a gate without a bound',
@@ -524,6 +534,19 @@ describe('each mistake is told with its line, what was found and what is allowed
   test.each(cases)('%s', (_, text, expected) => {
     expect(faultsOf(text)).toEqual([expected, 'Nothing was started.']);
   });
+});
+
+test('goal embeddings says of each key that it does not go with what to do', () => {
+  const more =
+    'goal: embeddings\nstartFrom: policy@3\nmodel: { family: llama }\nphases: [pretrain, sft]\n' +
+    'evaluate: { gates: { valBpb: { max: 2 } } }\n';
+  expect(faultsOf(`${good}${more}`)).toEqual([
+    'p.yaml:7:1 startFrom: found policy@3 with goal embeddings, which trains a model of its own from random weights, expected scratch. Leave startFrom out, or set another goal.',
+    'p.yaml:8:1 model: found a model with goal embeddings, which trains a ModernBERT of the size that it plans, expected none. Remove model, or set another goal.',
+    'p.yaml:9:1 phases: found [pretrain, sft] with goal embeddings, whose model answers nothing, expected [pretrain]. Leave phases out, or set goal: assistant.',
+    'p.yaml:10:22 evaluate.gates.valBpb: found a gate on valBpb with goal embeddings, which is not measured by it, expected one on masked.accuracy, masked.loss, retrieval.accuracy. Take another metric, or remove the gate.',
+    '4 mistakes. Nothing was started.',
+  ]);
 });
 
 test('broken YAML is told with its line', () => {

@@ -25,7 +25,12 @@ test.each(readdirSync(folder))('%s is whole, and plans the phases of its goal', 
     store: null,
     look: surveyFolder,
   });
-  const wanted = { base: ['pretrain'], adapt: ['pretrain'], assistant: ['pretrain', 'sft', 'dpo'] };
+  const wanted = {
+    base: ['pretrain'],
+    adapt: ['pretrain'],
+    assistant: ['pretrain', 'sft', 'dpo'],
+    embeddings: ['pretrain'],
+  };
   const phases = phasesOf(plan.recipe);
   expect(phases.map(({ phase }) => phase)).toEqual(pipeline.phases ?? wanted[pipeline.goal]);
   const adapters = pipeline.startFrom === 'smollm2';
@@ -50,6 +55,7 @@ test('there is a file for each combination of phases that people ask for', async
       ['smollm2', 'sft'],
       ['smollm2', 'sft orpo'],
       ['smollm2', 'pretrain sft dpo'],
+      ['scratch', 'embeddings'],
     ]),
   );
 });

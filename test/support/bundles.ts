@@ -25,6 +25,8 @@ export interface TestBundles {
   base: string;
   /** Other weights. */
   other: string;
+  /** A model that embeds text. */
+  embedder: string;
   /** The tokenizer in transformers' layout. */
   tokenizer: string;
   expected: {
@@ -32,6 +34,8 @@ export interface TestBundles {
     chat: Continuation;
     /** Log-probability of each id after the first. */
     scored: { ids: number[]; logprobs: number[] };
+    /** Texts, their ids between two boundaries, and their vectors by PyTorch. */
+    embedded: { texts: string[]; ids: number[][]; vectors: number[][] };
     weights: string;
   };
 }
@@ -49,6 +53,7 @@ export async function testBundles(): Promise<TestBundles> {
     chat: path.join(root, 'chat'),
     base: path.join(root, 'base'),
     other: path.join(root, 'other'),
+    embedder: path.join(root, 'embedder'),
     tokenizer: path.join(root, 'tokenizer'),
     expected: JSON.parse(await readFile(path.join(root, 'expected.json'), 'utf8')),
   });

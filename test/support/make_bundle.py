@@ -2,7 +2,7 @@
 
 Usage: python test/support/make_bundle.py OUT. Writes OUT/chat, OUT/base (the same weights with
 chat false), OUT/other (other weights), OUT/tokenizer (for transformers) and OUT/expected.json:
-what PyTorch answers, for the tests to compare with.
+what PyTorch answers, for the tests to compare with. OUT/embedder is a random ModernBERT.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import runpy
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import onnx
@@ -124,6 +125,51 @@ def export(model: LlamaForCausalLM, tokenizer: Tokenizer, work: Path, out: Path)
     (out / 'probe.json').write_text(json.dumps(probe))
 
 
+def make_embedder(out: Path) -> dict[str, Any]:
+    """A bundle that embeds text, by our own export; returns ids and vectors of texts."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from trainer.config import MaskedShape
+    from trainer.export_encoder import fill_encoder_bundle
+    from trainer.modernbert import build_masked
+    from trainer.tokenizer import TokenizerRun, train_tokenizer
+
+    work = out / 'work-embedder'
+    work.mkdir(parents=True)
+    (work / 'text.jsonl').write_text('\n'.join(json.dumps({'text': text}) for text in TEXT))
+    file = str(work / 'tokenizer.json')
+    run = TokenizerRun(
+        schemaVersion=1, inputs=[str(work / 'text.jsonl')], vocabSize=420, output=file
+    )
+    vocabulary = train_tokenizer(run)['vocabSize']
+    shape = MaskedShape(
+        family='modernbert',
+        vocabSize=vocabulary + 2,
+        hiddenSize=64,
+        intermediateSize=96,
+        numLayers=3,
+        numHeads=2,
+        contextLength=CONTEXT,
+        ropeTheta=10_000.0,
+        globalEvery=3,
+        localWindow=16,
+    )
+    model = build_masked(shape, 7, boundary=0, vocabulary=vocabulary).eval()
+    model.save_pretrained(work / 'model')
+    folder = out / 'embedder'
+    folder.mkdir()
+    fill_encoder_bundle(folder, model=work / 'model', tokenizer_file=file, threads=1)
+    tokenizer = Tokenizer.from_file(str(folder / 'tokenizer.json'))
+    texts = [TEXT[0], TEXT[1], 'a state']
+    rows = [tokenizer.encode(text).ids for text in texts]
+    vectors = []
+    with torch.no_grad():
+        for ids in rows:
+            states = model.model(input_ids=torch.tensor([ids])).last_hidden_state[0]
+            vectors.append(torch.nn.functional.normalize(states.mean(0), dim=0).tolist())
+    shutil.rmtree(work)
+    return {'texts': texts, 'ids': rows, 'vectors': vectors}
+
+
 def main(out: Path) -> None:
     tokenizer = make_tokenizer()
     vocab_size = tokenizer.get_vocab_size()
@@ -143,6 +189,7 @@ def main(out: Path) -> None:
         'prompt': {'text': text, 'ids': prompt, 'greedy': greedy(model, prompt, 40)},
         'chat': {'ids': chat_ids, 'greedy': greedy(model, chat_ids, 12)},
         'scored': {'ids': scored, 'logprobs': log_probabilities(model, scored)},
+        'embedded': make_embedder(out),
         'weights': sha256(out / 'work-7' / 'transformers' / 'model.safetensors'),
     }
     for case in ('prompt', 'chat'):

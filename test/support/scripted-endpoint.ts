@@ -48,6 +48,7 @@ export function scriptedEndpoint(name: string, folder: string): ScriptedEndpoint
         const detail = { code: 'queue_full', retryAfterS: 2 };
         throw new ServingError(429, `endpoint ${name} is busy`, detail);
       }
+      if ('inputs' in job) throw new Error('a scripted endpoint makes no vectors');
       jobs.push(job);
       numRequests += 1;
       const leaving = new AbortController();

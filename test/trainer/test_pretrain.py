@@ -80,17 +80,17 @@ def speak_always() -> None:
 
 
 def hang_in_preparation() -> None:
-    import trainer.pretrain
+    import trainer.objective
     import trainer.session
 
     trainer.session._WORKING_EVERY_S = 0.05
-    real = trainer.pretrain.build_model
+    real = trainer.objective.build_model
 
     def build_model(*arguments: object) -> object:
         time.sleep(1.0)
         return real(*arguments)
 
-    trainer.pretrain.build_model = build_model
+    trainer.objective.build_model = build_model
 
 
 def evaluate_a_part() -> None:

@@ -1,0 +1,200 @@
+/**
+ * The plan of goal embeddings: a ModernBERT that is pretrained on hidden words, as large as the budget can train and
+ * the corpus can teach. Pure, as the planner of causal models.
+ */
+import type { MaskedShape, PretrainRecipe, ReadingRecipe, Reason } from '../config/recipe.ts';
+import { expectedMaskedLoss } from './loss.ts';
+import { maskedLadder, maskRate } from './masked-shapes.ts';
+import {
+  ending,
+  every,
+  fitsAlone,
+  mostParametersPerToken,
+  pretrainingStepMs,
+  round,
+  saveEveryMs,
+  warmup,
+  within,
+  type PlanInputs,
+} from './plan.ts';
+import { preferenceReasons, preferred } from './preference.ts';
+import { countParameters } from './shapes.ts';
+import { bestPrecision, trainerStartMs } from './speed.ts';
+
+/** How much longer and at which rate a later round trains. */
+interface Turn {
+  round: number;
+  time: number;
+  rate: number;
+}
+
+/** Each epoch hides other words, so that a text goes on teaching for longer (Devlin et al. 2019 read theirs 40 times). */
+const maxEpochs = 40;
+/** Tokens a step, in rows as long as the texts that people search for. */
+const rowTokens = 512;
+const shortRowTokens = 128;
+const tokensPerStep = 4096;
+
+export function planMasked(inputs: PlanInputs, turn: Turn): ReadingRecipe {
+  return within(inputs, (affordable) => ending(affordable, plan(affordable, turn)));
+}
+
+function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
+  const { machine, statistics, seed, vocabSize } = inputs;
+  const pace = inputs.pace ?? 1;
+  const startMs = trainerStartMs;
+  const trainMs = Math.max(inputs.budgetMs * 0.2, inputs.budgetMs - startMs) * turn.time;
+  const long = statistics.numTokens >= 4 * rowTokens;
+  const contextLength = long ? rowTokens : shortRowTokens;
+  const batchSize = tokensPerStep / contextLength;
+  const shapes = maskedLadder(vocabSize, contextLength).filter(
+    (shape, rung) =>
+      rung === 0 ||
+      (fitsAlone(machine, shape, contextLength) &&
+        countParameters(shape) <= mostParametersPerToken * statistics.numTokens),
+  );
+  const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
+  const candidates = shapes.map((shape) => {
+    const stepMs = pretrainingStepMs(machine, shape, { batchSize, contextLength }) * pace;
+    const affordable = (trainMs / stepMs) * tokensPerStep;
+    const numTokens = Math.min(affordable, statistics.numTokens * maxEpochs);
+    const numParameters = countParameters(shape);
+    const loss = expectedMaskedLoss(numParameters, numTokens, statistics, shape.vocabSize);
+    const bpb = loss / Math.LN2 / bytesPerToken;
+    return { shape, stepMs, numTokens, numParameters, loss, bpb };
+  });
+  const prefer = inputs.prefer ?? 'quality';
+  const chosen = preferred(candidates, prefer);
+  const { shape, numParameters, stepMs, bpb } = chosen;
+  const numSteps = Math.max(20, Math.floor(chosen.numTokens / tokensPerStep));
+  const pretrain: PretrainRecipe = {
+    phase: 'pretrain',
+    seed,
+    weightDecay: 0,
+    gradClip: 1,
+    precision: bestPrecision(machine),
+    worldSize: 1,
+    threads: Math.min(machine.cores, 8),
+    unwatchedExitS: 600,
+    numSteps,
+    batchSize,
+    contextLength,
+    optimizer: 'muon',
+    learningRate: round(0.007 * turn.rate, 5),
+    adamLearningRate: round(0.002 * turn.rate, 5),
+    warmupSteps: warmup(numSteps),
+    decaySteps: Math.floor((numSteps * 2) / 3),
+    saveEverySteps: every(saveEveryMs, stepMs, numSteps),
+    evalEverySteps: Math.max(10, Math.ceil(numSteps / 4)),
+    mask: { rate: maskRate, replaced: 0.8, redrawn: 0.1 },
+  };
+  const trainingMs = Math.round(startMs + numSteps * stepMs);
+  return {
+    schemaVersion: 1,
+    round: turn.round,
+    machine,
+    model: shape,
+    numParameters,
+    pretrain,
+    sft: null,
+    dpo: null,
+    estimate: {
+      trainingMs,
+      trainingMsLow: Math.round(trainingMs * 0.75),
+      trainingMsHigh: Math.round(trainingMs * 1.4),
+      usd: 0,
+      valBpbLow: round(bpb * 0.9),
+      valBpbHigh: round(bpb * 1.1),
+      finalLoss: round(chosen.loss),
+      lostIfKilledMs: Math.round(pretrain.saveEverySteps * stepMs + trainerStartMs),
+    },
+    reasons: [
+      ...explain(inputs, { shape, pretrain, loss: chosen.loss, candidates: candidates.length }),
+      ...preferenceReasons(prefer, chosen, candidates),
+    ],
+  };
+}
+
+function explain(
+  { statistics, budgetMs, machine, vocabSize, prefer }: PlanInputs,
+  chosen: { shape: MaskedShape; pretrain: PretrainRecipe; loss: number; candidates: number },
+): Reason[] {
+  const { shape, pretrain, loss, candidates } = chosen;
+  const millions = (count: number) => `${(count / 1e6).toFixed(1)}M`;
+  const numTokens = pretrain.numSteps * tokensPerStep;
+  const first = prefer === undefined || prefer === 'quality' ? 'lowest expected loss' : prefer;
+  return [
+    {
+      choice: 'architecture',
+      value: 'ModernBERT',
+      reason:
+        'goal embeddings: an encoder reads a text from both sides, so that its words place it among others',
+      source: 'Warner et al. 2024, arXiv 2412.13663',
+    },
+    {
+      choice: 'size',
+      value: `${millions(countParameters(shape))} parameters, ${shape.numLayers} layers of ${shape.hiddenSize}`,
+      reason: `${first} of ${candidates} ${candidates === 1 ? 'shape' : 'shapes'} for ${Math.round(budgetMs / 1000)} s on ${machine.cores} ${machine.instructionSet} cores: ${loss.toFixed(2)} nats a hidden token; deep and narrow, with a feed-forward of one and a half widths`,
+      source: 'Warner et al. 2024; constants fitted in docs/log.md',
+    },
+    {
+      choice: 'attention',
+      value: `every ${shape.globalEvery}rd layer to all tokens, the others to ${shape.localWindow}`,
+      reason: 'most of what a word means stands near it; every third layer carries the rest',
+      source: 'Warner et al. 2024',
+    },
+    {
+      choice: 'hidden words',
+      value: `${100 * maskRate} %`,
+      reason:
+        'twice as many as BERT hid: more to learn from each text, and enough left to foretell it by; of ten, the mask stands for eight, another word for one, and one stays, for a text that is embedded has no mask',
+      source: 'Wettig et al. 2023, arXiv 2202.08005; Warner et al. 2024; Devlin et al. 2019',
+    },
+    {
+      choice: 'vocabulary',
+      value: `${vocabSize} and 2`,
+      reason: `grows with the text: ${millions(statistics.bytes)}B; the mask and the padding follow it, so that the corpus serves causal models as well`,
+      source: 'Tao et al. 2024',
+    },
+    {
+      choice: 'tokens',
+      value: `${millions(numTokens)}, ${(numTokens / statistics.numTokens).toFixed(2)} epochs`,
+      reason: `what the budget affords; up to ${maxEpochs} epochs, of which each hides other words`,
+      source: 'Devlin et al. 2019; Muennighoff et al. 2023',
+    },
+    {
+      choice: 'rows',
+      value: `${pretrain.contextLength} tokens`,
+      reason: 'as long as the passages that people search for; what is longer is refused',
+      source: 'Wang et al. 2022 (E5)',
+    },
+    {
+      choice: 'optimizer',
+      value: `Muon ${pretrain.learningRate}, AdamW ${pretrain.adamLearningRate}`,
+      reason:
+        'Muon for matrices reaches a loss in fewer tokens than AdamW; embeddings, norms and head stay with AdamW; at a third of the rates of a causal model, for at those it learnt no more than how often each word comes',
+      source: 'Jordan et al. 2024; measured in docs/log.md',
+    },
+    {
+      choice: 'schedule',
+      value: `${pretrain.warmupSteps} steps up, ${pretrain.decaySteps} down`,
+      reason: 'a constant rate, then a linear fall to zero over the last two thirds',
+      source: 'Hägele et al. 2024',
+    },
+    {
+      choice: 'precision',
+      value: pretrain.precision,
+      reason:
+        pretrain.precision === 'bf16'
+          ? 'the machine multiplies bf16 faster'
+          : 'the machine has no fast bf16',
+      source: 'measured in docs/log.md',
+    },
+    {
+      choice: 'checkpoints',
+      value: `every ${pretrain.saveEverySteps} steps`,
+      reason: `a kill costs at most about ${Math.round(saveEveryMs / 1000)} s of training and a restart`,
+      source: 'Young 1974: cheap saves, so often',
+    },
+  ];
+}
