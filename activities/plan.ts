@@ -346,7 +346,9 @@ function refuseUnmeasurable(
   if (numTrain > 0 && (numPreferences > 0 || !pairs)) return;
   const reason =
     questions.length === 0
-      ? 'the pipeline file asks no questions'
+      ? instructions?.conversations === undefined
+        ? 'the pipeline file asks no questions'
+        : 'the conversations hold no preferences (set phases without dpo and orpo)'
       : numTrain === 0
         ? `all ${numAmbiguous} facts that it asks for have more than one answer in the corpus`
         : 'every question of a group has the same answer, so there is no wrong one to learn from';

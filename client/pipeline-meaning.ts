@@ -183,6 +183,7 @@ function checkBudget(value: unknown, add: Add): void {
 /** Malformed questions are questions: what is wrong with them is said where they stand. */
 function asksQuestions(value: unknown): boolean {
   const questions = valueAt(value, ['questions']);
+  if (valueAt(value, ['data', 'conversations']) !== undefined) return true;
   return Array.isArray(questions) ? questions.length > 0 : questions !== undefined;
 }
 

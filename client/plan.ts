@@ -2,7 +2,7 @@
  * The plan before the spend: the recipe that a run would freeze, from the statistics of the corpus
  * when it was preprocessed before, else from a look at its sources, the same as that of `init`.
  */
-import { readFile, stat } from 'node:fs/promises';
+import { glob, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { knownBases, maxBaseContext, type KnownBase } from '../config/base-models.ts';
@@ -356,6 +356,7 @@ async function estimateCorpus({ pipeline, ...from }: PlanRequest): Promise<Corpu
   }
   const numDocuments = Math.max(1, Math.round(sum((survey) => survey.numDocuments) * sample));
   const vocabSize = chooseVocabSize(bytes);
+  const read = await estimateConversations(pipeline, from.baseDir);
   const phrasings = pipeline.questions.reduce((sum, group) => sum + group.ask.length, 0);
   return {
     origin: `an estimate from the text of ${sum(({ numFiles }) => numFiles)} files${sample < 1 ? ' and the sample' : ''}; a run plans again from what it counts`,
@@ -364,13 +365,37 @@ async function estimateCorpus({ pipeline, ...from }: PlanRequest): Promise<Corpu
     numTokens: estimateTokens(bytes),
     bytes,
     vocabSize,
-    numChats: phrasings * numDocuments,
-    numPreferences: pipeline.questions.length * numDocuments,
+    numChats: phrasings * numDocuments + read,
+    numPreferences: pipeline.questions.length * numDocuments + read,
     chats: estimateChats(pipeline.questions),
     languages: surveys
       .flatMap(({ languages }) => languages)
       .map((each) => ({ ...each, textBytes: each.textBytes * sample })),
   };
+}
+
+/** As if each took so many bytes and were as good as any other: what they are is told once they are read. */
+const conversationBytes = 700;
+/** Text of JSON is about a third of its size when it was packed. */
+const packedShare = 3;
+
+async function estimateConversations({ data }: Pipeline, baseDir: string): Promise<number> {
+  let bytes = 0;
+  for (const { path: pattern } of data.conversations ?? []) {
+    let found = false;
+    for await (const file of glob(pattern, { cwd: baseDir })) {
+      const { size } = await stat(path.resolve(baseDir, file));
+      bytes += file.endsWith('.gz') ? size * packedShare : size;
+      found = true;
+    }
+    if (!found) {
+      throw new ClientError(
+        'input',
+        `data.conversations: found no file ${pattern}, expected .json, .jsonl or .jsonl.gz. Nothing was started.`,
+      );
+    }
+  }
+  return Math.ceil(bytes / conversationBytes);
 }
 
 /** As if each `{field}` stood for as much text as its name in braces, and a few words more in the answer. */

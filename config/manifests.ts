@@ -93,6 +93,18 @@ export const corpusManifestSchema = z.strictObject({
       numQuestions: count,
       numPreferencesHeldOut: count,
       numAmbiguous: count.describe('questions left out because the corpus answers them twice'),
+      conversations: z
+        .strictObject({
+          numRecords: count.describe('read'),
+          numTrain: count,
+          numPreferences: count,
+          numPreferencesHeldOut: count,
+          dropped: counts.describe('records left out, by reason'),
+          redacted: counts,
+          licenses: z.array(z.string()),
+        })
+        .optional()
+        .describe('what came of data.conversations, counted in the above; left out: none'),
     })
     .nullable(),
   statistics: z.strictObject({

@@ -7,6 +7,7 @@ import { knownBases } from './base-models.ts';
 import { cleaningSchema } from './cleaning.ts';
 import { embeddingsFaults, isEmbeddingMetric } from './embeddings.ts';
 import { personalDataSchema } from './personal-data.ts';
+import { conversationsSchema, longestFromScratch, longestOfAModel } from './conversations.ts';
 import { phasesFault, tunes } from './phases.ts';
 import { families, phaseNames, type Family, type Phase } from './recipe.ts';
 
@@ -135,6 +136,14 @@ export const pipelineFileSchema = z.strictObject({
         ),
       personalData: personalDataSchema,
       clean: cleaningSchema,
+      decontaminate: z
+        .array(z.string().min(1))
+        .min(1)
+        .optional()
+        .describe(
+          'evaluation sets, as paths or globs from this file on: documents that say 13 words of them in a row are left out',
+        ),
+      conversations: conversationsSchema,
       heldOut: share
         .pipe(z.number().positive().max(0.5))
         .prefault('2%')
@@ -310,6 +319,7 @@ export const pipelineFileSchema = z.strictObject({
 export const pipelineSchema = pipelineFileSchema
   .transform(({ goal, budget, ...rest }) => ({
     ...rest,
+    data: withLengths(rest),
     budget: { ...budget, time: budget.time ?? defaultTimeMs(budget) },
     goal: goal ?? defaultGoal(rest),
   }))
@@ -359,7 +369,7 @@ export const pipelineSchema = pipelineFileSchema
         phases,
         goal,
         startFrom,
-        asks: questions.length > 0,
+        asks: teachesAnswers(file),
         stopOnPlateau,
         sweeps: sweep !== undefined,
       };
@@ -396,10 +406,36 @@ export const pipelineSchema = pipelineFileSchema
     if (model !== undefined && startFrom !== 'scratch' && goal !== 'embeddings') {
       refuse('model', `expected none: ${startFrom} has an architecture of its own`);
     }
-    if (goal === 'adapt' && questions.length > 0) {
-      refuse('questions', 'expected none with goal adapt, which trains on the documents alone');
+    if (goal === 'embeddings' && file.data.conversations !== undefined) {
+      refuse(
+        'data.conversations',
+        'expected none with goal embeddings, whose model answers nothing',
+      );
+    }
+    if (goal === 'adapt' && teachesAnswers(file)) {
+      const field = questions.length > 0 ? 'questions' : 'data.conversations';
+      refuse(field, 'expected none with goal adapt, which trains on the documents alone');
     }
   });
+
+function withLengths({
+  data,
+  startFrom,
+}: Pick<z.infer<typeof pipelineFileSchema>, 'data' | 'startFrom'>) {
+  const { conversations } = data;
+  if (conversations === undefined) return data;
+  const longest = startFrom === 'scratch' ? longestFromScratch : longestOfAModel;
+  const each = conversations.map((source) => ({ maxTokens: longest, ...source }));
+  return { ...data, conversations: each };
+}
+
+/** Whether a file gives what SFT can learn from: questions, or conversations. */
+export function teachesAnswers(file: {
+  questions: readonly unknown[];
+  data: { conversations?: unknown };
+}): boolean {
+  return file.questions.length > 0 || file.data.conversations !== undefined;
+}
 
 /** How long a machine may be paid for; null where no dollars bound it, infinity where it costs nothing. */
 export function affordableMs({
@@ -425,13 +461,14 @@ function defaultTimeMs(budget: { usd?: number | undefined; usdPerHour?: number |
 
 function defaultGoal(file: {
   startFrom: string;
+  data: { conversations?: unknown };
   questions: unknown[];
   phases?: readonly Phase[] | undefined;
 }) {
   const { phases } = file;
   if (phases !== undefined && tunes(phases)) return 'assistant' as const;
   if (phases !== undefined) return isBase(file.startFrom) ? ('adapt' as const) : ('base' as const);
-  if (file.questions.length > 0) return 'assistant' as const;
+  if (teachesAnswers(file)) return 'assistant' as const;
   return isBase(file.startFrom) ? ('adapt' as const) : ('base' as const);
 }
 

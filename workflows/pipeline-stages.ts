@@ -100,6 +100,7 @@ export type Stages = ReturnType<typeof createStages>;
 export function createStages(input: PipelineInput, board: StageBoard) {
   const { run, pipeline, machine, baseDir, ingested, challenge = false, follows, added } = input;
   const { sources, sample, ...data } = pipeline.data;
+  const readsOtherFiles = data.decontaminate !== undefined || data.conversations !== undefined;
   /** Whose pretraining goes on; null: from random weights. */
   let parent: ParentModel | null = null;
   /** The model from elsewhere that is adapted; null: none. */
@@ -168,6 +169,7 @@ export function createStages(input: PipelineInput, board: StageBoard) {
               questions,
               seed,
               unread: dropped,
+              ...(readsOtherFiles && { baseDir }),
               ...keptTokenizer(),
             },
           ],

@@ -114,6 +114,7 @@ async function corpusFacts(
     kept,
     redacted,
     cleaned: statistics.cleaned ?? null,
+    conversations: conversationFacts(instructions?.conversations),
     scripts,
     numTokens,
     bytes,
@@ -137,6 +138,14 @@ async function corpusFacts(
     tokenizer: manifest.tokenizer,
     vocabSize: manifest.vocabSize,
   };
+}
+
+function conversationFacts(
+  read: NonNullable<CorpusManifest['instructions']>['conversations'],
+): NonNullable<DataReport['corpus']>['conversations'] {
+  if (read === undefined) return null;
+  const { numRecords, numTrain, numPreferences, dropped } = read;
+  return { numRecords, numTrain, numPreferences, dropped };
 }
 
 const indexLineSchema = z.looseObject({ num: z.number() });

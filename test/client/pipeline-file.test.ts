@@ -314,7 +314,7 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a key in other case',
     `${good}  personaldata: keep\n`,
-    'p.yaml:6:3 data.personaldata: found an unknown key, expected sources, sample, personalData, clean, heldOut, quality or maxDropped. Did you mean personalData?',
+    'p.yaml:6:3 data.personaldata: found an unknown key, expected sources, sample, personalData, clean, decontaminate, conversations, heldOut, quality or maxDropped. Did you mean personalData?',
   ],
   [
     'no licence',

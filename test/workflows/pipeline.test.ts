@@ -91,6 +91,10 @@ function fakes(scores: Record<string, number>[]): { activities: Activities; call
       numShards: 1,
       found: { corpus: digest('c'), reused: true, summary },
     }),
+    readEvaluationSets: async () => ({ grams: { sha256: digest('9'), bytes: 1 }, numTexts: 1 }),
+    readConversations: async () => {
+      throw new Error('no conversations were asked for');
+    },
     cleanShards: unused,
     resolveDuplicates: unused,
     scatterFingerprints: unused,
