@@ -270,9 +270,7 @@ class LeanModel(nn.Module):
             )
         return self._norm(hidden, body.norm.weight)
 
-    def _layer(
-        self, layer: Any, hidden: Tensor, places: tuple[Tensor, Tensor, Tensor]
-    ) -> Tensor:
+    def _layer(self, layer: Any, hidden: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         normed = self._norm(hidden, layer.input_layernorm.weight)
         hidden = hidden + self._attention(normed, layer.self_attn, places)
         normed = self._norm(hidden, layer.post_attention_layernorm.weight)
