@@ -265,12 +265,14 @@ class LeanModel(nn.Module):
         # The sum along the layers stays in float32, whatever the weights are kept in.
         hidden = F.embedding(inputs, body.embed_tokens.weight).float()
         for layer in body.layers:
-            hidden = layer(hidden) if self._calls_layers else self._layer(layer, hidden, places)
+            hidden = (
+                layer(hidden, places) if self._calls_layers else self._layer(layer, hidden, places)
+            )
         return self._norm(hidden, body.norm.weight)
 
-    def _layer(self, layer: Any, hidden: Tensor) -> Tensor:
+    def _layer(self, layer: Any, hidden: Tensor, places: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         normed = self._norm(hidden, layer.input_layernorm.weight)
-        hidden = hidden + self._attention(normed, layer.self_attn)
+        hidden = hidden + self._attention(normed, layer.self_attn, places)
         normed = self._norm(hidden, layer.post_attention_layernorm.weight)
         mlp = layer.mlp
         gate, up = self._linear(normed, mlp.gate_proj, mlp.up_proj).chunk(2, -1)

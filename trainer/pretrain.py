@@ -27,8 +27,7 @@ from trainer.adapter import (
 from trainer.chat import end_of_text_id
 from trainer.checkpoint import CheckpointIncompatible
 from trainer.config import PretrainRecipe, TokenData
-<<<<<<< HEAD
-from trainer.data import InvalidCorpus, Order, TokenStream, rehearsed_row
+from trainer.data import InvalidCorpus, Windows, rehearsed_row, windows_of
 from trainer.determinism import (
     fix_determinism,
     fix_gpu_determinism,
@@ -36,10 +35,6 @@ from trainer.determinism import (
     rng_tensors,
 )
 from trainer.device import choose_device
-=======
-from trainer.data import InvalidCorpus, Windows, rehearsed_row, windows_of
-from trainer.determinism import fix_determinism, restore_rng, rng_tensors
->>>>>>> main
 from trainer.gang import join_gang
 from trainer.memory import parts
 from trainer.model import LeanModel
@@ -72,15 +67,10 @@ class Pretraining:
         self.session, self.run, self.recipe, self.data = session, run, run.recipe, run.data
         self.device = choose_device(run.recipe.device)
         fix_determinism(run.recipe.threads, run.recipe.seed)
-<<<<<<< HEAD
         if self.device.type == 'cuda':
             fix_gpu_determinism()
-        self.stream = TokenStream(run.data, run.model.vocabSize)
-        self.order = Order(
-=======
         self.windows = windows_of(
             run.data,
->>>>>>> main
             seed=run.recipe.seed,
             context_length=run.recipe.contextLength,
             vocab_size=run.model.vocabSize,
@@ -187,11 +177,10 @@ class Pretraining:
         """This rank's share of the step's windows; what they are scored on stands last."""
         share = self.recipe.batchSize // self.recipe.worldSize
         first = self.cursor + self.rank * share
-<<<<<<< HEAD
-        rows = self.objective.rows(self.stream, self.order, range(first, first + share))
-        return tuple(self._on_device(part) for part in rows)
-=======
-        cursors = range(first, first + share)
+        batch = self._rows(range(first, first + share))
+        return tuple(self._on_device(part) for part in batch)
+
+    def _rows(self, cursors: range) -> tuple[Tensor, ...]:
         if isinstance(self.windows, Windows):
             return self.objective.rows(self.windows.stream, self.windows.order, cursors)
         places = [self.windows.place(cursor) for cursor in cursors]
@@ -199,7 +188,6 @@ class Pretraining:
             self.objective.rows(part.stream, part.order, range(at, at + 1)) for part, at in places
         ]
         return tuple(torch.cat(column) for column in zip(*rows, strict=True))
->>>>>>> main
 
     def step(self, scale: float) -> None:
         """One optimizer step."""
