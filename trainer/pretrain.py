@@ -177,17 +177,17 @@ class Pretraining:
         """This rank's share of the step's windows; what they are scored on stands last."""
         share = self.recipe.batchSize // self.recipe.worldSize
         first = self.cursor + self.rank * share
-        cursors = range(first, first + share)
+        batch = self._rows(range(first, first + share))
+        return tuple(self._on_device(part) for part in batch)
+
+    def _rows(self, cursors: range) -> tuple[Tensor, ...]:
         if isinstance(self.windows, Windows):
-            columns = self.objective.rows(self.windows.stream, self.windows.order, cursors)
-        else:
-            places = [self.windows.place(cursor) for cursor in cursors]
-            rows = [
-                self.objective.rows(part.stream, part.order, range(at, at + 1))
-                for part, at in places
-            ]
-            columns = tuple(torch.cat(column) for column in zip(*rows, strict=True))
-        return tuple(self._on_device(column) for column in columns)
+            return self.objective.rows(self.windows.stream, self.windows.order, cursors)
+        places = [self.windows.place(cursor) for cursor in cursors]
+        rows = [
+            self.objective.rows(part.stream, part.order, range(at, at + 1)) for part, at in places
+        ]
+        return tuple(torch.cat(column) for column in zip(*rows, strict=True))
 
     def step(self, scale: float) -> None:
         """One optimizer step."""
