@@ -19,6 +19,7 @@ import {
   type Recipe,
 } from '../config/recipe.ts';
 import type { Survey, SurveyRequest } from '../config/survey.ts';
+import type { Replay } from '../recipes/continuation.ts';
 import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';
 import { planPhases } from '../recipes/phases.ts';
 import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
@@ -112,6 +113,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     budgetMs: plannedTimeMs(pipeline.budget, pipeline.compute),
     stopOnPlateau: pipeline.budget.stopOnPlateau,
     prefer: pipeline.prefer,
+    packing: pipeline.packing,
     machine,
     seed: pipeline.seed,
     vocabSize: corpus.vocabSize,
@@ -120,6 +122,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     numChats: corpus.numChats,
     numPreferences: corpus.numPreferences,
     parent,
+    replay: replayOf(pipeline, parent),
     chats: corpus.chats,
     ...(base && { base }),
     ...(pipeline.sweep && { sweep: sweepOf(pipeline, corpus) }),
@@ -309,6 +312,12 @@ function inVocabularyOf(
   }
   const ratio = Math.log2(corpus.vocabSize) / Math.log2(vocabSize);
   return { ...corpus, vocabSize, numTokens: Math.round(corpus.numTokens * ratio) };
+}
+
+/** What is older is not known before the run has parted it. */
+function replayOf({ data }: Pipeline, parent: ParentModel | null): Replay | undefined {
+  const { replay: share } = data;
+  return share === undefined || parent === null ? undefined : { share, numTokens: null };
 }
 
 /** The figures of the newest corpus that was made from a dataset of this name; null when there is none. */

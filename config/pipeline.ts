@@ -148,6 +148,12 @@ export const pipelineFileSchema = z.strictObject({
         .pipe(z.number().positive().max(0.5))
         .prefault('2%')
         .describe('share of documents never trained on'),
+      replay: share
+        .pipe(z.number().positive().max(0.9))
+        .optional()
+        .describe(
+          'share of what is read that the model of startFrom was trained on before, such as 25%, the rest being new to it; left out, all documents in random order',
+        ),
       quality: z
         .boolean()
         .default(true)
@@ -210,6 +216,12 @@ export const pipelineFileSchema = z.strictObject({
     .array(questionsSchema)
     .default([])
     .describe('instruction data made from the metadata of the documents'),
+  packing: z
+    .boolean()
+    .optional()
+    .describe(
+      'several chats in a row while SFT learns from them, each seeing itself alone: the same loss for less padding; left out, where it saves a fifth and more of the time of tuning a model that exists',
+    ),
   budget: z
     .strictObject({
       time: durationMs
@@ -324,7 +336,8 @@ export const pipelineSchema = pipelineFileSchema
     goal: goal ?? defaultGoal(rest),
   }))
   .superRefine((file, context) => {
-    const { startFrom, model, goal, questions, phases, budget, compute, sweep } = file;
+    const { data, startFrom, model, goal, questions, phases, packing, budget, compute, sweep } =
+      file;
     const refuse = (field: string | string[], message: string) =>
       context.addIssue({
         code: 'custom',
@@ -384,6 +397,25 @@ export const pipelineSchema = pipelineFileSchema
           'expected local with phases that leave pretrain out: it alone trains on several hosts',
         );
       }
+    }
+    if (packing === true && !(phases?.includes('sft') ?? goal === 'assistant')) {
+      refuse(
+        'packing',
+        'expected none where no chats are learnt: sft does that, with goal assistant',
+      );
+    } else if (packing === true && model !== undefined && 'config' in model) {
+      refuse('packing', 'expected false with model.config: chats of a row might see each other');
+    }
+    if (data.replay !== undefined && isBase(startFrom)) {
+      refuse(
+        'data.replay',
+        `expected none: what ${startFrom} was trained on is not here; it rehearses text of its own instead`,
+      );
+    } else if (data.replay !== undefined && phases?.includes('pretrain') === false) {
+      refuse(
+        'data.replay',
+        'expected none with phases that leave pretrain out: it reads documents',
+      );
     }
     if (goal === 'embeddings') {
       for (const { keys, found, expected, hint } of embeddingsFaults(file)) {

@@ -165,7 +165,7 @@ async function documentLengths(store: Store, { shards }: CorpusManifest): Promis
 }
 
 /** Quartiles, and a histogram whose bins double, as lengths of documents spread over magnitudes. */
-export function spreadOf(
+function spreadOf(
   lengths: readonly number[],
 ): NonNullable<DataReport['corpus']>['tokensPerDocument'] {
   if (lengths.length === 0) return null;
