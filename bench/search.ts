@@ -176,11 +176,13 @@ async function train(
   { tokenizer, data }: PreparedCorpus,
   trial: Trial,
 ): Promise<Outcome> {
-  const runDir = path.join(folder, name, 'run');
+  // Several may train for one folder at once.
+  const runDir = path.join(folder, name, `run-${process.pid}`);
   const events = await trainByHand(
     runDir,
     { recipe: { model: trial.shape }, tokenizer, data },
-    trial.recipe,
+    // Nobody watches these, however long they take.
+    { ...trial.recipe, unwatchedExitS: 86_400 },
   );
   const { valLoss } = heldOutCurve(events).at(-1)!;
   const { numTokens, bytes } = data.heldOut;

@@ -7,6 +7,7 @@ import type {
   Reason,
 } from '../config/recipe.ts';
 import { mostReplayed, replayReason, type PlannedParent, type Replay } from './continuation.ts';
+import { baseNatsPerToken } from './loss.ts';
 import { countParameters, trainingFlopsPerToken } from './shapes.ts';
 import { availableBytes, doesNotFit, gigabytes, trainingBytes } from './memory.ts';
 import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
@@ -150,7 +151,7 @@ export function planAdaptation(inputs: AdaptationInputs): ReadingRecipe {
   };
   const trainingMs = Math.round(trainerStartMs + numSteps * stepMs);
   const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
-  const [low, high] = expectedBitsPerByte;
+  const bpb = baseNatsPerToken(countParameters(shape)) / Math.LN2 / bytesPerToken;
   return {
     schemaVersion: 1,
     round,
@@ -165,17 +166,21 @@ export function planAdaptation(inputs: AdaptationInputs): ReadingRecipe {
       trainingMsLow: Math.round(trainingMs * 0.75),
       trainingMsHigh: Math.round(trainingMs * 1.6),
       usd: 0,
-      valBpbLow: low,
-      valBpbHigh: high,
-      finalLoss: Number((((low + high) / 2) * Math.LN2 * bytesPerToken).toFixed(3)),
+      valBpbLow: rounded(bpb * (1 - uncertainty)),
+      valBpbHigh: rounded(bpb * (1 + uncertainty)),
+      finalLoss: rounded(bpb * Math.LN2 * bytesPerToken),
       lostIfKilledMs: Math.round(recipe.saveEverySteps * stepMs + trainerStartMs),
     },
     reasons: explain(inputs, recipe),
   };
 }
 
-/** What a base of this size gives on text in its language, from plain to formal. */
-const expectedBitsPerByte = [0.55, 1] as const;
+/** Of the expected loss: what a base has read before, nobody knows here. */
+const uncertainty = 0.25;
+
+function rounded(value: number): number {
+  return Number(value.toFixed(3));
+}
 
 function explain(
   { origin, statistics, shape, machine, parent, replay }: AdaptationInputs,

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { knownBases } from '../../config/base-models.ts';
 import {
   recipeSchema,
   type Machine,
@@ -7,6 +8,7 @@ import {
 } from '../../config/recipe.ts';
 import { effectiveTokens, expectedBitsPerByte } from '../../recipes/loss.ts';
 import { planRecipe, replanRecipe, type PlanInputs } from '../../recipes/plan.ts';
+import { pretrainingStepMs } from '../../recipes/pretraining.ts';
 import { countParameters, ladder, trainingFlopsPerToken } from '../../recipes/shapes.ts';
 import { chooseVocabSize } from '../../recipes/vocabulary.ts';
 
@@ -159,6 +161,30 @@ describe('the rules behind the plan', () => {
     for (const [numParameters, numTokens, bpb] of measured) {
       const expected = expectedBitsPerByte(numParameters, numTokens, 2_435_814);
       expect(Math.abs(expected / bpb - 1)).toBeLessThan(0.03);
+    }
+  });
+
+  test('an adapted base is expected to end where SmolLM2 did', () => {
+    // Bits a byte of held-out law and tokens of 300 KB of it: docs/log.md.
+    const { title, shape } = knownBases['smollm2']!;
+    const { estimate } = planRecipe({
+      ...inputs,
+      goal: 'adapt',
+      base: { title, shape },
+      statistics: { numTokens: 58_600, bytes: 300_000 },
+    });
+    for (const measured of [0.693, 0.6703]) {
+      const expected = (estimate.valBpbLow + estimate.valBpbHigh) / 2;
+      expect(Math.abs(measured / expected - 1)).toBeLessThan(0.05);
+    }
+  });
+
+  test('a step of fewer tokens costs more for each, for the optimizer is paid for once a step', () => {
+    for (const shape of ladder(4096, 256)) {
+      const step = (batchSize: number) =>
+        pretrainingStepMs(machine, shape, { batchSize, contextLength: 256 });
+      expect(4 * step(4)).toBeGreaterThan(step(16) * 1.15);
+      expect(step(4)).toBeLessThan(step(16));
     }
   });
 
