@@ -116,6 +116,16 @@ test('days that both fields name must fit both, as the words say', async () => {
   await temper.deleteSchedule('fridays');
 });
 
+test('a model that embeds is refused: it goes on from no champion', async () => {
+  const finder = { ...pipeline.pipeline, name: 'finder', goal: 'embeddings' as const };
+  await expect(
+    temper.createSchedule({ ...daily, pipeline: { ...pipeline, pipeline: finder } }),
+  ).rejects.toMatchObject({
+    kind: 'input',
+    message: expect.stringContaining('goal: found embeddings, expected base, adapt') as string,
+  });
+});
+
 test('phases that read no documents are refused: nothing of them is new to a champion', async () => {
   const tuning = { ...pipeline.pipeline, name: 'tuning', phases: ['sft' as const] };
   await expect(
