@@ -1,9 +1,9 @@
 /** Cleans one raw shard in a thread and keeps what came of it as blobs. */
-import { Context } from '@temporalio/activity';
 import type { BlobRef } from '../config/digest.ts';
 import type { CleanOptions } from '../corpus/clean-shard.ts';
 import { putBlob, readBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
+import { beatsOf } from './preprocess-failures.ts';
 import type { CleanShard } from './preprocess-records.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
 
@@ -13,13 +13,10 @@ export async function cleanDocuments(
   documents: BlobRef,
   { personalData, quality, clean }: CleanOptions,
 ): Promise<CleanShard> {
-  const context = Context.current();
   const cleaned = await threads.run(
     'clean',
     { documents: await readBlob(store, documents), options: { personalData, quality, clean } },
-    (done, total) => {
-      context.heartbeat({ kind: 'documents', done, total });
-    },
+    beatsOf('documents'),
   );
   const [kept, fingerprints, dropped] = await Promise.all([
     putBlob(store, cleaned.documents),

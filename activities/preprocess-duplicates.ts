@@ -1,42 +1,116 @@
 /** Brings the fingerprints of all shards together: who is kept, who is dropped and why, and the counts of it all. */
-import { Context } from '@temporalio/activity';
 import type { Document, DroppedDocument } from '../config/manifests.ts';
 import { sampleOf } from '../corpus/clean-shard.ts';
+import { joinDuplicates, type Duplicate, type Fingerprint } from '../corpus/duplicates.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { byCodeUnits } from '../corpus/order.ts';
 import { decodeJsonLines, putJsonLines, readBlob, readJsonLines } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
-import { progress } from './preprocess-failures.ts';
-import type { CleanShard, Deduplicated, FingerprintLine, KeptLine } from './preprocess-records.ts';
+import { beatsOf, progress } from './preprocess-failures.ts';
+import { inParallel } from './preprocess-parallel.ts';
+import type {
+  CleanShard,
+  Deduplicated,
+  FingerprintLine,
+  KeptLine,
+  ResolvedBucket,
+} from './preprocess-records.ts';
+import { gatherEdges } from './preprocess-shuffle.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
 
 /** Duplicates of each reason whose text is kept too, so that a person can judge what was dropped. */
 const numSamples = 5;
+/** Shards whose fingerprints are read at once. */
+const shardsAhead = 16;
 
+/** Brings all fingerprints together in one place; for corpora whose fingerprints fit there. */
 export async function mergeFingerprints(
   store: Store,
   threads: ThreadPool,
   cleaned: readonly CleanShard[],
 ): Promise<Deduplicated> {
-  const context = Context.current();
-  const fingerprints: Buffer[] = [];
+  let done = 0;
+  const fingerprints = await inParallel(cleaned, async (shard) => {
+    const bytes = await readBlob(store, shard.fingerprints);
+    await progress('fingerprints', (done += 1), cleaned.length);
+    return bytes;
+  });
+  const { duplicates } = await threads.run('duplicates', { fingerprints }, beatsOf('fingerprints'));
+  return conclude(store, cleaned, duplicates);
+}
+
+/** Joins what the buckets found; only the documents that may be duplicates are held in memory. */
+export async function joinBuckets(
+  store: Store,
+  cleaned: readonly CleanShard[],
+  buckets: readonly ResolvedBucket[],
+): Promise<Deduplicated> {
+  const firsts: number[] = [];
+  let total = 0;
+  for (const { kept } of cleaned) {
+    firsts.push(total);
+    total += kept;
+  }
+  const { pairs, documents } = await gatherEdges(store, buckets, firsts);
+  const numbers: number[] = [];
+  const fingerprints: Omit<Fingerprint, 'bands'>[] = [];
+  const place = new Map<number, number>();
+  await eachShard(store, cleaned, async (lines, shard) => {
+    for (const [position, { id, source, content }] of lines.entries()) {
+      const number = firsts[shard]! + position;
+      if (!documents.has(number)) continue;
+      place.set(number, numbers.length);
+      numbers.push(number);
+      fingerprints.push({ id, source, content });
+    }
+  });
+  const joined = joinDuplicates(
+    fingerprints,
+    pairs.map(([a, b]): [number, number] => [place.get(a)!, place.get(b)!]),
+  );
+  const duplicates = joined.map((found) => ({ ...found, index: numbers[found.index]! }));
+  return conclude(store, cleaned, duplicates);
+}
+
+/** The lines of each shard's fingerprints in turn, a few shards read ahead. */
+async function eachShard(
+  store: Store,
+  cleaned: readonly CleanShard[],
+  use: (lines: FingerprintLine[], shard: number) => Promise<void>,
+): Promise<void> {
+  for (let from = 0; from < cleaned.length; from += shardsAhead) {
+    const some = cleaned.slice(from, from + shardsAhead);
+    const read = await inParallel(some, async ({ fingerprints }) => readBlob(store, fingerprints));
+    for (const [index, packed] of read.entries()) {
+      await use((await decodeJsonLines(packed)) as FingerprintLine[], from + index);
+      await progress('shards', from + index + 1, cleaned.length);
+    }
+  }
+}
+
+/** The counts and lists that follow from the duplicates, which go by the number of the document in the corpus. */
+async function conclude(
+  store: Store,
+  cleaned: readonly CleanShard[],
+  duplicates: readonly Duplicate[],
+): Promise<Deduplicated> {
   const dropped: DroppedDocument[] = [];
   const redacted: Record<string, number> = {};
   const steps: Record<string, number> = {};
+  let done = 0;
+  const refused = await inParallel(cleaned, async (shard) => {
+    const documents = (await readJsonLines(store, shard.dropped)) as DroppedDocument[];
+    await progress('dropped', (done += 1), cleaned.length);
+    return documents;
+  });
+  // Not spread into the call: each element would be an argument, and the stack holds only so many.
+  for (const documents of refused) for (const document of documents) dropped.push(document);
   for (const shard of cleaned) {
-    fingerprints.push(await readBlob(store, shard.fingerprints));
-    const droppedHere = (await readJsonLines(store, shard.dropped)) as DroppedDocument[];
-    // Not spread into the call: each element would be an argument, and the stack holds only so many.
-    for (const document of droppedHere) dropped.push(document);
     for (const [kind, count] of Object.entries(shard.redacted))
       redacted[kind] = (redacted[kind] ?? 0) + count;
     for (const [step, count] of Object.entries(shard.cleaned ?? {}))
       steps[step] = (steps[step] ?? 0) + count;
-    await progress('fingerprints', fingerprints.length, cleaned.length);
   }
-  const { duplicates } = await threads.run('duplicates', { fingerprints }, (done, total) => {
-    context.heartbeat({ kind: 'fingerprints', done, total });
-  });
 
   const duplicateAt = new Map(duplicates.map((duplicate) => [duplicate.index, duplicate]));
   const survivors = new Map(duplicates.map(({ survivor }) => [survivor, '']));
@@ -46,8 +120,7 @@ export async function mergeFingerprints(
   let bytes = 0;
   let characters = 0;
   let index = 0;
-  for (const [shard, packed] of fingerprints.entries()) {
-    const lines = (await decodeJsonLines(packed)) as FingerprintLine[];
+  await eachShard(store, cleaned, async (lines, shard) => {
     for (const [position, line] of lines.entries()) {
       const duplicate = duplicateAt.get(index);
       index += 1;
@@ -63,8 +136,7 @@ export async function mergeFingerprints(
         copies.push({ entry: { id, source, reason, detail: survivor }, survivor, shard, position });
       }
     }
-    await progress('shards', shard + 1, fingerprints.length);
-  }
+  });
   for (const { entry, survivor } of copies) entry.survivor = survivors.get(survivor)!;
   await addSamples(store, cleaned, copies);
   dropped.push(...copies.map(({ entry }) => entry));

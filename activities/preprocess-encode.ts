@@ -1,24 +1,21 @@
-/** Trains the tokenizer with the trainer's module, and encodes shards with the same tokenizer's native code, off the event loop. */
+/** Trains the tokenizer with the trainer's module, and encodes shards in a thread, or with the tokenizer's own library where only that knows how. */
 import { readFile, appendFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Tokenizer } from 'tokenizers';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
-import { documentSchema, type Document } from '../config/manifests.ts';
+import type { Document } from '../config/manifests.ts';
 import { tokenizerRunSchema } from '../config/trainer.ts';
 import { endOfText, Packer, tokenWidth } from '../corpus/pack.ts';
 import { piecesOf } from '../corpus/pieces.ts';
-import {
-  decodeJsonLines,
-  putBlob,
-  putBlobFile,
-  readBlob,
-  readJsonLines,
-} from '../registry/blobs.ts';
+import { putBlob, putBlobFile, readBlob, readJsonLines } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import type { Deps } from './deps.ts';
 import { withHeartbeats } from './heartbeats.ts';
-import { progress } from './preprocess-failures.ts';
+import { beatsOf, progress } from './preprocess-failures.ts';
+import { readDocuments } from './preprocess-documents.ts';
 import type { EncodedShard, Split, TrainedTokenizer } from './preprocess-records.ts';
+import type { ThreadTasks } from './preprocess-thread.ts';
+import type { ThreadPool } from './preprocess-threads.ts';
 import { runTrainerModule } from './python.ts';
 import { withWorkDir } from './work-dir.ts';
 
@@ -57,18 +54,40 @@ export async function trainOnText(
 /** Encodes documents to one token shard and its index. Reads plain and compressed JSON lines. */
 export async function encodeDocuments(
   store: Store,
+  threads: ThreadPool,
   documents: BlobRef,
-  { tokenizer: ref, vocabSize }: TrainedTokenizer,
+  { tokenizer, vocabSize }: TrainedTokenizer,
 ): Promise<EncodedShard> {
-  const tokenizer = Tokenizer.fromString((await readBlob(store, ref)).toString('utf8'));
+  const [bytes, file] = await Promise.all([readBlob(store, documents), readBlob(store, tokenizer)]);
+  const encoded =
+    (await threads.run(
+      'encode',
+      { documents: bytes, sha256: tokenizer.sha256, tokenizer: file, vocabSize },
+      beatsOf('documents'),
+    )) ?? (await encodeByLibrary(bytes, file.toString('utf8'), vocabSize));
+  const [tokens, index] = await Promise.all([
+    putBlob(store, encoded.tokens),
+    putBlob(store, encoded.index),
+  ]);
+  const { numDocuments, numTokens } = encoded;
+  return { schemaVersion: 1, tokens, index, numDocuments, numTokens };
+}
+
+/** The way of every tokenizer: by its own library, which uses all cores. */
+export async function encodeByLibrary(
+  documents: Uint8Array,
+  tokenizerJson: string,
+  vocabSize: number,
+): Promise<NonNullable<ThreadTasks['encode']['output']>> {
+  const tokenizer = Tokenizer.fromString(tokenizerJson);
   const end = tokenizer.tokenToId(endOfText);
   if (end === null) {
     throw new Error(
-      `tokenizer ${ref.sha256}: found no token ${endOfText}, expected the special tokens of trainer/special_tokens.py.`,
+      `tokenizer.json: found no token ${endOfText}, expected the special tokens of trainer/special_tokens.py.`,
     );
   }
   const packer = new Packer(tokenWidth(vocabSize), end);
-  const lines = await readDocuments(store, documents);
+  const lines = await readDocuments(documents);
   // Short batches, taken in turn: the encoder is parallel in itself, and each batch is progress to tell.
   let batch: { document: number; piece: string }[] = [];
   let batchUnits = 0;
@@ -104,9 +123,8 @@ export async function encodeDocuments(
   finishUntil(lines.length);
   const index = packer.index.map((line) => `${canonicalJson(line)}\n`).join('');
   return {
-    schemaVersion: 1,
-    tokens: await putBlob(store, packer.bytes()),
-    index: await putBlob(store, Buffer.from(index)),
+    tokens: packer.bytes(),
+    index: Buffer.from(index),
     numDocuments: lines.length,
     numTokens: packer.numTokens,
   };
@@ -119,18 +137,4 @@ async function inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
   const turn = lastTurn.then(work, work);
   lastTurn = turn;
   return turn;
-}
-
-const zstdMagic = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
-
-async function readDocuments(store: Store, ref: BlobRef): Promise<Document[]> {
-  const bytes = await readBlob(store, ref);
-  const lines = bytes.subarray(0, 4).equals(zstdMagic)
-    ? await decodeJsonLines(bytes)
-    : bytes
-        .toString('utf8')
-        .split('\n')
-        .filter(Boolean)
-        .map((line) => JSON.parse(line) as unknown);
-  return lines.map((line) => documentSchema.parse(line));
 }

@@ -26,6 +26,14 @@ export async function progress(kind: string, done: number, total: number): Promi
   if (context.cancellationSignal.aborted) await context.cancelled;
 }
 
+/** Tells Temporal how far a thread is, also while its work waits for its turn. */
+export function beatsOf(kind: string): (done: number, total: number) => void {
+  const context = Context.current();
+  return (done, total) => {
+    context.heartbeat({ kind, done, total });
+  };
+}
+
 /** Parses what an activity was given; a wrong argument stays wrong however often it is tried. */
 export function parseInput<T>(schema: z.ZodType<T>, given: unknown): T {
   const parsed = schema.safeParse(given);

@@ -49,11 +49,31 @@ export const cleanShardsInputSchema = z.strictObject({
 });
 export type CleanShardsInput = z.infer<typeof cleanShardsInputSchema>;
 
-export const resolveDuplicatesInputSchema = preprocessInputSchema.pick({
-  dataset: true,
-  data: true,
-  unread: true,
+/** How duplicates are shuffled: shards are scattered in groups, each group into the same number of buckets. */
+export const shuffleSchema = z.strictObject({
+  groupSize: count.min(1).describe('shards scattered together'),
+  numBuckets: count.min(1),
 });
+export type Shuffle = z.infer<typeof shuffleSchema>;
+
+export const shuffleInputSchema = z.strictObject({
+  dataset: datasetRefSchema,
+  data: preprocessInputSchema.shape.data,
+  shuffle: shuffleSchema,
+  from: count.describe('first group, or first bucket'),
+  to: count.describe('exclusive'),
+});
+export type ShuffleInput = z.infer<typeof shuffleInputSchema>;
+
+export const resolveDuplicatesInputSchema = preprocessInputSchema
+  .pick({ dataset: true, data: true, unread: true })
+  .extend({
+    shuffle: shuffleSchema
+      .optional()
+      .describe(
+        'whose buckets are resolved already; left out, all fingerprints are brought together',
+      ),
+  });
 export type ResolveDuplicatesInput = z.infer<typeof resolveDuplicatesInputSchema>;
 
 export const splitCorpusInputSchema = z.strictObject({

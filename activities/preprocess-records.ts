@@ -34,6 +34,20 @@ export const cleanShardSchema = z.strictObject({
 });
 export type CleanShard = z.infer<typeof cleanShardSchema>;
 
+/** stages/scatter/<digest>.json */
+export const scatteredSchema = z.strictObject({
+  schemaVersion,
+  buckets: z.array(blobRefSchema).describe('records of `corpus/shuffle.ts`, one blob a bucket'),
+});
+export type Scattered = z.infer<typeof scatteredSchema>;
+
+/** stages/bucket/<digest>.json */
+export const resolvedBucketSchema = z.strictObject({
+  schemaVersion,
+  edges: blobRefSchema.describe('edges of `corpus/shuffle.ts`'),
+});
+export type ResolvedBucket = z.infer<typeof resolvedBucketSchema>;
+
 /** One document that survived, and where it lies. */
 export interface KeptLine {
   shard: number;

@@ -1,14 +1,16 @@
 /** Puts the kept documents into training order, holds some out, and makes the instruction data. */
-import { appendFile, readFile } from 'node:fs/promises';
+import { appendFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import type { CorpusManifest, Document } from '../config/manifests.ts';
-import { byCodeUnits, digestOf, hashShare } from '../corpus/order.ts';
+import { byCodeUnits, digestOf, shareOf } from '../corpus/order.ts';
 import { heldOutIds } from '../corpus/split.ts';
-import { putBlob, putJsonLines, readJsonLines } from '../registry/blobs.ts';
+import { putBlob, readBlob, readJsonLines } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import type { Deps } from './deps.ts';
-import { progress } from './preprocess-failures.ts';
+import { beatsOf, progress } from './preprocess-failures.ts';
+import { inParallel } from './preprocess-parallel.ts';
 import type { SplitCorpusInput } from './preprocess-input.ts';
 import type { Deduplicated, KeptLine, Split } from './preprocess-records.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
@@ -16,6 +18,8 @@ import { withWorkDir } from './work-dir.ts';
 
 /** Text of a training shard: half a million tokens, encoded in about a second. */
 const trainShardBytes = 2_000_000;
+/** Read ahead of the threads, so that they do not wait for the store. */
+const shardsInFlight = 4;
 
 export async function splitDocuments(
   deps: Deps,
@@ -32,92 +36,94 @@ export async function splitDocuments(
   const trainBytes = kept.reduce((sum, { id, bytes }) => sum + (heldOut.has(id) ? 0 : bytes), 0);
   const numShards = Math.max(1, Math.ceil(trainBytes / trainShardBytes));
   const order = `order ${seed}`;
-  const keptByShard = Map.groupBy(kept, ({ shard }) => shard);
+  const keptByShard = Map.groupBy(
+    kept.map((line) => ({ ...line, rank: heldOut.has(line.id) ? '' : digestOf(order, line.id) })),
+    ({ shard }) => shard,
+  );
+  const bucketOf = (rank: string): number =>
+    rank === '' ? numShards : Math.floor(shareOf(rank) * numShards);
 
+  const beat = beatsOf('shards');
   return withWorkDir(deps, async (folder) => {
-    const heldOutDocuments: Document[] = [];
-    const metadata: Document['metadata'][] = [];
+    const metadata: Document['metadata'][][] = [];
+    /** Of the lines of each bucket's file, in turn; the last bucket is held out. */
+    const ranks: string[][] = Array.from({ length: numShards + 1 }, () => []);
+    const sizes = ranks.map(() => 0);
     const fileOf = (bucket: number): string => path.join(folder, `${bucket}.jsonl`);
+    let done = 0;
     // Through files, so that a corpus larger than memory can be put in order.
-    for (const [shard, ref] of from.shards.entries()) {
-      const documents = (await readJsonLines(store, ref)) as Document[];
-      const buckets = new Map<number, string[]>();
-      for (const { position } of keptByShard.get(shard) ?? []) {
-        const document = documents[position]!;
-        metadata.push(document.metadata);
-        if (heldOut.has(document.id)) {
-          heldOutDocuments.push(document);
-          continue;
+    await inParallel(
+      from.shards,
+      async (ref, shard) => {
+        const lines = keptByShard.get(shard) ?? [];
+        const cut = await threads.run(
+          'cut',
+          {
+            documents: await readBlob(store, ref),
+            positions: Uint32Array.from(lines, ({ position }) => position),
+            buckets: Uint32Array.from(lines, ({ rank }) => bucketOf(rank)),
+            metadata: questions.length > 0,
+          },
+          beat,
+        );
+        metadata[shard] = cut.metadata;
+        for (const { rank, id, bytes } of lines) {
+          const bucket = bucketOf(rank);
+          ranks[bucket]!.push(rank === '' ? digestOf(order, id) : rank);
+          sizes[bucket]! += bytes;
         }
-        const bucket = Math.floor(hashShare(order, document.id) * numShards);
-        const lines = buckets.get(bucket);
-        const line = `${canonicalJson(document)}\n`;
-        if (lines === undefined) buckets.set(bucket, [line]);
-        else lines.push(line);
-      }
-      for (const [bucket, lines] of buckets) await appendFile(fileOf(bucket), lines.join(''));
-      await progress('shards', shard + 1, from.shards.length);
-    }
-    const shards: Split['shards'] = [];
-    for (let bucket = 0; bucket < numShards; bucket += 1) {
-      const documents = await readLines(fileOf(bucket));
-      if (documents.length === 0) continue;
-      shards.push({
-        documents: await putJsonLines(store, inOrder(documents, order)),
-        numDocuments: documents.length,
-        bytes: bytesOf(documents),
-      });
+        // One writer, so that lines and ranks have the same order.
+        for (const [bucket, bytes] of cut.buckets) appendFileSync(fileOf(bucket), bytes);
+        await progress('shards', (done += 1), from.shards.length);
+      },
+      shardsInFlight,
+    );
+    const inOrder = async (bucket: number, compress: boolean): Promise<Split['heldOut']> => {
+      const mine = ranks[bucket]!;
+      const order = Array.from(mine.keys()).toSorted((a, b) => byCodeUnits(mine[a]!, mine[b]!));
+      const bytes = mine.length === 0 ? Buffer.alloc(0) : await readFile(fileOf(bucket));
+      const { lines } = await threads.run(
+        'order',
+        {
+          lines: bytes,
+          order: Uint32Array.from(order),
+          compress,
+        },
+        beat,
+      );
+      const documents = await putBlob(store, lines);
       await progress('training shards', bucket + 1, numShards);
-    }
+      return { documents, numDocuments: mine.length, bytes: sizes[bucket]! };
+    };
+    const filled = Array.from(ranks.keys()).filter(
+      (bucket) => bucket < numShards && ranks[bucket]!.length > 0,
+    );
     return {
       schemaVersion: 1,
-      shards,
-      heldOut: {
-        documents: await putPlainLines(store, inOrder(heldOutDocuments, order)),
-        numDocuments: heldOutDocuments.length,
-        bytes: bytesOf(heldOutDocuments),
-      },
-      instructions: questions.length === 0 ? null : await instruct(),
+      shards: await inParallel(filled, async (bucket) => inOrder(bucket, true), shardsInFlight),
+      // Not compressed: the trainer reads it as it is.
+      heldOut: await inOrder(numShards, false),
+      instructions: questions.length === 0 ? null : await instruct(metadata.flat()),
     };
-
-    async function instruct(): Promise<NonNullable<CorpusManifest['instructions']>> {
-      const { instructions } = await threads.run('instructions', { metadata, questions, seed });
-      const { train, preferences, questions: asked, preferencesHeldOut } = instructions;
-      return {
-        train: await putPlainLines(store, train),
-        preferences: await putPlainLines(store, preferences),
-        questions: await putPlainLines(store, asked),
-        preferencesHeldOut: await putPlainLines(store, preferencesHeldOut),
-        numTrain: train.length,
-        numPreferences: preferences.length,
-        numQuestions: asked.length,
-        numPreferencesHeldOut: preferencesHeldOut.length,
-        numAmbiguous: instructions.numAmbiguous,
-      };
-    }
   });
-}
 
-async function readLines(file: string): Promise<Document[]> {
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return '';
-    throw error;
-  });
-  return text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as Document);
-}
-
-function inOrder(documents: readonly Document[], order: string): Document[] {
-  return documents
-    .map((document) => ({ document, rank: digestOf(order, document.id) }))
-    .toSorted((a, b) => byCodeUnits(a.rank, b.rank))
-    .map(({ document }) => document);
-}
-
-function bytesOf(documents: readonly Document[]): number {
-  return documents.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0);
+  async function instruct(
+    metadata: Document['metadata'][],
+  ): Promise<NonNullable<CorpusManifest['instructions']>> {
+    const { instructions } = await threads.run('instructions', { metadata, questions, seed }, beat);
+    const { train, preferences, questions: asked, preferencesHeldOut } = instructions;
+    return {
+      train: await putPlainLines(store, train),
+      preferences: await putPlainLines(store, preferences),
+      questions: await putPlainLines(store, asked),
+      preferencesHeldOut: await putPlainLines(store, preferencesHeldOut),
+      numTrain: train.length,
+      numPreferences: preferences.length,
+      numQuestions: asked.length,
+      numPreferencesHeldOut: preferencesHeldOut.length,
+      numAmbiguous: instructions.numAmbiguous,
+    };
+  }
 }
 
 /** Not compressed: the trainer reads it as it is. */

@@ -1,12 +1,22 @@
 /** The thread that does the CPU-heavy work of preprocessing, so that the event loop of the worker stays free for heartbeats. */
 import { parentPort } from 'node:worker_threads';
 import type { Document } from '../config/manifests.ts';
+import { canonicalJson } from '../config/digest.ts';
+import { bpeEncoder, type BpeEncoder } from '../corpus/bpe.ts';
 import { cleanShard, type CleanOptions } from '../corpus/clean-shard.ts';
 import { findDuplicates, type Duplicate, type Fingerprint } from '../corpus/duplicates.ts';
 import { makeInstructions, type Instructions } from '../corpus/instructions.ts';
 import { numBands } from '../corpus/minhash.ts';
+import { endOfText, Packer, tokenWidth } from '../corpus/pack.ts';
+import { Bucket, bytesOf, scatter, wordsIn } from '../corpus/shuffle.ts';
 import type { Questions } from '../config/pipeline.ts';
-import { decodeJsonLines, encodeJsonLines } from '../registry/blobs.ts';
+import {
+  compressLines,
+  decodeJsonLines,
+  decompressLines,
+  encodeJsonLines,
+} from '../registry/blobs.ts';
+import { readDocuments } from './preprocess-documents.ts';
 import type { FingerprintLine } from './preprocess-records.ts';
 
 /** What can be asked of the thread. Bytes are JSON lines, zstd. */
@@ -23,6 +33,40 @@ export interface ThreadTasks {
       cleaned: Record<string, number>;
     };
   };
+  encode: {
+    /** The tokenizer's file, under its digest. */
+    input: { documents: Uint8Array; sha256: string; tokenizer: Uint8Array; vocabSize: number };
+    /** Null where only the tokenizer's library knows how to encode these documents. */
+    output: {
+      tokens: Uint8Array;
+      index: Uint8Array;
+      numDocuments: number;
+      numTokens: number;
+    } | null;
+  };
+  /** Takes lines of a shard apart into buckets, as they are. */
+  cut: {
+    input: {
+      documents: Uint8Array;
+      /** Lines, ascending, and the bucket of each. */
+      positions: Uint32Array;
+      buckets: Uint32Array;
+      metadata: boolean;
+    };
+    output: { buckets: [number, Uint8Array][]; metadata: Document['metadata'][] };
+  };
+  /** Lines in another order. */
+  order: {
+    input: { lines: Uint8Array; order: Uint32Array; compress: boolean };
+    output: { lines: Uint8Array };
+  };
+  /** Fingerprints of shards, the first of that number, into one list of records a bucket. */
+  scatter: {
+    input: { fingerprints: Uint8Array[]; firstShard: number; numBuckets: number };
+    output: { buckets: Uint8Array[] };
+  };
+  /** The records of one bucket, from everywhere, to the edges between documents. */
+  resolve: { input: { records: Uint8Array[] }; output: { edges: Uint8Array } };
   duplicates: { input: { fingerprints: Uint8Array[] }; output: { duplicates: Duplicate[] } };
   instructions: {
     input: { metadata: Document['metadata'][]; questions: Questions[]; seed: number };
@@ -46,7 +90,7 @@ const tasks: {
   async clean({ documents, options }) {
     const raw = (await decodeJsonLines(documents)) as Document[];
     const cleaned = cleanShard(raw, options, (done) => {
-      say({ kind: 'progress', done, total: raw.length });
+      sayProgress(done, raw.length);
     });
     const fingerprints = cleaned.documents.map(({ id, source }, index): FingerprintLine => ({
       id,
@@ -65,14 +109,65 @@ const tasks: {
       cleaned: cleaned.cleaned,
     };
   },
+  async encode({ documents, sha256, tokenizer, vocabSize }) {
+    const encoder = encoderOf(sha256, tokenizer);
+    const end = encoder?.idOf(endOfText) ?? null;
+    if (encoder === null || end === null) return null;
+    const lines = await readDocuments(documents);
+    const packer = new Packer(tokenWidth(vocabSize), end);
+    for (const [index, { id, text }] of lines.entries()) {
+      const tokens = encoder.knows(text) ? encoder.encode(text) : null;
+      if (tokens === null) return null;
+      packer.add(id, tokens);
+      sayProgress(index + 1, lines.length);
+    }
+    const index = packer.index.map((line) => `${canonicalJson(line)}\n`).join('');
+    return {
+      tokens: packer.bytes(),
+      index: Buffer.from(index),
+      numDocuments: lines.length,
+      numTokens: packer.numTokens,
+    };
+  },
+  async cut({ documents, positions, buckets, metadata }) {
+    const lines = linesOf(await decompressLines(documents));
+    const parts = Map.groupBy(positions.keys(), (at) => buckets[at]!);
+    return {
+      buckets: [...parts].map(([bucket, ats]): [number, Uint8Array] => [
+        bucket,
+        Buffer.concat(ats.map((at) => lines[positions[at]!]!)),
+      ]),
+      metadata: metadata
+        ? Array.from(positions, (at) => (JSON.parse(lines[at]!.toString()) as Document).metadata)
+        : [],
+    };
+  },
+  async order({ lines, order, compress }) {
+    const all = linesOf(Buffer.from(lines.buffer, lines.byteOffset, lines.byteLength));
+    const sorted = Buffer.concat(Array.from(order, (at) => all[at]!));
+    return { lines: compress ? await compressLines(sorted) : sorted };
+  },
+  async scatter({ fingerprints, firstShard, numBuckets }) {
+    const buckets = Array.from({ length: numBuckets }, (): number[] => []);
+    for (const [index, bytes] of fingerprints.entries()) {
+      scatter(await fingerprintsOf(bytes), firstShard + index, buckets);
+      sayProgress(index + 1, fingerprints.length);
+    }
+    return { buckets: buckets.map((records) => bytesOf(Uint32Array.from(records))) };
+  },
+  async resolve({ records }) {
+    const bucket = new Bucket();
+    for (const [index, bytes] of records.entries()) {
+      bucket.add(wordsIn(bytes));
+      sayProgress(index + 1, records.length);
+    }
+    return { edges: bytesOf(bucket.edges()) };
+  },
   async duplicates({ fingerprints }) {
     const all: Fingerprint[] = [];
     for (const [index, bytes] of fingerprints.entries()) {
-      for (const line of (await decodeJsonLines(bytes)) as FingerprintLine[]) {
-        const { id, source, content, bands } = line;
-        all.push({ id, source, content, bands: unpacked(bands) });
-      }
-      say({ kind: 'progress', done: index + 1, total: fingerprints.length });
+      for (const fingerprint of await fingerprintsOf(bytes)) all.push(fingerprint);
+      sayProgress(index + 1, fingerprints.length);
     }
     return { duplicates: findDuplicates(all) };
   },
@@ -80,6 +175,37 @@ const tasks: {
     return { instructions: makeInstructions(metadata, questions, seed) };
   },
 };
+
+/** Each with its line feed. */
+function linesOf(bytes: Buffer): Buffer[] {
+  const lines: Buffer[] = [];
+  for (let start = 0; start < bytes.length;) {
+    const found = bytes.indexOf(0x0a, start);
+    const end = found === -1 ? bytes.length : found + 1;
+    lines.push(bytes.subarray(start, end));
+    start = end;
+  }
+  return lines;
+}
+
+let last: { sha256: string; encoder: BpeEncoder | null } | null = null;
+
+/** The encoder of the tokenizer met last is kept, with the words that it has met. */
+function encoderOf(sha256: string, tokenizer: Uint8Array): BpeEncoder | null {
+  if (last?.sha256 !== sha256)
+    last = { sha256, encoder: bpeEncoder(Buffer.from(tokenizer).toString('utf8')) };
+  return last.encoder;
+}
+
+async function fingerprintsOf(bytes: Uint8Array): Promise<Fingerprint[]> {
+  const lines = (await decodeJsonLines(bytes)) as FingerprintLine[];
+  return lines.map(({ id, source, content, bands }) => ({
+    id,
+    source,
+    content,
+    bands: unpacked(bands),
+  }));
+}
 
 function packed(bands: Uint32Array): string {
   const bytes = Buffer.alloc(bands.length * 4);
@@ -96,6 +222,16 @@ function unpacked(text: string): Uint32Array {
 
 function say(reply: ThreadReply): void {
   parentPort?.postMessage(reply);
+}
+
+let saidAt = 0;
+
+/** Often enough for a heartbeat, seldom enough to cost nothing; the end of a task is always said. */
+function sayProgress(done: number, total: number): void {
+  const now = performance.now();
+  if (done < total && now - saidAt < 100) return;
+  saidAt = now;
+  say({ kind: 'progress', done, total });
 }
 
 parentPort?.on('message', (request: ThreadRequest) => {

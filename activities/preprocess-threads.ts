@@ -3,6 +3,9 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { TaskName, ThreadReply, ThreadRequest, ThreadTasks } from './preprocess-thread.ts';
 
+/** So that a worker with two threads stays under 1 GB; a shard needs a tenth of it. */
+const maxOldGenerationSizeMb = 320;
+
 interface Job {
   request: ThreadRequest;
   onProgress: (done: number, total: number) => void;
@@ -49,7 +52,9 @@ export class ThreadPool {
   }
 
   #newThread(): Worker {
-    const thread = new Worker(new URL('./preprocess-thread.ts', import.meta.url));
+    const thread = new Worker(new URL('./preprocess-thread.ts', import.meta.url), {
+      resourceLimits: { maxOldGenerationSizeMb },
+    });
     let fault: Error | null = null;
     thread.on('message', (reply: ThreadReply) => {
       const job = this.#busy.get(thread);

@@ -17,7 +17,7 @@ import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
 import { codeVersion } from './code-version.ts';
 import type { Deps } from './deps.ts';
 import { cleanDocuments } from './preprocess-clean.ts';
-import { mergeFingerprints, refuseIfTooFew } from './preprocess-duplicates.ts';
+import { joinBuckets, mergeFingerprints, refuseIfTooFew } from './preprocess-duplicates.ts';
 import { encodeDocuments, trainOnText } from './preprocess-encode.ts';
 import { parseInput, progress, withFailures } from './preprocess-failures.ts';
 import {
@@ -27,6 +27,7 @@ import {
   keptTokenizerSchema,
   preprocessInputSchema,
   resolveDuplicatesInputSchema,
+  shuffleInputSchema,
   splitCorpusInputSchema,
   trainTokenizerInputSchema,
   type CleanShardsInput,
@@ -37,6 +38,8 @@ import {
   type PreprocessInput,
   type PreprocessResult,
   type ResolveDuplicatesInput,
+  type Shuffle,
+  type ShuffleInput,
   type SplitCorpusInput,
   type TrainTokenizerInput,
 } from './preprocess-input.ts';
@@ -44,12 +47,18 @@ import {
   cleanShardSchema,
   deduplicatedSchema,
   encodedShardSchema,
+  resolvedBucketSchema,
+  scatteredSchema,
   splitSchema,
   tokenizerSchema,
   type CleanShard,
   type EncodedShard,
+  type ResolvedBucket,
+  type Scattered,
   type TrainedTokenizer,
 } from './preprocess-records.ts';
+import { inParallel } from './preprocess-parallel.ts';
+import { resolveRecords, scatterShards, shuffleFor } from './preprocess-shuffle.ts';
 import { splitDocuments } from './preprocess-split.ts';
 import { ThreadPool } from './preprocess-threads.ts';
 import { requireStage } from './stage-records.ts';
@@ -66,20 +75,36 @@ const loadedSources = [
 /** … and what it starts to train a tokenizer. */
 const tokenizerSources = ['trainer/tokenizer.py', 'trainer/special_tokens.py', 'requirements.txt'];
 
+/** Of one run: its dataset, split and tokenizer. */
+const maxRemembered = 6;
+
 /** The threads start when they are needed and end with the process. */
 export function createPreprocessActivities(deps: Deps, threads = new ThreadPool()) {
   const { store } = deps;
   const code = codeVersion(deps.projectDir, loadedSources);
   const tokenizerCode = (): string => codeVersion(deps.projectDir, tokenizerSources);
 
-  async function datasetOf(ref: DatasetRef): Promise<DatasetManifest> {
-    const dataset = await getDataset(store, ref.name, ref.version);
-    if (dataset?.digest === ref.digest) return dataset;
-    throw ApplicationFailure.nonRetryable(
-      `dataset ${ref.name} version ${ref.version}: found ${dataset === null ? 'nothing' : dataset.digest}, ` +
-        `expected ${ref.digest}. Restore the bucket, or start the run again.`,
-      FailureType.ArtifactMismatch,
-    );
+  // Every activity of a fan-out reads the same few manifests, which never change.
+  const manifests = new Map<string, unknown>();
+  async function remembered<T>(key: string, read: () => Promise<T>): Promise<T> {
+    const known = manifests.get(key);
+    if (known !== undefined) return known as T;
+    const value = await read();
+    if (manifests.size >= maxRemembered) manifests.delete(manifests.keys().next().value!);
+    manifests.set(key, value);
+    return value;
+  }
+
+  async function datasetOf({ name, version, digest }: DatasetRef): Promise<DatasetManifest> {
+    return remembered(`dataset ${name} ${version} ${digest}`, async () => {
+      const dataset = await getDataset(store, name, version);
+      if (dataset?.digest === digest) return dataset;
+      throw ApplicationFailure.nonRetryable(
+        `dataset ${name} version ${version}: found ${dataset === null ? 'nothing' : dataset.digest}, ` +
+          `expected ${digest}. Restore the bucket, or start the run again.`,
+        FailureType.ArtifactMismatch,
+      );
+    });
   }
 
   const cleanKey = (
@@ -105,6 +130,57 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     return recordStage(store, 'clean-shard', key, cleanShardSchema, made);
   }
 
+  type Shards = DatasetManifest['shards'];
+  type Data = CleanShardsInput['data'];
+
+  function groupOf(shards: Shards, { groupSize }: Shuffle, group: number): Shards {
+    return shards.slice(group * groupSize, (group + 1) * groupSize);
+  }
+
+  async function scattered(
+    shards: Shards,
+    data: Data,
+    shuffle: Shuffle,
+    group: number,
+  ): Promise<Scattered> {
+    const mine = groupOf(shards, shuffle, group);
+    const firstShard = group * shuffle.groupSize;
+    const cleaned = mine.map(({ documents }) => cleanKey(documents, data));
+    const key = stageDigest({ cleaned, firstShard, numBuckets: shuffle.numBuckets });
+    const found = await findStage(store, 'scatter', key, scatteredSchema);
+    if (found !== null) return found;
+    const records = await inParallel(mine, async ({ documents }) => cleanedShard(documents, data));
+    const { numBuckets } = shuffle;
+    const made = await scatterShards(store, threads, records, firstShard, numBuckets);
+    return recordStage(store, 'scatter', key, scatteredSchema, made);
+  }
+
+  async function resolvedBucket(
+    shards: Shards,
+    data: Data,
+    shuffle: Shuffle,
+    bucket: number,
+  ): Promise<ResolvedBucket> {
+    const cleaned = shards.map(({ documents }) => cleanKey(documents, data));
+    const key = stageDigest({ cleaned, shuffle, bucket });
+    const found = await findStage(store, 'bucket', key, resolvedBucketSchema);
+    if (found !== null) return found;
+    const groups = Array.from({ length: Math.ceil(shards.length / shuffle.groupSize) }).keys();
+    const parts = await inParallel([...groups], async (group) => {
+      const { buckets } = await scattered(shards, data, shuffle, group);
+      return buckets[bucket]!;
+    });
+    const made = await resolveRecords(store, threads, parts);
+    return recordStage(store, 'bucket', key, resolvedBucketSchema, made);
+  }
+
+  async function bucketsOf(shards: Shards, data: Data, shuffle: Shuffle) {
+    const buckets = Array.from({ length: shuffle.numBuckets }).keys();
+    return inParallel([...buckets], async (bucket) =>
+      resolvedBucket(shards, data, shuffle, bucket),
+    );
+  }
+
   async function encodedShard(
     documents: BlobRef,
     tokenizer: TrainedTokenizer,
@@ -112,15 +188,18 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     const key = stageDigest({ documents, tokenizer: tokenizer.tokenizer, code });
     const found = await findStage(store, 'encode-shard', key, encodedShardSchema);
     if (found !== null) return found;
-    const made = await encodeDocuments(store, documents, tokenizer);
+    const made = await encodeDocuments(store, threads, documents, tokenizer);
     return recordStage(store, 'encode-shard', key, encodedShardSchema, made);
   }
 
   return {
     /** The corpus, if it was made before; else its name and how many shards there are to clean. */
-    async findCorpus(
-      given: PreprocessInput,
-    ): Promise<{ corpus: string; numShards: number; found: PreprocessResult | null }> {
+    async findCorpus(given: PreprocessInput): Promise<{
+      corpus: string;
+      numShards: number;
+      found: PreprocessResult | null;
+      shuffle?: Shuffle;
+    }> {
       const { dataset, data, questions, seed, unread, tokenizer } = parseInput(
         preprocessInputSchema,
         given,
@@ -142,7 +221,8 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
           refuseIfTooFew(manifest.statistics, unread, data.maxDropped),
         );
       }
-      return { corpus, numShards: shards.length, found };
+      const shuffle = shuffleFor(shards.length);
+      return { corpus, numShards: shards.length, found, ...(shuffle !== null && { shuffle }) };
     },
 
     async cleanShards(given: CleanShardsInput): Promise<{ kept: number; dropped: number }> {
@@ -160,10 +240,30 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
       });
     },
 
+    /** Scatters the fingerprints of groups of shards into buckets. */
+    async scatterFingerprints(given: ShuffleInput): Promise<void> {
+      const { dataset, data, shuffle, from, to } = parseInput(shuffleInputSchema, given);
+      await withFailures(async () => {
+        const { shards } = await datasetOf(dataset);
+        for (let group = from; group < to; group += 1)
+          await scattered(shards, data, shuffle, group);
+      });
+    },
+
+    /** Finds the documents that meet in each of some buckets. */
+    async resolveBuckets(given: ShuffleInput): Promise<void> {
+      const { dataset, data, shuffle, from, to } = parseInput(shuffleInputSchema, given);
+      await withFailures(async () => {
+        const { shards } = await datasetOf(dataset);
+        for (let bucket = from; bucket < to; bucket += 1)
+          await resolvedBucket(shards, data, shuffle, bucket);
+      });
+    },
+
     async resolveDuplicates(
       given: ResolveDuplicatesInput,
     ): Promise<{ duplicates: string; kept: number; dropped: number }> {
-      const { dataset, data, unread } = parseInput(resolveDuplicatesInputSchema, given);
+      const { dataset, data, unread, shuffle } = parseInput(resolveDuplicatesInputSchema, given);
       return withFailures(async () => {
         const { shards } = await datasetOf(dataset);
         const key = stageDigest({
@@ -171,12 +271,16 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
         });
         let manifest = await findStage(store, 'deduplicate', key, deduplicatedSchema);
         if (manifest === null) {
-          const cleaned: CleanShard[] = [];
-          for (const { documents } of shards) {
-            cleaned.push(await cleanedShard(documents, data));
-            await progress('shards', cleaned.length, shards.length);
-          }
-          const made = await mergeFingerprints(store, threads, cleaned);
+          let done = 0;
+          const cleaned = await inParallel(shards, async ({ documents }) => {
+            const shard = await cleanedShard(documents, data);
+            await progress('shards', (done += 1), shards.length);
+            return shard;
+          });
+          const made =
+            shuffle === undefined
+              ? await mergeFingerprints(store, threads, cleaned)
+              : await joinBuckets(store, cleaned, await bucketsOf(shards, data, shuffle));
           manifest = await recordStage(store, 'deduplicate', key, deduplicatedSchema, made);
         }
         refuseIfTooFew(manifest.statistics, unread, data.maxDropped);
@@ -238,8 +342,12 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     async encodeShards(given: EncodeShardsInput): Promise<{ numTokens: number }> {
       const { split, tokenizer, from, to } = parseInput(encodeShardsInputSchema, given);
       return withFailures(async () => {
-        const { shards } = await requireStage(store, 'split', split, splitSchema);
-        const trained = await requireStage(store, 'tokenizer', tokenizer, tokenizerSchema);
+        const { shards } = await remembered(`split ${split}`, async () =>
+          requireStage(store, 'split', split, splitSchema),
+        );
+        const trained = await remembered(`tokenizer ${tokenizer}`, async () =>
+          requireStage(store, 'tokenizer', tokenizer, tokenizerSchema),
+        );
         let numTokens = 0;
         for (const [index, { documents }] of shards.slice(from, to).entries()) {
           numTokens += (await encodedShard(documents, trained)).numTokens;
@@ -262,12 +370,15 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
         );
         const shards: CorpusManifest['shards'] = [];
         let numTokens = 0;
-        for (const { documents } of parts.shards) {
+        let numFound = 0;
+        const found = await inParallel(parts.shards, async ({ documents }) => {
           const encoded = await encodedShard(documents, trained);
-          const { tokens, index, numDocuments } = encoded;
-          shards.push({ tokens, index, numDocuments, numTokens: encoded.numTokens });
-          numTokens += encoded.numTokens;
-          await progress('shards', shards.length, parts.shards.length);
+          await progress('shards', (numFound += 1), parts.shards.length);
+          return encoded;
+        });
+        for (const { tokens, index, numDocuments, numTokens: numHere } of found) {
+          shards.push({ tokens, index, numDocuments, numTokens: numHere });
+          numTokens += numHere;
         }
         const { heldOut, ...instructed } = parts;
         const encoded = await encodedShard(heldOut.documents, trained);

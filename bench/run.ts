@@ -7,6 +7,7 @@ import { install } from './install.ts';
 import { kills } from './kills.ts';
 import { personalData } from './personal-data.ts';
 import { planner } from './planner.ts';
+import { preprocess } from './preprocess.ts';
 import { questions } from './questions.ts';
 import { quickstart } from './quickstart.ts';
 import { rollback } from './rollback.ts';
@@ -29,6 +30,7 @@ const benches = [
   planner,
   kills,
   checkpoints,
+  preprocess,
   personalData,
 ];
 

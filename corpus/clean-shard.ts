@@ -100,7 +100,7 @@ export function cleanShard(
         ]),
       );
       bands.set(bandsOf(text, script, words), documents.length * numBands * 2);
-      documents.push({ id, source, text, metadata });
+      documents.push({ id, metadata, source, text });
       contents.push(digestOf(text));
       sizes.push({ bytes: Buffer.byteLength(text), characters: numCharacters(text), script });
     }

@@ -21,6 +21,14 @@ export interface Duplicate {
 
 /** The duplicates, by index into the list. Of each group, the document with the smallest content hash is kept. */
 export function findDuplicates(documents: readonly Fingerprint[]): Duplicate[] {
+  return joinDuplicates(documents, sharingBand(documents));
+}
+
+/** As `findDuplicates`, where the pairs that share a band are known; each is two indices into the list. */
+export function joinDuplicates(
+  documents: readonly Omit<Fingerprint, 'bands'>[],
+  pairs: Iterable<readonly [a: number, b: number]>,
+): Duplicate[] {
   const rank = Array.from(documents.keys()).toSorted((a, b) => {
     const [one, other] = [documents[a]!, documents[b]!];
     return (
@@ -29,6 +37,8 @@ export function findDuplicates(documents: readonly Fingerprint[]): Duplicate[] {
       byCodeUnits(one.source, other.source)
     );
   });
+  const place = new Uint32Array(rank.length);
+  for (const [at, index] of rank.entries()) place[index] = at;
   // Documents by rank: the smallest number of a group is its survivor, so a root is always right.
   const parent = Uint32Array.from(rank.keys());
   const root = (node: number): number => {
@@ -51,18 +61,7 @@ export function findDuplicates(documents: readonly Fingerprint[]): Duplicate[] {
       join(at, at - 1);
     }
   }
-  for (let band = 0; band < numBands; band += 1) {
-    const first = new Map<number, number>();
-    for (const [at, index] of rank.entries()) {
-      if (exact[at] === 1) continue;
-      const { bands } = documents[index]!;
-      // 53 of the 64 bits: what a number holds exactly.
-      const key = bands[band * 2]! * 2 ** 21 + (bands[band * 2 + 1]! >>> 11);
-      const met = first.get(key);
-      if (met === undefined) first.set(key, at);
-      else join(met, at);
-    }
-  }
+  for (const [a, b] of pairs) join(place[a]!, place[b]!);
   const duplicates: Duplicate[] = [];
   for (const [at, index] of rank.entries()) {
     const kept = root(at);
@@ -71,4 +70,17 @@ export function findDuplicates(documents: readonly Fingerprint[]): Duplicate[] {
     duplicates.push({ index, reason, survivor: documents[rank[kept]!]!.id });
   }
   return duplicates.toSorted((a, b) => a.index - b.index);
+}
+
+function* sharingBand(documents: readonly Fingerprint[]): Generator<[number, number]> {
+  for (let band = 0; band < numBands; band += 1) {
+    const first = new Map<number, number>();
+    for (const [index, { bands }] of documents.entries()) {
+      // 53 of the 64 bits: what a number holds exactly.
+      const key = bands[band * 2]! * 2 ** 21 + (bands[band * 2 + 1]! >>> 11);
+      const met = first.get(key);
+      if (met === undefined) first.set(key, index);
+      else yield [met, index];
+    }
+  }
 }

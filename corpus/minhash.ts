@@ -4,6 +4,7 @@
  * and one of 0.5 in 5 (1 - (1 - s^8)^14).
  */
 import { unspaced, type Script } from './characters.ts';
+import { LeastHashes } from './minhash-simd.ts';
 import { lettersOf, mixed, type Words } from './words.ts';
 
 export const numBands = 14;
@@ -11,25 +12,21 @@ export const rowsPerBand = 8;
 const numHashes = numBands * rowsPerBand;
 const shingleLength = 5;
 
-const { masks, factors } = permutations(0x7e3b_a11d);
+const permuted = permutations(0x7e3b_a11d);
 
 /** One 64-bit hash a band, as pairs of 32 bits: high, low. */
 export function bandsOf(text: string, script: Script, words: Words): Uint32Array {
   const units = unspaced.has(script) ? lettersOf(text) : words.hashes;
-  const least = new Int32Array(numHashes).fill(0x7fffffff);
   const numShingles = Math.max(1, units.length - shingleLength + 1);
+  const shingles = permuted.shingles(numShingles);
   for (let start = 0; start < numShingles; start += 1) {
     const end = Math.min(units.length, start + shingleLength);
     let shingle = 0;
     for (let index = start; index < end; index += 1)
       shingle = (Math.imul(shingle, 0x9e3779b1) + units[index]!) | 0;
-    shingle = mixed(shingle);
-    for (let index = 0; index < numHashes; index += 1) {
-      const hash = Math.imul(shingle ^ masks[index]!, factors[index]!);
-      const spread = hash ^ (hash >>> 15);
-      if (spread < least[index]!) least[index] = spread;
-    }
+    shingles[start] = mixed(shingle);
   }
+  const least = permuted.find(numShingles);
   const bands = new Uint32Array(numBands * 2);
   for (let band = 0; band < numBands; band += 1) {
     let high = 0x243f6a88;
@@ -46,12 +43,12 @@ export function bandsOf(text: string, script: Script, words: Words): Uint32Array
 }
 
 /** As many different permutations of the 32-bit numbers as a signature has hashes, always the same ones. */
-function permutations(seed: number): { masks: Int32Array; factors: Int32Array } {
+function permutations(seed: number): LeastHashes {
   const masks = new Int32Array(numHashes);
   const factors = new Int32Array(numHashes);
   for (let index = 0; index < numHashes; index += 1) {
     masks[index] = mixed(seed + 2 * index + 1);
     factors[index] = mixed(seed ^ Math.imul(index + 1, 0x9e3779b1)) | 1;
   }
-  return { masks, factors };
+  return new LeastHashes(masks, factors);
 }

@@ -15,7 +15,12 @@ export function digestOf(...parts: string[]): string {
 
 /** A number in [0, 1) that depends on nothing but the salt and the key. */
 export function hashShare(salt: string, key: string): number {
-  return Number.parseInt(digestOf(salt, key).slice(0, 12), 16) / 2 ** 48;
+  return shareOf(digestOf(salt, key));
+}
+
+/** The same number, from the digest. */
+export function shareOf(digest: string): number {
+  return Number.parseInt(digest.slice(0, 12), 16) / 2 ** 48;
 }
 
 /** The items by the salted hash of their keys: a shuffle that anybody can repeat. Keys must differ. */

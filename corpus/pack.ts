@@ -34,7 +34,7 @@ export class Packer {
     return this.#numTokens;
   }
 
-  add(id: string, tokens: readonly number[]): void {
+  add(id: string, tokens: ArrayLike<number>): void {
     const needed = this.#numTokens + tokens.length + 1;
     if (needed > this.#tokens.length) {
       const larger = this.#allocated(Math.max(needed, this.#tokens.length * 2));

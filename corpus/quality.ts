@@ -47,7 +47,8 @@ function wordRules(text: string, script: Script, words: Words): Refusal | null {
   const meanLength = units / numWords;
   if (meanLength < least || meanLength > 10)
     return refusal('word_length', `${meanLength.toFixed(1)} letters a word`, `${least} to 10`);
-  const symbols = numberOf(text, /#|\.{3}|…/g) / numWords;
+  const symbols =
+    (occurrences(text, '#') + occurrences(text, '...') + occurrences(text, '…')) / numWords;
   if (symbols > 0.1)
     return refusal('symbols', `${symbols.toFixed(2)} hashes or ellipses a word`, 'at most 0.1');
   const alphabetic = words.numAlphabetic / numWords;
@@ -87,12 +88,13 @@ function characterRules(text: string, words: Words): Refusal | null {
   return null;
 }
 
+const bullet = /^\s*[-*•‣◦·・●▪–]/u;
+
 function lineRules(lines: readonly string[]): Refusal | null {
-  const shareOf = (rule: RegExp): number =>
-    lines.filter((line) => rule.test(line)).length / lines.length;
-  const bullets = shareOf(/^\s*[-*•‣◦·・●▪–]\s?/u);
+  const bullets = lines.filter((line) => bullet.test(line)).length / lines.length;
   if (bullets > 0.9) return refusal('bullets', `${percent(bullets)} of the lines`, 'at most 90 %');
-  const ellipses = shareOf(/(\.{3}|…)$/u);
+  const ellipses =
+    lines.filter((line) => line.endsWith('...') || line.endsWith('…')).length / lines.length;
   if (ellipses > 0.3)
     return refusal('ellipses', `${percent(ellipses)} of the lines`, 'at most 30 %');
   const seen = new Set<string>();
@@ -141,8 +143,14 @@ function repetitionRules(text: string, script: Script, words: Words): Refusal | 
   let units = 0;
   if (byCharacter) units = hashes.length;
   else for (const length of words.lengths) units += length;
+  let longest = 1;
+  if (!byCharacter) for (const length of words.lengths) longest = Math.max(longest, length);
+  let most = hashes.length;
   for (const [length, bound] of bounds) {
+    // No phrase is met more often than the shorter ones within it: most texts need one count, not three.
+    if (most * length * longest <= bound * units) continue;
     const { count, start } = topGram(hashes, length);
+    most = count;
     if (count < 2) continue;
     let gramUnits = length;
     if (!byCharacter) {
@@ -190,6 +198,11 @@ function topGram(hashes: Int32Array, length: number): { count: number; start: nu
 }
 
 function hasCommonWords(text: string): boolean {
+  const end = text.indexOf(' ', 1000);
+  return (end > 0 && findsCommonWords(text.slice(0, end))) || findsCommonWords(text);
+}
+
+function findsCommonWords(text: string): boolean {
   const found = commonWords.map(() => new Set<string>());
   for (const [word] of text.toLowerCase().matchAll(/\p{L}+/gu)) {
     for (const [language, words] of commonWords.entries()) {
@@ -197,6 +210,12 @@ function hasCommonWords(text: string): boolean {
     }
   }
   return false;
+}
+
+function occurrences(text: string, part: string): number {
+  let count = 0;
+  for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + part.length)) count += 1;
+  return count;
 }
 
 function numberOf(text: string, pattern: RegExp): number {

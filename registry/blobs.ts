@@ -104,7 +104,17 @@ export async function downloadBlob(store: Store, ref: BlobRef, file: string): Pr
 export async function encodeJsonLines(records: Iterable<unknown>): Promise<Buffer> {
   const lines: Buffer[] = [];
   for (const record of records) lines.push(Buffer.from(`${canonicalJson(record)}\n`));
-  return compress(Buffer.concat(lines), compression);
+  return compressLines(Buffer.concat(lines));
+}
+
+/** Lines that are canonical JSON already, as `encodeJsonLines` writes them. */
+export async function compressLines(lines: Uint8Array): Promise<Buffer> {
+  return compress(lines, compression);
+}
+
+/** The lines of `compressLines`. */
+export async function decompressLines(bytes: Uint8Array): Promise<Buffer> {
+  return decompress(bytes);
 }
 
 /** The records of `encodeJsonLines`. */

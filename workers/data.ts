@@ -9,6 +9,7 @@ await runWorkers('data', (deps) => [
   {
     taskQueue: TaskQueue.data,
     activities: { ...createIngestActivities(deps), ...createPreprocessActivities(deps) },
-    maxConcurrentActivityTaskExecutions: os.availableParallelism(),
+    // One more than there are threads: while it waits for the store, they all work.
+    maxConcurrentActivityTaskExecutions: os.availableParallelism() + 1,
   },
 ]);

@@ -1,6 +1,6 @@
 /**
  * Preprocessing, as a child workflow so that its fan-out has a history of its own: clean every shard,
- * bring the shards together to find duplicates, split, train the tokenizer, encode every shard.
+ * bring the shards together to find duplicates, through a shuffle where they are many, split, train the tokenizer, encode every shard.
  */
 import { log, proxyActivities, setCurrentDetails } from '@temporalio/workflow';
 import type { PreprocessInput, PreprocessResult } from '../activities/preprocess-input.ts';
@@ -12,10 +12,13 @@ import { TaskQueue } from '../config/queues.ts';
 const maxInFlight = 50;
 /** Activities of one fan-out; with more shards than that, an activity does several. */
 const maxActivities = 400;
+/** Of each half of the shuffle. */
+const maxShuffleActivities = 40;
 
 export async function preprocessWorkflow(input: PreprocessInput): Promise<PreprocessResult> {
   const { dataset, data, questions, seed, unread } = input;
-  const { corpus, numShards, found } = await activities('look for this corpus').findCorpus(input);
+  const { corpus, numShards, found, shuffle } =
+    await activities('look for this corpus').findCorpus(input);
   if (found !== null) {
     setCurrentDetails(`reused corpus \`${corpus}\``);
     return found;
@@ -25,10 +28,35 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
   await fanOut(numShards, async ({ from, to, label }) => {
     await activities(`clean ${label}`).cleanShards({ dataset, data, from, to });
   });
+  if (shuffle !== undefined) {
+    const numGroups = Math.ceil(numShards / shuffle.groupSize);
+    setCurrentDetails(`shuffling fingerprints into ${shuffle.numBuckets} buckets`);
+    await fanOut(
+      numGroups,
+      async ({ from, to, label }) => {
+        await activities(`scatter ${label}`).scatterFingerprints({
+          dataset,
+          data,
+          shuffle,
+          from,
+          to,
+        });
+      },
+      { what: 'group', most: maxShuffleActivities },
+    );
+    await fanOut(
+      shuffle.numBuckets,
+      async ({ from, to, label }) => {
+        await activities(`resolve ${label}`).resolveBuckets({ dataset, data, shuffle, from, to });
+      },
+      { what: 'bucket', most: maxShuffleActivities },
+    );
+  }
   const { duplicates, kept, dropped } = await activities('find duplicates').resolveDuplicates({
     dataset,
     data,
     unread,
+    ...(shuffle !== undefined && { shuffle }),
   });
 
   setCurrentDetails(`${kept} documents kept, ${dropped} dropped; splitting`);
@@ -87,12 +115,16 @@ interface Range {
   label: string;
 }
 
-async function fanOut(numShards: number, work: (range: Range) => Promise<void>): Promise<void> {
-  const size = Math.max(1, Math.ceil(numShards / maxActivities));
+async function fanOut(
+  numShards: number,
+  work: (range: Range) => Promise<void>,
+  { what, most } = { what: 'shard', most: maxActivities },
+): Promise<void> {
+  const size = Math.max(1, Math.ceil(numShards / most));
   const ranges: Range[] = [];
   for (let from = 0; from < numShards; from += size) {
     const to = Math.min(numShards, from + size);
-    const place = size === 1 ? `shard ${to}` : `shards ${from + 1} to ${to}`;
+    const place = size === 1 ? `${what} ${to}` : `${what}s ${from + 1} to ${to}`;
     ranges.push({ from, to, label: `${place} of ${numShards}` });
   }
   let next = 0;

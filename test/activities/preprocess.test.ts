@@ -1,9 +1,16 @@
 import { Tokenizer } from 'tokenizers';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createIngestActivities } from '../../activities/ingest.ts';
-import { mergeFingerprints } from '../../activities/preprocess-duplicates.ts';
+import { cleanDocuments } from '../../activities/preprocess-clean.ts';
+import { joinBuckets, mergeFingerprints } from '../../activities/preprocess-duplicates.ts';
 import type { PreprocessInput, PreprocessResult } from '../../activities/preprocess-input.ts';
-import type { CleanShard } from '../../activities/preprocess-records.ts';
+import type {
+  CleanShard,
+  Deduplicated,
+  ResolvedBucket,
+  Scattered,
+} from '../../activities/preprocess-records.ts';
+import { resolveRecords, scatterShards } from '../../activities/preprocess-shuffle.ts';
 import { ThreadPool } from '../../activities/preprocess-threads.ts';
 import { createPreprocessActivities } from '../../activities/preprocess.ts';
 import { FailureType } from '../../config/failures.ts';
@@ -15,6 +22,7 @@ import {
 } from '../../config/manifests.ts';
 import type { Questions } from '../../config/pipeline.ts';
 import { putJsonLines, readBlob, readJsonLines } from '../../registry/blobs.ts';
+import { getDataset } from '../../registry/datasets.ts';
 import { findStage } from '../../registry/stages.ts';
 import type { BlobRef } from '../../config/digest.ts';
 import { english, seeded } from '../corpus/random.ts';
@@ -319,6 +327,86 @@ test('a shard may drop more documents than a call takes arguments', async () => 
   };
   const { result } = await inActivity(async () => mergeFingerprints(store, threads, [shard]));
   expect(result.statistics.dropped).toEqual({ too_short: numDropped });
+}, 60_000);
+
+test('a shuffle finds the duplicates that one activity finds, whatever the groups and buckets', async () => {
+  const changed = originals.map(({ text, ...rest }, index) => ({
+    ...rest,
+    text:
+      index % 3 === 0 ? `${text} And more.` : index % 7 === 0 ? ` ${text}` : `${text.slice(500)}`,
+  }));
+  const { dataset } = await ingested('shuffled', [
+    ...originals,
+    ...changed,
+    ...changed.slice(0, 9),
+  ]);
+  const { shards } = (await getDataset(fixture.deps.store, dataset.name, dataset.version))!;
+  const raw = (
+    await Promise.all(
+      shards.map(async ({ documents }) => readJsonLines(fixture.deps.store, documents)),
+    )
+  ).flat();
+  const cleaned: CleanShard[] = [];
+  for (let from = 0; from < raw.length; from += 31) {
+    const documents = await putJsonLines(fixture.deps.store, raw.slice(from, from + 31));
+    const work = async () => cleanDocuments(fixture.deps.store, threads, documents, data);
+    cleaned.push((await inActivity(work)).result);
+  }
+  const { store } = fixture.deps;
+  const whole = (await inActivity(async () => mergeFingerprints(store, threads, cleaned))).result;
+  expect(whole.statistics.dropped['duplicate_near']).toBeGreaterThan(20);
+  expect(whole.statistics.dropped['duplicate_exact']).toBeGreaterThan(8);
+  for (const [groupSize, numBuckets] of [
+    [1, 5],
+    [3, 1],
+    [100, 2],
+  ] as const) {
+    const work = async (): Promise<Deduplicated> => {
+      const groups: Scattered[] = [];
+      for (let from = 0; from < cleaned.length; from += groupSize)
+        groups.push(
+          await scatterShards(
+            store,
+            threads,
+            cleaned.slice(from, from + groupSize),
+            from,
+            numBuckets,
+          ),
+        );
+      const buckets: ResolvedBucket[] = [];
+      for (let bucket = 0; bucket < numBuckets; bucket += 1)
+        buckets.push(
+          await resolveRecords(
+            store,
+            threads,
+            groups.map((group) => group.buckets[bucket]!),
+          ),
+        );
+      return joinBuckets(store, cleaned, buckets);
+    };
+    expect((await inActivity(work)).result).toEqual(whole);
+  }
+}, 60_000);
+
+test('the activities of a shuffle record what they make, and a search after them gives the same corpus', async () => {
+  const { dataset } = await ingested('shuffle-activities', lines);
+  const shuffle = { groupSize: 1, numBuckets: 2 };
+  const range = { dataset, data, shuffle, from: 0, to: 2 };
+  await inActivity(activities.resolveBuckets, range);
+  const found = await inActivity(activities.resolveDuplicates, {
+    dataset,
+    data,
+    unread: {},
+    shuffle,
+  });
+  const other = await ingested('whole', lines);
+  const wanted = await inActivity(activities.resolveDuplicates, {
+    dataset: other.dataset,
+    data,
+    unread: {},
+  });
+  const { kept, dropped } = found.result;
+  expect({ kept, dropped }).toEqual({ kept: wanted.result.kept, dropped: wanted.result.dropped });
 }, 60_000);
 
 test('one document is too few, because one is held out', async () => {

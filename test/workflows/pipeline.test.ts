@@ -93,6 +93,8 @@ function fakes(scores: Record<string, number>[]): { activities: Activities; call
     }),
     cleanShards: unused,
     resolveDuplicates: unused,
+    scatterFingerprints: unused,
+    resolveBuckets: unused,
     splitCorpus: unused,
     trainTokenizer: unused,
     keepTokenizer: unused,

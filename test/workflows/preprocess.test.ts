@@ -3,7 +3,11 @@ import { ApplicationFailure } from '@temporalio/activity';
 import { WorkflowFailedError } from '@temporalio/client';
 import { Worker, type WorkflowBundle } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { PreprocessInput, PreprocessResult } from '../../activities/preprocess-input.ts';
+import type {
+  PreprocessInput,
+  PreprocessResult,
+  Shuffle,
+} from '../../activities/preprocess-input.ts';
 import type { PreprocessActivities } from '../../activities/preprocess.ts';
 import { FailureType } from '../../config/failures.ts';
 import { TaskQueue } from '../../config/queues.ts';
@@ -50,15 +54,31 @@ const result: PreprocessResult = {
 };
 
 /** Activities that only write down what they were asked. */
-function fakes(numShards: number, found: PreprocessResult | null = null) {
+function fakes(
+  numShards: number,
+  found: PreprocessResult | null = null,
+  shuffle: Shuffle | null = null,
+) {
   const calls: string[] = [];
-  const covered = { clean: [] as number[], encode: [] as number[] };
-  const cover = (kind: 'clean' | 'encode', { from, to }: { from: number; to: number }): void => {
+  const covered = {
+    clean: [] as number[],
+    encode: [] as number[],
+    scatter: [] as number[],
+    resolve: [] as number[],
+  };
+  const cover = (kind: keyof typeof covered, { from, to }: { from: number; to: number }): void => {
     calls.push(kind);
     for (let shard = from; shard < to; shard += 1) covered[kind].push(shard);
   };
   const activities: PreprocessActivities = {
-    findCorpus: async () => ({ corpus: digest('c'), numShards, found }),
+    findCorpus: async () => ({
+      corpus: digest('c'),
+      numShards,
+      found,
+      ...(shuffle !== null && { shuffle }),
+    }),
+    scatterFingerprints: async (range) => cover('scatter', range),
+    resolveBuckets: async (range) => cover('resolve', range),
     cleanShards: async (range) => {
       cover('clean', range);
       return { kept: 1, dropped: 0 };
@@ -146,6 +166,25 @@ test('a corpus of many shards stays within one history: an activity does several
   expect(covered.clean.toSorted((a, b) => a - b)).toEqual(
     Array.from({ length: 900 }, (_, at) => at),
   );
+  const { historyLength } = await env.client.workflow.getHandle(`preprocess/${runs}`).describe();
+  expect(historyLength).toBeLessThan(5000);
+}, 60_000);
+
+test('a corpus of 10,000 shards is shuffled between cleaning and the search, within one history', async () => {
+  const { activities, calls, covered } = fakes(10_000, null, { groupSize: 256, numBuckets: 40 });
+  await run(activities);
+  for (const [kind, count] of [
+    ['clean', 10_000],
+    ['scatter', 40],
+    ['resolve', 40],
+    ['encode', 3334],
+  ] as const)
+    expect(covered[kind].toSorted((a, b) => a - b)).toEqual(
+      Array.from({ length: count }, (_, at) => at),
+    );
+  expect(calls.indexOf('scatter')).toBeGreaterThan(calls.lastIndexOf('clean'));
+  expect(calls.indexOf('resolve')).toBeGreaterThan(calls.lastIndexOf('scatter'));
+  expect(calls.indexOf('duplicates')).toBeGreaterThan(calls.lastIndexOf('resolve'));
   const { historyLength } = await env.client.workflow.getHandle(`preprocess/${runs}`).describe();
   expect(historyLength).toBeLessThan(5000);
 }, 60_000);

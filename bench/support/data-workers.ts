@@ -1,0 +1,151 @@
+/** Data workers on a stack without its own: as many as asked, each on its own cores, their peak memory read while they live. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger } from '@temporalio/worker';
+import { Client, Connection } from '@temporalio/client';
+import {
+  createIngestActivities,
+  type IngestInput,
+  type IngestResult,
+} from '../../activities/ingest.ts';
+import type {
+  DatasetRef,
+  KeptTokenizer,
+  PreprocessInput,
+  PreprocessResult,
+} from '../../activities/preprocess-input.ts';
+import { sourceSchema } from '../../config/pipeline.ts';
+import { TaskQueue } from '../../config/queues.ts';
+import { node, projectDir, python } from '../../infra/layout.ts';
+import { findPortBase, stackDown, stackEnvironment, stackUp } from '../../infra/stack.ts';
+import { putBlobFile } from '../../registry/blobs.ts';
+import { openStore, type Store } from '../../registry/store.ts';
+import { workflowId } from '../../workflows/messages.ts';
+
+export interface DataStack {
+  store: Store;
+  /** Reads JSON lines into a dataset version, in this process. */
+  ingest(folder: string, name: string): Promise<DatasetRef>;
+  /** Runs the workflow of preprocessing on the workers that are up. */
+  preprocess(input: Omit<PreprocessInput, 'run'>): Promise<PreprocessResult>;
+  keep(tokenizer: string, vocabSize: number): Promise<KeptTokenizer>;
+  /** Highest resident memory of any of the workers so far, in bytes. */
+  peakMemory(): number;
+}
+
+/** Brings up server, store and control worker, and data workers that are pinned to the given cores. */
+export async function withDataWorkers<T>(
+  home: string,
+  cores: readonly string[],
+  use: (stack: DataStack) => Promise<T>,
+): Promise<T> {
+  const workers: ReturnType<typeof startWorker>[] = [];
+  try {
+    const portBase = await findPortBase();
+    const stack = await stackUp(home, { parts: ['s3', 'temporal', 'control'], portBase });
+    const env = stackEnvironment(stack);
+    const store = openStore({
+      endpoint: env['TEMPER_S3_ENDPOINT'],
+      region: env['TEMPER_S3_REGION']!,
+      bucket: stack.bucket,
+      accessKeyId: env['AWS_ACCESS_KEY_ID'],
+      secretAccessKey: env['AWS_SECRET_ACCESS_KEY'],
+    });
+    await store.ensureBucket();
+    for (const [index, list] of cores.entries()) {
+      workers.push(startWorker(list, { ...env, TEMPER_HOST: `data-${index}` }));
+    }
+    const connection = await Connection.connect({ address: env['TEMPORAL_ADDRESS']! });
+    const client = new Client({ connection });
+    await ready(client, workers.length);
+    const deps = {
+      store,
+      home,
+      python,
+      projectDir,
+      host: 'bench',
+      now: () => new Date(),
+    };
+    let runs = 0;
+    try {
+      return await use({
+        store,
+        async ingest(folder, name) {
+          const ingest = createIngestActivities(deps);
+          const source = sourceSchema.parse({
+            path: folder,
+            include: '*.jsonl',
+            license: 'benchmark',
+          });
+          const quiet = new MockActivityEnvironment(undefined, {
+            logger: new DefaultLogger('ERROR'),
+          });
+          const { dataset } = (await quiet.run(
+            async (input: IngestInput) => ingest.ingestCorpus(input),
+            {
+              run: 'bench',
+              name,
+              sources: [source],
+              baseDir: '/',
+            },
+          )) as IngestResult;
+          return dataset;
+        },
+        async preprocess(input) {
+          const run = `bench-${(runs += 1)}`;
+          return (await client.workflow.execute('preprocessWorkflow', {
+            taskQueue: TaskQueue.control,
+            workflowId: workflowId.preprocess(run),
+            args: [{ ...input, run }],
+          })) as PreprocessResult;
+        },
+        async keep(tokenizer, vocabSize) {
+          return { file: await putBlobFile(store, tokenizer), vocabSize };
+        },
+        peakMemory: () => Math.max(...workers.map(({ pid }) => peakOf(pid))),
+      });
+    } finally {
+      await connection.close();
+      store.close();
+    }
+  } finally {
+    for (const worker of workers) worker.kill('SIGKILL');
+    await Promise.all(workers);
+    await stackDown(home);
+  }
+}
+
+function startWorker(cores: string, env: NodeJS.ProcessEnv) {
+  return execa('taskset', ['-c', cores, node, path.join(projectDir, 'workers/data.ts')], {
+    env,
+    stdout: 'ignore',
+    stderr: 'inherit',
+    reject: false,
+  });
+}
+
+/** Until that many pollers ask for data work. */
+async function ready({ workflowService }: Client, wanted: number): Promise<void> {
+  const began = performance.now();
+  for (;;) {
+    const { pollers } = await workflowService.describeTaskQueue({
+      namespace: 'default',
+      taskQueue: { name: TaskQueue.data },
+      taskQueueType: 2,
+    });
+    const found = new Set(pollers?.map(({ identity }) => identity)).size;
+    if (found >= wanted) return;
+    if (performance.now() - began > 60_000)
+      throw new Error(`found ${found} data workers after a minute, expected ${wanted}`);
+    await sleep(200);
+  }
+}
+
+function peakOf(pid: number | undefined): number {
+  if (pid === undefined) return 0;
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024;
+}
