@@ -36,7 +36,7 @@ export interface LocalCheckpoint {
 }
 
 /** The files of a checkpoint on this disk are not those that the trainer wrote. */
-export class DamagedCheckpoint extends Error {
+class DamagedCheckpoint extends Error {
   override readonly name = 'DamagedCheckpoint';
 }
 

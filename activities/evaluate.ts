@@ -70,6 +70,15 @@ function summarise(stage: string, { bundle, metrics, latency }: Evaluation): Eva
   return { stage, bundle, metrics, latency };
 }
 
+/** Instruction data where it has something to measure by; conversations alone ask no questions. */
+function asked(
+  { instructions }: CorpusManifest,
+  number: 'numQuestions' | 'numPreferencesHeldOut',
+): CorpusManifest['instructions'] | undefined {
+  const nothing = instructions?.conversations !== undefined && instructions[number] === 0;
+  return nothing ? undefined : instructions;
+}
+
 async function evaluate(
   deps: Deps,
   input: EvaluateInput,
@@ -111,8 +120,8 @@ async function evaluate(
     chatTemplate: path.join(bundleDir, 'chat_template.jinja'),
     contextLength: serving.contextLength,
     heldOut: input.heldOut ? await cached(deps, corpus.heldOut.documents) : null,
-    questions: await local(corpus.instructions?.questions),
-    preferences: await local(corpus.instructions?.preferencesHeldOut),
+    questions: await local(asked(corpus, 'numQuestions')?.questions),
+    preferences: await local(asked(corpus, 'numPreferencesHeldOut')?.preferencesHeldOut),
     chat: serving.chat,
     workDir: folder,
     output: path.join(folder, 'evaluation.json'),

@@ -9,6 +9,7 @@ import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.t
 import { runInputsSchema, runSpecSchema } from '../config/run-records.ts';
 import { familyOf, pipelineSchema, type GateMetric, type Pipeline } from '../config/pipeline.ts';
 import type { Machine, MeasuredModel, Recipe } from '../config/recipe.ts';
+import type { Replay } from '../recipes/continuation.ts';
 import { planMeasured, stepsToCalibrate } from '../recipes/measured.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
 import { planPhases, replanPhases } from '../recipes/phases.ts';
@@ -124,6 +125,7 @@ export function createPlanActivities(deps: Deps) {
       refuseUnmeasurable(pipeline, instructions);
       refuseUntaught(pipeline, { base, parent });
       refuseAdapting(pipeline, parent);
+      refusePacking(pipeline, parent);
       if (base !== undefined) refuseForeign(base, statistics);
       const adapted = pipeline.goal === 'assistant' ? adaptedModel(base, parent) : null;
       if (adapted !== null) await refuseMute(store, adapted);
@@ -142,6 +144,8 @@ export function createPlanActivities(deps: Deps) {
         vocabSize,
         family: familyOf(pipeline),
         given,
+        packing: pipeline.packing,
+        replay: replayOf(pipeline, manifest),
         numChats: instructions?.numTrain ?? 0,
         numPreferences: instructions?.numPreferences ?? 0,
         parent,
@@ -174,6 +178,7 @@ export function createPlanActivities(deps: Deps) {
       const recipe = await refusingWhatDoesNotFit(async () =>
         onHosts(holding(planned, pipeline.budget), pipeline),
       );
+      refuseTooFew(recipe, inputs.replay);
       await putRunRecord(store, run, 'plan', recipe);
       const startFrom = parent && { startFrom: `${parent.name}@${parent.version}` };
       await addRunInputs(store, run, {
@@ -219,6 +224,39 @@ function refuseAdapting({ goal }: Pipeline, parent: ParentModel | null | undefin
   if (goal !== 'adapt' || parent?.shape.family !== 'transformers') return;
   throw ApplicationFailure.nonRetryable(
     `goal: adapt: found ${parent.name}@${parent.version}, a ${parent.shape.architecture}, which gets no adapters. Set goal: base.`,
+    FailureType.InvalidConfig,
+  );
+}
+
+/** What the corpus was parted into, where a share is asked for and a version is gone on from. */
+function replayOf({ data }: Pipeline, { shards, older }: CorpusManifest): Replay | undefined {
+  if (data.replay === undefined || older === undefined) return undefined;
+  const tokensOf = (parts: typeof shards) =>
+    parts.reduce((sum, { numTokens }) => sum + numTokens, 0);
+  return {
+    share: data.replay,
+    numTokens: { unread: tokensOf(shards), older: tokensOf(older) },
+  };
+}
+
+/** A stream is cut into windows, of which each epoch leaves one at the edges. */
+function refuseTooFew({ pretrain }: Recipe, replay: Replay | undefined): void {
+  if (pretrain === null || replay === undefined || replay.numTokens === null) return;
+  const { unread, older } = replay.numTokens;
+  const least = 2 * pretrain.contextLength;
+  if (Math.min(unread, older) >= least) return;
+  throw ApplicationFailure.nonRetryable(
+    `data.replay: found ${unread} new and ${older} older tokens, expected at least ${least} of each, twice the context. ` +
+      'Give more documents, or remove replay.',
+    FailureType.InvalidConfig,
+  );
+}
+
+/** In its own pass the chats of a row might see each other. */
+function refusePacking({ packing }: Pipeline, parent: ParentModel | null | undefined): void {
+  if (packing !== true || parent?.shape.family !== 'transformers') return;
+  throw ApplicationFailure.nonRetryable(
+    `packing: found ${parent.name}@${parent.version}, a ${parent.shape.architecture}, expected a Llama or a Qwen. Remove packing.`,
     FailureType.InvalidConfig,
   );
 }
@@ -346,7 +384,9 @@ function refuseUnmeasurable(
   if (numTrain > 0 && (numPreferences > 0 || !pairs)) return;
   const reason =
     questions.length === 0
-      ? 'the pipeline file asks no questions'
+      ? instructions?.conversations === undefined
+        ? 'the pipeline file asks no questions'
+        : 'the conversations hold no preferences (set phases without dpo and orpo)'
       : numTrain === 0
         ? `all ${numAmbiguous} facts that it asks for have more than one answer in the corpus`
         : 'every question of a group has the same answer, so there is no wrong one to learn from';

@@ -11,11 +11,17 @@ export async function cleanDocuments(
   store: Store,
   threads: ThreadPool,
   documents: BlobRef,
-  { personalData, quality, clean }: CleanOptions,
+  { personalData, quality, clean, grams }: CleanOptions & { grams?: BlobRef | undefined },
 ): Promise<CleanShard> {
   const cleaned = await threads.run(
     'clean',
-    { documents: await readBlob(store, documents), options: { personalData, quality, clean } },
+    {
+      documents: await readBlob(store, documents),
+      options: { personalData, quality, clean },
+      ...(grams !== undefined && {
+        grams: { digest: grams.sha256, packed: await readBlob(store, grams) },
+      }),
+    },
     beatsOf('documents'),
   );
   const [kept, fingerprints, dropped] = await Promise.all([

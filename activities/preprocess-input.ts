@@ -1,6 +1,7 @@
 /** What the workflow and the activities of preprocessing say to each other: references, options and counts. */
 import { z } from 'zod';
 import { blobRefSchema, sha256Schema } from '../config/digest.ts';
+import { conversationsReadSchema } from '../config/conversations.ts';
 import { pipelineFileSchema, questionsSchema } from '../config/pipeline.ts';
 
 const count = z.number().int().nonnegative();
@@ -26,6 +27,9 @@ export const preprocessInputSchema = z.strictObject({
   data: z.strictObject({
     personalData: options.personalData,
     clean: options.clean,
+    decontaminate: options.decontaminate,
+    conversations: options.conversations,
+    grams: blobRefSchema.optional().describe('of the evaluation sets, once they are read'),
     quality: options.quality,
     heldOut: options.heldOut,
     maxDropped: options.maxDropped,
@@ -35,11 +39,33 @@ export const preprocessInputSchema = z.strictObject({
   unread: z
     .record(z.string(), count)
     .describe('files and records that ingest could not read, by reason; they count as dropped'),
+  baseDir: z
+    .string()
+    .optional()
+    .describe(
+      'folder that the paths of evaluation sets and conversations start from; left out where there are none',
+    ),
+  conversations: conversationsReadSchema.optional().describe('once they are read; left out: none'),
   tokenizer: keptTokenizerSchema
     .optional()
     .describe('of the model that is gone on from; left out, one is trained on this text'),
 });
 export type PreprocessInput = z.infer<typeof preprocessInputSchema>;
+
+export const readEvaluationSetsInputSchema = z.strictObject({
+  baseDir: z.string(),
+  paths: z.array(z.string()),
+});
+export type ReadEvaluationSetsInput = z.infer<typeof readEvaluationSetsInputSchema>;
+
+export const readConversationsInputSchema = z.strictObject({
+  baseDir: z.string(),
+  sources: options.conversations.unwrap(),
+  personalData: options.personalData,
+  heldOut: options.heldOut,
+  seed: pipelineFileSchema.shape.seed,
+});
+export type ReadConversationsInput = z.infer<typeof readConversationsInputSchema>;
 
 const rangeFields = { from: count, to: count.describe('exclusive') };
 export const cleanShardsInputSchema = z.strictObject({
@@ -81,6 +107,7 @@ export const splitCorpusInputSchema = z.strictObject({
   heldOut: preprocessInputSchema.shape.data.shape.heldOut,
   questions: z.array(questionsSchema),
   seed: preprocessInputSchema.shape.seed,
+  conversations: conversationsReadSchema.optional(),
 });
 export type SplitCorpusInput = z.infer<typeof splitCorpusInputSchema>;
 

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import type { CorpusManifest, Document } from '../config/manifests.ts';
-import { byCodeUnits, digestOf, shareOf } from '../corpus/order.ts';
+import { byCodeUnits, digestOf, shareOf, shuffled } from '../corpus/order.ts';
 import { heldOutIds } from '../corpus/split.ts';
 import { putBlob, readBlob, readJsonLines } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
@@ -25,7 +25,7 @@ export async function splitDocuments(
   deps: Deps,
   threads: ThreadPool,
   from: Deduplicated,
-  { heldOut: share, questions, seed }: SplitCorpusInput,
+  { heldOut: share, questions, seed, conversations }: SplitCorpusInput,
 ): Promise<Omit<Split, 'duplicates'>> {
   const { store } = deps;
   const kept = (await readJsonLines(store, from.kept)) as KeptLine[];
@@ -103,7 +103,10 @@ export async function splitDocuments(
       shards: await inParallel(filled, async (bucket) => inOrder(bucket, true), shardsInFlight),
       // Not compressed: the trainer reads it as it is.
       heldOut: await inOrder(numShards, false),
-      instructions: questions.length === 0 ? null : await instruct(metadata.flat()),
+      instructions:
+        questions.length === 0 && conversations === undefined
+          ? null
+          : await instruct(metadata.flat()),
     };
   });
 
@@ -112,18 +115,47 @@ export async function splitDocuments(
   ): Promise<NonNullable<CorpusManifest['instructions']>> {
     const { instructions } = await threads.run('instructions', { metadata, questions, seed }, beat);
     const { train, preferences, questions: asked, preferencesHeldOut } = instructions;
+    const read = conversations;
+    const mixed = (lines: readonly unknown[], others: BlobRef | undefined) =>
+      mixedLines(store, lines, others, `mix ${seed}`);
     return {
-      train: await putPlainLines(store, train),
-      preferences: await putPlainLines(store, preferences),
+      train: await mixed(train, read?.train),
+      preferences: await mixed(preferences, read?.preferences),
       questions: await putPlainLines(store, asked),
-      preferencesHeldOut: await putPlainLines(store, preferencesHeldOut),
-      numTrain: train.length,
-      numPreferences: preferences.length,
+      preferencesHeldOut: await mixed(preferencesHeldOut, read?.preferencesHeldOut),
+      numTrain: train.length + (read?.numTrain ?? 0),
+      numPreferences: preferences.length + (read?.numPreferences ?? 0),
       numQuestions: asked.length,
-      numPreferencesHeldOut: preferencesHeldOut.length,
+      numPreferencesHeldOut: preferencesHeldOut.length + (read?.numPreferencesHeldOut ?? 0),
       numAmbiguous: instructions.numAmbiguous,
+      ...(read !== undefined && {
+        conversations: {
+          numRecords: read.numRecords,
+          numTrain: read.numTrain,
+          numPreferences: read.numPreferences,
+          numPreferencesHeldOut: read.numPreferencesHeldOut,
+          dropped: read.dropped,
+          redacted: read.redacted,
+          licenses: read.licenses,
+        },
+      }),
     };
   }
+}
+
+/** Lines made of the documents among those of conversations, in an order that the seed gives. */
+async function mixedLines(
+  store: Store,
+  lines: readonly unknown[],
+  others: BlobRef | undefined,
+  salt: string,
+): Promise<BlobRef> {
+  if (others === undefined) return putPlainLines(store, lines);
+  const read = (await readBlob(store, others)).toString('utf8').split('\n').filter(Boolean);
+  const all = [...lines.map((line) => canonicalJson(line)), ...read];
+  const keyed = all.map((line, index) => ({ line, key: `${line} ${index}` }));
+  const inTurn = shuffled(keyed, salt, ({ key }) => key).map(({ line }) => `${line}\n`);
+  return putBlob(store, Buffer.from(inTurn.join('')));
 }
 
 /** Not compressed: the trainer reads it as it is. */

@@ -4,6 +4,17 @@ import type { Document } from '../config/manifests.ts';
 import { canonicalJson } from '../config/digest.ts';
 import { bpeEncoder, type BpeEncoder } from '../corpus/bpe.ts';
 import { cleanShard, type CleanOptions } from '../corpus/clean-shard.ts';
+import {
+  packGrams,
+  readGrams,
+  type Contamination,
+  type EvaluationText,
+} from '../corpus/contamination.ts';
+import {
+  makeConversations,
+  type ConversationOptions,
+  type Conversations,
+} from '../corpus/conversations.ts';
 import { findDuplicates, type Duplicate, type Fingerprint } from '../corpus/duplicates.ts';
 import { makeInstructions, type Instructions } from '../corpus/instructions.ts';
 import { numBands } from '../corpus/minhash.ts';
@@ -22,7 +33,11 @@ import type { FingerprintLine } from './preprocess-records.ts';
 /** What can be asked of the thread. Bytes are JSON lines, zstd. */
 export interface ThreadTasks {
   clean: {
-    input: { documents: Uint8Array; options: CleanOptions };
+    input: {
+      documents: Uint8Array;
+      options: CleanOptions;
+      grams?: { digest: string; packed: Uint8Array };
+    };
     output: {
       documents: Uint8Array;
       fingerprints: Uint8Array;
@@ -32,6 +47,11 @@ export interface ThreadTasks {
       redacted: Record<string, number>;
       cleaned: Record<string, number>;
     };
+  };
+  grams: { input: { texts: EvaluationText[] }; output: { packed: Uint8Array } };
+  conversations: {
+    input: { files: { records: unknown[]; maxTokens: number }[]; options: ConversationOptions };
+    output: Conversations;
   };
   encode: {
     /** The tokenizer's file, under its digest. */
@@ -87,9 +107,10 @@ export type ThreadReply =
 const tasks: {
   [Name in TaskName]: (input: ThreadTasks[Name]['input']) => Promise<ThreadTasks[Name]['output']>;
 } = {
-  async clean({ documents, options }) {
+  async clean({ documents, options, grams }) {
     const raw = (await decodeJsonLines(documents)) as Document[];
-    const cleaned = cleanShard(raw, options, (done) => {
+    const known = grams === undefined ? {} : { contamination: contaminationOf(grams) };
+    const cleaned = cleanShard(raw, { ...options, ...known }, (done) => {
       sayProgress(done, raw.length);
     });
     const fingerprints = cleaned.documents.map(({ id, source }, index): FingerprintLine => ({
@@ -171,10 +192,30 @@ const tasks: {
     }
     return { duplicates: findDuplicates(all) };
   },
+  async grams({ texts }) {
+    const packed = packGrams(texts, (done) => {
+      if (done % 1000 === 0) say({ kind: 'progress', done, total: texts.length });
+    });
+    return { packed };
+  },
+  async conversations({ files, options }) {
+    const total = files.reduce((sum, { records }) => sum + records.length, 0);
+    return makeConversations(files, options, (done) => {
+      if (done % 200 === 0) say({ kind: 'progress', done, total });
+    });
+  },
   async instructions({ metadata, questions, seed }) {
     return { instructions: makeInstructions(metadata, questions, seed) };
   },
 };
+
+let lastGrams: { digest: string; contamination: Contamination } | null = null;
+
+/** Read once for all shards of a corpus. */
+function contaminationOf({ digest, packed: bytes }: { digest: string; packed: Uint8Array }) {
+  if (lastGrams?.digest !== digest) lastGrams = { digest, contamination: readGrams(bytes) };
+  return lastGrams.contamination;
+}
 
 /** Each with its line feed. */
 function linesOf(bytes: Buffer): Buffer[] {

@@ -3,6 +3,7 @@
  * function of digests, recorded under the digest of its inputs, so a retry or a second run looks it up.
  */
 import { ApplicationFailure } from '@temporalio/activity';
+import type { ConversationsRead } from '../config/conversations.ts';
 import type { BlobRef } from '../config/digest.ts';
 import { FailureType } from '../config/failures.ts';
 import {
@@ -17,6 +18,8 @@ import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
 import { codeVersion } from './code-version.ts';
 import type { Deps } from './deps.ts';
 import { cleanDocuments } from './preprocess-clean.ts';
+import { gramsOfSets } from './preprocess-contamination.ts';
+import { readConversationFiles } from './preprocess-conversations.ts';
 import { joinBuckets, mergeFingerprints, refuseIfTooFew } from './preprocess-duplicates.ts';
 import { encodeDocuments, trainOnText } from './preprocess-encode.ts';
 import { parseInput, progress, withFailures } from './preprocess-failures.ts';
@@ -26,6 +29,8 @@ import {
   finishCorpusInputSchema,
   keptTokenizerSchema,
   preprocessInputSchema,
+  readConversationsInputSchema,
+  readEvaluationSetsInputSchema,
   resolveDuplicatesInputSchema,
   shuffleInputSchema,
   splitCorpusInputSchema,
@@ -37,6 +42,8 @@ import {
   type KeptTokenizer,
   type PreprocessInput,
   type PreprocessResult,
+  type ReadConversationsInput,
+  type ReadEvaluationSetsInput,
   type ResolveDuplicatesInput,
   type Shuffle,
   type ShuffleInput,
@@ -68,6 +75,7 @@ const loadedSources = [
   'corpus/**/*.ts',
   'config/personal-data.ts',
   'config/cleaning.ts',
+  'config/conversations.ts',
   'activities/preprocess*.ts',
   'recipes/vocabulary.ts',
   'node_modules/tokenizers/package.json',
@@ -109,13 +117,14 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
 
   const cleanKey = (
     documents: BlobRef,
-    { personalData, quality, clean }: CleanShardsInput['data'],
+    { personalData, quality, clean, grams }: CleanShardsInput['data'],
   ): string =>
     stageDigest({
       documents,
       personalData,
       quality,
       ...(clean !== undefined && { clean }),
+      ...(grams !== undefined && { grams }),
       code,
     });
 
@@ -200,7 +209,7 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
       found: PreprocessResult | null;
       shuffle?: Shuffle;
     }> {
-      const { dataset, data, questions, seed, unread, tokenizer } = parseInput(
+      const { dataset, data, questions, seed, unread, tokenizer, conversations } = parseInput(
         preprocessInputSchema,
         given,
       );
@@ -210,6 +219,7 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
         questions,
         seed,
         code,
+        ...(conversations !== undefined && { conversations }),
         ...(tokenizer === undefined ? { tokenizerCode: tokenizerCode() } : { tokenizer }),
       });
       const manifest = await findStage(store, 'preprocess', corpus, corpusManifestSchema);
@@ -223,6 +233,21 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
       }
       const shuffle = shuffleFor(shards.length);
       return { corpus, numShards: shards.length, found, ...(shuffle !== null && { shuffle }) };
+    },
+
+    /** What evaluation sets say, as one blob: the same files give the same one. */
+    async readEvaluationSets(
+      given: ReadEvaluationSetsInput,
+    ): Promise<{ grams: BlobRef; numTexts: number }> {
+      const { baseDir, paths } = parseInput(readEvaluationSetsInputSchema, given);
+      return withFailures(async () => gramsOfSets(store, threads, baseDir, paths));
+    },
+
+    async readConversations(given: ReadConversationsInput): Promise<ConversationsRead> {
+      const { baseDir, sources, ...options } = parseInput(readConversationsInputSchema, given);
+      return withFailures(async () =>
+        readConversationFiles(store, threads, baseDir, sources, options),
+      );
     },
 
     async cleanShards(given: CleanShardsInput): Promise<{ kept: number; dropped: number }> {

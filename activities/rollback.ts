@@ -7,7 +7,7 @@ import type { TrainerFault } from '../config/trainer.ts';
 import { rollbacksOf } from '../registry/rollbacks.ts';
 
 /** At an eighth of its rate a training that still goes wrong has another fault. */
-export const maxRollbacks = 3;
+const maxRollbacks = 3;
 /** Lower rates and an earlier checkpoint are what OPT-175B (Zhang et al. 2022, 2.5) recovered by. */
 const factor = 0.5;
 

@@ -298,13 +298,17 @@ async function trainingData(
 ): Promise<TrainerRun['data']> {
   const fetch = (ref: BlobRef) => cached(deps, ref);
   if (phase === 'pretrain') {
-    const shards = [];
-    for (const { tokens, numTokens } of corpus.shards)
-      shards.push({ path: await fetch(tokens), numTokens });
+    const fetched = async (refs: CorpusManifest['shards']) => {
+      const shards = [];
+      for (const { tokens, numTokens } of refs)
+        shards.push({ path: await fetch(tokens), numTokens });
+      return shards;
+    };
     const { tokens, numTokens, bytes } = corpus.heldOut;
     return {
       kind: 'tokens',
-      shards,
+      shards: await fetched(corpus.shards),
+      ...(corpus.older && { older: await fetched(corpus.older) }),
       tokenBytes: corpus.tokenBytes,
       heldOut: { path: await fetch(tokens), numTokens, bytes },
       ...(rehearsal !== undefined && { rehearsal: await fetch(await rowsOf(deps, rehearsal)) }),

@@ -6,6 +6,7 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { ApplicationFailure } from '@temporalio/activity';
+import { inHours } from '../config/durations.ts';
 import { FailureType, PassingFailure } from '../config/failures.ts';
 import type { Ending, Head } from '../config/manifests.ts';
 import type { RunCost } from '../config/run-records.ts';
@@ -29,14 +30,9 @@ const noticeMs = 1_500;
 const caution = 1.5;
 
 /** `3m 20s`: the time of machines as people read it. */
-export function describeMs(ms: number): string {
-  const s = Math.round(ms / 1000);
-  const [h, m] = [Math.floor(s / 3600), Math.floor((s % 3600) / 60)];
-  const parts = [
-    h > 0 ? `${h}h` : '',
-    m > 0 ? `${m}m` : '',
-    s % 60 > 0 || s < 60 ? `${s % 60}s` : '',
-  ];
+function describeMs(ms: number): string {
+  const { h, m, s } = inHours(ms);
+  const parts = [h > 0 ? `${h}h` : '', m > 0 ? `${m}m` : '', s > 0 || h + m === 0 ? `${s}s` : ''];
   return parts.filter((part) => part !== '').join(' ');
 }
 

@@ -24,7 +24,7 @@ import { workflowId } from '../workflows/messages.ts';
 import type { TrainingInput } from '../workflows/training.ts';
 import { say, type Measured } from './support/bench.ts';
 import { corpora, requireSources, writeCorpus, type CorpusName } from './support/corpora.ts';
-import { heldOutCurve, median } from './support/figures.ts';
+import { median } from './support/figures.ts';
 import { runPipeline, withHome, withStack, type BenchStack } from './support/stack.ts';
 
 interface RealRun {
@@ -40,9 +40,9 @@ interface RealRun {
 /** From few parameters on little text, read again and again, to adapters around 135M. */
 export const realRuns = {
   small: { title: '300 KB of English law', corpus: 'law-en', seconds: 35 },
-  dialogue: { title: 'English dialogue', corpus: 'dialogue', seconds: 60 },
+  dialogue: { title: 'English dialogue', corpus: 'dialogue', seconds: 40 },
   'law-zh': { title: 'Chinese law', corpus: 'law-zh', seconds: 50 },
-  novels: { title: 'English novels', corpus: 'novels', seconds: 70 },
+  novels: { title: 'English novels', corpus: 'novels', seconds: 50 },
   continued: {
     title: 'English novels, continued',
     corpus: 'novels',
@@ -53,7 +53,7 @@ export const realRuns = {
   adapted: {
     title: 'English law, SmolLM2 by LoRA',
     corpus: 'law-en',
-    seconds: 90,
+    seconds: 75,
     startFrom: 'smollm2',
   },
 } as const satisfies Record<string, RealRun>;
@@ -179,14 +179,19 @@ async function outcomeOf(
 
 function partsOf(events: readonly TrainerEvent[], began: number, ended: number): Outcome['parts'] {
   const { at: start } = events.find(({ event }) => event === 'start')!;
-  const curve = heldOutCurve(events);
   const { at: last } = events.findLast(({ event }) => event === 'eval')!;
+  // What comes between a step and the score that follows it is the scoring.
+  const told = events.filter(({ event }) => event !== 'working');
+  const scoring = told.reduce((sum, event, index) => {
+    const before = told[index - 1];
+    return event.event === 'eval' && before !== undefined ? sum + event.at - before.at : sum;
+  }, 0);
   const steps = events.filter(({ event }) => event === 'step').map(({ at }) => at);
   const taken = steps.slice(1).map((at, index) => (at - steps[index]!) * 1000);
   return {
     start: start - began,
-    steps: curve.at(-1)!.seconds,
-    scoring: last - start - curve.at(-1)!.seconds,
+    steps: last - start - scoring,
+    scoring,
     end: ended - last,
     medianStepMs: median(taken),
   };

@@ -10,7 +10,8 @@ import { z } from 'zod';
 import { pipelineSchema } from '../config/pipeline.ts';
 import type { Machine, PlainShape, PretrainRecipe, ReadingRecipe } from '../config/recipe.ts';
 import { trainerRunSchema } from '../config/trainer.ts';
-import { planRecipe, pretrainingStepMs } from '../recipes/plan.ts';
+import { planRecipe } from '../recipes/plan.ts';
+import { pretrainingStepMs } from '../recipes/pretraining.ts';
 import { say, type Measured } from './support/bench.ts';
 import { corpora, requireSources, writeCorpus, type CorpusName } from './support/corpora.ts';
 import { heldOutCurve } from './support/figures.ts';
@@ -175,11 +176,13 @@ async function train(
   { tokenizer, data }: PreparedCorpus,
   trial: Trial,
 ): Promise<Outcome> {
-  const runDir = path.join(folder, name, 'run');
+  // Several may train for one folder at once.
+  const runDir = path.join(folder, name, `run-${process.pid}`);
   const events = await trainByHand(
     runDir,
     { recipe: { model: trial.shape }, tokenizer, data },
-    trial.recipe,
+    // Nobody watches these, however long they take.
+    { ...trial.recipe, unwatchedExitS: 86_400 },
   );
   const { valLoss } = heldOutCurve(events).at(-1)!;
   const { numTokens, bytes } = data.heldOut;

@@ -1,7 +1,7 @@
 /** Near misses: a mistyped word is answered with the word that was probably meant. */
 
 /** Edit distance in which swapping two neighbours counts once (optimal string alignment). */
-export function editDistance(a: string, b: string): number {
+function editDistance(a: string, b: string): number {
   let beforeLast: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {

@@ -32,6 +32,7 @@ export function meaningFaults(value: unknown, folders: Folders, place: Places): 
   checkModel(value, folders, add);
   checkBudget(value, add);
   checkPhases(value, add);
+  checkReplay(value, add);
   checkGoal(value, add);
   checkEmbeddings(value, add);
   checkGates(value, add);
@@ -117,6 +118,18 @@ function phasesOf(value: unknown): readonly Phase[] | null {
   return named.length > 0 && known.length === named.length ? known : null;
 }
 
+/** What a model from scratch would replay: nothing, for it has been trained on nothing. */
+function checkReplay(value: unknown, add: Add): void {
+  const replay = valueAt(value, ['data', 'replay']);
+  if (replay === undefined || (textAt(value, 'startFrom') ?? 'scratch') !== 'scratch') return;
+  add(
+    ['data', 'replay'],
+    `${JSON.stringify(replay)} with startFrom scratch`,
+    'a version to go on from, for there are no older documents yet',
+    `Write startFrom: ${textAt(value, 'name') ?? 'policy'}@champion; a schedule begins from scratch where there is none yet.`,
+  );
+}
+
 function checkPhases(value: unknown, add: Add): void {
   const phases = phasesOf(value);
   if (phases === null) return;
@@ -183,6 +196,7 @@ function checkBudget(value: unknown, add: Add): void {
 /** Malformed questions are questions: what is wrong with them is said where they stand. */
 function asksQuestions(value: unknown): boolean {
   const questions = valueAt(value, ['questions']);
+  if (valueAt(value, ['data', 'conversations']) !== undefined) return true;
   return Array.isArray(questions) ? questions.length > 0 : questions !== undefined;
 }
 

@@ -2,7 +2,7 @@
  * The plan before the spend: the recipe that a run would freeze, from the statistics of the corpus
  * when it was preprocessed before, else from a look at its sources, the same as that of `init`.
  */
-import { readFile, stat } from 'node:fs/promises';
+import { glob, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { knownBases, maxBaseContext, type KnownBase } from '../config/base-models.ts';
@@ -19,6 +19,7 @@ import {
   type Recipe,
 } from '../config/recipe.ts';
 import type { Survey, SurveyRequest } from '../config/survey.ts';
+import type { Replay } from '../recipes/continuation.ts';
 import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';
 import { planPhases } from '../recipes/phases.ts';
 import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
@@ -112,6 +113,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     budgetMs: plannedTimeMs(pipeline.budget, pipeline.compute),
     stopOnPlateau: pipeline.budget.stopOnPlateau,
     prefer: pipeline.prefer,
+    packing: pipeline.packing,
     machine,
     seed: pipeline.seed,
     vocabSize: corpus.vocabSize,
@@ -120,6 +122,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     numChats: corpus.numChats,
     numPreferences: corpus.numPreferences,
     parent,
+    replay: replayOf(pipeline, parent),
     chats: corpus.chats,
     ...(base && { base }),
     ...(pipeline.sweep && { sweep: sweepOf(pipeline, corpus) }),
@@ -311,6 +314,12 @@ function inVocabularyOf(
   return { ...corpus, vocabSize, numTokens: Math.round(corpus.numTokens * ratio) };
 }
 
+/** What is older is not known before the run has parted it. */
+function replayOf({ data }: Pipeline, parent: ParentModel | null): Replay | undefined {
+  const { replay: share } = data;
+  return share === undefined || parent === null ? undefined : { share, numTokens: null };
+}
+
 /** The figures of the newest corpus that was made from a dataset of this name; null when there is none. */
 async function knownCorpus(store: Store, name: string): Promise<CorpusFigures | null> {
   const keys: { key: string; at: number }[] = [];
@@ -356,6 +365,7 @@ async function estimateCorpus({ pipeline, ...from }: PlanRequest): Promise<Corpu
   }
   const numDocuments = Math.max(1, Math.round(sum((survey) => survey.numDocuments) * sample));
   const vocabSize = chooseVocabSize(bytes);
+  const read = await estimateConversations(pipeline, from.baseDir);
   const phrasings = pipeline.questions.reduce((sum, group) => sum + group.ask.length, 0);
   return {
     origin: `an estimate from the text of ${sum(({ numFiles }) => numFiles)} files${sample < 1 ? ' and the sample' : ''}; a run plans again from what it counts`,
@@ -364,13 +374,37 @@ async function estimateCorpus({ pipeline, ...from }: PlanRequest): Promise<Corpu
     numTokens: estimateTokens(bytes),
     bytes,
     vocabSize,
-    numChats: phrasings * numDocuments,
-    numPreferences: pipeline.questions.length * numDocuments,
+    numChats: phrasings * numDocuments + read,
+    numPreferences: pipeline.questions.length * numDocuments + read,
     chats: estimateChats(pipeline.questions),
     languages: surveys
       .flatMap(({ languages }) => languages)
       .map((each) => ({ ...each, textBytes: each.textBytes * sample })),
   };
+}
+
+/** As if each took so many bytes and were as good as any other: what they are is told once they are read. */
+const conversationBytes = 700;
+/** Text of JSON is about a third of its size when it was packed. */
+const packedShare = 3;
+
+async function estimateConversations({ data }: Pipeline, baseDir: string): Promise<number> {
+  let bytes = 0;
+  for (const { path: pattern } of data.conversations ?? []) {
+    let found = false;
+    for await (const file of glob(pattern, { cwd: baseDir })) {
+      const { size } = await stat(path.resolve(baseDir, file));
+      bytes += file.endsWith('.gz') ? size * packedShare : size;
+      found = true;
+    }
+    if (!found) {
+      throw new ClientError(
+        'input',
+        `data.conversations: found no file ${pattern}, expected .json, .jsonl or .jsonl.gz. Nothing was started.`,
+      );
+    }
+  }
+  return Math.ceil(bytes / conversationBytes);
 }
 
 /** As if each `{field}` stood for as much text as its name in braces, and a few words more in the answer. */

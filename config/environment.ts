@@ -3,7 +3,7 @@ import { z } from 'zod';
 
 const port = z.coerce.number().int().min(1).max(65535);
 
-export const environmentSchema = z.object({
+const environmentSchema = z.object({
   TEMPER_HOME: z
     .string()
     .min(1)

@@ -54,6 +54,13 @@ export const datasetManifestSchema = z.strictObject({
 });
 export type DatasetManifest = z.infer<typeof datasetManifestSchema>;
 
+const tokenShardSchema = z.strictObject({
+  tokens: blobRefSchema,
+  index: blobRefSchema.describe('JSON lines: document id, first token, number of tokens'),
+  numDocuments: count,
+  numTokens: count,
+});
+
 /** stages/preprocess/<digest>.json: what training reads. */
 export const corpusManifestSchema = z.strictObject({
   schemaVersion,
@@ -61,14 +68,13 @@ export const corpusManifestSchema = z.strictObject({
   tokenizer: blobRefSchema.describe('tokenizer.json'),
   vocabSize: count,
   tokenBytes: z.literal([2, 4]).describe('width of a token in a shard, little-endian unsigned'),
-  shards: z.array(
-    z.strictObject({
-      tokens: blobRefSchema,
-      index: blobRefSchema.describe('JSON lines: document id, first token, number of tokens'),
-      numDocuments: count,
-      numTokens: count,
-    }),
-  ),
+  shards: z.array(tokenShardSchema),
+  older: z
+    .array(tokenShardSchema)
+    .optional()
+    .describe(
+      'documents that the model which is gone on from was trained on, replayed at a share of their own; left out, they lie among the others',
+    ),
   heldOut: z.strictObject({
     documents: blobRefSchema.describe('Document lines, for evaluation'),
     tokens: blobRefSchema,
@@ -93,6 +99,18 @@ export const corpusManifestSchema = z.strictObject({
       numQuestions: count,
       numPreferencesHeldOut: count,
       numAmbiguous: count.describe('questions left out because the corpus answers them twice'),
+      conversations: z
+        .strictObject({
+          numRecords: count.describe('read'),
+          numTrain: count,
+          numPreferences: count,
+          numPreferencesHeldOut: count,
+          dropped: counts.describe('records left out, by reason'),
+          redacted: counts,
+          licenses: z.array(z.string()),
+        })
+        .optional()
+        .describe('what came of data.conversations, counted in the above; left out: none'),
     })
     .nullable(),
   statistics: z.strictObject({
@@ -277,7 +295,6 @@ export const probeSchema = z.strictObject({
   greedyIds: z.array(count).describe('the next tokens, chosen greedily'),
   tolerance: z.number().positive().describe('largest absolute difference of a logit'),
 });
-export type Probe = z.infer<typeof probeSchema>;
 
 export const evaluationSchema = z.strictObject({
   schemaVersion,

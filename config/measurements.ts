@@ -5,7 +5,7 @@ import { machineSchema, modelShapeSchema, type PhaseRecipe, type ModelShape } fr
 const positive = z.number().int().positive();
 
 /** What decides the time and the memory of a step. */
-export const loadSchema = z.strictObject({
+const loadSchema = z.strictObject({
   phase: z.string(),
   shape: modelShapeSchema,
   contextLength: positive,

@@ -7,6 +7,7 @@ import { knownBases } from './base-models.ts';
 import { cleaningSchema } from './cleaning.ts';
 import { embeddingsFaults, isEmbeddingMetric } from './embeddings.ts';
 import { personalDataSchema } from './personal-data.ts';
+import { conversationsSchema, longestFromScratch, longestOfAModel } from './conversations.ts';
 import { phasesFault, tunes } from './phases.ts';
 import { families, phaseNames, type Family, type Phase } from './recipe.ts';
 
@@ -135,10 +136,24 @@ export const pipelineFileSchema = z.strictObject({
         ),
       personalData: personalDataSchema,
       clean: cleaningSchema,
+      decontaminate: z
+        .array(z.string().min(1))
+        .min(1)
+        .optional()
+        .describe(
+          'evaluation sets, as paths or globs from this file on: documents that say 13 words of them in a row are left out',
+        ),
+      conversations: conversationsSchema,
       heldOut: share
         .pipe(z.number().positive().max(0.5))
         .prefault('2%')
         .describe('share of documents never trained on'),
+      replay: share
+        .pipe(z.number().positive().max(0.9))
+        .optional()
+        .describe(
+          'share of what is read that the model of startFrom was trained on before, such as 25%, the rest being new to it; left out, all documents in random order',
+        ),
       quality: z
         .boolean()
         .default(true)
@@ -201,6 +216,12 @@ export const pipelineFileSchema = z.strictObject({
     .array(questionsSchema)
     .default([])
     .describe('instruction data made from the metadata of the documents'),
+  packing: z
+    .boolean()
+    .optional()
+    .describe(
+      'several chats in a row while SFT learns from them, each seeing itself alone: the same loss for less padding; left out, where it saves a fifth and more of the time of tuning a model that exists',
+    ),
   budget: z
     .strictObject({
       time: durationMs
@@ -310,11 +331,13 @@ export const pipelineFileSchema = z.strictObject({
 export const pipelineSchema = pipelineFileSchema
   .transform(({ goal, budget, ...rest }) => ({
     ...rest,
+    data: withLengths(rest),
     budget: { ...budget, time: budget.time ?? defaultTimeMs(budget) },
     goal: goal ?? defaultGoal(rest),
   }))
   .superRefine((file, context) => {
-    const { startFrom, model, goal, questions, phases, budget, compute, sweep } = file;
+    const { data, startFrom, model, goal, questions, phases, packing, budget, compute, sweep } =
+      file;
     const refuse = (field: string | string[], message: string) =>
       context.addIssue({
         code: 'custom',
@@ -359,7 +382,7 @@ export const pipelineSchema = pipelineFileSchema
         phases,
         goal,
         startFrom,
-        asks: questions.length > 0,
+        asks: teachesAnswers(file),
         stopOnPlateau,
         sweeps: sweep !== undefined,
       };
@@ -374,6 +397,25 @@ export const pipelineSchema = pipelineFileSchema
           'expected local with phases that leave pretrain out: it alone trains on several hosts',
         );
       }
+    }
+    if (packing === true && !(phases?.includes('sft') ?? goal === 'assistant')) {
+      refuse(
+        'packing',
+        'expected none where no chats are learnt: sft does that, with goal assistant',
+      );
+    } else if (packing === true && model !== undefined && 'config' in model) {
+      refuse('packing', 'expected false with model.config: chats of a row might see each other');
+    }
+    if (data.replay !== undefined && isBase(startFrom)) {
+      refuse(
+        'data.replay',
+        `expected none: what ${startFrom} was trained on is not here; it rehearses text of its own instead`,
+      );
+    } else if (data.replay !== undefined && phases?.includes('pretrain') === false) {
+      refuse(
+        'data.replay',
+        'expected none with phases that leave pretrain out: it reads documents',
+      );
     }
     if (goal === 'embeddings') {
       for (const { keys, found, expected, hint } of embeddingsFaults(file)) {
@@ -396,10 +438,36 @@ export const pipelineSchema = pipelineFileSchema
     if (model !== undefined && startFrom !== 'scratch' && goal !== 'embeddings') {
       refuse('model', `expected none: ${startFrom} has an architecture of its own`);
     }
-    if (goal === 'adapt' && questions.length > 0) {
-      refuse('questions', 'expected none with goal adapt, which trains on the documents alone');
+    if (goal === 'embeddings' && file.data.conversations !== undefined) {
+      refuse(
+        'data.conversations',
+        'expected none with goal embeddings, whose model answers nothing',
+      );
+    }
+    if (goal === 'adapt' && teachesAnswers(file)) {
+      const field = questions.length > 0 ? 'questions' : 'data.conversations';
+      refuse(field, 'expected none with goal adapt, which trains on the documents alone');
     }
   });
+
+function withLengths({
+  data,
+  startFrom,
+}: Pick<z.infer<typeof pipelineFileSchema>, 'data' | 'startFrom'>) {
+  const { conversations } = data;
+  if (conversations === undefined) return data;
+  const longest = startFrom === 'scratch' ? longestFromScratch : longestOfAModel;
+  const each = conversations.map((source) => ({ maxTokens: longest, ...source }));
+  return { ...data, conversations: each };
+}
+
+/** Whether a file gives what SFT can learn from: questions, or conversations. */
+export function teachesAnswers(file: {
+  questions: readonly unknown[];
+  data: { conversations?: unknown };
+}): boolean {
+  return file.questions.length > 0 || file.data.conversations !== undefined;
+}
 
 /** How long a machine may be paid for; null where no dollars bound it, infinity where it costs nothing. */
 export function affordableMs({
@@ -425,13 +493,14 @@ function defaultTimeMs(budget: { usd?: number | undefined; usdPerHour?: number |
 
 function defaultGoal(file: {
   startFrom: string;
+  data: { conversations?: unknown };
   questions: unknown[];
   phases?: readonly Phase[] | undefined;
 }) {
   const { phases } = file;
   if (phases !== undefined && tunes(phases)) return 'assistant' as const;
   if (phases !== undefined) return isBase(file.startFrom) ? ('adapt' as const) : ('base' as const);
-  if (file.questions.length > 0) return 'assistant' as const;
+  if (teachesAnswers(file)) return 'assistant' as const;
   return isBase(file.startFrom) ? ('adapt' as const) : ('base' as const);
 }
 

@@ -111,7 +111,6 @@ export const loraSchema = z.strictObject({
     .max(1)
     .describe('of what the adapters learnt, how much is added to the base'),
 });
-export type Lora = z.infer<typeof loraSchema>;
 
 /** What every phase shares. */
 const phaseFields = {
@@ -178,12 +177,23 @@ export const pretrainRecipeSchema = z.strictObject({
   rehearsal: rehearsalSchema
     .optional()
     .describe('text of the base, on which it must go on foretelling the same; left out, none'),
+  replay: z
+    .strictObject({ share: z.number().positive().lt(1).describe('of the windows') })
+    .optional()
+    .describe('what was trained on before, among what is new; left out, the corpus is one stream'),
   plateau: plateauSchema.optional().describe('when to end early; left out, all steps are trained'),
   mask: maskSchema
     .optional()
     .describe('words that are hidden and foretold; left out, the next word is'),
 });
-export const sftRecipeSchema = z.strictObject({ phase: z.literal('sft'), ...phaseFields });
+export const sftRecipeSchema = z.strictObject({
+  phase: z.literal('sft'),
+  ...phaseFields,
+  packing: z
+    .literal(true)
+    .optional()
+    .describe('the chats of a batch share rows, each seeing itself alone; left out, a row each'),
+});
 export const dpoRecipeSchema = z.strictObject({
   phase: z.literal('dpo'),
   ...phaseFields,

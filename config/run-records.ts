@@ -13,7 +13,7 @@ import {
 const count = z.number().int().nonnegative();
 const positive = z.number().int().positive();
 
-export const ingestResultSchema = z.strictObject({
+const ingestResultSchema = z.strictObject({
   dataset: datasetManifestSchema.pick({ name: true, version: true, digest: true }),
   numDocuments: count,
   sampledFrom: z.exactOptional(count),

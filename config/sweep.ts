@@ -5,7 +5,7 @@ const count = z.number().int().nonnegative();
 const positive = z.number().int().positive();
 
 /** Of one trial, named by its place in the list: the same recipe at another rate. */
-export const sweepTrialSchema = z.strictObject({
+const sweepTrialSchema = z.strictObject({
   multiple: z.number().positive().describe('of the planned rate'),
   learningRate: z.number().positive(),
   adamLearningRate: z.number().positive(),

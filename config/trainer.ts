@@ -95,6 +95,10 @@ export const trainerRunSchema = z.strictObject({
     z.strictObject({
       kind: z.literal('tokens'),
       shards: z.array(z.strictObject({ path: z.string(), numTokens: count })),
+      older: z
+        .array(z.strictObject({ path: z.string(), numTokens: count }))
+        .optional()
+        .describe('what was trained on before, where the recipe replays it'),
       tokenBytes: z.literal([2, 4]),
       heldOut: z.strictObject({ path: z.string(), numTokens: count, bytes: count }),
       rehearsal: z
@@ -332,7 +336,6 @@ export const evaluateRunSchema = z.strictObject({
   workDir: z.string(),
   output: z.string().describe('JSON {metrics: {name: {value, stderr, count}}, samples: [...]}'),
 });
-export type EvaluateRun = z.infer<typeof evaluateRunSchema>;
 
 /** `python -m trainer.evaluate_encoder --config FILE`: a bundle that embeds text, by itself and through its server. */
 export const evaluateEncoderRunSchema = z.strictObject({

@@ -5,6 +5,7 @@ import { kindsOf, type PersonalDataOption } from '../config/personal-data.ts';
 import { scriptShares } from './characters.ts';
 import { cleanText } from './clean.ts';
 import { changeText, repairFirst, stepsRefusal, type StepCounts } from './cleaning/steps.ts';
+import type { Contamination } from './contamination.ts';
 import { bandsOf, numBands } from './minhash.ts';
 import { digestOf } from './order.ts';
 import { qualityRefusal } from './quality.ts';
@@ -15,6 +16,8 @@ export interface CleanOptions {
   personalData: PersonalDataOption;
   quality: boolean;
   clean?: Cleaning;
+  /** What evaluation sets say. */
+  contamination?: Contamination;
 }
 
 export interface ShardStatistics {
@@ -88,7 +91,9 @@ export function cleanShard(
       text === '' || (letters === 0 && words.hashes.length === 0)
         ? { reason: 'empty', detail: 'found no letter or digit after cleaning' }
         : ((options.quality ? qualityRefusal(text, script, words) : null) ??
-          stepsRefusal({ text, script, words }, steps, stepCounts));
+          stepsRefusal({ text, script, words }, steps, stepCounts) ??
+          options.contamination?.refusal(text, script, words) ??
+          null);
     if (refusal !== null) {
       dropped.push({ id, source, ...refusal, ...(text !== '' && { sample: sampleOf(text) }) });
     } else {

@@ -9,6 +9,17 @@ const lineEnds = /\r\n?|[\u000B\u000C\u0085\u2028\u2029]/g;
 // oxlint-disable-next-line no-control-regex
 const beyondAscii = /[^\u0000-\u007F]/;
 
+/** Cleans one turn of a conversation, whose spaces and empty lines may be code. */
+export function cleanTurn(raw: string): string {
+  return raw
+    .toWellFormed()
+    .replaceAll(lineEnds, '\n')
+    .replaceAll(invisible, '')
+    .normalize('NFC')
+    .replaceAll(/<\|(\w+)\|>/g, '<| $1 |>')
+    .trim();
+}
+
 /** Cleans a text; what is switched off stays. Full-width letters and digits become plain ones; punctuation stays as it was written. */
 export function cleanText(
   raw: string,

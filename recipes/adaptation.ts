@@ -6,9 +6,12 @@ import type {
   ReadingRecipe,
   Reason,
 } from '../config/recipe.ts';
+import { mostReplayed, replayReason, type PlannedParent, type Replay } from './continuation.ts';
+import { baseNatsPerToken } from './loss.ts';
 import { countParameters, trainingFlopsPerToken } from './shapes.ts';
 import { availableBytes, doesNotFit, gigabytes, trainingBytes } from './memory.ts';
 import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
+import { saveEvery, saveEveryMs } from './step.ts';
 
 export interface AdaptationInputs {
   statistics: { numTokens: number; bytes: number };
@@ -21,6 +24,9 @@ export interface AdaptationInputs {
   shape: ModelShape;
   /** 0, then one more for each replan. */
   round: number;
+  /** The version that is gone on from, and its older documents at a share of their own; left out, the corpus is one stream. */
+  parent?: PlannedParent | null | undefined;
+  replay?: Replay | undefined;
   /** Time of a step as measured, against the estimate; left out, 1. */
   pace?: number | undefined;
 }
@@ -37,7 +43,6 @@ const batchSize = 4;
 const maxEpochs = 3;
 /** A frozen weight needs no gradient of its own: two products of three (forward, and back through it) are left. */
 const frozenShare = 2 / 3;
-const saveEveryMs = 20_000;
 /** A step beyond its arithmetic: adapters are many small products. */
 export const adapterStepOverheadMs = 300;
 
@@ -66,7 +71,7 @@ export function adapterPhase(
     precision: bestPrecision(machine),
     worldSize: 1,
     threads: Math.min(machine.cores, 8),
-    saveEverySteps: Math.max(1, Math.min(numSteps, Math.round(saveEveryMs / stepMs))),
+    saveEverySteps: saveEvery(stepMs, numSteps),
     unwatchedExitS: 600,
     lora: { rank: loraRank, alpha: 2 * loraRank, mergeShare },
   };
@@ -126,7 +131,11 @@ export function planAdaptation(inputs: AdaptationInputs): ReadingRecipe {
   const trainMs = Math.max(budgetMs * 0.2, budgetMs - trainerStartMs) * 1.5 ** round;
   const affordable = trainMs / stepMs;
   const epochs = maxEpochs + round;
-  const wanted = (statistics.numTokens * epochs) / tokensPerStep;
+  const readable =
+    inputs.replay === undefined
+      ? statistics.numTokens * epochs
+      : mostReplayed(inputs.replay, statistics.numTokens, epochs);
+  const wanted = readable / tokensPerStep;
   const numSteps = Math.max(10, Math.floor(Math.min(affordable, wanted)));
   const recipe: PretrainRecipe = {
     phase: 'pretrain',
@@ -138,10 +147,11 @@ export function planAdaptation(inputs: AdaptationInputs): ReadingRecipe {
     adamLearningRate: peakRate,
     evalEverySteps: Math.max(10, Math.ceil(numSteps / 2)),
     rehearsal: { ...rehearsal, rowLength: Math.min(rehearsal.rowLength, length) },
+    ...(inputs.replay && { replay: { share: inputs.replay.share } }),
   };
   const trainingMs = Math.round(trainerStartMs + numSteps * stepMs);
   const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
-  const [low, high] = expectedBitsPerByte;
+  const bpb = baseNatsPerToken(countParameters(shape)) / Math.LN2 / bytesPerToken;
   return {
     schemaVersion: 1,
     round,
@@ -156,20 +166,24 @@ export function planAdaptation(inputs: AdaptationInputs): ReadingRecipe {
       trainingMsLow: Math.round(trainingMs * 0.75),
       trainingMsHigh: Math.round(trainingMs * 1.6),
       usd: 0,
-      valBpbLow: low,
-      valBpbHigh: high,
-      finalLoss: Number((((low + high) / 2) * Math.LN2 * bytesPerToken).toFixed(3)),
+      valBpbLow: rounded(bpb * (1 - uncertainty)),
+      valBpbHigh: rounded(bpb * (1 + uncertainty)),
+      finalLoss: rounded(bpb * Math.LN2 * bytesPerToken),
       lostIfKilledMs: Math.round(recipe.saveEverySteps * stepMs + trainerStartMs),
     },
     reasons: explain(inputs, recipe),
   };
 }
 
-/** What a base of this size gives on text in its language, from plain to formal. */
-const expectedBitsPerByte = [0.55, 1] as const;
+/** Of the expected loss: what a base has read before, nobody knows here. */
+const uncertainty = 0.25;
+
+function rounded(value: number): number {
+  return Number(value.toFixed(3));
+}
 
 function explain(
-  { origin, statistics, shape, machine }: AdaptationInputs,
+  { origin, statistics, shape, machine, parent, replay }: AdaptationInputs,
   recipe: PretrainRecipe,
 ): Reason[] {
   const usual = Math.min(rowLengths[0]!, shape.contextLength);
@@ -207,6 +221,7 @@ function explain(
         'on text that the base wrote itself, it must go on foretelling what it did: what it knew is kept without having its data',
       source: 'Robins 1995; Huang et al. 2024; measured in docs/log.md',
     },
+    ...(replay && parent ? [replayReason(parent, replay)] : []),
     {
       choice: 'merge',
       value: `${Math.round(mergeShare * 100)} % of what the adapters learnt`,

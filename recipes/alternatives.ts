@@ -1,4 +1,5 @@
 /** What a plan could be instead: the same planner with one thing changed, and what that would gain and cost. */
+import { inWholeUnits } from '../config/durations.ts';
 import { phasesOf, type Recipe } from '../config/recipe.ts';
 import { planRecipe, type PlanInputs } from './plan.ts';
 import { SweepDoesNotFit } from './sweep.ts';
@@ -156,13 +157,7 @@ function percent(change: number, more: string, less: string): string {
 
 /** As a pipeline file writes it. */
 function duration(ms: number): string {
-  const units = [
-    ['d', 86_400_000],
-    ['h', 3_600_000],
-    ['m', 60_000],
-    ['s', 1000],
-  ] as const;
-  const [name, unit] =
-    units.find(([, size]) => ms >= size && ms % size === 0) ?? (['ms', 1] as const);
-  return `${Math.max(1, Math.round(ms / unit))}${name}`;
+  if (ms < 1) return '1ms';
+  const { amount, unit } = inWholeUnits(ms, 'ms');
+  return `${amount}${unit}`;
 }

@@ -4,8 +4,10 @@
  */
 import type { DpoRecipe, Machine, ModelShape, OrpoRecipe, SftRecipe } from '../config/recipe.ts';
 import { adapterPhase, adapterStepOverheadMs, msPerTrainedToken } from './adaptation.ts';
+import type { Packing } from './packing.ts';
 import { trainingFlopsPerToken } from './shapes.ts';
 import { bestPrecision, trainingSpeed } from './speed.ts';
+import { saveEvery } from './step.ts';
 
 export type ChatPhase = 'sft' | 'dpo' | 'orpo';
 
@@ -25,7 +27,6 @@ interface Way {
 
 /** What a step costs beyond its arithmetic where all weights move: TRL's; measured. */
 const wholeOverheadMs = 40;
-const saveEveryMs = 20_000;
 /** Tokens of a question with its answer, template included, on average. */
 export const usualChatTokens = 28;
 
@@ -83,7 +84,7 @@ export const waysOfAdapters = {
 const orpoAfterSft = { epochs: 0.5, rate: 0.1 };
 
 /** How a phase is trained, after SFT or without. */
-export function wayOf(phase: ChatPhase, { adapters, afterSft }: Setting): Way {
+function wayOf(phase: ChatPhase, { adapters, afterSft }: Setting): Way {
   const ways = adapters ? waysOfAdapters : waysOfAllWeights;
   if (phase !== 'orpo' || !afterSft) return ways[phase];
   return { ...ways.orpo, epochs: orpoAfterSft.epochs, rate: ways.sft.rate * orpoAfterSft.rate };
@@ -105,6 +106,8 @@ export interface ChatPhaseInputs extends Setting {
   numExamples: number;
   /** Training time, the start of the trainer left out. */
   timeMs: number;
+  /** Chats share rows while SFT learns from them; left out, each has its own. */
+  packing?: Packing | undefined;
   /** Of a later round: so much longer, at so much of the rate. */
   turn: { time: number; rate: number };
   /** Time of a step as measured, against the estimate; left out, 1. */
@@ -116,10 +119,11 @@ export function chatStepMs(
   phase: ChatPhase,
   inputs: Pick<
     ChatPhaseInputs,
-    keyof Setting | 'machine' | 'shape' | 'contextLength' | 'rowTokens' | 'pace'
+    keyof Setting | 'machine' | 'shape' | 'contextLength' | 'rowTokens' | 'packing' | 'pace'
   >,
 ): number {
-  const { machine, shape, contextLength, rowTokens, adapters, pace = 1 } = inputs;
+  const { machine, shape, contextLength, adapters, pace = 1 } = inputs;
+  const rowTokens = (phase === 'sft' ? inputs.packing?.rowTokens : undefined) ?? inputs.rowTokens;
   const { batch, rows, work, overheadMs } = wayOf(phase, inputs);
   const msPerToken = adapters
     ? msPerTrainedToken(machine, shape, contextLength)
@@ -154,12 +158,13 @@ export function planChatPhase(
           precision: bestPrecision(machine),
           worldSize: 1,
           threads: Math.min(machine.cores, 8),
-          saveEverySteps: Math.max(1, Math.min(numSteps, Math.round(saveEveryMs / stepMs))),
+          saveEverySteps: saveEvery(stepMs, numSteps),
           unwatchedExitS: 600,
         }),
     contextLength,
     batchSize: batch,
     learningRate: Number((rate * turn.rate).toPrecision(6)),
   };
-  return phase === 'sft' ? { phase, ...common } : { phase, ...common, beta };
+  if (phase !== 'sft') return { phase, ...common, beta };
+  return { phase, ...common, ...(inputs.packing && { packing: true }) };
 }

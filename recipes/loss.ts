@@ -30,6 +30,11 @@ export function expectedBitsPerByte(
   return nats / Math.LN2;
 }
 
+/** Nats a token of a base that has read as much as it can learn from, with the constants of Hoffmann et al. 2022. */
+export function baseNatsPerToken(numParameters: number): number {
+  return 1.69 + 406.4 / numParameters ** 0.34;
+}
+
 /**
  * Of the tokens that a masked model reads first, it learns only how often each word comes; then it goes as with the next
  * word, and the same factors fit (docs/log.md). Half of what comes is lost so after this many.

@@ -7,16 +7,14 @@ import { expectedMaskedLoss } from './loss.ts';
 import { maskedLadder, maskRate } from './masked-shapes.ts';
 import {
   ending,
-  every,
   fitsAlone,
   mostParametersPerToken,
-  pretrainingStepMs,
   round,
-  saveEveryMs,
-  warmup,
   within,
   type PlanInputs,
 } from './plan.ts';
+import { pretrainingStepMs, warmup } from './pretraining.ts';
+import { saveEvery, saveEveryMs } from './step.ts';
 import { preferenceReasons, preferred } from './preference.ts';
 import { countParameters } from './shapes.ts';
 import { bestPrecision, trainerStartMs } from './speed.ts';
@@ -84,7 +82,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
     adamLearningRate: round(0.002 * turn.rate, 5),
     warmupSteps: warmup(numSteps),
     decaySteps: Math.floor((numSteps * 2) / 3),
-    saveEverySteps: every(saveEveryMs, stepMs, numSteps),
+    saveEverySteps: saveEvery(stepMs, numSteps),
     evalEverySteps: Math.max(10, Math.ceil(numSteps / 4)),
     mask: { rate: maskRate, replaced: 0.8, redrawn: 0.1 },
   };

@@ -1,8 +1,10 @@
 /** Plans by what was measured of the machine: its pace, and how much it had room for. Where nothing was, by estimates alone. */
+import { calibrationShare } from '../config/calibration.ts';
 import { loadOf, type Load, type Measurement } from '../config/measurements.ts';
 import { phasesOf, type Phase, type ReadingRecipe, type Recipe } from '../config/recipe.ts';
 import { adaptationStepMs } from './adaptation.ts';
-import { planRecipe, pretrainingStepMs, type PlanInputs } from './plan.ts';
+import { planRecipe, type PlanInputs } from './plan.ts';
+import { pretrainingStepMs } from './pretraining.ts';
 import { trainerStartMs } from './speed.ts';
 
 /** What measurements change of a plan; numbers alone, so that a run can keep them. */
@@ -22,8 +24,6 @@ export interface MeasuredPlan<Planned extends Recipe = Recipe> {
 
 /** Steps of a calibration that are timed, and those before them, in which caches fill. */
 export const calibratedSteps = { timed: 20, warmup: 3, least: 5 } as const;
-/** Of the budget, that a calibration may take. */
-const calibrationShare = 0.03;
 
 /** The estimate for one step of pretraining, or of adapting, without any correction. */
 export function estimatedStepMs({ pretrain, machine, model }: ReadingRecipe): number {

@@ -23,6 +23,7 @@ import {
 import { expectedBitsPerByte } from './loss.ts';
 import { planMasked } from './masked.ts';
 import { inMemory, memoryReasons } from './memory.ts';
+import { packingReasons } from './packing.ts';
 import { fitted, planRecipe, replanRecipe, type MissedGate, type PlanInputs } from './plan.ts';
 import { countParameters } from './shapes.ts';
 import { trainerStartMs } from './speed.ts';
@@ -112,7 +113,10 @@ function partOf(
       trainingMsHigh: Math.round(estimate.trainingMsHigh * ratio),
     },
     reasons: [
-      ...whole.reasons.filter(({ choice }) => !/tuning|micro-batch of/.test(choice)),
+      ...whole.reasons.filter(
+        ({ choice }) =>
+          !/tuning|micro-batch of/.test(choice) && (choice !== 'packing' || kept !== null),
+      ),
       ...(adapters ? [adapterReason] : []),
       ...tuningReasons({ sft: kept, dpo: null, orpo }),
       ...memoryReasons([kept, orpo ?? null], whole.model, inputs.machine),
@@ -198,20 +202,26 @@ function planTuningAlone(
           : 'holds the chats of a model from scratch',
         source: 'counted in the data',
       },
+      ...(sft === null ? [] : packingReasons(setting.contextLength, setting.packing)),
     ],
   });
 }
 
-type Setting = Pick<ChatPhaseInputs, 'adapters' | 'turn' | 'contextLength' | 'rowTokens' | 'pace'>;
+type Setting = Pick<
+  ChatPhaseInputs,
+  'adapters' | 'turn' | 'contextLength' | 'rowTokens' | 'packing' | 'pace'
+>;
 
 function rowsOf(
-  { statistics, chats = usualChats }: PlanInputs,
+  { statistics, packing: asked, chats = usualChats }: PlanInputs,
   shape: ModelShape,
   adapters: boolean,
-): Pick<ChatPhaseInputs, 'contextLength' | 'rowTokens'> {
-  if (adapters) return chatRow({ statistics, shape, chats });
+): Pick<ChatPhaseInputs, 'contextLength' | 'rowTokens' | 'packing'> {
+  if (adapters) return chatRow({ statistics, shape, chats, asked });
   const contextLength = Math.min(wholeContextLength, shape.contextLength);
-  return { contextLength, rowTokens: usualChatTokens };
+  const rowTokens = usualChatTokens;
+  const packing = asked === true ? { rowTokens, saved: null } : undefined;
+  return { contextLength, rowTokens, packing };
 }
 
 function examplesOf(phase: ChatPhase, { numChats, numPreferences }: PlanInputs) {

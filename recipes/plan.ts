@@ -14,28 +14,37 @@ import type {
   PretrainRecipe,
   ReadingRecipe,
   Recipe,
-  Reason,
   SftRecipe,
 } from '../config/recipe.ts';
 import type { GateMetric, Preference } from '../config/pipeline.ts';
 import { planAdaptation } from './adaptation.ts';
 import { usualChatTokens, waysOfAllWeights } from './chat-phases.ts';
 import {
-  continuationReasons,
+  mostReplayed,
   rewarmedRate,
   rewarmingSteps,
   type PlannedParent,
+  type Replay,
 } from './continuation.ts';
-import { limitReasons, shapeWithin, type Limits } from './limits.ts';
+import { shapeWithin, type Limits } from './limits.ts';
 import { expectedBitsPerByte } from './loss.ts';
+import { packingReasons } from './packing.ts';
+import { explain } from './plan-reasons.ts';
 import { endingOnPlateau } from './plateau.ts';
 import { preferenceReasons, preferred } from './preference.ts';
-import { countParameters, givenShape, ladder, trainingFlopsPerToken } from './shapes.ts';
+import { countParameters, givenShape, ladder } from './shapes.ts';
 import { availableBytes, inMemory, memoryReasons, trainingBytes } from './memory.ts';
-import { stepReasons } from './step.ts';
+import {
+  maxEpochs,
+  msPerPretrainedToken,
+  pretrainingStepMs,
+  ratesOf,
+  warmup,
+} from './pretraining.ts';
+import { saveEvery, stepReasons } from './step.ts';
 import { planSweep, type SweepWish } from './sweep.ts';
 import { planTuning, usualChats, type ChatSizes } from './tuning.ts';
-import { bestPrecision, muonMs, paceReasons, trainerStartMs, trainingSpeed } from './speed.ts';
+import { bestPrecision, paceReasons, trainerStartMs } from './speed.ts';
 
 export interface PlanInputs {
   statistics: { numTokens: number; bytes: number };
@@ -61,8 +70,12 @@ export interface PlanInputs {
   numPreferences: number;
   /** Whose pretraining goes on; without it, training starts from random weights. */
   parent?: PlannedParent | null | undefined;
+  /** Older documents at a share of their own, where a version is gone on from; left out, they lie among the others. */
+  replay?: Replay | undefined;
   /** How long the chats are; left out, as usual. */
   chats?: ChatSizes;
+  /** Whether chats share rows while SFT learns from them; left out, where that saves enough of a model that exists. */
+  packing?: boolean | undefined;
   /** Learning rates to try; left out, the planned one alone. */
   sweep?: SweepWish | undefined;
   /** A model from elsewhere that is adapted, in words and its shape. */
@@ -85,10 +98,6 @@ interface Turn {
 }
 const firstTurn: Turn = { round: 0, pretrain: { time: 1, rate: 1 }, tune: { time: 1, rate: 1 } };
 
-export const saveEveryMs = 20_000;
-/** What a step costs beyond its arithmetic; measured. */
-const stepOverheadMs = 5;
-const maxEpochs = 16;
 const minAssistantWidth = 192;
 /** Of the corpus: a larger model learns so little text by heart, which no loss law foretells. */
 export const mostParametersPerToken = 20;
@@ -226,7 +235,7 @@ function adapting(
 }
 
 function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
-  const { machine, statistics, seed, vocabSize, parent } = inputs;
+  const { machine, statistics, seed, vocabSize, parent, replay } = inputs;
   const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
   const tunes = inputs.goal === 'assistant' && inputs.numChats > 0 && inputs.numPreferences > 0;
   const share = tunes ? { pretrain: 0.56, sft: 0.35, dpo: 0.09 } : { pretrain: 1, sft: 0, dpo: 0 };
@@ -261,7 +270,9 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
     const affordable = pretrainMs / msPerToken;
     const numTokens = Math.min(
       affordable,
-      statistics.numTokens * maxEpochs,
+      replay === undefined
+        ? statistics.numTokens * maxEpochs
+        : mostReplayed(replay, statistics.numTokens, maxEpochs),
       limits.numTokens ?? Infinity,
     );
     const numParameters = countParameters(shape);
@@ -302,8 +313,9 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
     ...ratesOf(given, rate, tokensPerStep),
     warmupSteps: parent ? rewarmingSteps(numSteps) : warmup(numSteps),
     decaySteps: Math.floor((numSteps * 2) / 3),
-    saveEverySteps: every(saveEveryMs, stepMs, numSteps),
+    saveEverySteps: saveEvery(stepMs, numSteps),
     evalEverySteps: Math.max(10, Math.ceil(numSteps / 4)),
+    ...(replay && { replay: { share: replay.share } }),
   };
 
   const chatStepMs = sftWay.batch * usualChatTokens * chosen.msPerToken + sftWay.overheadMs * pace;
@@ -330,7 +342,8 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
       learningRate: sftWay.rate * turn.tune.rate,
       decaySteps: Math.floor((sftSteps * 3) / 4),
       warmupSteps: warmup(sftSteps),
-      saveEverySteps: every(saveEveryMs, chatStepMs, sftSteps),
+      saveEverySteps: saveEvery(chatStepMs, sftSteps),
+      ...(inputs.packing === true && { packing: true as const }),
     };
     dpo = {
       phase: 'dpo',
@@ -340,7 +353,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
       learningRate: dpoWay.rate * turn.tune.rate,
       decaySteps: dpoSteps - warmup(dpoSteps),
       warmupSteps: warmup(dpoSteps),
-      saveEverySteps: every(saveEveryMs, dpoStepMs, dpoSteps),
+      saveEverySteps: saveEvery(dpoStepMs, dpoSteps),
       beta: dpoWay.beta,
     };
   }
@@ -379,6 +392,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
         candidates: eligible.length,
       }),
       ...preferenceReasons(prefer, chosen, eligible),
+      ...(sft?.packing ? packingReasons(sft.contextLength, { rowTokens: 0, saved: null }) : []),
     ],
   };
 }
@@ -389,35 +403,6 @@ function givenTo({ given, vocabSize, parent }: PlanInputs): GivenShape | null {
   return parent?.shape.family === 'transformers' ? parent.shape : null;
 }
 
-/** Muon is measured on the shapes of the planner; another architecture gets AdamW, at a rate that falls with its width. */
-function ratesOf(given: GivenShape | null, rate: number, tokensPerStep: number) {
-  if (given === null) {
-    return {
-      optimizer: 'muon',
-      learningRate: 0.02 * rate * batchRate(tokensPerStep),
-      adamLearningRate: 0.006 * rate,
-    } as const;
-  }
-  const peak = Number(Math.min(3e-3, 0.5 / given.hiddenSize).toPrecision(2)) * rate;
-  return { optimizer: 'adamw', learningRate: peak, adamLearningRate: peak } as const;
-}
-
-function msPerPretrainedToken(machine: Machine, shape: ModelShape): number {
-  return (trainingFlopsPerToken(shape) / trainingSpeed(machine, shape.hiddenSize)) * 1000;
-}
-
-/** The estimate for a step of pretraining on all weights, in milliseconds. */
-export function pretrainingStepMs(
-  machine: Machine,
-  shape: ModelShape,
-  { batchSize, contextLength }: Pick<PretrainRecipe, 'batchSize' | 'contextLength'>,
-): number {
-  const tokens = batchSize * contextLength;
-  // The time of a token was measured in steps of the usual size, with their share of the optimizer.
-  const optimizer = (1 - tokens / usualBatch) * muonMs(machine, shape);
-  return tokens * msPerPretrainedToken(machine, shape) + stepOverheadMs + optimizer;
-}
-
 /** Whether a machine has room for one row of a shape. */
 export function fitsAlone(machine: Machine, shape: ModelShape, contextLength: number): boolean {
   const precision = bestPrecision(machine);
@@ -425,161 +410,7 @@ export function fitsAlone(machine: Machine, shape: ModelShape, contextLength: nu
   return trainingBytes(load, 1) <= availableBytes(machine);
 }
 
-/** The batch whose rates were measured first, in tokens (docs/log.md). */
-const usualBatch = 4096;
-
-/**
- * The rate of the matrices grows with the square root of the batch, for the noise of a step falls with it
- * (Malladi et al. 2022). Measured: a quarter of the batch ended lower at half the rate than at the whole.
- */
-function batchRate(tokensPerStep: number): number {
-  return Math.sqrt(tokensPerStep / usualBatch);
-}
-
-/** Steps over which the rate rises. */
-export function warmup(numSteps: number): number {
-  return Math.min(20, Math.ceil(numSteps / 10));
-}
-
-/** Steps between checkpoints, so that a kill costs about `ms` of work. */
-export function every(ms: number, stepMs: number, numSteps: number): number {
-  return Math.max(1, Math.min(numSteps, Math.round(ms / stepMs)));
-}
-
 /** To so many places. */
 export function round(value: number, places = 3): number {
   return Number(value.toFixed(places));
-}
-
-function givenReason({ architecture, numLayers, hiddenSize }: MeasuredModel): Reason {
-  return {
-    choice: 'architecture',
-    value: architecture,
-    reason: `the configuration that was given: ${numLayers} layers of ${hiddenSize}, whose parameters were counted without weights`,
-    source: 'model.config of the pipeline file',
-  };
-}
-
-const familyReasons: Record<Family, Reason> = {
-  llama: {
-    choice: 'architecture',
-    value: 'Llama',
-    reason:
-      'as the pipeline file asks: rotary positions, a gated feed-forward, norms before each part',
-    source: 'Touvron et al. 2023',
-  },
-  qwen2: {
-    choice: 'architecture',
-    value: 'Qwen2',
-    reason: 'as the pipeline file asks: a Llama with biases on query, key and value',
-    source: 'Yang et al. 2024',
-  },
-  qwen3: {
-    choice: 'architecture',
-    value: 'Qwen3',
-    reason: 'as the pipeline file asks: a Llama whose queries and keys are normed, head by head',
-    source: 'Yang et al. 2025',
-  },
-};
-
-function explain(
-  {
-    statistics,
-    budgetMs,
-    machine,
-    vocabSize,
-    family,
-    given,
-    goal,
-    parent,
-    prefer,
-    limits,
-  }: PlanInputs,
-  chosen: {
-    pretrain: PretrainRecipe;
-    sft: SftRecipe | null;
-    dpo: DpoRecipe | null;
-    numParameters: number;
-    bpb: number;
-    candidates: number;
-  },
-): Reason[] {
-  const { pretrain, sft, dpo, numParameters, bpb } = chosen;
-  const numTokens = pretrain.numSteps * pretrain.batchSize * pretrain.contextLength;
-  const usual = pretrain.batchSize * pretrain.contextLength === usualBatch;
-  const millions = (count: number) => `${(count / 1e6).toFixed(1)}M`;
-  const size = `${millions(numParameters)} parameters`;
-  const beginning: Reason[] = [
-    ...(given === undefined ? [] : [givenReason(given)]),
-    ...(family === undefined ? [] : [familyReasons[family]]),
-    {
-      choice: 'size',
-      value: size,
-      reason: `${prefer === undefined || prefer === 'quality' ? 'lowest expected loss' : `first in ${prefer}`} of ${chosen.candidates} ${chosen.candidates === 1 ? 'shape' : 'shapes'} for ${Math.round(budgetMs / 1000)} s on ${machine.cores} ${machine.instructionSet} cores: ${bpb.toFixed(2)} bits a byte`,
-      source: 'Hoffmann et al. 2022, constants fitted in docs/log.md',
-    },
-    {
-      choice: 'vocabulary',
-      value: String(vocabSize),
-      reason: `grows with the text: ${millions(statistics.bytes)}B`,
-      source: 'Tao et al. 2024',
-    },
-  ];
-  const reasons: Reason[] = [
-    ...(limits ? limitReasons(limits) : []),
-    ...(parent ? continuationReasons(parent, { size, vocabSize }) : beginning),
-    {
-      choice: 'tokens',
-      value: `${millions(numTokens)}, ${(numTokens / statistics.numTokens).toFixed(2)} epochs`,
-      reason: `what the budget affords; up to ${maxEpochs} epochs, for tokens repeated more often teach little`,
-      source: 'Muennighoff et al. 2023',
-    },
-    {
-      choice: 'optimizer',
-      ...(pretrain.optimizer === 'adamw'
-        ? {
-            value: `AdamW ${pretrain.learningRate}`,
-            reason:
-              'the usual one, for an architecture that was given; its rate falls with the width',
-            source: 'Brown et al. 2020',
-          }
-        : {
-            value: `Muon ${pretrain.learningRate}, AdamW ${pretrain.adamLearningRate}`,
-            reason:
-              'Muon for matrices reaches a loss in fewer tokens than AdamW; embeddings and norms stay with AdamW' +
-              (usual ? '' : '; the rate of Muon by the square root of the batch'),
-            source: `Jordan et al. 2024; ${usual ? '' : 'Malladi et al. 2022; '}measured in docs/log.md`,
-          }),
-    },
-    {
-      choice: 'schedule',
-      value: `${pretrain.warmupSteps} steps up, ${pretrain.decaySteps} down`,
-      reason: 'a constant rate, then a linear fall to zero over the last two thirds',
-      source: 'Hägele et al. 2024',
-    },
-    {
-      choice: 'precision',
-      value: pretrain.precision,
-      reason:
-        pretrain.precision === 'bf16'
-          ? 'the machine multiplies bf16 faster'
-          : 'the machine has no fast bf16',
-      source: 'measured in docs/log.md',
-    },
-    {
-      choice: 'checkpoints',
-      value: `every ${pretrain.saveEverySteps} steps`,
-      reason: `a kill costs at most about ${Math.round(saveEveryMs / 1000)} s of training and a restart`,
-      source: 'Young 1974: cheap saves, so often',
-    },
-  ];
-  if (sft !== null && dpo !== null) {
-    reasons.push({
-      choice: 'fine-tuning',
-      value: `${sft.numSteps} steps of SFT, ${dpo.numSteps} of DPO`,
-      reason: `goal ${goal}: answer in chat, then prefer the right answer to a wrong one`,
-      source: 'Ouyang et al. 2022; Rafailov et al. 2023',
-    });
-  }
-  return reasons;
 }

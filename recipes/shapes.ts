@@ -106,10 +106,3 @@ export function trainingFlopsPerToken(shape: ModelShape): number {
   const attended = shape.numLayers * width * shape.contextLength;
   return 6 * tied + 6 * attended;
 }
-
-/** Weights, gradients and two moments in fp32, and the activations of a micro-batch, in bytes. */
-export function trainingMemoryBytes(shape: ModelShape, batchSize: number): number {
-  const tokens = batchSize * shape.contextLength;
-  const activations = tokens * (shape.numLayers * 34 * shape.hiddenSize + 3 * shape.vocabSize) * 4;
-  return countParameters(shape) * 16 + activations;
-}

@@ -1,5 +1,13 @@
-/** Why a step is as large as it is, and computed by as many processes as it is. */
+/** What is decided step by step: how often to save, and why a step is as large, and computed by as many processes, as it is. */
 import type { PhaseRecipe, Reason } from '../config/recipe.ts';
+
+/** Between checkpoints: what a kill costs at most, beside a restart. */
+export const saveEveryMs = 20_000;
+
+/** Steps between checkpoints. */
+export function saveEvery(stepMs: number, numSteps: number): number {
+  return Math.max(1, Math.min(numSteps, Math.round(saveEveryMs / stepMs)));
+}
 
 /** The reasons for the batch of a phase and for its ranks. */
 export function stepReasons(recipe: PhaseRecipe): Reason[] {

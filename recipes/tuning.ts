@@ -2,12 +2,15 @@
 import type { DpoRecipe, Machine, ModelShape, Reason, SftRecipe } from '../config/recipe.ts';
 import { adapterPhase, loraRank } from './adaptation.ts';
 import { chatStepMs, waysOfAdapters } from './chat-phases.ts';
+import { isWorthPacking, packingOf, packingReasons, type Packing } from './packing.ts';
 import { trainerStartMs } from './speed.ts';
 
 /** How long the chats are, question and answer together, in UTF-8 bytes. */
 export interface ChatSizes {
   meanBytes: number;
   longestBytes: number;
+  /** Of the longest of a batch, which the rows of the others are filled up to, on average; left out, not counted. */
+  paddedBytes?: number;
 }
 
 export interface TuningInputs {
@@ -20,6 +23,8 @@ export interface TuningInputs {
   numChats: number;
   numPreferences: number;
   chats: ChatSizes;
+  /** Whether chats share rows; left out, where that saves enough. */
+  packing?: boolean | undefined;
   /** Time of a step as measured, against the estimate; left out, 1. */
   pace?: number | undefined;
   /** 0, then one more each time that a gate on answers was missed. */
@@ -49,7 +54,12 @@ export function planTuning(inputs: TuningInputs): Tuning {
   const { statistics, budgetMs, machine, shape, chats, round } = inputs;
   const more = 1.5 ** round;
   const lower = 0.7 ** round;
-  const { contextLength, rowTokens } = chatRow({ statistics, shape, chats });
+  const { contextLength, rowTokens, packing } = chatRow({
+    statistics,
+    shape,
+    chats,
+    asked: inputs.packing,
+  });
   const { pace } = inputs;
   const setting = {
     adapters: true,
@@ -59,6 +69,7 @@ export function planTuning(inputs: TuningInputs): Tuning {
     shape,
     contextLength,
     rowTokens,
+    packing,
   };
   const sftStepMs = chatStepMs('sft', setting);
   const dpoStepMs = chatStepMs('dpo', setting);
@@ -80,6 +91,7 @@ export function planTuning(inputs: TuningInputs): Tuning {
     ...common(sftSteps, sftStepMs),
     batchSize: sftWay.batch,
     learningRate: sftWay.rate * lower,
+    ...(packing && { packing: true }),
   };
   const dpo: DpoRecipe = {
     phase: 'dpo',
@@ -92,23 +104,36 @@ export function planTuning(inputs: TuningInputs): Tuning {
     sft,
     dpo,
     trainingMs: 2 * trainerStartMs + sftSteps * sftStepMs + dpoSteps * dpoStepMs,
-    reasons: explain(inputs, sft, dpo),
+    reasons: [...explain(inputs, sft, dpo), ...packingReasons(contextLength, packing)],
   };
 }
 
-/** The length of a row that holds every chat, and what of it is filled on average. */
+/** The length of a row that holds every chat, what of it is filled on average, and whether chats share it. */
 export function chatRow({
   statistics,
   shape,
   chats,
-}: Pick<TuningInputs, 'statistics' | 'shape' | 'chats'>): {
+  asked,
+}: Pick<TuningInputs, 'statistics' | 'shape' | 'chats'> & { asked: boolean | undefined }): {
   contextLength: number;
   rowTokens: number;
+  packing: Packing | undefined;
 } {
   const contextLength = Math.min(shape.contextLength, rowFor(chats.longestBytes));
   const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
-  const tokens = (chats.meanBytes / Math.max(1, bytesPerToken) + turnTokens) * padding;
-  return { contextLength, rowTokens: Math.min(contextLength, tokens) };
+  const tokensOf = (bytes: number) =>
+    Math.min(contextLength, bytes / Math.max(1, bytesPerToken) + turnTokens);
+  const meanTokens = tokensOf(chats.meanBytes);
+  const rowTokens = Math.min(contextLength, meanTokens * padding);
+  const unknown = { rowTokens, saved: null };
+  if (asked === false) return { contextLength, rowTokens, packing: undefined };
+  if (chats.paddedBytes === undefined) {
+    return { contextLength, rowTokens, packing: asked ? unknown : undefined };
+  }
+  const lengths = { meanTokens, rowTokens: tokensOf(chats.paddedBytes) };
+  const packing = packingOf(shape, contextLength, lengths);
+  const wanted = asked ?? isWorthPacking(shape, packing);
+  return { contextLength, rowTokens, packing: wanted ? packing : undefined };
 }
 
 /** A row that holds every chat: no tokenizer makes more tokens of a text than it has bytes. */
@@ -134,16 +159,32 @@ export function chatSizes(chats: readonly Chat[]): ChatSizes {
   let total = 0;
   let question = 0;
   let answer = 0;
+  const lengths: number[] = [];
   for (const { messages } of chats) {
     const sizes = messages.map(({ content }) => Buffer.byteLength(content));
     const last = sizes.at(-1) ?? 0;
     const first = sizes.reduce((sum, size) => sum + size, 0) - last;
     total += first + last;
+    lengths.push(first + last);
     question = Math.max(question, first);
     answer = Math.max(answer, last);
   }
   // A preference pairs a question with the answer to another one.
-  return { meanBytes: total / chats.length, longestBytes: question + answer };
+  return {
+    meanBytes: total / chats.length,
+    longestBytes: question + answer,
+    paddedBytes: longestOf(sftWay.batch, lengths),
+  };
+}
+
+/** The longest of so many chats that are drawn at random, on average. */
+function longestOf(batch: number, lengths: readonly number[]): number {
+  const sorted = lengths.toSorted((a, b) => a - b);
+  const atMost = (count: number) => (count / sorted.length) ** batch;
+  return sorted.reduce(
+    (sum, length, index) => sum + length * (atMost(index + 1) - atMost(index)),
+    0,
+  );
 }
 
 function explain(

@@ -18,7 +18,7 @@ const vitestSchema = z.object({
 });
 
 /** A file that failed before its first test counts as one failure. */
-export function countVitest(json: string): Counts {
+function countVitest(json: string): Counts {
   const report = vitestSchema.parse(JSON.parse(json));
   const broken = report.testResults.filter(
     (file) => file.status === 'failed' && file.assertionResults.length === 0,
@@ -31,7 +31,7 @@ export function countVitest(json: string): Counts {
 }
 
 /** Counts the suites of a JUnit file; an error in setting up counts as a failure. */
-export function countJunit(xml: string): Counts {
+function countJunit(xml: string): Counts {
   const total = { passed: 0, failed: 0, skipped: 0 };
   const parser = new Parser(
     {

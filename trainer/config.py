@@ -263,6 +263,19 @@ class Rehearsal:
 
 
 @dataclass(kw_only=True, slots=True)
+class Replay:
+    """What was trained on before, as a share of the windows."""
+
+    share: float
+
+    def __post_init__(self) -> None:
+        _check(
+            0 < self.share < 1,
+            f'recipe.replay.share: found {self.share}, expected above 0 and below 1',
+        )
+
+
+@dataclass(kw_only=True, slots=True)
 class PlateauRule:
     """Pretraining ends early when so many evaluations did not lower the loss by such a share."""
 
@@ -312,6 +325,7 @@ class PretrainRecipe(PhaseRecipe):
     adamLearningRate: float
     evalEverySteps: int
     rehearsal: Rehearsal | None = None
+    replay: Replay | None = None
     plateau: PlateauRule | None = None
     mask: Mask | None = None
 
@@ -337,9 +351,10 @@ class PretrainRecipe(PhaseRecipe):
 
 @dataclass(kw_only=True, slots=True)
 class SftRecipe(PhaseRecipe):
-    """Supervised fine-tuning."""
+    """Supervised fine-tuning; with `packing` the chats of a batch share rows."""
 
     phase: Literal['sft']
+    packing: bool = False
 
 
 @dataclass(kw_only=True, slots=True)
@@ -385,13 +400,17 @@ class HeldOut:
 
 @dataclass(kw_only=True, slots=True)
 class TokenData:
-    """Packed token shards; `rehearsal` is a file of rows of tokens, of the same width."""
+    """Packed token shards; `rehearsal` is a file of rows of tokens, of the same width.
+
+    `older` is what was trained on before, where the recipe replays it at a share of its own.
+    """
 
     kind: Literal['tokens']
     shards: list[TokenShard]
     tokenBytes: Literal[2, 4]
     heldOut: HeldOut
     rehearsal: str | None = None
+    older: list[TokenShard] | None = None
 
 
 @dataclass(kw_only=True, slots=True)

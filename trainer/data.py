@@ -5,16 +5,18 @@ its own, and visits them in a keyed permutation that needs no memory.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from trainer.config import HeldOut, TokenData
+from trainer.config import HeldOut, Replay, TokenData
 
 _MASK = (1 << 64) - 1
 _FEISTEL_ROUNDS = 4
+# A share is counted in ten-thousandths, so that no rounding moves a window.
+_SHARES = 10_000
 
 
 class InvalidCorpus(Exception):
@@ -131,6 +133,51 @@ class TokenStream:
                 'the shards were made with another tokenizer'
             )
         return tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """A stream, and the order of its windows."""
+
+    stream: TokenStream
+    order: Order
+
+
+def replayed_before(cursor: int, share: float) -> int:
+    """How many of the windows before a cursor are replayed: they come at even distances."""
+    return cursor * round(share * _SHARES) // _SHARES
+
+
+class Replayed:
+    """Windows of two streams: every so often one of what was trained on before."""
+
+    def __init__(self, unread: Windows, older: Windows, share: float) -> None:
+        self._unread, self._older, self._share = unread, older, share
+
+    def place(self, cursor: int) -> tuple[Windows, int]:
+        """The stream that a cursor is of, and which of its own cursors that is."""
+        before = replayed_before(cursor, self._share)
+        if replayed_before(cursor + 1, self._share) > before:
+            return self._older, before
+        return self._unread, cursor - before
+
+
+def windows_of(
+    data: TokenData, *, seed: int, context_length: int, vocab_size: int, replay: Replay | None
+) -> Windows | Replayed:
+    """What a cursor means: the corpus as one stream, or in two where a share of it is replayed."""
+
+    def windows(part: TokenData) -> Windows:
+        stream = TokenStream(part, vocab_size)
+        order = Order(seed=seed, num_tokens=stream.num_tokens, context_length=context_length)
+        return Windows(stream, order)
+
+    if (replay is None) != (data.older is None):
+        raise ValueError('recipe.replay: expected it with data.older, and neither alone')
+    if replay is None or data.older is None:
+        return windows(data)
+    older = windows(replace(data, shards=data.older))
+    return Replayed(windows(data), older, replay.share)
 
 
 def map_tokens(path: str, num_tokens: int, width: int) -> npt.NDArray[np.unsignedinteger]:

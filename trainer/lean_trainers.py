@@ -51,7 +51,12 @@ class LeanSftTrainer(Obedient, SFTTrainer):
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
         targets = inputs['labels'][:, 1:]
-        nats = self.lean(inputs['input_ids'][:, :-1], targets)
+        ids, positions = inputs['input_ids'][:, :-1], inputs.get('positions')
+        nats = (
+            self.lean(ids, targets)
+            if positions is None
+            else self.lean(ids, targets, positions[:, :-1])
+        )
         return nats / (targets >= 0).sum().clamp(min=1)
 
 

@@ -6,8 +6,8 @@ whole epoch visits each of its windows once, so that only a part of one is walke
 
 import json
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data import Order, keyed_place, rehearsed_row
+from trainer.data import Order, keyed_place, rehearsed_row, replayed_before
 from trainer.short_lived import Refused, run_module, say
 
 Array = npt.NDArray[np.int64]
@@ -48,6 +48,15 @@ class Rehearsed:
 
 
 @dataclass(kw_only=True, slots=True)
+class Replayed:
+    """What was trained on before, at a share of the cursors."""
+
+    share: float
+    size: int
+    shards: list[ShardIndex]
+
+
+@dataclass(kw_only=True, slots=True)
 class PhaseData:
     """One phase: windows over a stream of tokens, or rows."""
 
@@ -58,6 +67,7 @@ class PhaseData:
     cursors: list[Cursors]
     shards: list[ShardIndex]
     rehearsed: Rehearsed | None = None
+    replay: Replayed | None = None
 
     def __post_init__(self) -> None:
         indexed = sum(shard.numTokens for shard in self.shards)
@@ -196,11 +206,29 @@ def _rehearsed(rehearsed: Rehearsed) -> dict[str, int]:
     return _histogram(counts)
 
 
+def _count(data: PhaseData) -> dict[str, Any]:
+    if data.kind == 'rows':
+        return count_rows(data)
+    replay = data.replay
+    if replay is None:
+        return count_tokens(data)
+
+    def mapped(place: Callable[[int], int]) -> list[Cursors]:
+        return [Cursors(first=place(each.first), end=place(each.end)) for each in data.cursors]
+
+    def older(cursor: int) -> int:
+        return replayed_before(cursor, replay.share)
+
+    unread = replace(data, cursors=mapped(lambda cursor: cursor - older(cursor)))
+    again = replace(data, cursors=mapped(older), size=replay.size, shards=replay.shards)
+    return {**count_tokens(unread), 'replayed': count_tokens(again)}
+
+
 def ledger(run: LedgerRun) -> dict[str, Any]:
     """What every phase was given."""
     phases = []
     for data in run.phases:
-        counted = count_rows(data) if data.kind == 'rows' else count_tokens(data)
+        counted = _count(data)
         if data.rehearsed is not None:
             counted['rehearsed'] = _rehearsed(data.rehearsed)
         phases.append(counted)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 _LOSS_CHUNK = 512
+# Added to a score: no weight is left of it, in any precision.
+_HIDDEN = -1e4
 # Of the models that we make; one that was made elsewhere brings its own.
 _RMS_EPS = 1e-6
 
@@ -181,11 +183,11 @@ class LeanModel(nn.Module):
         # Turning by half a head and a signed sine is the rotation without building a negated copy.
         self._cos = torch.cat((angles.cos(), angles.cos()), -1)[:, None].to(dtype)
         self._sin = torch.cat((-angles.sin(), angles.sin()), -1)[:, None].to(dtype)
-        self._mask = torch.full((context_length, context_length), -1e4, dtype=dtype).triu(1)
+        self._mask = torch.full((context_length, context_length), _HIDDEN, dtype=dtype).triu(1)
 
-    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, targets: Tensor, positions: Tensor | None = None) -> Tensor:
         """Sum of nats over the targets that are not negative; behind them stands padding."""
-        hidden = self.hidden(inputs).reshape(-1, self._model.config.hidden_size)
+        hidden = self.hidden(inputs, positions).reshape(-1, self._model.config.hidden_size)
         targets = targets.reshape(-1)
         scored = targets >= 0
         if not scored.all():
@@ -230,14 +232,18 @@ class LeanModel(nn.Module):
         up = projection.lora_B[name].weight.to(self._dtype)
         return F.linear(F.linear(hidden, down), up * projection.scaling[name])
 
-    def hidden(self, inputs: Tensor) -> Tensor:
-        """States after the last norm, [rows, length, width], in the precision of the products."""
+    def hidden(self, inputs: Tensor, positions: Tensor | None = None) -> Tensor:
+        """States after the last norm, [rows, length, width], in the precision of the products.
+
+        With `positions` a row holds several texts: each begins at 0, and sees itself alone.
+        """
         body = self._model.model
+        places = self._places(inputs.shape[1], positions)
         # The sum along the layers stays in float32, whatever the weights are kept in.
         hidden = F.embedding(inputs, body.embed_tokens.weight).float()
         for layer in body.layers:
             normed = self._norm(hidden, layer.input_layernorm.weight)
-            hidden = hidden + self._attention(normed, layer.self_attn)
+            hidden = hidden + self._attention(normed, layer.self_attn, places)
             normed = self._norm(hidden, layer.post_attention_layernorm.weight)
             mlp = layer.mlp
             gate, up = self._linear(normed, mlp.gate_proj, mlp.up_proj).chunk(2, -1)
@@ -251,7 +257,18 @@ class LeanModel(nn.Module):
         plain = F.rms_norm(turned.float(), (self._head_dim,), None, self._eps)
         return (plain * weight).to(self._dtype)
 
-    def _attention(self, normed: Tensor, attention: Any) -> Tensor:
+    def _places(self, length: int, positions: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Cosine and sine of every token's place, and what hides from it what it must not see."""
+        causal = self._mask[:length, :length]
+        if positions is None:
+            return self._cos[:length], self._sin[:length], causal
+        texts = (positions == 0).cumsum(1)
+        foreign = (texts[:, :, None] != texts[:, None, :])[:, None]
+        return self._cos[positions], self._sin[positions], causal.masked_fill(foreign, _HIDDEN)
+
+    def _attention(
+        self, normed: Tensor, attention: Any, places: tuple[Tensor, Tensor, Tensor]
+    ) -> Tensor:
         rows, length, _ = normed.shape
         heads, kv_heads, width = self._heads, self._kv_heads, self._head_dim
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
@@ -259,14 +276,14 @@ class LeanModel(nn.Module):
         turned, value = mixed.split((heads + kv_heads, kv_heads), 2)
         if hasattr(attention, 'q_norm'):
             turned = self._norm_heads(turned, attention)
-        cos, sin = self._cos[:length], self._sin[:length]
+        cos, sin, mask = places
         turned = turned * cos + turned.roll(width // 2, -1) * sin
         query, key = turned.split((heads, kv_heads), 2)
         query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
         if heads != kv_heads:
             key = key.repeat_interleave(heads // kv_heads, 1)
             value = value.repeat_interleave(heads // kv_heads, 1)
-        scores = (query @ key.transpose(-1, -2)) * width**-0.5 + self._mask[:length, :length]
+        scores = (query @ key.transpose(-1, -2)) * width**-0.5 + mask
         mixed = scores.softmax(-1) @ value
         return self._linear(mixed.transpose(1, 2).reshape(rows, length, -1), attention.o_proj)
 

@@ -27,7 +27,7 @@ from trainer.adapter import (
 from trainer.chat import end_of_text_id
 from trainer.checkpoint import CheckpointIncompatible
 from trainer.config import PretrainRecipe, TokenData
-from trainer.data import InvalidCorpus, Order, TokenStream, rehearsed_row
+from trainer.data import InvalidCorpus, Windows, rehearsed_row, windows_of
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
 from trainer.memory import parts
@@ -51,11 +51,12 @@ class Pretraining:
         assert isinstance(run.recipe, PretrainRecipe) and isinstance(run.data, TokenData)
         self.session, self.run, self.recipe, self.data = session, run, run.recipe, run.data
         fix_determinism(run.recipe.threads, run.recipe.seed)
-        self.stream = TokenStream(run.data, run.model.vocabSize)
-        self.order = Order(
+        self.windows = windows_of(
+            run.data,
             seed=run.recipe.seed,
-            num_tokens=self.stream.num_tokens,
             context_length=run.recipe.contextLength,
+            vocab_size=run.model.vocabSize,
+            replay=run.recipe.replay,
         )
         state = session.resume()
         self.cursor = 0
@@ -116,7 +117,14 @@ class Pretraining:
         """This rank's share of the step's windows; what they are scored on stands last."""
         share = self.recipe.batchSize // self.recipe.worldSize
         first = self.cursor + self.rank * share
-        return self.objective.rows(self.stream, self.order, range(first, first + share))
+        cursors = range(first, first + share)
+        if isinstance(self.windows, Windows):
+            return self.objective.rows(self.windows.stream, self.windows.order, cursors)
+        places = [self.windows.place(cursor) for cursor in cursors]
+        rows = [
+            self.objective.rows(part.stream, part.order, range(at, at + 1)) for part, at in places
+        ]
+        return tuple(torch.cat(column) for column in zip(*rows, strict=True))
 
     def step(self, scale: float) -> None:
         """One optimizer step."""

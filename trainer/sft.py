@@ -2,6 +2,7 @@
 `python -m trainer.launch --config run.json`.
 """
 
+from trainer.config import GivenModel
 from trainer.session import Session, run_phase
 
 
@@ -12,7 +13,14 @@ def sft(session: Session) -> None:
 
     from trainer.finetune import FineTuning, arguments, constant_schedule, read_rows
     from trainer.lean_trainers import LeanSftTrainer
+    from trainer.packing import PackingCollator
 
+    recipe = session.run.recipe
+    if recipe.packing and isinstance(session.run.model, GivenModel):
+        raise ValueError(
+            f'recipe.packing: found {session.run.model.architecture}, expected a Llama or a Qwen: '
+            'another architecture may let the chats of a row see each other'
+        )
     with session.preparing():
         tuning = FineTuning(session)
         trainer = LeanSftTrainer(
@@ -22,6 +30,9 @@ def sft(session: Session) -> None:
             processing_class=tuning.tokenizer,
             optimizers=(tuning.optimizer, constant_schedule(tuning.optimizer)),
         )
+        if recipe.packing:
+            pad_id = tuning.tokenizer.pad_token_id
+            trainer.data_collator = PackingCollator(room=recipe.contextLength, pad_id=pad_id)
         trainer.lean = tuning.lean(tuning.model)
     tuning.train(trainer)
 

@@ -16,7 +16,9 @@ import type { GateFailure, ParentModel, PlanActivities } from '../activities/pla
 import type { PreprocessResult } from '../activities/preprocess-input.ts';
 import type { RehearsalActivities } from '../activities/rehearsal.ts';
 import type { ReleaseActivities } from '../activities/release.ts';
+import type { ReplayActivities } from '../activities/replay.ts';
 import type { TrainedModel } from '../activities/training-job.ts';
+import { calibrationShare } from '../config/calibration.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
 import type { Pipeline } from '../config/pipeline.ts';
 import type { MeasuredModel, Phase, PhaseRecipe, Recipe } from '../config/recipe.ts';
@@ -75,13 +77,14 @@ const { requestDeployment } = proxyActivities<ReleaseActivities>({
   startToCloseTimeout: '30m',
   heartbeatTimeout: '10s',
 });
+const { partReplay } = proxyActivities<ReplayActivities>({
+  ...ingesting,
+  summary: 'part what was trained on before from what is new',
+});
 const { ingestCorpus } = proxyActivities<IngestActivities>({
   ...ingesting,
   summary: 'read the sources into a dataset version',
 });
-
-/** Of the budget, that a calibration may take before it is given up. */
-const calibrationShare = 0.03;
 
 /** A `startFrom` that stands in the registry; another one is a model from elsewhere. */
 const registered = /^[a-z][a-z0-9-]*@/;
@@ -99,7 +102,8 @@ export type Stages = ReturnType<typeof createStages>;
 
 export function createStages(input: PipelineInput, board: StageBoard) {
   const { run, pipeline, machine, baseDir, ingested, challenge = false, follows, added } = input;
-  const { sources, sample, ...data } = pipeline.data;
+  const { sources, sample, replay, ...data } = pipeline.data;
+  const readsOtherFiles = data.decontaminate !== undefined || data.conversations !== undefined;
   /** Whose pretraining goes on; null: from random weights. */
   let parent: ParentModel | null = null;
   /** The model from elsewhere that is adapted; null: none. */
@@ -168,11 +172,19 @@ export function createStages(input: PipelineInput, board: StageBoard) {
               questions,
               seed,
               unread: dropped,
+              ...(readsOtherFiles && { baseDir }),
               ...keptTokenizer(),
             },
           ],
         });
-        return done(result.corpus, describeCorpus(result), result.reused);
+        if (replay === undefined || parent === null)
+          return done(result.corpus, describeCorpus(result), result.reused);
+        const { name, version, pretrain } = parent;
+        const corpus = await partReplay({
+          corpus: result.corpus,
+          parent: { name, version, pretrain },
+        });
+        return done(corpus, describeCorpus(result), result.reused);
       });
     },
 

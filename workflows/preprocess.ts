@@ -16,9 +16,12 @@ const maxActivities = 400;
 const maxShuffleActivities = 40;
 
 export async function preprocessWorkflow(input: PreprocessInput): Promise<PreprocessResult> {
-  const { dataset, data, questions, seed, unread } = input;
+  const { dataset, questions, seed, unread } = input;
+  const data = await withEvaluationSets(input);
+  const conversations = await readConversations(input);
+  const asked = { ...input, data, ...(conversations !== undefined && { conversations }) };
   const { corpus, numShards, found, shuffle } =
-    await activities('look for this corpus').findCorpus(input);
+    await activities('look for this corpus').findCorpus(asked);
   if (found !== null) {
     setCurrentDetails(`reused corpus \`${corpus}\``);
     return found;
@@ -66,6 +69,7 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
     heldOut,
     questions,
     seed,
+    ...(conversations !== undefined && { conversations }),
   });
 
   const how = input.tokenizer === undefined ? 'training the tokenizer' : 'keeping the tokenizer';
@@ -91,6 +95,30 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
   );
   log.info('preprocessed', { runName: input.run, stage: 'preprocess', corpus, numTokens });
   return result;
+}
+
+/** What is asked of the documents, with what the evaluation sets say in place of their paths. */
+async function withEvaluationSets({ data, baseDir }: PreprocessInput) {
+  const { decontaminate: paths, conversations: _, ...rest } = data;
+  if (paths === undefined || baseDir === undefined) return rest;
+  const { grams } = await activities('read the evaluation sets').readEvaluationSets({
+    baseDir,
+    paths,
+  });
+  return { ...rest, grams };
+}
+
+/** Instruction and preference data of files; undefined where the pipeline names none. */
+async function readConversations({ data, baseDir, seed }: PreprocessInput) {
+  const { conversations: sources, personalData, heldOut } = data;
+  if (sources === undefined || baseDir === undefined) return undefined;
+  return await activities('read the conversations').readConversations({
+    baseDir,
+    sources,
+    personalData,
+    heldOut,
+    seed,
+  });
 }
 
 /** A killed worker is noticed within the heartbeat's time-out and its work done again within seconds. */

@@ -12,7 +12,7 @@ export interface ActivityRecord extends Interval {
 }
 
 /** Activities that are stage work for as long as they run; a training's work is told by the trainer's own events. */
-export const workActivities: ReadonlySet<string> = new Set([
+const workActivities: ReadonlySet<string> = new Set([
   'ingestCorpus',
   'cleanShards',
   'resolveDuplicates',

@@ -3,7 +3,7 @@
  * schedule. The same sixteen on every corpus, each with as many steps as the same computing time affords.
  */
 import type { Machine, PlainShape, PretrainRecipe } from '../../config/recipe.ts';
-import { pretrainingStepMs } from '../../recipes/plan.ts';
+import { pretrainingStepMs } from '../../recipes/pretraining.ts';
 import { ladder } from '../../recipes/shapes.ts';
 
 /** Widths of the ladder of shapes. */

@@ -44,16 +44,27 @@ export async function countPhases(phases: PhaseData[]): Promise<Counted[]> {
 
 async function configOf(phases: PhaseData[], folder: string): Promise<unknown> {
   const written = [];
-  for (const [number, { shards, ...phase }] of phases.entries()) {
-    const files = [];
-    for (const [index, shard] of shards.entries()) {
-      const file = path.join(folder, `${number}-${index}`);
-      await writeFile(file, shard.index);
-      files.push({ path: file, numTokens: shard.numTokens });
-    }
-    written.push({ ...phase, shards: files });
+  for (const [number, { shards, replay, ...phase }] of phases.entries()) {
+    written.push({
+      ...phase,
+      shards: await writeIndexes(shards, path.join(folder, String(number))),
+      replay: replay && {
+        ...replay,
+        shards: await writeIndexes(replay.shards, path.join(folder, `${number}-replay`)),
+      },
+    });
   }
   return { schemaVersion: 1, phases: written };
+}
+
+async function writeIndexes(shards: PhaseData['shards'], prefix: string) {
+  const files = [];
+  for (const [index, shard] of shards.entries()) {
+    const file = `${prefix}-${index}`;
+    await writeFile(file, shard.index);
+    files.push({ path: file, numTokens: shard.numTokens });
+  }
+  return files;
 }
 
 function parseJson(text: string): unknown {

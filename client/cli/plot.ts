@@ -32,7 +32,7 @@ export interface PlotOptions {
 }
 
 /** The narrowest that is worth drawing. */
-export const leastPlotColumns = 28;
+const leastPlotColumns = 28;
 
 /** Whether the terminal can draw Braille: Linux's own console cannot, nor can a locale that is not of Unicode. */
 export function charsetOf(env: Record<string, string | undefined>): Charset {

@@ -201,7 +201,7 @@ export function overlayLines(
 }
 
 /** By steps where a trainer does not count its tokens. */
-export function lossOverTokens({ points }: PhaseReport): [x: number, y: number][] {
+function lossOverTokens({ points }: PhaseReport): [x: number, y: number][] {
   const counted = points.every(({ numTokens }) => numTokens !== undefined);
   return points.map(({ step, loss, numTokens }) => [counted ? numTokens! : step, loss]);
 }

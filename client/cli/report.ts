@@ -80,7 +80,7 @@ export async function temporalOf({ stack, env }: Context): Promise<Client | null
 }
 
 /** The commit of a checkout; null where there is no git or no repository. */
-export async function codeOf(folder: string): Promise<{ commit: string; changed: boolean } | null> {
+async function codeOf(folder: string): Promise<{ commit: string; changed: boolean } | null> {
   const git = (...args: string[]) => execa('git', ['-C', folder, ...args], { reject: false });
   const [head, status] = await Promise.all([
     git('rev-parse', 'HEAD'),

@@ -1,5 +1,6 @@
 /** `temper schedule create|list|show|pause|unpause|trigger|delete`: continued pretraining by the clock. */
 import os from 'node:os';
+import { inWholeUnits } from '../../config/durations.ts';
 import { homeFolder } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
 import { readCron } from '../cron.ts';
@@ -164,12 +165,7 @@ function timeIn(timeZone: string, time: number): string {
 }
 
 function duration(ms: number): string {
-  const units = [
-    ['day', 86_400_000],
-    ['hour', 3_600_000],
-    ['minute', 60_000],
-  ] as const;
-  const [unit, size] = units.find(([, one]) => ms % one === 0) ?? units[2];
-  const amount = Math.round(ms / size);
-  return `${amount} ${unit}${amount === 1 ? '' : 's'}`;
+  const { amount, unit } = inWholeUnits(ms, 'm');
+  const name = unit === 'd' ? 'day' : unit === 'h' ? 'hour' : 'minute';
+  return `${amount} ${name}${amount === 1 ? '' : 's'}`;
 }

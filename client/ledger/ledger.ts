@@ -37,8 +37,7 @@ const epochSchema = z.strictObject({
   after: count.optional().describe('tokens that fall off behind the last window'),
 });
 
-/** What trainer/ledger.py answers for a phase. */
-export const countedSchema = z.strictObject({
+const countedFields = {
   kind: z.enum(['tokens', 'rows']),
   size: count.describe('tokens of the corpus, or rows'),
   windowsAnEpoch: count.optional(),
@@ -53,7 +52,16 @@ export const countedSchema = z.strictObject({
       named: z.array(z.string()).describe('ids of the first of those never seen'),
     })
     .optional(),
+};
+
+/** What trainer/ledger.py answers for a phase. */
+export const countedSchema = z.strictObject({
+  ...countedFields,
   rehearsed: timesSchema.optional().describe('rows of the base’s own text, by how often'),
+  replayed: z
+    .strictObject(countedFields)
+    .optional()
+    .describe('what was trained on before, at a share of its own; left out, none'),
 });
 export type Counted = z.infer<typeof countedSchema>;
 
@@ -68,10 +76,12 @@ export interface PhaseData {
   /** Bytes of the index of each shard. */
   shards: { index: Buffer; numTokens: number }[];
   rehearsed: { numRows: number; seen: number } | null;
+  /** What was trained on before, at a share of the cursors. */
+  replay: { share: number; size: number; shards: PhaseData['shards'] } | null;
 }
 
 const range = { first: count, last: count };
-export const phaseLedgerSchema = z.strictObject({
+const phaseLedgerSchema = z.strictObject({
   phase: z.string(),
   round: count,
   trainedBy: z.string().describe('another run’s name, when this phase was trained there'),
@@ -233,6 +243,7 @@ async function readFacts(
     cursors,
     rehearsed,
     ...(await sourceOf(store, phase, corpus)),
+    replay: await replayOf(store, recipe, corpus),
   };
   const ledger = {
     phase,
@@ -259,12 +270,30 @@ async function sourceOf(
     const size = phase === 'sft' ? instructions?.numTrain : instructions?.numPreferences;
     return { kind: 'rows', size: size ?? 0, shards: [] };
   }
+  return { kind: 'tokens', ...(await indexesOf(store, shards)) };
+}
+
+/** What a phase reads again at a share of its own. */
+async function replayOf(
+  store: Store,
+  recipe: PhaseRecipe,
+  { older }: CorpusManifest,
+): Promise<PhaseData['replay']> {
+  if (recipe.phase !== 'pretrain' || recipe.replay === undefined || older === undefined)
+    return null;
+  return { share: recipe.replay.share, ...(await indexesOf(store, older)) };
+}
+
+async function indexesOf(
+  store: Store,
+  shards: CorpusManifest['shards'],
+): Promise<Pick<PhaseData, 'size' | 'shards'>> {
   const indexes: PhaseData['shards'] = [];
   for (const { index, numTokens } of shards) {
     indexes.push({ index: await readBlob(store, index), numTokens });
   }
   const size = shards.reduce((sum, { numTokens }) => sum + numTokens, 0);
-  return { kind: 'tokens', size, shards: indexes };
+  return { size, shards: indexes };
 }
 
 async function placesOf(store: Store, chain: Head['chain']): Promise<(CheckpointPlace | string)[]> {

@@ -6,7 +6,7 @@ const times = (number: string): string =>
   number === '0' ? 'never' : number === '1' ? 'once' : number === '2' ? 'twice' : `${number} times`;
 
 /** never 63, once 1,204, twice 9. */
-export function timesWords(seen: Record<string, number>): string {
+function timesWords(seen: Record<string, number>): string {
   return Object.entries(seen)
     .toSorted(([a], [b]) => Number(a) - Number(b))
     .map(([number, amount]) => `${times(number)} ${count(amount)}`)
@@ -16,7 +16,7 @@ export function timesWords(seen: Record<string, number>): string {
 /** What a phase was trained on and what proves it: a name and a sentence each. */
 export function ledgerLines(ledger: PhaseLedger): [what: string, words: string][] {
   const { counted, steps, batchSize } = ledger;
-  const { documents, epochs, rehearsed, size } = counted;
+  const { documents, epochs, rehearsed, replayed, size } = counted;
   const what = counted.kind === 'tokens' ? 'windows' : 'rows';
   const whole = counted.windowsAnEpoch ?? size;
   const last = epochs.at(-1);
@@ -44,6 +44,13 @@ export function ledgerLines(ledger: PhaseLedger): [what: string, words: string][
     lines.push([
       'documents',
       `of ${count(documents.num)}: ${count(documents.whole)} whole, ${count(documents.partly)} in part, ${count(documents.never)} never${never}`,
+    ]);
+  }
+  if (replayed !== undefined) {
+    const visited = replayed.epochs.reduce((sum, epoch) => sum + epoch.visited, 0);
+    lines.push([
+      'replayed',
+      `${count(visited)} windows of what was trained on before, of ${count(replayed.size)} tokens: ${timesWords(replayed.seen)}`,
     ]);
   }
   if (rehearsed !== undefined) {

@@ -30,6 +30,36 @@ export function ticks(from: number, to: number, wanted: number): number[] {
   );
 }
 
+/** A line across the chart at each tick, with its value to the left of it. */
+export function gridLines(
+  values: readonly number[],
+  y: Scale,
+  at: { left: number; right: number; labels: number; words?: (tick: number) => string },
+): Html[] {
+  const { left, right, labels, words = String } = at;
+  return values.map(
+    (tick) =>
+      html`<g class="grid"
+        ><line x1="${left}" x2="${right}" y1="${fixed(y(tick))}" y2="${fixed(y(tick))}" />
+        <text x="${labels}" y="${fixed(y(tick) + 4)}" text-anchor="end">${words(tick)}</text></g
+      >`,
+  );
+}
+
+/** The values of the axis along the bottom. */
+export function tickLabels(
+  values: readonly number[],
+  x: Scale,
+  { y, words }: { y: number; words: (tick: number) => string },
+): Html[] {
+  return values.map(
+    (tick) =>
+      html`<text class="tick" x="${fixed(x(tick))}" y="${y}" text-anchor="middle"
+        >${words(tick)}</text
+      >`,
+  );
+}
+
 /** A coordinate. */
 export function fixed(value: number): string {
   return value.toFixed(1);
@@ -119,24 +149,8 @@ export function lossChart(phase: PhaseReport): Html {
   return html`<svg viewBox="0 0 ${width} 366" role="img" aria-labelledby="${id}-title ${id}-text">
     <title id="${id}-title">Loss and learning rate of ${phase.phase}</title>
     <desc id="${id}-text">${describeCurve(phase)} The same numbers stand in the table below.</desc>
-    ${ticks(low, high, 5).map(
-      (tick) =>
-        html`<g class="grid"
-          ><line
-            x1="${left}"
-            x2="${left + plotWidth}"
-            y1="${fixed(y(tick))}"
-            y2="${fixed(y(tick))}"
-          />
-          <text x="${left - 8}" y="${fixed(y(tick) + 4)}" text-anchor="end">${tick}</text></g
-        >`,
-    )}
-    ${ticks(0, lastStep, 8).map(
-      (tick) =>
-        html`<text class="tick" x="${fixed(x(tick))}" y="${rateEnd + 26}" text-anchor="middle"
-          >${count(tick)}</text
-        >`,
-    )}
+    ${gridLines(ticks(low, high, 5), y, { left, right: left + plotWidth, labels: left - 8 })}
+    ${tickLabels(ticks(0, lastStep, 8), x, { y: rateEnd + 26, words: count })}
     <text class="axis" x="${left - 44}" y="10">loss, nats a token</text>
     <text class="axis" x="${left - 44}" y="${rateStart - 10}">learning rate</text>
     <text class="axis" x="${left + plotWidth + 28}" y="${rateEnd + 26}">step</text>

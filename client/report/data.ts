@@ -114,6 +114,7 @@ async function corpusFacts(
     kept,
     redacted,
     cleaned: statistics.cleaned ?? null,
+    conversations: conversationFacts(instructions?.conversations),
     scripts,
     numTokens,
     bytes,
@@ -139,6 +140,14 @@ async function corpusFacts(
   };
 }
 
+function conversationFacts(
+  read: NonNullable<CorpusManifest['instructions']>['conversations'],
+): NonNullable<DataReport['corpus']>['conversations'] {
+  if (read === undefined) return null;
+  const { numRecords, numTrain, numPreferences, dropped } = read;
+  return { numRecords, numTrain, numPreferences, dropped };
+}
+
 const indexLineSchema = z.looseObject({ num: z.number() });
 
 /** Tokens of each document, from the indexes of the token shards. */
@@ -156,7 +165,7 @@ async function documentLengths(store: Store, { shards }: CorpusManifest): Promis
 }
 
 /** Quartiles, and a histogram whose bins double, as lengths of documents spread over magnitudes. */
-export function spreadOf(
+function spreadOf(
   lengths: readonly number[],
 ): NonNullable<DataReport['corpus']>['tokensPerDocument'] {
   if (lengths.length === 0) return null;

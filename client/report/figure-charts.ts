@@ -1,5 +1,5 @@
 /** The figures of a training beside its loss, each as a small chart on the same axis of steps. */
-import { fixed, groupMarks, path, scale, smooth, ticks } from './charts.ts';
+import { fixed, gridLines, groupMarks, path, scale, smooth, tickLabels, ticks } from './charts.ts';
 import { html, type Html } from './html.ts';
 import type { PhaseReport } from './run-report.ts';
 import { count, percent, size } from './words.ts';
@@ -66,19 +66,8 @@ function figureChart(
     </title>
     <text class="axis" x="4" y="12">${name}</text>
     <text class="label" x="${width - right}" y="12" text-anchor="end">${last}</text>
-    ${ticks(low, high, 3).map(
-      (tick) =>
-        html`<g class="grid"
-          ><line x1="${left}" x2="${width - right}" y1="${fixed(y(tick))}" y2="${fixed(y(tick))}" />
-          <text x="${left - 6}" y="${fixed(y(tick) + 4)}" text-anchor="end">${words(tick)}</text></g
-        >`,
-    )}
-    ${ticks(0, lastStep, 4).map(
-      (tick) =>
-        html`<text class="tick" x="${fixed(x(tick))}" y="${bottom + 18}" text-anchor="middle"
-          >${count(tick)}</text
-        >`,
-    )}
+    ${gridLines(ticks(low, high, 3), y, { left, right: width - right, labels: left - 6, words })}
+    ${tickLabels(ticks(0, lastStep, 4), x, { y: bottom + 18, words: count })}
     ${groupMarks(marks, x).map(
       ({ x: place, kind }) =>
         html`<g class="mark ${kind}"

@@ -18,7 +18,7 @@ const entities: Record<string, string> = {
 };
 
 /** Text as HTML text or attribute. Controls, which HTML forbids, and marks that turn the direction of a line are shown as �. */
-export function escapeHtml(text: string): string {
+function escapeHtml(text: string): string {
   return text
     .toWellFormed()
     .replaceAll(

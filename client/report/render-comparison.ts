@@ -1,6 +1,6 @@
 /** The page of two runs: their losses over each other, and what differs. Pure. */
 import type { RunComparison } from '../compare-runs.ts';
-import { fixed, path, scale, smooth, ticks } from './charts.ts';
+import { gridLines, path, scale, smooth, tickLabels, ticks } from './charts.ts';
 import { foreign, html, type Html } from './html.ts';
 import { renderPage } from './page.ts';
 import { table } from './render-parts.ts';
@@ -89,24 +89,8 @@ function overlay(a: PhaseReport, b: PhaseReport, names: readonly [string, string
           Loss of ${a.phase}: ${names[0]} ends at ${ends[0]!.toFixed(2)}, ${names[1]} at
           ${ends[1]!.toFixed(2)}
         </title>
-        ${ticks(low, high, 5).map(
-          (tick) =>
-            html`<g class="grid"
-              ><line
-                x1="${left}"
-                x2="${width - right}"
-                y1="${fixed(y(tick))}"
-                y2="${fixed(y(tick))}"
-              />
-              <text x="${left - 8}" y="${fixed(y(tick) + 4)}" text-anchor="end">${tick}</text></g
-            >`,
-        )}
-        ${ticks(0, last, 6).map(
-          (tick) =>
-            html`<text class="tick" x="${fixed(x(tick))}" y="${bottom + 20}" text-anchor="middle"
-              >${large(tick)}</text
-            >`,
-        )}
+        ${gridLines(ticks(low, high, 5), y, { left, right: width - right, labels: left - 8 })}
+        ${tickLabels(ticks(0, last, 6), x, { y: bottom + 20, words: large })}
         <text class="axis" x="8" y="10">loss, nats a token, over the ${unit} trained on</text>
         <line class="base" x1="${left}" x2="${width - right}" y1="${bottom}" y2="${bottom}" />
         <path class="raw" d="${line(one, one.losses)}" />

@@ -80,6 +80,19 @@ function renderSample({
   </div>`;
 }
 
+function conversationsText({
+  numRecords,
+  numTrain,
+  numPreferences,
+  dropped,
+}: NonNullable<NonNullable<DataReport['corpus']>['conversations']>): string {
+  const reasons = Object.entries(dropped).map(
+    ([reason, number]) => `${count(number)} ${reasonWords(reason)}`,
+  );
+  const left = reasons.length === 0 ? 'none left out' : `left out: ${reasons.join(', ')}`;
+  return `${count(numTrain)} conversations and ${count(numPreferences)} preferences of ${count(numRecords)} records; ${left}`;
+}
+
 function renderSteps(cleaned: Readonly<Record<string, number>>): Html {
   const steps = Object.entries(cleaned);
   return html`<h3>Cleaning</h3>
@@ -164,11 +177,16 @@ function renderCorpus(
                 `median ${count(lengths.median)}; half of them ${count(lengths.quarter)} to ${count(lengths.threeQuarters)}; all ${count(lengths.low)} to ${count(lengths.high)}`,
               ],
             ]),
+        ...(corpus.conversations === null
+          ? []
+          : [['read of conversations', conversationsText(corpus.conversations)]]),
         ...(instructions === null
           ? []
           : [
               [
-                'made from the metadata',
+                corpus.conversations === null
+                  ? 'made from the metadata'
+                  : 'made from the metadata, and read of conversations',
                 `${count(instructions.numTrain)} conversations and ${count(instructions.numPreferences)} preferences to train on; ${count(instructions.numQuestions)} questions and ${count(instructions.numPreferencesHeldOut)} preferences to measure by; ${count(instructions.numAmbiguous)} left out because the documents answer them twice`,
               ],
             ]),

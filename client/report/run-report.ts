@@ -142,6 +142,15 @@ export const dataReportSchema = z.strictObject({
       inferred: z.boolean().describe('found by the name of its dataset alone'),
       kept: count,
       redacted: counts,
+      conversations: z
+        .strictObject({
+          numRecords: count,
+          numTrain: count,
+          numPreferences: count,
+          dropped: counts,
+        })
+        .nullable()
+        .describe('what came of data.conversations; null: none'),
       cleaned: counts.nullable().describe('by step; null: data.clean has none'),
       scripts: counts,
       numTokens: count,

@@ -1,4 +1,5 @@
 /** Figures in words for people, the same everywhere in the report. */
+import { inHours } from '../../config/durations.ts';
 
 /** 12,345. */
 export function count(value: number): string {
@@ -28,9 +29,8 @@ export function size(bytes: number): string {
 
 /** 8 s, 14 min 2 s, 1 h 4 min. */
 export function duration(ms: number): string {
-  const seconds = Math.max(0, Math.round(ms / 1000));
   if (ms > 0 && ms < 1000) return `${Math.round(ms)} ms`;
-  const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  const { h, m, s } = inHours(Math.max(0, ms));
   if (h > 0) return m === 0 ? `${h} h` : `${h} h ${m} min`;
   if (m > 0) return s === 0 ? `${m} min` : `${m} min ${s} s`;
   return `${s} s`;

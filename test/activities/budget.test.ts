@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -23,6 +22,7 @@ import { findStage } from '../../registry/stages.ts';
 import { endingOf, readHead } from '../../registry/training.ts';
 import { storeCorpus } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
+import { scriptedDeps, until } from '../support/scripted-host.ts';
 import { startS3 } from '../support/s3.ts';
 
 const numSteps = 400;
@@ -52,15 +52,12 @@ beforeEach(async () => {
   home = await mkdtemp(path.join(os.tmpdir(), 'temper-budget-'));
   runDir = path.join(home, 'runs', trial.run, 'pretrain-0-0');
   await mkdir(path.dirname(runDir), { recursive: true });
-  const projectDir = path.resolve(import.meta.dirname, '../..');
-  deps = {
+  deps = scriptedDeps({
     store: s3.store,
     home,
-    python: path.join(projectDir, 'test/support/scripted-trainer.mjs'),
-    projectDir,
     host: `b${number}`,
     now: () => new Date(Date.now() + ahead),
-  };
+  });
   activities = createTrainActivities(deps);
   await script({ stepMs: 50 });
 });
@@ -132,13 +129,6 @@ const spendAllBut = async (leftMs = 35_000, of = limit) => {
 };
 const stepOf = ({ beats }: Watch) => beats.at(-1)?.step ?? 0;
 
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 20_000;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`not within 20 s: ${condition.toString()}`);
-    await sleep(50);
-  }
-}
 async function add(timeMs: number, id = 'order/1'): Promise<void> {
   const at = new Date().toISOString();
   const added = { id, timeMs, by: 'ann', why: null, at };

@@ -19,6 +19,7 @@ import { acquireHost, readLeases } from '../../registry/leases.ts';
 import { findMeasurement } from '../../registry/measurements.ts';
 import { storeCorpus } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
+import { scriptedDeps } from '../support/scripted-host.ts';
 import { startS3 } from '../support/s3.ts';
 
 let s3: Awaited<ReturnType<typeof startS3>>;
@@ -38,15 +39,11 @@ afterAll(async () => {
 });
 beforeEach(() => {
   number += 1;
-  const projectDir = path.resolve(import.meta.dirname, '../..');
-  deps = {
+  deps = scriptedDeps({
     store: s3.store,
     home,
-    python: path.join(projectDir, 'test/support/scripted-trainer.mjs'),
-    projectDir,
     host: `c${number}`,
-    now: () => new Date(),
-  };
+  });
   job = {
     trial: { run: `calibrate-${number}`, phase: 'pretrain', round: 0, trial: 0 },
     // A load of its own.

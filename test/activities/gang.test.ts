@@ -17,6 +17,7 @@ import { acquireHost } from '../../registry/leases.ts';
 import { readHead } from '../../registry/training.ts';
 import { machine, recipe } from '../support/recipes.ts';
 import { storeCorpus } from '../support/records.ts';
+import { scriptedDeps } from '../support/scripted-host.ts';
 import { startS3 } from '../support/s3.ts';
 
 /** The trainers of these hosts train alone, as the scripted one does: what is tested is the side that watches. */
@@ -43,16 +44,7 @@ let number = 0;
 
 async function newHost(name: string, gangAddress: string): Promise<Host> {
   const home = await mkdtemp(path.join(os.tmpdir(), 'temper-gang-'));
-  const projectDir = path.resolve(import.meta.dirname, '../..');
-  const deps: Deps = {
-    store: s3.store,
-    home,
-    python: path.join(projectDir, 'test/support/scripted-trainer.mjs'),
-    projectDir,
-    host: name,
-    gangAddress,
-    now: () => new Date(),
-  };
+  const deps = scriptedDeps({ store: s3.store, home, host: name, gangAddress });
   const activities = { ...createTrainActivities(deps), ...createGangActivities(deps) };
   return { name, deps, activities, runDir: path.join(home, 'runs', trial.run, 'pretrain-0-0') };
 }

@@ -364,3 +364,80 @@ test('a plan that the machine has no room for is refused by how much, before any
     /GB too little\. What would fit: a machine with/,
   );
 });
+
+test('a share of older documents is planned from the parted corpus, and refused where a part fills no window', async () => {
+  const { store } = fixture.deps;
+  const onward = async (corpus: string, unread: number, older: number) => {
+    const shardOf = (numTokens: number) => ({
+      tokens: blob,
+      index: blob,
+      numDocuments: 1,
+      numTokens,
+    });
+    await recordStage(store, 'preprocess', corpus, corpusManifestSchema, {
+      ...corpusOf('test'),
+      shards: [shardOf(unread)],
+      older: [shardOf(older)],
+    });
+    const data = { ...file.data, replay: '25%' };
+    const pipeline = pipelineSchema.parse({ ...file, data, startFrom: 'test@2' });
+    const parent = parentOf('test', 2);
+    return await createPlanActivities(fixture.deps)
+      .planTraining({ run: 'replays', pipeline, corpus, machine, previous: null, parent })
+      .catch((error: unknown) => error as ApplicationFailure);
+  };
+  const recipe = await onward('ab'.repeat(32), 50_000, 150_000);
+  expect(recipe).toMatchObject({ pretrain: { replay: { share: 0.25 } } });
+  const refused = await onward('ac'.repeat(32), 500, 150_000);
+  expect(refused).toMatchObject({ type: FailureType.InvalidConfig, nonRetryable: true });
+  expect((refused as ApplicationFailure).message).toMatch(
+    /^data\.replay: found 500 new and 150000 older tokens, expected at least 512 of each/,
+  );
+});
+
+test('chats share no rows of an architecture that was given', async () => {
+  const corpus = 'ad'.repeat(32);
+  await recordStage(fixture.deps.store, 'preprocess', corpus, corpusManifestSchema, {
+    ...corpusOf('test'),
+    instructions: {
+      train: blob,
+      preferences: blob,
+      questions: blob,
+      preferencesHeldOut: blob,
+      numTrain: 9,
+      numPreferences: 9,
+      numAmbiguous: 0,
+      numQuestions: 1,
+      numPreferencesHeldOut: 1,
+    },
+  });
+  const shape = {
+    family: 'transformers' as const,
+    architecture: 'GPT2LMHeadModel',
+    config: { model_type: 'gpt2' },
+    hiddenSize: 64,
+    numLayers: 2,
+    contextLength: 128,
+    tieEmbeddings: true,
+    vocabSize: 512,
+    numParameters: 100_000,
+  };
+  const pipeline = pipelineSchema.parse({
+    ...file,
+    questions,
+    phases: ['sft'],
+    packing: true,
+    startFrom: 'test@2',
+  });
+  const parent = { ...parentOf('test', 2), shape };
+  await expect(
+    createPlanActivities(fixture.deps).planTraining({
+      run: 'packs',
+      pipeline,
+      corpus,
+      machine,
+      previous: null,
+      parent,
+    }),
+  ).rejects.toThrow('packing: found test@2, a GPT2LMHeadModel, expected a Llama or a Qwen');
+});

@@ -81,8 +81,15 @@ async function preprocess(input: PreprocessInput): Promise<PreprocessResult> {
     await inActivity(activities.resolveDuplicates, { dataset, data: input.data, unread: {} })
   ).result;
   const { heldOut } = input.data;
+  const { conversations } = input;
   const split = (
-    await inActivity(activities.splitCorpus, { duplicates, heldOut, questions: asked, seed })
+    await inActivity(activities.splitCorpus, {
+      duplicates,
+      heldOut,
+      questions: asked,
+      seed,
+      ...(conversations !== undefined && { conversations }),
+    })
   ).result;
   const { tokenizer } =
     input.tokenizer === undefined
@@ -232,6 +239,50 @@ test('a second run looks everything up, and options that matter make another cor
     name({ data: { ...data, personalData: 'keep' } }),
   ]);
   expect(new Set([first.corpus, ...others]).size).toBe(5);
+}, 60_000);
+
+test('conversations of files are mixed with the questions, and what evaluation sets ask is dropped', async () => {
+  const given = { ...(await ingested('mixed', lines.slice(0, 40))), questions };
+  const records = [
+    { instruction: 'Who is at ann@b.io?', output: 'Ann.' },
+    { instruction: 'Better?', chosen: 'Yes, gladly.', rejected: 'No.' },
+    { text: 'of no known shape' },
+  ];
+  await fixture.put(
+    'mixed-chats.jsonl',
+    records.map((record) => JSON.stringify(record)).join('\n'),
+  );
+  await fixture.put('mixed-eval.jsonl', JSON.stringify({ question: originals[3]!.text }));
+  const baseDir = fixture.folder;
+  const { result: conversations } = await inActivity(activities.readConversations, {
+    baseDir,
+    sources: [{ path: 'mixed-chats.jsonl', license: 'MIT', maxTokens: 128 }],
+    personalData: 'redact',
+    heldOut: 0.01,
+    seed: 1,
+  });
+  const { result: sets } = await inActivity(activities.readEvaluationSets, {
+    baseDir,
+    paths: ['mixed-eval.*'],
+  });
+  const { grams } = sets;
+  const made = await preprocess({ ...given, conversations, data: { ...data, grams } });
+  expect(made.summary.dropped).toEqual({ contaminated: 1 });
+  const { instructions } = await manifestOf(made);
+  expect(instructions?.conversations).toMatchObject({
+    numRecords: 3,
+    numTrain: 1,
+    dropped: { unknown_shape: 1 },
+    redacted: { email: 1 },
+  });
+  const train = JSON.stringify(await plainLines(instructions!.train));
+  expect(train).toContain('Who is at <EMAIL>?');
+  expect(train).toContain('Who wrote number');
+  expect(JSON.stringify(await plainLines(instructions!.preferences))).toContain('Yes, gladly.');
+  expect(await plainLines(instructions!.train)).toHaveLength(instructions!.numTrain);
+  const without = { ...given, data: { ...data, grams } };
+  const { result: other } = await inActivity(activities.findCorpus, without);
+  expect(other.corpus).not.toBe(made.corpus);
 }, 60_000);
 
 test('grown text is encoded with the tokenizer of the model that is gone on from', async () => {

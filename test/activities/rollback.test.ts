@@ -3,7 +3,6 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { ApplicationFailure } from '@temporalio/activity';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -22,6 +21,7 @@ import { findStage, stageDigest } from '../../registry/stages.ts';
 import { readCheckpoint, readEvents, readHead } from '../../registry/training.ts';
 import { storeCorpus } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
+import { scriptedDeps, until } from '../support/scripted-host.ts';
 import { startS3 } from '../support/s3.ts';
 
 const numSteps = 40;
@@ -111,15 +111,12 @@ async function begin(run = `rollback-${++number}`): Promise<void> {
   trial = { run, phase: 'pretrain', round: 0, trial: 0 };
   runDir = path.join(home, 'runs', run, 'pretrain-0-0');
   folders.push(runDir, home);
-  const projectDir = path.resolve(import.meta.dirname, '../..');
-  deps = {
+  deps = scriptedDeps({
     store: s3.store,
     home,
-    python: path.join(projectDir, 'test/support/scripted-trainer.mjs'),
-    projectDir,
     host: `h${number}-${folders.length}`,
     now: () => new Date(0),
-  };
+  });
   activities = createTrainActivities(deps);
   await mkdir(path.dirname(runDir), { recursive: true });
 }
@@ -193,13 +190,6 @@ async function toTheEnd(seed?: number): Promise<TrainedModel> {
       return null;
     });
     if (model !== null) return model;
-  }
-}
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 15_000;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`not within 15 s: ${condition.toString()}`);
-    await sleep(20);
   }
 }
 

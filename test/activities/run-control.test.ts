@@ -25,6 +25,7 @@ import type { Store } from '../../registry/store.ts';
 import { readCheckpoint, readEvents, readHead } from '../../registry/training.ts';
 import { storeCorpus } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
+import { scriptedDeps, until } from '../support/scripted-host.ts';
 import { startS3 } from '../support/s3.ts';
 
 const numSteps = 60;
@@ -54,18 +55,14 @@ const hosts: Host[] = [];
 /** A host of its own disk. */
 async function addHost(): Promise<Host> {
   const folder = await mkdtemp(path.join(os.tmpdir(), 'temper-control-'));
-  const projectDir = path.resolve(import.meta.dirname, '../..');
   const host = {
     home: folder,
     runDir: path.join(folder, 'runs', trial.run, 'pretrain-0-0'),
-    deps: {
+    deps: scriptedDeps({
       store: s3.store,
       home: folder,
-      python: path.join(projectDir, 'test/support/scripted-trainer.mjs'),
-      projectDir,
       host: `h${number}-${hosts.length}`,
-      now: () => new Date(),
-    },
+    }),
   };
   hosts.push(host);
   await mkdir(path.dirname(host.runDir), { recursive: true });
@@ -141,13 +138,6 @@ async function train(store: Store = s3.store, execution?: string): Promise<Watch
   return { start, beats, result, leave };
 }
 
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 15_000;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`not within 15 s: ${condition.toString()}`);
-    await sleep(50);
-  }
-}
 const paused = ({ beats }: Watch) => beats.at(-1)?.paused === true;
 const stepOf = ({ beats }: Watch) => beats.at(-1)?.step ?? 0;
 

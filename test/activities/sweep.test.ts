@@ -18,6 +18,7 @@ import { chosenTrial, readDecisions } from '../../registry/decisions.ts';
 import { readEvents, readHead } from '../../registry/training.ts';
 import { storeCorpus } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
+import { scriptedDeps } from '../support/scripted-host.ts';
 import { startS3 } from '../support/s3.ts';
 
 // A trainer takes seconds to start and to be seen ending on a busy machine.
@@ -40,15 +41,12 @@ afterAll(async () => s3.stop());
 beforeEach(async () => {
   run = `sweep-${++number}`;
   home = await mkdtemp(path.join(os.tmpdir(), 'temper-sweep-'));
-  const projectDir = path.resolve(import.meta.dirname, '../..');
-  deps = {
+  deps = scriptedDeps({
     store: s3.store,
     home,
-    python: path.join(projectDir, 'test/support/scripted-trainer.mjs'),
-    projectDir,
     host: `sweep-h${number}`,
     now: () => new Date(0),
-  };
+  });
   await mkdir(path.join(home, 'runs'), { recursive: true });
   await script({});
 });

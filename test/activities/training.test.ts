@@ -30,6 +30,7 @@ import {
   readHead,
 } from '../../registry/training.ts';
 import { storeCorpus } from '../support/records.ts';
+import { scriptedDeps, until } from '../support/scripted-host.ts';
 import { startS3 } from '../support/s3.ts';
 import { machine, recipe } from '../support/recipes.ts';
 
@@ -53,16 +54,12 @@ beforeEach(async () => {
   home = await mkdtemp(path.join(os.tmpdir(), 'temper-train-'));
   trial = { run: `train-${++number}`, phase: 'pretrain', round: 0, trial: 0 };
   runDir = path.join(home, 'runs', trial.run, 'pretrain-0-0');
-  const projectDir = path.resolve(import.meta.dirname, '../..');
-  deps = {
+  deps = scriptedDeps({
     store: s3.store,
     home,
-    python: path.join(projectDir, 'test/support/scripted-trainer.mjs'),
-    projectDir,
     // One of its own, so that no test waits for the lease of another.
     host: `h${number}`,
-    now: () => new Date(),
-  };
+  });
   activities = createTrainActivities(deps);
 });
 afterEach(async () => {
@@ -134,14 +131,6 @@ function heldStore(): { store: Store; hold: () => void; release: () => void } {
     },
     release: () => release(),
   };
-}
-
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 15_000;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`not within 15 s: ${condition.toString()}`);
-    await sleep(50);
-  }
 }
 
 const chain = async () => (await readHead(s3.store, trial))!.value.chain.map(({ step }) => step);

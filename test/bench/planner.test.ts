@@ -9,7 +9,8 @@ import { parseSettings } from '../../bench/support/bench.ts';
 import { partsOf, requireSources, writeCorpus } from '../../bench/support/corpora.ts';
 import { searchGrid } from '../../bench/support/search-grid.ts';
 import { pretrainRecipeSchema, type Machine } from '../../config/recipe.ts';
-import { planRecipe, pretrainingStepMs } from '../../recipes/plan.ts';
+import { planRecipe } from '../../recipes/plan.ts';
+import { pretrainingStepMs } from '../../recipes/pretraining.ts';
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'temper-planner-test-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -1,6 +1,4 @@
 /** Two runs side by side: at equal amounts of text, whatever their batches; and the command on a real registry. */
-import path from 'node:path';
-import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compareRuns } from '../../client/compare-runs.ts';
 import { digestLine } from '../../client/cli/compare.ts';
@@ -8,6 +6,7 @@ import type { RunReport } from '../../client/report/run-report.ts';
 import { painter } from '../../client/cli/text.ts';
 import { pipelineSchema } from '../../config/pipeline.ts';
 import { putRunRecord } from '../../registry/runs.ts';
+import { runCommand } from '../support/command.ts';
 import { digestOf } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
@@ -115,21 +114,7 @@ describe('temper compare', () => {
   afterAll(async () => {
     await s3?.stop();
   });
-  const temper = (...args: string[]) =>
-    execa(
-      process.execPath,
-      [path.resolve(import.meta.dirname, '../../client/cli/main.ts'), ...args],
-      {
-        reject: false,
-        env: {
-          TEMPORAL_ADDRESS: '127.0.0.1:1',
-          TEMPER_S3_ENDPOINT: s3.endpoint,
-          TEMPER_S3_BUCKET: s3.store.bucket,
-          AWS_ACCESS_KEY_ID: s3.accessKeyId,
-          AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
-        },
-      },
-    );
+  const temper = (...args: string[]) => runCommand(s3, args);
 
   test('prints what differs, and as JSON everything', { timeout: 60_000 }, async () => {
     const { exitCode, stdout } = await temper('compare', 'policy-7f3a', 'policy-11aa');

@@ -2,7 +2,6 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { rememberEvents } from '../../client/curves.ts';
 import { pipelineSchema } from '../../config/pipeline.ts';
@@ -15,6 +14,7 @@ import {
   readEvents,
   type TrialPath,
 } from '../../registry/training.ts';
+import { runCommand } from '../support/command.ts';
 import { digestOf } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
@@ -86,23 +86,7 @@ afterAll(async () => {
 });
 
 const temper = (...args: string[]) => run('curves', ...args);
-const run = (...args: string[]) =>
-  execa(
-    process.execPath,
-    [path.resolve(import.meta.dirname, '../../client/cli/main.ts'), ...args],
-    {
-      reject: false,
-      env: {
-        TEMPORAL_ADDRESS: '127.0.0.1:1',
-        TEMPER_S3_ENDPOINT: s3.endpoint,
-        TEMPER_S3_BUCKET: s3.store.bucket,
-        AWS_ACCESS_KEY_ID: s3.accessKeyId,
-        AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
-        LANG: 'C.UTF-8',
-        LC_ALL: '',
-      },
-    },
-  );
+const run = (...args: string[]) => runCommand(s3, args, { env: { LANG: 'C.UTF-8', LC_ALL: '' } });
 
 describe('temper curves', { timeout: 120_000 }, () => {
   test('draws the loss with held-out text, rates and returns at their steps', async () => {

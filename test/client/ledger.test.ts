@@ -4,7 +4,6 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MockActivityEnvironment } from '@temporalio/testing';
-import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createTrainActivities } from '../../activities/train.ts';
 import { endTrainer } from '../../activities/trainer-process.ts';
@@ -26,9 +25,10 @@ import { addRunInputs, putRunRecord } from '../../registry/runs.ts';
 import { recordStage } from '../../registry/stages.ts';
 import { corpusOf, digestOf } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
+import { runCommand } from '../support/command.ts';
+import { scriptedDeps } from '../support/scripted-host.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
 
-const projectDir = path.resolve(import.meta.dirname, '../..');
 const corpus = digestOf('4');
 /** 41 documents of 24 tokens and their ends: 1,025 tokens, 31 or 32 windows of 32. */
 const numDocuments = 41;
@@ -55,15 +55,7 @@ beforeAll(async () => {
     heldOut: { ...blank.heldOut, documents: tokens, tokens, numTokens: 1025 },
     shards: [{ tokens, index, numDocuments, numTokens: 25 * numDocuments }],
   });
-  const deps = {
-    store: s3.store,
-    home,
-    python: path.join(projectDir, 'test/support/scripted-trainer.mjs'),
-    projectDir,
-    host: 'ledger',
-    now: () => new Date(),
-  };
-  activities = createTrainActivities(deps);
+  activities = createTrainActivities(scriptedDeps({ store: s3.store, home, host: 'ledger' }));
 });
 afterAll(async () => {
   await s3?.stop();
@@ -183,17 +175,7 @@ describe('a training whose trainer was killed once and whose watcher once', () =
     'is printed by the command, which ends with 0; an unknown run ends with 2',
     { timeout: 90_000 },
     async () => {
-      const temper = (...args: string[]) =>
-        execa(process.execPath, [path.join(projectDir, 'client/cli/main.ts'), ...args], {
-          reject: false,
-          env: {
-            TEMPORAL_ADDRESS: '127.0.0.1:1',
-            TEMPER_S3_ENDPOINT: s3.endpoint,
-            TEMPER_S3_BUCKET: s3.store.bucket,
-            AWS_ACCESS_KEY_ID: s3.accessKeyId,
-            AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
-          },
-        });
+      const temper = (...args: string[]) => runCommand(s3, args);
       const printed = await temper('ledger', run);
       expect(printed.stdout).toContain('50 of 50 steps of 4 × 32, seed 5, 3 generations');
       expect(printed.stdout).toContain(`no gaps and no doubles in run ${run}`);

@@ -5,7 +5,6 @@ import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import type { Client } from '@temporalio/client';
-import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { movedLines } from '../../client/cli/models.ts';
 import { diffModels } from '../../client/model-diff.ts';
@@ -15,6 +14,7 @@ import { blobKey, putBlobFile } from '../../registry/blobs.ts';
 import { registerModel } from '../../registry/models.ts';
 import { putRunRecord } from '../../registry/runs.ts';
 import { recordStage, stageDigest } from '../../registry/stages.ts';
+import { runCommand } from '../support/command.ts';
 import { python, testBundles, uploadBundle } from '../support/bundles.ts';
 import { fakeEndpoints } from '../support/fake-endpoints.ts';
 import { digestOf, modelOf, versionOf } from '../support/records.ts';
@@ -22,7 +22,6 @@ import { recipe } from '../support/recipes.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
 
 const run = promisify(execFile);
-const main = path.resolve(import.meta.dirname, '../../client/cli/main.ts');
 const now = new Date(0);
 let s3: TestS3;
 let folder: string;
@@ -36,17 +35,7 @@ afterAll(async () => {
 });
 
 function temper(...args: string[]) {
-  return execa(process.execPath, [main, 'models', ...args], {
-    cwd: folder,
-    reject: false,
-    env: {
-      TEMPORAL_ADDRESS: '127.0.0.1:1',
-      TEMPER_S3_ENDPOINT: s3.endpoint,
-      TEMPER_S3_BUCKET: s3.store.bucket,
-      AWS_ACCESS_KEY_ID: s3.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
-    },
-  });
+  return runCommand(s3, ['models', ...args], { cwd: folder });
 }
 
 function evaluated(value: number, bundle: string): ModelVersion['evaluations'] {

@@ -2,7 +2,6 @@
 import path from 'node:path';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { Worker } from '@temporalio/worker';
-import { execa } from 'execa';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createRunControlActivities } from '../../activities/run-control.ts';
 import { renderStatus } from '../../client/cli/render-status.ts';
@@ -20,6 +19,7 @@ import {
   commitEnding,
   openGeneration,
 } from '../../registry/training.ts';
+import { runCommand } from '../support/command.ts';
 import { digestOf, versionOf } from '../support/records.ts';
 import { pipelineActivities, type PipelineWorld } from '../support/pipeline-activities.ts';
 import { machine, recipe } from '../support/recipes.ts';
@@ -28,7 +28,6 @@ import { describeTraining } from '../../workflows/describe.ts';
 import { bundleWorkflows } from '../support/temporal.ts';
 
 const projectDir = path.resolve(import.meta.dirname, '../..');
-const main = path.join(projectDir, 'client/cli/main.ts');
 let server: TestWorkflowEnvironment;
 let s3: TestS3;
 let temper: TemperClient;
@@ -106,16 +105,7 @@ async function seen(run: string, wanted: (status: LiveStatus) => boolean): Promi
 }
 
 function command(...args: string[]) {
-  return execa(process.execPath, [main, ...args], {
-    reject: false,
-    env: {
-      TEMPORAL_ADDRESS: server.address,
-      TEMPER_S3_ENDPOINT: s3.endpoint,
-      TEMPER_S3_BUCKET: s3.store.bucket,
-      AWS_ACCESS_KEY_ID: s3.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
-    },
-  });
+  return runCommand(s3, args, { temporal: server.address });
 }
 
 const ann = { by: 'ann', why: 'reviewed' };

@@ -107,6 +107,17 @@ test('what the shape alone refuses of phases it says with what is possible', () 
   ]);
 });
 
+test('a model from scratch has nothing to replay, and the file is told what has', () => {
+  const faults = faultsOf(good.replace('data:', 'data:\n  replay: 25%'));
+  expect(faults[0]).toContain(
+    'data.replay: found "25%" with startFrom scratch, expected a version to go on from',
+  );
+  expect(faults[0]).toContain('Write startFrom: policy@champion');
+  const onward = `${good.replace('data:', 'data:\n  replay: 25%')}startFrom: policy@champion\n`;
+  const at = { file: 'p.yaml', baseDir: folder };
+  expect(parsePipeline(onward, at).data.replay).toBe(0.25);
+});
+
 const tuning = (phases: string, more = 'startFrom: policy@3\n') =>
   questions(`${more}phases: ${phases}\n`);
 
@@ -309,12 +320,12 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a key in the wrong place',
     `${good}endpoint: policy\n`,
-    'p.yaml:6:1 endpoint: found an unknown key, expected version, name, data, startFrom, model, goal, prefer, phases, questions, budget, sweep, compute, seed, evaluate or deploy. It belongs in deploy.',
+    'p.yaml:6:1 endpoint: found an unknown key, expected version, name, data, startFrom, model, goal, prefer, phases, questions, packing, budget, sweep, compute, seed, evaluate or deploy. It belongs in deploy.',
   ],
   [
     'a key in other case',
     `${good}  personaldata: keep\n`,
-    'p.yaml:6:3 data.personaldata: found an unknown key, expected sources, sample, personalData, clean, heldOut, quality or maxDropped. Did you mean personalData?',
+    'p.yaml:6:3 data.personaldata: found an unknown key, expected sources, sample, personalData, clean, decontaminate, conversations, heldOut, replay, quality or maxDropped. Did you mean personalData?',
   ],
   [
     'no licence',

@@ -89,3 +89,49 @@ test('phases that leave pretraining out are refused several hosts, which share n
     { path: ['compute'], message: expect.stringContaining('phases that leave pretrain out') },
   ]);
 });
+
+test('chats share rows only where chats are learnt, by a pass that keeps them apart', () => {
+  const faults = (file: object) =>
+    pipelineSchema
+      .safeParse({
+        version: 1,
+        name: 'policy',
+        data: { sources: [{ path: './docs', license: 'internal' }] },
+        packing: true,
+        ...file,
+      })
+      .error?.issues.map(({ path, message }) => [path.join('.'), message]);
+  const questions = [{ name: 'who', ask: ['Who?'], askHeldOut: ['And who?'], answer: '{author}' }];
+  expect(faults({ questions })).toBeUndefined();
+  expect(faults({ questions, phases: ['pretrain', 'sft'] })).toBeUndefined();
+  const none = [['packing', expect.stringContaining('where no chats are learnt')]];
+  expect(faults({})).toEqual(none);
+  expect(faults({ questions, startFrom: 'smollm2', phases: ['orpo'] })).toEqual(none);
+  expect(faults({ questions, model: { config: './config.json' } })).toEqual([
+    ['packing', expect.stringContaining('false with model.config')],
+  ]);
+  expect(faults({ packing: false })).toBeUndefined();
+});
+
+test('a share of older documents is one of a version that reads on', () => {
+  const faults = (file: object, replay: unknown = '25%') =>
+    pipelineSchema
+      .safeParse({
+        version: 1,
+        name: 'policy',
+        data: { sources: [{ path: './docs', license: 'internal' }], replay },
+        startFrom: 'policy@3',
+        ...file,
+      })
+      .error?.issues.map(({ path, message }) => [path.join('.'), message]);
+  expect(faults({})).toBeUndefined();
+  expect(faults({ startFrom: 'smollm2' })).toEqual([
+    ['data.replay', expect.stringContaining('it rehearses text of its own instead')],
+  ]);
+  const questions = [{ name: 'who', ask: ['Who?'], askHeldOut: ['And who?'], answer: '{author}' }];
+  expect(faults({ questions, phases: ['sft'] })).toEqual([
+    ['data.replay', expect.stringContaining('phases that leave pretrain out')],
+  ]);
+  for (const wrong of ['0%', '95%', '25'])
+    expect(faults({}, wrong)).toMatchObject([['data.replay', expect.any(String)]]);
+});

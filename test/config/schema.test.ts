@@ -51,6 +51,8 @@ test.each<[what: string, accepted: boolean, file: unknown]>([
     false,
     { ...minimal, sweep: { learningRate: [1, 2], phase: 'sft' } },
   ],
+  ['chats that share rows', true, { ...minimal, packing: true }],
+  ['a packing that there is not', false, { ...minimal, packing: 'auto' }],
   ['an unknown key', false, { ...minimal, gaol: 'base' }],
   ['an unknown key inside', false, { ...minimal, data: { sources, heldout: '2%' } }],
   ['a goal that there is not', false, { ...minimal, goal: 'asistant' }],

@@ -135,3 +135,21 @@ test('the guide to cleaning has every step, and says which the preset for the we
   const web = stepsOf({ preset: 'web' }).map(({ step }) => step);
   expect(rows.filter(([, , taken]) => taken === 'yes').map(([, step]) => step)).toEqual(web);
 });
+
+test('the guide to documents names every reason for which a conversation is left out', () => {
+  const guide = read('docs/guides/your-own-documents.md');
+  const part = between(guide, 'What cannot be learnt from', '## Naming the phases');
+  const source = [
+    'corpus/chats.ts',
+    'corpus/conversations.ts',
+    'activities/preprocess-conversations.ts',
+  ]
+    .map((file) => read(file))
+    .join('\n');
+  const reasons = Array.from(
+    source.matchAll(/(?:ShapeError\(|leftOut\(|drop\(|else drop\()\s*'([a-z_]+)'|(invalid_json):/g),
+    ([, one, other]) => one ?? other!,
+  );
+  const named = part.match(/`[a-z]+(_[a-z]+)*`/g)!.map((code) => code.slice(1, -1));
+  expect(named.toSorted()).toEqual([...new Set(reasons)].toSorted());
+});

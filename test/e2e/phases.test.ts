@@ -104,14 +104,14 @@ afterAll(async () => {
 });
 
 /** A file as it is, but for the amount of text, the time, and the base. */
-async function runFile(name: string) {
+async function runFile(name: string, include = 'data/200[0-5]*.json') {
   const { pipeline } = await readPipelineFile(path.join(projectDir, 'config/pipelines', name));
   const [source] = pipeline.data.sources;
   const quick: Pipeline = {
     ...pipeline,
     data: {
       ...pipeline.data,
-      sources: [{ ...source!, include: 'data/200[0-5]*.json' }],
+      sources: [{ ...source!, include }],
       heldOut: 0.2,
     },
     startFrom: pipeline.startFrom === 'smollm2' ? './base' : pipeline.startFrom,
@@ -157,7 +157,9 @@ test(
   async () => {
     const first = await runFile('pretrain.yaml');
     expect(namesOf(first.lineage)).toEqual(['pretrain']);
-    const next = await runFile('continue.yaml');
+    // Documents that the champion has not read stand among those that it has.
+    const next = await runFile('continue.yaml', 'data/200*.json');
+    expect(next.recipe.pretrain!.replay).toEqual({ share: 0.25 });
     expect(next.lineage.parent).toEqual({ name: 'speeches', version: 1 });
     expect(next.recipe.pretrain!.learningRate).toBeLessThan(first.recipe.pretrain!.learningRate);
     const { numParameters } = next.recipe;
@@ -171,6 +173,7 @@ test(
   async () => {
     const taught = await runFile('sft-smollm2.yaml');
     expect(namesOf(taught.lineage)).toEqual(['sft']);
+    expect(taught.recipe.sft!.packing).toBe(true);
     const aligned = await runFile('orpo-smollm2.yaml');
     expect(namesOf(aligned.lineage)).toEqual(['sft', 'orpo']);
     expect(aligned.recipe.orpo!.lora).toBeDefined();

@@ -11,7 +11,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '@temporalio/client';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { NativeConnection, Worker } from '@temporalio/worker';
-import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createIngestActivities } from '../../activities/ingest.ts';
 import { createPlanActivities } from '../../activities/plan.ts';
@@ -36,6 +35,8 @@ import {
   runAttribute,
   stageAttribute,
 } from '../../workflows/search-attributes.ts';
+import { runCommand } from '../support/command.ts';
+import { scriptedDeps } from '../support/scripted-host.ts';
 import { pipelineActivities } from '../support/pipeline-activities.ts';
 import { corpusOf, digestOf } from '../support/records.ts';
 import { machine } from '../support/recipes.ts';
@@ -68,14 +69,7 @@ let working: Promise<unknown>;
 let native: NativeConnection;
 let temper: TemperClient;
 
-const depsOf = (store: Store, folder: string) => ({
-  store,
-  home: folder,
-  python: path.join(projectDir, 'test/support/scripted-trainer.mjs'),
-  projectDir,
-  host,
-  now: () => new Date(),
-});
+const depsOf = (store: Store, folder: string) => scriptedDeps({ store, home: folder, host });
 
 /** An empty database: what was there before is gone. */
 async function startServer(number: number): Promise<void> {
@@ -258,18 +252,8 @@ describe('a run whose Temporal is lost', () => {
       await expect(temper.findRecoverable({ run: 'policy-7f3b' })).rejects.toThrow(
         `run: found no "policy-7f3b". Did you mean ${run}?`,
       );
-      const env = {
-        TEMPORAL_ADDRESS: `127.0.0.1:${port}`,
-        TEMPER_S3_ENDPOINT: s3.endpoint,
-        TEMPER_S3_BUCKET: s3.store.bucket,
-        AWS_ACCESS_KEY_ID: s3.accessKeyId,
-        AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
-      };
-      const main = path.join(projectDir, 'client/cli/main.ts');
-      const { exitCode, stderr } = await execa(process.execPath, [main, 'recover', 'policy-7f3b'], {
-        reject: false,
-        env,
-      });
+      const temporal = `127.0.0.1:${port}`;
+      const { exitCode, stderr } = await runCommand(s3, ['recover', 'policy-7f3b'], { temporal });
       expect([exitCode, stderr]).toEqual([2, expect.stringContaining(`Did you mean ${run}?`)]);
     },
   );

@@ -43,6 +43,7 @@ const permitted: [file: string, line: string][] = [
   ['workflows/a.ts', `import type { Recipe } from '../config/recipe.ts'`],
   ['workflows/a.ts', `import { FailureType } from '../config/failures.ts'`],
   ['workflows/a.ts', `import { TaskQueue } from '../config/queues.ts'`],
+  ['workflows/a.ts', `import { calibrationShare } from '../config/calibration.ts'`],
   ['workflows/a.ts', `import { sleep } from '@temporalio/workflow'`],
   ['activities/a.ts', `import { openStore } from '../registry/store.ts'`],
   ['serving/a.ts', `import { openStore } from '../registry/store.ts'`],

@@ -51,3 +51,34 @@ test('another round keeps the parent’s size, and trains longer at a lower rate
   expect(next.model).toEqual(shape);
   expect(next.pretrain.learningRate).toBeLessThan(first.pretrain.learningRate);
 });
+
+test('older documents come at the share that is asked for, and neither kind more than 16 times', () => {
+  const replay = { share: 0.25, numTokens: { unread: 30_000, older: 170_000 } };
+  const read = { ...inputs, budgetMs: 36_000_000, parent };
+  const { pretrain, reasons } = recipeSchema.parse(planRecipe({ ...read, replay }));
+  expect(pretrain!.replay).toEqual({ share: 0.25 });
+  const tokensOf = ({ numSteps, batchSize, contextLength }: NonNullable<typeof pretrain>) =>
+    numSteps * batchSize * contextLength;
+  expect(tokensOf(pretrain!)).toBeLessThanOrEqual((16 * 30_000) / 0.75);
+  expect(tokensOf(pretrain!)).toBeGreaterThan((15.5 * 30_000) / 0.75);
+  const much = { ...replay, share: 0.9, numTokens: { unread: 100_000, older: 100_000 } };
+  const older = planRecipe({ ...read, replay: much }).pretrain;
+  expect(tokensOf(older)).toBeLessThanOrEqual((16 * 100_000) / 0.9);
+  const reason = reasons.find(({ choice }) => choice === 'replay')!;
+  expect(reason.value).toBe('25 % of the windows');
+  expect(reason.reason).toContain('30K tokens are new, 170K older');
+  // Before they are parted it is planned as if all were one.
+  const unparted = planRecipe({ ...read, replay: { share: 0.25, numTokens: null } });
+  expect(unparted.pretrain.numSteps).toBe(planRecipe(read).pretrain.numSteps);
+  expect(planRecipe(read).pretrain).not.toHaveProperty('replay');
+});
+
+test('a version that was adapted replays beside the text of its own that it rehearses', () => {
+  const adapted = { ...parent, adapted: true as const };
+  const replay = { share: 0.5, numTokens: { unread: 10_000, older: 90_000 } };
+  const { pretrain, reasons } = planRecipe({ ...inputs, goal: 'adapt', parent: adapted, replay });
+  expect(pretrain).toMatchObject({ replay: { share: 0.5 }, rehearsal: {}, lora: {} });
+  expect(reasons.map(({ choice }) => choice)).toEqual(
+    expect.arrayContaining(['rehearsal', 'replay']),
+  );
+});

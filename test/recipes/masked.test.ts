@@ -4,7 +4,8 @@ import { recipeSchema, type MaskedShape } from '../../config/recipe.ts';
 import { planAlternatives } from '../../recipes/alternatives.ts';
 import { maskedFlopsPerToken, maskedLadder } from '../../recipes/masked-shapes.ts';
 import { planPhases, replanPhases } from '../../recipes/phases.ts';
-import { pretrainingStepMs, type PlanInputs } from '../../recipes/plan.ts';
+import { type PlanInputs } from '../../recipes/plan.ts';
+import { pretrainingStepMs } from '../../recipes/pretraining.ts';
 import { countParameters } from '../../recipes/shapes.ts';
 import { planInputs } from '../support/recipes.ts';
 

@@ -1,24 +1,10 @@
 /** A pipeline that names its phases: what of the whole plan it takes, and what is planned of its own. */
 import { describe, expect, test } from 'vitest';
-import { knownBases } from '../../config/base-models.ts';
 import { phasesOf, recipeSchema, type Phase, type Recipe } from '../../config/recipe.ts';
 import { planPhases, replanPhases } from '../../recipes/phases.ts';
 import { planRecipe, type PlanInputs } from '../../recipes/plan.ts';
-import { machine, parentOf, planInputs } from '../support/recipes.ts';
+import { adaptedInputs as adapted, parentOf, planInputs } from '../support/recipes.ts';
 
-const base = { title: 'SmolLM2', shape: knownBases['smollm2']!.shape };
-const adapted: PlanInputs = {
-  statistics: { numTokens: 150_000, bytes: 600_000 },
-  goal: 'assistant',
-  budgetMs: 720_000,
-  machine: { ...machine, instructionSet: 'avx512_bf16' },
-  seed: 7,
-  vocabSize: base.shape.vocabSize,
-  numChats: 300,
-  numPreferences: 300,
-  chats: { meanBytes: 70, longestBytes: 110 },
-  base,
-};
 const whole: PlanInputs = { ...planInputs, budgetMs: 160_000 };
 const namesOf = (recipe: Recipe) => phasesOf(recipe).map(({ phase }) => phase);
 

@@ -1,24 +1,11 @@
 /** A model that exists becomes an assistant by adapters: what is planned, and what a missed gate changes. */
 import { describe, expect, test } from 'vitest';
-import { knownBases } from '../../config/base-models.ts';
 import { recipeSchema } from '../../config/recipe.ts';
-import { planRecipe, replanRecipe, type PlanInputs } from '../../recipes/plan.ts';
+import { planRecipe, replanRecipe } from '../../recipes/plan.ts';
 import { chatSizes, parseChats, usualChats } from '../../recipes/tuning.ts';
-import { machine, parentOf } from '../support/recipes.ts';
+import { adaptedInputs as inputs, parentOf } from '../support/recipes.ts';
 
-const base = { title: 'SmolLM2', shape: knownBases['smollm2']!.shape };
-const inputs: PlanInputs = {
-  statistics: { numTokens: 150_000, bytes: 600_000 },
-  goal: 'assistant',
-  budgetMs: 720_000,
-  machine: { ...machine, instructionSet: 'avx512_bf16' },
-  seed: 7,
-  vocabSize: base.shape.vocabSize,
-  numChats: 300,
-  numPreferences: 300,
-  chats: { meanBytes: 70, longestBytes: 110 },
-  base,
-};
+const { base } = inputs;
 
 describe('an assistant from a base model', () => {
   test('is adapted, then tuned by adapters in both phases, all of them of the base shape', () => {
@@ -103,6 +90,10 @@ test('chats are measured in bytes; a wrong answer may be longer than the right o
   const line = (question: string, answer: string) =>
     JSON.stringify({ messages: [{ content: question }, { content: answer }] });
   const chats = parseChats(`${line('Who?', '李')}\n${line('Who was it?', 'x'.repeat(9))}\n`);
-  expect(chatSizes(chats)).toEqual({ meanBytes: (4 + 3 + 11 + 9) / 2, longestBytes: 11 + 9 });
+  expect(chatSizes(chats)).toEqual({
+    meanBytes: (4 + 3 + 11 + 9) / 2,
+    longestBytes: 11 + 9,
+    paddedBytes: expect.closeTo(20, 2),
+  });
   expect(chatSizes([])).toEqual(usualChats);
 });

@@ -12,6 +12,7 @@ import { createPlanActivities } from '../../activities/plan.ts';
 import { ThreadPool } from '../../activities/preprocess-threads.ts';
 import { createPreprocessActivities } from '../../activities/preprocess.ts';
 import { createRehearsalActivities } from '../../activities/rehearsal.ts';
+import { createReplayActivities } from '../../activities/replay.ts';
 import { createReleaseActivities } from '../../activities/release.ts';
 import { createTrainActivities } from '../../activities/train.ts';
 import { connectTemper, type TemperClient } from '../../client/client.ts';
@@ -65,7 +66,11 @@ export async function startInProcess(
     ...train,
     ...instead(deps),
   };
-  const data = { ...createIngestActivities(deps), ...createPreprocessActivities(deps, threads) };
+  const data = {
+    ...createIngestActivities(deps),
+    ...createPreprocessActivities(deps, threads),
+    ...createReplayActivities(deps),
+  };
   const control = {
     ...createPlanActivities(deps),
     ...createReleaseActivities({ ...deps, client }),

@@ -26,7 +26,7 @@ const binSchema = z.object({
 });
 
 /** Places below `node_modules` of these packages and of everything that they need, by the lockfile. */
-export function closureOf(packages: readonly string[]): string[] {
+function closureOf(packages: readonly string[]): string[] {
   const lock = lockSchema.parse(
     JSON.parse(readFileSync(path.join(projectDir, 'package-lock.json'), 'utf8')),
   ).packages;

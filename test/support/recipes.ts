@@ -1,4 +1,5 @@
 /** A tiny recipe and training job that tests share. */
+import { knownBases } from '../../config/base-models.ts';
 import { planRecipe, type PlanInputs } from '../../recipes/plan.ts';
 import type { Machine, ReadingRecipe } from '../../config/recipe.ts';
 import type { ParentModel } from '../../registry/parents.ts';
@@ -21,6 +22,20 @@ export const planInputs: PlanInputs = {
   numChats: 100,
   numPreferences: 100,
 };
+
+/** Of an assistant that a base model is made into. */
+export const adaptedInputs = {
+  statistics: { numTokens: 150_000, bytes: 600_000 },
+  goal: 'assistant',
+  budgetMs: 720_000,
+  machine: { ...machine, instructionSet: 'avx512_bf16' },
+  seed: 7,
+  vocabSize: knownBases['smollm2']!.shape.vocabSize,
+  numChats: 300,
+  numPreferences: 300,
+  chats: { meanBytes: 70, longestBytes: 110 },
+  base: { title: 'SmolLM2', shape: knownBases['smollm2']!.shape },
+} satisfies PlanInputs;
 
 export const recipe: ReadingRecipe = planRecipe(planInputs);
 

@@ -14,7 +14,7 @@ import { findMarked, findTrainers } from '../../infra/trainers.ts';
 import { openStore, type Store } from '../../registry/store.ts';
 
 /** What the planner is told of the machine: the same everywhere, so that every machine trains the same few steps. */
-export const smallMachine: Machine = {
+const smallMachine: Machine = {
   device: 'cpu',
   cores: 1,
   memoryBytes: 4 * 2 ** 30,

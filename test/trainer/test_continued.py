@@ -106,3 +106,24 @@ def test_a_parent_of_another_shape_is_refused_by_name(go_on: Callable[..., Run])
     result = run.finish()
     assert (result['ok'], result['type']) == (False, 'CheckpointIncompatible')
     assert 'expected (320, 128)' in result['message']
+
+
+def test_with_a_share_of_older_text_it_resumes_to_the_same_bits(
+    make_run: MakeRun, parent: Run, continued: Run
+) -> None:
+    def make(resume: Path | None = None) -> Run:
+        run = make_run(resume, seed=8, replay={'share': 0.25}, **CONTINUED)
+        older, new = run.config['data']['shards']
+        run.config['data'] = {**run.config['data'], 'shards': [new], 'older': [older]}
+        run.config['init'] = str(run.path / 'init')
+        shutil.copytree(parent.path / 'model', run.path / 'init')
+        return run
+
+    whole = make()
+    assert whole.finish()['ok'] is True
+    # The same text in another order: of other windows.
+    assert whole.losses() != continued.losses()
+    resumed = make(whole.path / 'checkpoints' / '6')
+    assert resumed.finish()['ok'] is True
+    assert resumed.weights() == whole.weights()
+    assert resumed.losses() == {step: loss for step, loss in whole.losses().items() if step > 6}

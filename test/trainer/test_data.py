@@ -6,8 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.config import HeldOut, TokenData, read_object
-from trainer.data import InvalidCorpus, Order, TokenStream, held_out_windows, permute
+from trainer.config import HeldOut, Replay, TokenData, TokenShard, read_object
+from trainer.data import (
+    InvalidCorpus,
+    Order,
+    TokenStream,
+    held_out_windows,
+    permute,
+    replayed_before,
+    windows_of,
+)
 
 
 @pytest.mark.parametrize('size', [1, 2, 3, 16, 17, 100, 1023])
@@ -56,6 +64,43 @@ def test_windows_run_over_the_edges_of_shards(tokens: dict[str, Any]) -> None:
     assert stream.num_tokens == 2700
     for start in (0, 990, 999, 1000, 2680):
         assert stream.window(start, 20).tolist() == whole[start : start + 20].tolist()
+
+
+def _parted(tokens: dict[str, Any], share: float | None) -> Any:
+    first, second = (TokenShard(**shard) for shard in tokens['shards'])
+    data = read_object(TokenData, tokens, 'data')
+    data.shards, data.older = [second], [first]
+    replay = None if share is None else Replay(share=share)
+    return windows_of(data, seed=3, context_length=16, vocab_size=320, replay=replay)
+
+
+@pytest.mark.parametrize('share', [0.25, 0.3333, 0.9])
+def test_what_is_replayed_comes_at_even_distances_in_an_order_of_its_own(
+    tokens: dict[str, Any], share: float
+) -> None:
+    mixed = _parted(tokens, share)
+    streams = []
+    for shard in reversed(tokens['shards']):
+        data = read_object(TokenData, {**tokens, 'shards': [shard]}, 'data')
+        streams.append(windows_of(data, seed=3, context_length=16, vocab_size=320, replay=None))
+    seen = [0, 0]
+    for cursor in range(400):
+        again = replayed_before(cursor + 1, share) > replayed_before(cursor, share)
+        part, at = mixed.place(cursor)
+        assert (part.stream.num_tokens, at) == (streams[again].stream.num_tokens, seen[again])
+        assert part.order.start(at) == streams[again].order.start(seen[again])
+        seen[again] += 1
+        assert abs(seen[1] - share * (cursor + 1)) < 1
+
+
+def test_a_share_without_older_tokens_and_these_without_a_share_are_refused(
+    tokens: dict[str, Any],
+) -> None:
+    with pytest.raises(ValueError, match='recipe.replay: expected it with data.older'):
+        _parted(tokens, None)
+    data = read_object(TokenData, tokens, 'data')
+    with pytest.raises(ValueError, match='recipe.replay: expected it with data.older'):
+        windows_of(data, seed=3, context_length=16, vocab_size=320, replay=Replay(share=0.5))
 
 
 def test_a_shard_of_another_size_is_refused(tokens: dict[str, Any]) -> None:

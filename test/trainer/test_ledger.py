@@ -14,7 +14,16 @@ from conftest import PROJECT
 
 from trainer.data import Order, keyed_place
 from trainer.finetune import CursorSampler
-from trainer.ledger import Cursors, PhaseData, ShardIndex, count_rows, count_tokens
+from trainer.ledger import (
+    Cursors,
+    LedgerRun,
+    PhaseData,
+    Replayed,
+    ShardIndex,
+    count_rows,
+    count_tokens,
+    ledger,
+)
 
 
 def _index(folder: Path, name: str, lengths: list[int]) -> ShardIndex:
@@ -166,3 +175,29 @@ def test_an_index_that_does_not_fit_the_corpus_is_refused(tmp_path: Path) -> Non
     code, outcome = _run({'schemaVersion': 1, 'phases': [phase]}, tmp_path)
     assert (code, outcome['type']) == (1, 'InvalidConfig')
     assert outcome['message'] == 'shards: found 13 tokens, expected 99'
+
+
+def test_what_is_replayed_is_counted_apart_as_the_loader_gives_it(tmp_path: Path) -> None:
+    data = _tokens(tmp_path, 5, 8, [(0, 41), (48, 90)])
+    older = _tokens(tmp_path, 9, 8, [])
+    data.replay = Replayed(share=0.3, size=older.size, shards=older.shards)
+    times = [np.zeros(size, np.int64) for size in (data.size, older.size)]
+    orders = [
+        Order(seed=data.seed, num_tokens=size, context_length=8) for size in (data.size, older.size)
+    ]
+    for part in data.cursors:
+        for cursor in range(part.first, part.end):
+            before = cursor * 3 // 10
+            again = (cursor + 1) * 3 // 10 > before
+            start = orders[again].start(before if again else cursor - before)
+            times[again][start + 1 : start + 9] += 1
+    (counted,) = ledger(LedgerRun(schemaVersion=1, phases=[data]))['phases']
+    for found, expected in zip((counted, counted['replayed']), times, strict=True):
+        by_hand = Counter(expected.tolist())
+        assert found['seen'] == {str(time): by_hand[time] for time in sorted(by_hand)}
+        assert found['documents']['num'] == 27
+    visited = [
+        sum(epoch['visited'] for epoch in each['epochs']) for each in (counted, counted['replayed'])
+    ]
+    assert sum(visited) == 41 + 42
+    assert visited[1] == 12 + 13

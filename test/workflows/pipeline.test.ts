@@ -91,6 +91,10 @@ function fakes(scores: Record<string, number>[]): { activities: Activities; call
       numShards: 1,
       found: { corpus: digest('c'), reused: true, summary },
     }),
+    readEvaluationSets: async () => ({ grams: { sha256: digest('9'), bytes: 1 }, numTexts: 1 }),
+    readConversations: async () => {
+      throw new Error('no conversations were asked for');
+    },
     cleanShards: unused,
     resolveDuplicates: unused,
     scatterFingerprints: unused,
@@ -360,6 +364,43 @@ describe('pipelineWorkflow', () => {
     expect(status.stages.flatMap(({ name, state }) => (state === 'skipped' ? [name] : []))).toEqual(
       ['pretrain', 'evaluate-base'],
     );
+  });
+
+  test('a share of older documents parts the corpus once, and all that follows takes that', async () => {
+    const { activities } = fakes([...good]);
+    const parent = parentOf('test', 5);
+    const asked: unknown[] = [];
+    const corpora = new Set<string>();
+    const took =
+      <Input extends { corpus: string }, Output>(work: (input: Input) => Promise<Output>) =>
+      async (input: Input) => {
+        corpora.add(input.corpus);
+        return await work(input);
+      };
+    const replaying = {
+      ...activities,
+      findParent: async () => parent,
+      findCorpus: async (input: Parameters<typeof activities.findCorpus>[0]) => {
+        expect(input.data).not.toHaveProperty('replay');
+        return await activities.findCorpus(input);
+      },
+      partReplay: async (input: unknown) => {
+        asked.push(input);
+        return digest('a');
+      },
+      planTraining: took(activities.planTraining),
+      findTrainedModel: took(activities.findTrainedModel),
+      evaluateModel: took(activities.evaluateModel),
+      registerModelVersion: took(activities.registerModelVersion),
+    };
+    const { outcome } = await run(replaying, {
+      startFrom: 'test@5',
+      data: { ...file.data, replay: '25%' },
+    });
+    expect(outcome).toMatchObject({ model: { version: 3 } });
+    const { name, version, pretrain } = parent;
+    expect(asked).toEqual([{ corpus: digest('c'), parent: { name, version, pretrain } }]);
+    expect([...corpora]).toEqual([digest('a')]);
   });
 
   test('where nothing aligns, the gates on answers are judged after SFT', async () => {

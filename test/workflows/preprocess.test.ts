@@ -71,6 +71,10 @@ function fakes(
     for (let shard = from; shard < to; shard += 1) covered[kind].push(shard);
   };
   const activities: PreprocessActivities = {
+    readEvaluationSets: async () => ({ grams: { sha256: digest('9'), bytes: 1 }, numTexts: 1 }),
+    readConversations: async () => {
+      throw new Error('no conversations were asked for');
+    },
     findCorpus: async () => ({
       corpus: digest('c'),
       numShards,
@@ -150,6 +154,57 @@ test('every shard is cleaned once before duplicates are sought, and encoded once
     ...Array.from({ length: 3 }, () => 'encode'),
     'finish',
   ]);
+});
+
+test('evaluation sets and conversations are read once, and what they gave goes to the steps that need it', async () => {
+  const { activities, calls } = fakes(1);
+  const asked: unknown[] = [];
+  const grams = { sha256: digest('9'), bytes: 1 };
+  const read = {
+    train: grams,
+    preferences: grams,
+    preferencesHeldOut: grams,
+    numTrain: 1,
+    numPreferences: 0,
+    numPreferencesHeldOut: 0,
+    numRecords: 1,
+    dropped: {},
+    redacted: {},
+    licenses: ['MIT'],
+  };
+  const sources = [{ path: 'chats.jsonl', license: 'MIT', maxTokens: 128 }];
+  await run(
+    {
+      ...activities,
+      readEvaluationSets: async ({ paths }) => {
+        calls.push(`sets ${paths.join()}`);
+        return { grams, numTexts: 1 };
+      },
+      readConversations: async (given) => {
+        calls.push(`conversations ${given.sources[0]?.path} ${given.heldOut}`);
+        return read;
+      },
+      findCorpus: async ({ data, conversations }) => {
+        asked.push([data.grams, data.decontaminate, data.conversations, conversations]);
+        return { corpus: digest('c'), numShards: 1, found: null };
+      },
+      cleanShards: async ({ data }) => {
+        asked.push(data.grams);
+        return { kept: 1, dropped: 0 };
+      },
+      splitCorpus: async ({ conversations }) => {
+        asked.push(conversations);
+        return { split: digest('f'), numShards: 1, bytes: 1 };
+      },
+    },
+    {
+      ...input,
+      baseDir: '/somewhere',
+      data: { ...input.data, decontaminate: ['gsm8k.jsonl'], conversations: sources },
+    },
+  );
+  expect(calls.slice(0, 2)).toEqual(['sets gsm8k.jsonl', 'conversations chats.jsonl 0.02']);
+  expect(asked).toEqual([[grams, undefined, undefined, read], grams, read]);
 });
 
 test('the tokenizer of a model that is gone on from is kept, and none is trained', async () => {

@@ -2,17 +2,16 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { runReportSchema } from '../../../client/report/run-report.ts';
 import { pipelineSchema } from '../../../config/pipeline.ts';
 import { registerDataset } from '../../../registry/datasets.ts';
 import { putRunRecord } from '../../../registry/runs.ts';
+import { runCommand } from '../../support/command.ts';
 import { datasetOf, digestOf } from '../../support/records.ts';
 import { machine } from '../../support/recipes.ts';
 import { freePorts, startS3, type TestS3 } from '../../support/s3.ts';
 
-const main = path.resolve(import.meta.dirname, '../../../client/cli/main.ts');
 const folder = mkdtempSync(path.join(os.tmpdir(), 'temper-report-'));
 let s3: TestS3;
 let closedPort: number;
@@ -35,17 +34,7 @@ afterAll(async () => {
 });
 
 function temper(...args: string[]) {
-  return execa(process.execPath, [main, ...args], {
-    cwd: folder,
-    reject: false,
-    env: {
-      TEMPORAL_ADDRESS: `127.0.0.1:${closedPort}`,
-      TEMPER_S3_ENDPOINT: s3.endpoint,
-      TEMPER_S3_BUCKET: s3.store.bucket,
-      AWS_ACCESS_KEY_ID: s3.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
-    },
-  });
+  return runCommand(s3, args, { cwd: folder, temporal: `127.0.0.1:${closedPort}` });
 }
 
 test('a page is written into the current folder, and its path printed', async () => {

@@ -1,0 +1,55 @@
+/** Reads the evaluation sets that a pipeline file names, so that what they ask is not trained on. */
+import { glob, readFile, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { Context } from '@temporalio/activity';
+import type { BlobRef } from '../config/digest.ts';
+import { evaluationTexts, type EvaluationText } from '../corpus/contamination.ts';
+import { CorpusError } from '../corpus/errors.ts';
+import { byCodeUnits } from '../corpus/order.ts';
+import { putBlob } from '../registry/blobs.ts';
+import type { Store } from '../registry/store.ts';
+import { progress } from './preprocess-failures.ts';
+import type { ThreadPool } from './preprocess-threads.ts';
+
+const maxSetBytes = 256 * 1024 * 1024;
+
+/** A blob with the grams of all files that the paths and globs match, in the order of their names. */
+export async function gramsOfSets(
+  store: Store,
+  threads: ThreadPool,
+  baseDir: string,
+  patterns: readonly string[],
+): Promise<{ grams: BlobRef; numTexts: number }> {
+  const files = new Set<string>();
+  for (const pattern of patterns) {
+    const found: string[] = [];
+    for await (const file of glob(pattern, { cwd: baseDir })) {
+      const place = path.resolve(baseDir, file);
+      if ((await stat(place)).isFile()) found.push(place);
+    }
+    if (found.length === 0) {
+      throw new CorpusError(
+        `data.decontaminate: found no file ${pattern} (from ${baseDir}), expected an evaluation set ` +
+          '(.json, .jsonl, .csv or .txt, also .gz). Correct the path.',
+      );
+    }
+    for (const file of found) files.add(file);
+  }
+  const texts: EvaluationText[] = [];
+  const inOrder = [...files].toSorted(byCodeUnits);
+  for (const [index, file] of inOrder.entries()) {
+    const bytes = await readFile(file);
+    const unpacked = file.endsWith('.gz')
+      ? gunzipSync(bytes, { maxOutputLength: maxSetBytes })
+      : bytes;
+    const name = path.basename(file);
+    for (const said of evaluationTexts(name, unpacked.toString('utf8'))) texts.push(said);
+    await progress('evaluation sets', index + 1, inOrder.length);
+  }
+  const context = Context.current();
+  const { packed } = await threads.run('grams', { texts }, (done, total) => {
+    context.heartbeat({ kind: 'evaluation texts', done, total });
+  });
+  return { grams: await putBlob(store, packed), numTexts: texts.length };
+}

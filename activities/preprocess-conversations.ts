@@ -1,0 +1,114 @@
+/** Reads the files of conversations that a pipeline file names, into lines that the trainer takes. */
+import { glob, readFile, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { Context } from '@temporalio/activity';
+import { canonicalJson, type BlobRef } from '../config/digest.ts';
+import {
+  longestFromScratch,
+  type ConversationSource,
+  type ConversationsRead,
+} from '../config/conversations.ts';
+import type { ConversationOptions } from '../corpus/conversations.ts';
+import { CorpusError } from '../corpus/errors.ts';
+import { byCodeUnits } from '../corpus/order.ts';
+import { putBlob } from '../registry/blobs.ts';
+import type { Store } from '../registry/store.ts';
+import { progress } from './preprocess-failures.ts';
+import type { ThreadPool } from './preprocess-threads.ts';
+
+const maxFileBytes = 1024 * 1024 * 1024;
+
+export async function readConversationFiles(
+  store: Store,
+  threads: ThreadPool,
+  baseDir: string,
+  sources: readonly ConversationSource[],
+  options: ConversationOptions,
+): Promise<ConversationsRead> {
+  const files: { records: unknown[]; maxTokens: number }[] = [];
+  let numUnreadable = 0;
+  for (const [index, source] of sources.entries()) {
+    const { path: pattern, maxTokens = longestFromScratch } = source;
+    const found: string[] = [];
+    for await (const file of glob(pattern, { cwd: baseDir })) {
+      if ((await stat(path.resolve(baseDir, file))).isFile())
+        found.push(path.resolve(baseDir, file));
+    }
+    if (found.length === 0) {
+      throw new CorpusError(
+        `data.conversations: found no file ${pattern} (from ${baseDir}), expected .json, .jsonl or .jsonl.gz. Correct the path.`,
+      );
+    }
+    for (const file of found.toSorted(byCodeUnits)) {
+      const { records, unreadable } = recordsOf(file, await unpacked(file));
+      numUnreadable += unreadable;
+      files.push({ records, maxTokens });
+    }
+    await progress('conversations', index + 1, sources.length);
+  }
+  const context = Context.current();
+  const made = await threads.run('conversations', { files, options }, (done, total) => {
+    context.heartbeat({ kind: 'conversations', done, total });
+  });
+  const { train, preferences, preferencesHeldOut, numRecords, dropped, redacted } = made;
+  if (train.length === 0) {
+    const reasons = Object.entries(dropped).map(([reason, count]) => `${reason} ${count}`);
+    throw new CorpusError(
+      `data.conversations: found none among ${numRecords} records (${reasons.join(', ') || 'no record'}), expected at least 1. ` +
+        'Correct the files, or raise maxTokens.',
+    );
+  }
+  return {
+    train: await putLines(store, train),
+    preferences: await putLines(store, preferences),
+    preferencesHeldOut: await putLines(store, preferencesHeldOut),
+    numTrain: train.length,
+    numPreferences: preferences.length,
+    numPreferencesHeldOut: preferencesHeldOut.length,
+    numRecords: numRecords + numUnreadable,
+    dropped: { ...dropped, ...(numUnreadable > 0 && { invalid_json: numUnreadable }) },
+    redacted,
+    licenses: [...new Set(sources.map(({ license }) => license))].toSorted(byCodeUnits),
+  };
+}
+
+async function unpacked(file: string): Promise<string> {
+  const bytes = await readFile(file);
+  if (!file.endsWith('.gz')) return bytes.toString('utf8');
+  return gunzipSync(bytes, { maxOutputLength: maxFileBytes }).toString('utf8');
+}
+
+/** A list or one object of JSON, else an object a line. */
+function recordsOf(file: string, text: string): { records: unknown[]; unreadable: number } {
+  const bare = text.replace(/^\uFEFF/, '');
+  if (/\.json(?:\.gz)?$/i.test(file)) {
+    try {
+      const whole: unknown = JSON.parse(bare);
+      return { records: Array.isArray(whole) ? whole : [whole], unreadable: 0 };
+    } catch {
+      throw new CorpusError(
+        `data.conversations: ${file} is no JSON. Correct it, or name it .jsonl where each line is a record.`,
+      );
+    }
+  }
+  const records: unknown[] = [];
+  let unreadable = 0;
+  for (const line of bare.split('\n')) {
+    if (line.trim() === '') continue;
+    try {
+      records.push(JSON.parse(line));
+    } catch {
+      unreadable += 1;
+    }
+  }
+  return { records, unreadable };
+}
+
+/** Not compressed: the trainer reads it as it is. */
+async function putLines(store: Store, records: readonly unknown[]): Promise<BlobRef> {
+  return putBlob(
+    store,
+    Buffer.from(records.map((record) => `${canonicalJson(record)}\n`).join('')),
+  );
+}

@@ -1,0 +1,137 @@
+/** Conversations of many files, cleaned, redacted, each once, none too long, and parted into what is learnt and what is measured. */
+import { kindsOf, type PersonalDataOption } from '../config/personal-data.ts';
+import { unspaced, scriptOf, scripts } from './characters.ts';
+import { chatsOf, type Chat, type Message } from './chats.ts';
+import { cleanTurn } from './clean.ts';
+import { digestOf, hashShare, shuffled } from './order.ts';
+import { redact } from './redact.ts';
+
+export interface Conversations {
+  train: { messages: Message[] }[];
+  preferences: { prompt: Message[]; chosen: Message[]; rejected: Message[] }[];
+  preferencesHeldOut: { question: string; chosen: string; rejected: string }[];
+  numRecords: number;
+  dropped: Record<string, number>;
+  redacted: Record<string, number>;
+}
+
+export interface ConversationOptions {
+  personalData: PersonalDataOption;
+  /** Share of the preferences that are kept to measure with. */
+  heldOut: number;
+  seed: number;
+}
+
+/** Takes all records, in any order: the same ones give the same lines in the same order. `onRecord` hears of each. */
+export function makeConversations(
+  files: Iterable<{ records: readonly unknown[]; maxTokens: number }>,
+  { personalData, heldOut, seed }: ConversationOptions,
+  onRecord: (numRecords: number) => void = () => {},
+): Conversations {
+  const kinds = kindsOf(personalData);
+  const dropped: Record<string, number> = {};
+  const redacted: Record<string, number> = {};
+  const drop = (reason: string): void => {
+    dropped[reason] = (dropped[reason] ?? 0) + 1;
+  };
+  const purge = (messages: readonly Message[]): Message[] =>
+    messages.map(({ role, content }) => {
+      const { text, counts } = redact(cleanTurn(content), kinds);
+      for (const [kind, count] of Object.entries(counts))
+        redacted[kind] = (redacted[kind] ?? 0) + count;
+      return { role, content: text };
+    });
+
+  const chats = new Map<string, { messages: Message[] }>();
+  const pairs = new Map<string, Conversations['preferences'][number]>();
+  const judged = new Map<string, { prompt: Message[]; good: Message[][]; bad: Message[][] }>();
+  let numRecords = 0;
+  for (const { records, maxTokens } of files) {
+    for (const record of records) {
+      numRecords += 1;
+      onRecord(numRecords);
+      for (const found of chatsOf(record)) {
+        if (!('kind' in found)) drop(found.reason);
+        else if (tokensOf(found) > maxTokens) drop('too_long');
+        else keep(found);
+      }
+    }
+  }
+  function keep(found: Chat): void {
+    if (found.kind === 'chat') {
+      const messages = purge(found.messages);
+      const key = keyOf(messages);
+      if (chats.has(key)) drop('duplicate');
+      else chats.set(key, { messages });
+    } else if (found.kind === 'preference') {
+      addPair(purge(found.prompt), purge(found.chosen), purge(found.rejected));
+    } else {
+      const prompt = purge(found.prompt);
+      const key = keyOf(prompt);
+      const group = judged.get(key) ?? { prompt, good: [], bad: [] };
+      group[found.good ? 'good' : 'bad'].push(purge(found.answer));
+      judged.set(key, group);
+    }
+  }
+  function addPair(prompt: Message[], chosen: Message[], rejected: Message[]): void {
+    const key = keyOf([...prompt, ...chosen, ...rejected]);
+    if (keyOf(chosen) === keyOf(rejected)) drop('same_answers');
+    else if (pairs.has(key)) drop('duplicate');
+    else pairs.set(key, { prompt, chosen, rejected });
+  }
+  // A good answer teaches by itself; with a bad one to the same question it is a preference too.
+  for (const { prompt, good, bad } of judged.values()) {
+    for (const [index, answer] of good.entries()) {
+      const messages = [...prompt, ...answer];
+      chats.set(keyOf(messages), { messages });
+      if (bad[index] !== undefined) addPair(prompt, answer, bad[index]);
+    }
+    for (let left = good.length; left < bad.length; left += 1) drop('unpaired');
+  }
+
+  const preferences: Conversations['preferences'] = [];
+  const preferencesHeldOut: Conversations['preferencesHeldOut'] = [];
+  for (const [key, pair] of shuffled([...pairs], `preferences ${seed}`, ([one]) => one)) {
+    const { prompt, chosen, rejected } = pair;
+    // By the question, so that no other answer to it is trained on.
+    const measured = hashShare('held-out', keyOf(prompt)) < heldOut && prompt.length === 1;
+    if (!measured) preferences.push(pair);
+    else {
+      const [question, better, worse] = [prompt[0]!, chosen[0]!, rejected[0]!].map(
+        ({ content }) => content,
+      );
+      preferencesHeldOut.push({ question: question!, chosen: better!, rejected: worse! });
+      chats.delete(key);
+    }
+  }
+  // Where there are only preferences, their better answers are what SFT learns first.
+  if (chats.size === 0) {
+    for (const { prompt, chosen } of preferences) {
+      const messages = [...prompt, ...chosen];
+      chats.set(keyOf(messages), { messages });
+    }
+  }
+  const train = shuffled([...chats], `train ${seed}`, ([key]) => key).map(([, chat]) => chat);
+  return { train, preferences, preferencesHeldOut, numRecords, dropped, redacted };
+}
+
+const keyOf = (messages: readonly Message[]): string =>
+  digestOf(...messages.flatMap(({ role, content }) => [role, content]));
+
+function tokensOf(chat: Chat): number {
+  if (chat.kind === 'chat') return tokens(chat.messages);
+  if (chat.kind === 'judged') return tokens([...chat.prompt, ...chat.answer]);
+  return tokens(chat.prompt) + Math.max(tokens(chat.chosen), tokens(chat.rejected));
+}
+
+/** As a vocabulary of some thousands cuts them: three letters of scripts with spaces, one of the others, four for the turn. */
+function tokens(messages: readonly Message[]): number {
+  let sum = 0;
+  for (const { content } of messages) {
+    let whole = 0;
+    for (let index = 0; index < content.length; index += 1)
+      if (unspaced.has(scripts[scriptOf[content.charCodeAt(index)]!]!)) whole += 1;
+    sum += 4 + whole + Math.ceil((content.length - whole) / 3);
+  }
+  return sum;
+}

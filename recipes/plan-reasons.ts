@@ -1,0 +1,149 @@
+/** The reasons of a plan that trains all weights, in words, with the source of each rule. */
+import type {
+  DpoRecipe,
+  Family,
+  MeasuredModel,
+  PretrainRecipe,
+  Reason,
+  SftRecipe,
+} from '../config/recipe.ts';
+import { continuationReasons } from './continuation.ts';
+import { limitReasons } from './limits.ts';
+import type { PlanInputs } from './plan.ts';
+import { maxEpochs, usualBatch } from './pretraining.ts';
+import { saveEveryMs } from './step.ts';
+
+function givenReason({ architecture, numLayers, hiddenSize }: MeasuredModel): Reason {
+  return {
+    choice: 'architecture',
+    value: architecture,
+    reason: `the configuration that was given: ${numLayers} layers of ${hiddenSize}, whose parameters were counted without weights`,
+    source: 'model.config of the pipeline file',
+  };
+}
+
+const familyReasons: Record<Family, Reason> = {
+  llama: {
+    choice: 'architecture',
+    value: 'Llama',
+    reason:
+      'as the pipeline file asks: rotary positions, a gated feed-forward, norms before each part',
+    source: 'Touvron et al. 2023',
+  },
+  qwen2: {
+    choice: 'architecture',
+    value: 'Qwen2',
+    reason: 'as the pipeline file asks: a Llama with biases on query, key and value',
+    source: 'Yang et al. 2024',
+  },
+  qwen3: {
+    choice: 'architecture',
+    value: 'Qwen3',
+    reason: 'as the pipeline file asks: a Llama whose queries and keys are normed, head by head',
+    source: 'Yang et al. 2025',
+  },
+};
+
+/** A reason for each choice of a plan that trains all weights. */
+export function explain(
+  {
+    statistics,
+    budgetMs,
+    machine,
+    vocabSize,
+    family,
+    given,
+    goal,
+    parent,
+    prefer,
+    limits,
+    replay,
+  }: PlanInputs,
+  chosen: {
+    pretrain: PretrainRecipe;
+    sft: SftRecipe | null;
+    dpo: DpoRecipe | null;
+    numParameters: number;
+    bpb: number;
+    candidates: number;
+  },
+): Reason[] {
+  const { pretrain, sft, dpo, numParameters, bpb } = chosen;
+  const numTokens = pretrain.numSteps * pretrain.batchSize * pretrain.contextLength;
+  const usual = pretrain.batchSize * pretrain.contextLength === usualBatch;
+  const millions = (count: number) => `${(count / 1e6).toFixed(1)}M`;
+  const size = `${millions(numParameters)} parameters`;
+  const beginning: Reason[] = [
+    ...(given === undefined ? [] : [givenReason(given)]),
+    ...(family === undefined ? [] : [familyReasons[family]]),
+    {
+      choice: 'size',
+      value: size,
+      reason: `${prefer === undefined || prefer === 'quality' ? 'lowest expected loss' : `first in ${prefer}`} of ${chosen.candidates} ${chosen.candidates === 1 ? 'shape' : 'shapes'} for ${Math.round(budgetMs / 1000)} s on ${machine.cores} ${machine.instructionSet} cores: ${bpb.toFixed(2)} bits a byte`,
+      source: 'Hoffmann et al. 2022, constants fitted in docs/log.md',
+    },
+    {
+      choice: 'vocabulary',
+      value: String(vocabSize),
+      reason: `grows with the text: ${millions(statistics.bytes)}B`,
+      source: 'Tao et al. 2024',
+    },
+  ];
+  const reasons: Reason[] = [
+    ...(limits ? limitReasons(limits) : []),
+    ...(parent ? continuationReasons(parent, { size, vocabSize, replay }) : beginning),
+    {
+      choice: 'tokens',
+      value: `${millions(numTokens)}, ${(numTokens / statistics.numTokens).toFixed(2)} epochs`,
+      reason: `what the budget affords; up to ${maxEpochs} epochs, for tokens repeated more often teach little`,
+      source: 'Muennighoff et al. 2023',
+    },
+    {
+      choice: 'optimizer',
+      ...(pretrain.optimizer === 'adamw'
+        ? {
+            value: `AdamW ${pretrain.learningRate}`,
+            reason:
+              'the usual one, for an architecture that was given; its rate falls with the width',
+            source: 'Brown et al. 2020',
+          }
+        : {
+            value: `Muon ${pretrain.learningRate}, AdamW ${pretrain.adamLearningRate}`,
+            reason:
+              'Muon for matrices reaches a loss in fewer tokens than AdamW; embeddings and norms stay with AdamW' +
+              (usual ? '' : '; the rate of Muon by the square root of the batch'),
+            source: `Jordan et al. 2024; ${usual ? '' : 'Malladi et al. 2022; '}measured in docs/log.md`,
+          }),
+    },
+    {
+      choice: 'schedule',
+      value: `${pretrain.warmupSteps} steps up, ${pretrain.decaySteps} down`,
+      reason: 'a constant rate, then a linear fall to zero over the last two thirds',
+      source: 'Hägele et al. 2024',
+    },
+    {
+      choice: 'precision',
+      value: pretrain.precision,
+      reason:
+        pretrain.precision === 'bf16'
+          ? 'the machine multiplies bf16 faster'
+          : 'the machine has no fast bf16',
+      source: 'measured in docs/log.md',
+    },
+    {
+      choice: 'checkpoints',
+      value: `every ${pretrain.saveEverySteps} steps`,
+      reason: `a kill costs at most about ${Math.round(saveEveryMs / 1000)} s of training and a restart`,
+      source: 'Young 1974: cheap saves, so often',
+    },
+  ];
+  if (sft !== null && dpo !== null) {
+    reasons.push({
+      choice: 'fine-tuning',
+      value: `${sft.numSteps} steps of SFT, ${dpo.numSteps} of DPO`,
+      reason: `goal ${goal}: answer in chat, then prefer the right answer to a wrong one`,
+      source: 'Ouyang et al. 2022; Rafailov et al. 2023',
+    });
+  }
+  return reasons;
+}

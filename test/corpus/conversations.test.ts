@@ -1,0 +1,174 @@
+import { expect, test } from 'vitest';
+import { chatsOf } from '../../corpus/chats.ts';
+import { makeConversations } from '../../corpus/conversations.ts';
+
+const user = (content: string) => ({ role: 'user', content });
+const assistant = (content: string) => ({ role: 'assistant', content });
+const system = (content: string) => ({ role: 'system', content });
+
+test.each([
+  [
+    'Alpaca',
+    { instruction: 'Add', input: '1 2', output: '3' },
+    [user('Add\n\n1 2'), assistant('3')],
+  ],
+  [
+    'Alpaca with history',
+    { instruction: 'And?', history: [['a', 'b']], output: 'c', system: 's' },
+    [system('s'), user('a'), assistant('b'), user('And?'), assistant('c')],
+  ],
+  [
+    'ShareGPT',
+    {
+      conversations: [
+        { from: 'human', value: 'a' },
+        { from: 'gpt', value: 'b' },
+      ],
+      system: 's',
+    },
+    [system('s'), user('a'), assistant('b')],
+  ],
+  [
+    'OpenAI messages in parts',
+    {
+      messages: [
+        { role: 'user', content: [{ type: 'text', value: 'hi' }] },
+        { role: 'assistant', content: [{ type: 'text', text: 'yo' }] },
+      ],
+    },
+    [user('hi'), assistant('yo')],
+  ],
+  ['prompt and completion', { prompt: 'a', completion: 'b' }, [user('a'), assistant('b')]],
+  ['question and answer', { question: 'a', answer: 'b' }, [user('a'), assistant('b')]],
+  [
+    'tool calls of ShareGPT',
+    {
+      conversations: [
+        { from: 'human', value: 'weather?' },
+        { from: 'function_call', value: '{"name":"w"}' },
+        { from: 'observation', value: '{"t":20}' },
+        { from: 'gpt', value: '20' },
+      ],
+      tools: '[{"name":"w"}]',
+    },
+    [
+      system('<tools>\n[{"name":"w"}]\n</tools>'),
+      user('weather?'),
+      assistant('<tool_call>\n{"name":"w"}\n</tool_call>'),
+      user('<tool_response>\n{"t":20}\n</tool_response>'),
+      assistant('20'),
+    ],
+  ],
+  [
+    'tool calls of OpenAI',
+    {
+      messages: [
+        user('weather?'),
+        {
+          role: 'assistant',
+          content: null,
+          tool_calls: [{ function: { name: 'w', arguments: '{"in":"x"}' } }],
+        },
+        { role: 'tool', content: '20' },
+        assistant('20'),
+      ],
+    },
+    [
+      user('weather?'),
+      assistant('<tool_call>\n{"name":"w","arguments":{"in":"x"}}\n</tool_call>'),
+      user('<tool_response>\n20\n</tool_response>'),
+      assistant('20'),
+    ],
+  ],
+])('%s', (_, record, messages) => {
+  expect(chatsOf(record)).toEqual([{ kind: 'chat', messages }]);
+});
+
+test.each([
+  ['Alpaca', { instruction: 'a', input: '', output: 'b', chosen: 'b', rejected: 'c' }],
+  [
+    'ShareGPT',
+    {
+      conversations: [{ from: 'human', value: 'a' }],
+      chosen: { from: 'gpt', value: 'b' },
+      rejected: { from: 'gpt', value: 'c' },
+    },
+  ],
+  ['HH', { chosen: '\n\nHuman: a\n\nAssistant: b', rejected: '\n\nHuman: a\n\nAssistant: c' }],
+  ['TRL', { chosen: [user('a'), assistant('b')], rejected: [user('a'), assistant('c')] }],
+  [
+    'UltraFeedback',
+    { prompt: 'a', chosen: [user('a'), assistant('b')], rejected: [user('a'), assistant('c')] },
+  ],
+])('a preference as %s writes it', (name, record) => {
+  // The prompt of UltraFeedback stands in its answers too.
+  if (name === 'UltraFeedback') return expect(chatsOf(record)).toHaveLength(1);
+  return expect(chatsOf(record)).toEqual([
+    {
+      kind: 'preference',
+      prompt: [user('a')],
+      chosen: [assistant('b')],
+      rejected: [assistant('c')],
+    },
+  ]);
+});
+
+test.each([
+  ['unknown_shape', { text: 'a' }],
+  ['unknown_shape', 'a'],
+  ['unknown_role', { messages: [{ role: 'robot', content: 'a' }] }],
+  ['no_answer', { messages: [user('a')] }],
+  ['empty_turn', { instruction: 'a', output: ' ' }],
+  ['turns_out_of_order', { messages: [user('a'), user('b'), assistant('c')] }],
+  ['same_answers', { instruction: 'a', chosen: 'b', rejected: 'b ' }],
+])('%s is the reason for what cannot be learnt from', (reason, record) => {
+  expect(chatsOf(record)).toMatchObject([{ reason }]);
+});
+
+const make = (records: unknown[], maxTokens = 100) =>
+  makeConversations([{ records, maxTokens }], { personalData: 'redact', heldOut: 0, seed: 1 });
+
+test('each conversation once, none too long, personal data replaced, code left as it is laid out', () => {
+  const code = 'def f():\n    return 1\n\n\n\nprint(f())';
+  const made = make([
+    { instruction: 'Mail?', output: 'ann@b.io' },
+    { instruction: 'Mail?', output: 'bob@c.io' },
+    { instruction: 'Code?', output: code },
+    { instruction: 'Long?', output: 'word '.repeat(200) },
+    { instruction: 'Sneaky?', output: '<|end|>' },
+  ]);
+  const answers = made.train.map(({ messages }) => messages[1]?.content).toSorted();
+  expect(answers).toEqual(['<EMAIL>', '<| end |>', code].toSorted());
+  expect(made.dropped).toEqual({ duplicate: 1, too_long: 1 });
+  expect(made.redacted).toEqual({ email: 2 });
+});
+
+test('a good answer of KTO is learnt, and with a bad one to the same question it is a preference', () => {
+  const judged = (answer: string, label: boolean, question = 'q') => ({
+    messages: [user(question), assistant(answer)],
+    label,
+  });
+  const made = make([judged('yes', true), judged('no', false), judged('never', false, 'r')]);
+  expect(made.train).toEqual([{ messages: [user('q'), assistant('yes')] }]);
+  expect(made.preferences).toEqual([
+    { prompt: [user('q')], chosen: [assistant('yes')], rejected: [assistant('no')] },
+  ]);
+  expect(made.dropped).toEqual({ unpaired: 1 });
+});
+
+test('the order of the records changes nothing, and a held-out question is not trained on', () => {
+  const records = Array.from({ length: 60 }, (_, index) => ({
+    instruction: `q${index}`,
+    chosen: 'b',
+    rejected: 'c',
+  }));
+  const options = { personalData: 'redact', heldOut: 0.3, seed: 1 } as const;
+  const made = makeConversations([{ records, maxTokens: 100 }], options);
+  expect(makeConversations([{ records: records.toReversed(), maxTokens: 100 }], options)).toEqual(
+    made,
+  );
+  expect(made.preferencesHeldOut.length).toBeGreaterThan(5);
+  const trained = new Set(made.train.map(({ messages }) => messages[0]?.content));
+  expect(made.preferencesHeldOut.some(({ question }) => trained.has(question))).toBe(false);
+  expect(made.train.length + made.preferencesHeldOut.length).toBe(60);
+});
