@@ -108,6 +108,14 @@ data:
   # redact replaces e-mail addresses, telephone, card, account and identity numbers, IP addresses, secrets and keys;
   # keep leaves them; { also: [address, name], except: [ip] } chooses. Default: redact.
   personalData: redact
+  # How texts are cleaned beside the usual, such as { preset: web } for crawled pages. Default: as usual.
+  # clean: { preset: web }
+  # Evaluation sets: documents that say 13 words of one in a row are left out. Default: none.
+  # decontaminate: ['evals/*.jsonl']
+  # Chats and preferences to learn from, beside questions. Default: none.
+  # conversations: [{ path: ./chats.jsonl, license: internal }]
+  # Of what is read, the share that the model of startFrom has read before. Default: all in random order.
+  # replay: 25%
   # Share of the documents never trained on, to measure with. Default: 2%.
   heldOut: ${choices.heldOut}
   # Leaves out what reads like noise, by rules that follow the script of the text. Default: true.
@@ -125,6 +133,8 @@ goal: ${goal}
 ${questionsPart(suggestion, asks)}
 # What comes first where the size of a model is chosen: quality, latency (quicker to answer) or size. Default: quality.
 # prefer: quality
+# Several chats in a row while SFT learns from them. Default: where it saves time in tuning a model that exists.
+# packing: true
 # Learning rates to try before the long training, as multiples of the planned one; the better half goes on each time.
 # sweep: { learningRate: [0.5, 1, 2] }
 
