@@ -106,10 +106,7 @@ function unionFaults(
   const missing = new Set(onlyIn.flat().map((key) => fieldName([...keys, key])));
   const others = faults.filter((fault) => !missing.has(fault.field));
   const expected = oneOf(onlyIn.flat());
-  return [
-    { ...where, found: `neither ${onlyIn.flat().join(' nor ')}`, expected, hint: null },
-    ...others,
-  ];
+  return [{ ...where, found: 'none of them', expected, hint: null }, ...others];
 }
 
 /** A mistyped key is one mistake: that the right one is missing goes without saying. */

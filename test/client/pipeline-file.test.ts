@@ -315,7 +315,7 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a mistyped key',
     good.replace('path:', 'paht:'),
-    'p.yaml:5:9 data.sources[0].paht: found an unknown key, expected path, include, license, textField or package. Did you mean path?',
+    'p.yaml:5:9 data.sources[0].paht: found an unknown key, expected path, include, license, textField, package, git, s3 or url. Did you mean path?',
   ],
   [
     'a key in the wrong place',
@@ -345,7 +345,7 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a source that is neither kind',
     good.replace('path: ./docs, ', ''),
-    'p.yaml:5:7 data.sources[0]: found neither path nor package, expected path or package.',
+    'p.yaml:5:7 data.sources[0]: found none of them, expected path, package, git, s3 or url.',
   ],
   [
     'a source that is only a word',
