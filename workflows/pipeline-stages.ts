@@ -207,7 +207,9 @@ export function createStages(input: PipelineInput, board: StageBoard) {
         if (recipe.calibrate !== undefined) {
           const { calibrate, ...planned } = recipe;
           const timed = await calibrated(planned, corpus, calibrate.numSteps);
-          recipe = timed ? await planTraining({ ...asked, calibrated: true }) : planned;
+          // Which GPUs live now is another question than which ones were timed.
+          const machine = planned.machine.gpu === undefined ? asked.machine : planned.machine;
+          recipe = timed ? await planTraining({ ...asked, machine, calibrated: true }) : planned;
         }
         board.status.recipe = recipe;
         if (added !== undefined && previous === null && recipe.held !== undefined) {

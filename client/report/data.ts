@@ -151,9 +151,12 @@ function conversationFacts(
 const indexLineSchema = z.looseObject({ num: z.number() });
 
 /** Tokens of each document, from the indexes of the token shards. */
-async function documentLengths(store: Store, { shards }: CorpusManifest): Promise<number[]> {
+async function documentLengths(
+  store: Store,
+  { shards, older = [] }: CorpusManifest,
+): Promise<number[]> {
   const lengths: number[] = [];
-  for (const { index } of shards.slice(0, maxIndexes)) {
+  for (const { index } of [...shards, ...older].slice(0, maxIndexes)) {
     const text = (await readBlob(store, index)).toString('utf8');
     for (const line of text.split('\n')) {
       if (line === '') continue;

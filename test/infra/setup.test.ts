@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { createHash } from 'node:crypto';
@@ -57,4 +58,19 @@ test('a set-up that is stopped takes its installers along, and frees its lock', 
   expect(stdout).toContain('stopped; run it again to go on');
   expect(pids.map((pid) => inspectProcess(pid))).toEqual([null, null]);
   await execa('flock', ['-n', path.join(scratch, '.temper/setup.lock'), 'true']);
+});
+
+test('nothing is installed through a link into the packages of another checkout', async () => {
+  const other = path.join(scratch, 'other/node_modules');
+  const linked = path.join(scratch, 'linked');
+  write('other/node_modules/.bin/tsc', '');
+  mkdirSync(path.join(linked, 'bin'), { recursive: true });
+  copyFileSync(path.join(project, 'bin/setup'), path.join(linked, 'bin/setup'));
+  write('linked/package-lock.json', '{}');
+  write('linked/requirements.txt', 'torch==1\n');
+  symlinkSync(other, path.join(linked, 'node_modules'));
+  const { exitCode, stderr } = await execa('bash', ['bin/setup'], { cwd: linked, reject: false });
+  expect(exitCode).toBe(1);
+  expect(stderr).toContain(`node_modules links to ${other}, where no whole set of packages stands`);
+  expect(existsSync(path.join(other, '.bin/tsc'))).toBe(true);
 });
