@@ -128,15 +128,15 @@ test('a source that holds nothing to read fails for good, in one sentence, and r
 
 test('a file that changes each time it is read is dropped with that reason, and the rest is ingested', async () => {
   await fixture.put('moving/a.txt', 'still');
-  await fixture.put('moving/log.txt', 'x'.repeat(2_000_000));
-  // A process of its own, so that no read falls between two of its writes.
+  // So long that no reading of it, by a busy machine neither, falls between two writes of another process.
+  await fixture.put('moving/log.txt', 'x'.repeat(12_000_000));
   const writer = spawn(
     'sh',
     ['-c', 'while :; do echo x; done >> "$0"', path.join(fixture.folder, 'moving/log.txt')],
     { stdio: 'ignore' },
   );
   const size = async () => (await stat(path.join(fixture.folder, 'moving/log.txt'))).size;
-  await expect.poll(size, { timeout: 10_000 }).toBeGreaterThan(2_000_000);
+  await expect.poll(size, { timeout: 10_000 }).toBeGreaterThan(12_000_000);
   const { result } = await inActivity(ingest, input('moving', pathSource('moving'))).finally(() =>
     writer.kill('SIGKILL'),
   );
