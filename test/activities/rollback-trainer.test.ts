@@ -34,7 +34,7 @@ beforeAll(async () => {
   cpSync(path.join(project, 'trainer'), path.join(projectDir, 'trainer'), { recursive: true });
   copyFileSync(path.join(project, 'requirements.txt'), path.join(projectDir, 'requirements.txt'));
   const file = path.join(projectDir, 'trainer/pretrain.py');
-  const whole = 'loss = self.forward(inputs[piece], targets[piece]) / targets.numel()\n';
+  const whole = 'loss = self.forward(*(part[piece] for part in batch)) / scored\n';
   const text = readFileSync(file, 'utf8');
   expect(text.split(whole)).toHaveLength(2);
   const isBad = `self.cursor == ${badBatch} * self.recipe.batchSize`;
