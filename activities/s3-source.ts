@@ -24,12 +24,13 @@ export async function s3Files(
   store: Store,
   place: string,
   include: string,
-  cache: string,
+  { cache, signal }: { cache: string; signal?: AbortSignal },
 ): Promise<FoundFile[]> {
   const { prefix } = s3Place(place);
   const folder = prefix === '' || prefix.endsWith('/') ? prefix : `${prefix}/`;
   const files: FoundFile[] = [];
   for await (const { key } of store.list(prefix)) {
+    signal?.throwIfAborted();
     // A prefix may be the name of one object.
     const name = key === prefix ? path.posix.basename(key) : key.slice(folder.length);
     if (key !== prefix && !key.startsWith(folder)) continue;

@@ -23,6 +23,8 @@ export interface WebOptions {
   cache: string;
   /** Of this run: what it fetched before is not asked for again. */
   run: string;
+  /** Ends every wait. */
+  signal?: AbortSignal;
   /** For tests against a server of their own; left out, the system's resolver, public addresses and https. */
   resolve?: (host: string) => Promise<LookupAddress[]>;
   allowAddress?: (address: string) => boolean;
@@ -119,6 +121,7 @@ async function follow(
     try {
       answer = await request(url, redirects === 0 ? kept : null, options);
     } catch (error) {
+      options.signal?.throwIfAborted();
       if (error instanceof RefusedAddress)
         return { reason: 'refused_address', detail: error.message };
       if (error instanceof TooLarge) return { reason: 'too_large', detail: error.message };
@@ -186,7 +189,8 @@ async function request(url: string, kept: Kept | null, options: WebOptions): Pro
   return new Promise((resolve, reject) => {
     const { get } = url.startsWith('https:') ? https : http;
     // Without an agent: a connection of another name is never taken over.
-    const signal = AbortSignal.timeout(timeoutMs * 10);
+    const late = AbortSignal.timeout(timeoutMs * 10);
+    const signal = options.signal ? AbortSignal.any([late, options.signal]) : late;
     const asked = get(
       url,
       { headers, lookup: lookup as never, agent: false, signal },

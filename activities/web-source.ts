@@ -77,18 +77,19 @@ type Visit = (url: string) => Promise<FetchedPage | Refusal>;
 
 /** Asks for pages one at a time, no faster than the host wishes. */
 function visitor(options: WebOptions & { delayMs?: number }): Visit {
+  const { signal } = options;
   const robots = new Map<string, Promise<Robots>>();
   let lastAt = 0;
   let delayMs = options.delayMs ?? usualDelayMs;
   const patiently = async (url: string): Promise<FetchedPage | Refusal> => {
     for (let attempt = 1; ; attempt += 1) {
-      await sleep(Math.max(0, lastAt + delayMs - performance.now()));
+      await sleep(Math.max(0, lastAt + delayMs - performance.now()), undefined, { signal });
       lastAt = performance.now();
       const found = await fetchPage(url, options);
       if (!('retryAfterMs' in found)) return found;
       if (attempt === tries)
         return { reason: 'unreachable', detail: 'the server asked to wait, again and again' };
-      await sleep(found.retryAfterMs);
+      await sleep(found.retryAfterMs, undefined, { signal });
     }
   };
   const rulesOf = async (origin: string): Promise<Robots> => {

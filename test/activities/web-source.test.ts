@@ -142,3 +142,10 @@ test('a page that leads to itself ends, and a fetched page lies whole on the dis
   const found = await fetchPage(`http://web.test:${port}/kept`, options('kept'));
   expect('file' in found && (await readFile(found.file, 'utf8'))).toBe('<p>page /kept</p>');
 });
+
+test('a cancellation ends the wait for a host', async () => {
+  const slow = { ...options('slow', { signal: AbortSignal.timeout(200) }), delayMs: 600_000 };
+  await expect(webFiles(`http://web.test:${port}/sitemap.xml`, '**/*', slow)).rejects.toThrow(
+    /aborted/,
+  );
+});
