@@ -30,7 +30,21 @@ beforeAll(async () => {
       const places = ['/b', '/a', '/secret', '/gone', '/moved', '/inside', '/busy', '/file.csv'];
       const own = places.map((place) => `<url><loc>http://web.test:${port}${place}</loc></url>`);
       response.end(`<urlset>${own.join('')}<url><loc>http://other.test/x</loc></url></urlset>`);
-    } else if (url === '/gone') response.writeHead(404).end();
+    } else if (url === '/index/sitemap.xml') {
+      const places = ['/one/sitemap.xml', '/gone', '/last/sitemap.xml'];
+      const own = places.map(
+        (place) => `<sitemap><loc>http://web.test:${port}${place}</loc></sitemap>`,
+      );
+      response.end(
+        `<sitemapindex>${own.join('')}<sitemap><loc>http://other.test/s.xml</loc></sitemap></sitemapindex>`,
+      );
+    } else if (url === '/one/sitemap.xml') {
+      const own = ['/1', '/2', '/3'].map((place) => `<loc>http://web.test:${port}${place}</loc>`);
+      response.end(`<urlset>${own.join('')}</urlset>`);
+    } else if (url === '/broken/sitemap.xml') {
+      response.end(`<sitemapindex><loc>http://web.test:${port}/away</loc></sitemapindex>`);
+    } else if (url === '/away') response.writeHead(500).end();
+    else if (url === '/gone') response.writeHead(404).end();
     else if (url === '/moved') response.writeHead(301, { location: '/a?from=moved' }).end();
     else if (url === '/inside')
       response.writeHead(302, { location: 'http://metadata.test/latest' }).end();
@@ -86,6 +100,7 @@ async function read(run: string) {
 
 test('the pages of a sitemap are read politely, each problem with its reason, and never twice in a run', async () => {
   const expected = [
+    ['http://other.test/x', 'other_host'],
     ['/a', 'page /a'],
     ['/b', 'page /b'],
     ['/busy', 'page /busy'],
@@ -148,4 +163,37 @@ test('a cancellation ends the wait for a host', async () => {
   await expect(webFiles(`http://web.test:${port}/sitemap.xml`, '**/*', slow)).rejects.toThrow(
     /aborted/,
   );
+});
+
+test('what a sitemap names and what is not read is dropped with its reason', async () => {
+  const url = (place: string) => `http://web.test:${port}${place}`;
+  const refusals = async (limits: { pages: number; sitemaps: number }) =>
+    (await webFiles(url('/index/sitemap.xml'), '**/*', options('lost'), limits)).map(
+      ({ path: name, refusal }) => [name, refusal?.reason ?? null],
+    );
+  expect(await refusals({ pages: 2, sitemaps: 9 })).toEqual([
+    ['s.xml', 'other_host'],
+    ['1', null],
+    ['2', null],
+    ['3', 'too_many'],
+    ['gone', 'too_many'],
+    ['last/sitemap.xml', 'too_many'],
+  ]);
+  expect(await refusals({ pages: 9, sitemaps: 3 })).toEqual([
+    ['s.xml', 'other_host'],
+    ['1', null],
+    ['2', null],
+    ['3', null],
+    ['gone', 'not_a_page'],
+    ['last/sitemap.xml', 'too_many'],
+  ]);
+});
+
+test('a sitemap that an index names and that cannot be had now is asked for again, not left out', async () => {
+  const failed: unknown = await webFiles(
+    `http://web.test:${port}/broken/sitemap.xml`,
+    '**/*',
+    options('broken'),
+  ).catch((error: unknown) => error);
+  expect(failed).toMatchObject({ name: 'Error', message: expect.stringContaining('status 500') });
 });
