@@ -49,10 +49,23 @@ export interface FetchedPage {
 /** Waits that a server asked for are its answer; everything else that failed is a reason. */
 export type FetchResult = FetchedPage | Refusal | { retryAfterMs: number };
 
+/** The page as this run fetched it before; null where it did not. */
+export async function fetchedInRun(
+  url: string,
+  { cache, run }: Pick<WebOptions, 'cache' | 'run'>,
+): Promise<FetchedPage | null> {
+  const file = fileOf(url, cache);
+  const kept = await readKept(`${file}.json`);
+  return kept?.run === run ? { file, contentType: kept.contentType } : null;
+}
+
+function fileOf(url: string, cache: string): string {
+  return path.join(cache, createHash('sha256').update(url).digest('hex'));
+}
+
 /** The page, newly fetched or still as it was. */
 export async function fetchPage(url: string, options: WebOptions): Promise<FetchResult> {
-  const name = createHash('sha256').update(url).digest('hex');
-  const file = path.join(options.cache, name);
+  const file = fileOf(url, options.cache);
   const kept = await readKept(`${file}.json`);
   if (kept?.run === options.run) return { file, contentType: kept.contentType };
   const answer = await follow(url, kept, options);

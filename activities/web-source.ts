@@ -9,7 +9,13 @@ import type { FoundFile } from '../corpus/files.ts';
 import { byCodeUnits } from '../corpus/order.ts';
 import { nameOf } from '../corpus/formats/names-of-formats.ts';
 import { allowAll, allowNone, parseRobots, type Robots } from './web-robots.ts';
-import { fetchPage, userAgent, type FetchedPage, type WebOptions } from './web-fetch.ts';
+import {
+  fetchedInRun,
+  fetchPage,
+  userAgent,
+  type FetchedPage,
+  type WebOptions,
+} from './web-fetch.ts';
 import { urlFault } from './web-address.ts';
 
 const usualDelayMs = 1000;
@@ -117,6 +123,9 @@ function visitor(options: WebOptions & { delayMs?: number }): Visit {
   let lastAt = 0;
   let delayMs = options.delayMs ?? usualDelayMs;
   const patiently = async (url: string): Promise<FetchedPage | Refusal> => {
+    // Nobody is asked for what is here: an ingest that goes on waits for the pages that it lacks alone.
+    const here = await fetchedInRun(url, options);
+    if (here !== null) return here;
     for (let attempt = 1; ; attempt += 1) {
       await sleep(Math.max(0, lastAt + delayMs - performance.now()), undefined, { signal });
       lastAt = performance.now();

@@ -197,3 +197,15 @@ test('a sitemap that an index names and that cannot be had now is asked for agai
   ).catch((error: unknown) => error);
   expect(failed).toMatchObject({ name: 'Error', message: expect.stringContaining('status 500') });
 });
+
+test('an ingest that goes on waits for no page that it has', async () => {
+  const url = `http://web.test:${port}/one/sitemap.xml`;
+  await webFiles(url, '**/*', options('resumed'));
+  asked = [];
+  const politely = {
+    ...options('resumed', { signal: AbortSignal.timeout(1000) }),
+    delayMs: 600_000,
+  };
+  expect(await webFiles(url, '**/*', politely)).toHaveLength(3);
+  expect(asked).toEqual([]);
+});
