@@ -2,7 +2,7 @@
  * One page of the web: asked for by https, from an address that is public when it is dialled, and kept with what tells
  * whether it changed. The look-up of the connection itself decides, so that no other answer of DNS can come between.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { lookup as systemLookup, type LookupAddress } from 'node:dns';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import http, { type IncomingMessage } from 'node:http';
@@ -106,13 +106,19 @@ async function readKept(file: string): Promise<Kept | null> {
 /** Bytes first, what is known of them last: a page that is half there is not there. */
 async function keep(file: string, kept: Kept, bytes: Buffer | null): Promise<void> {
   await mkdir(path.dirname(file), { recursive: true });
-  if (bytes !== null) {
-    await rm(`${file}.json`, { force: true });
-    await writeFile(`${file}.part`, bytes);
-    await rename(`${file}.part`, file);
+  // Two attempts may keep the same page at once.
+  const part = `${file}.${randomUUID()}.part`;
+  try {
+    if (bytes !== null) {
+      await rm(`${file}.json`, { force: true });
+      await writeFile(part, bytes);
+      await rename(part, file);
+    }
+    await writeFile(part, JSON.stringify(kept));
+    await rename(part, `${file}.json`);
+  } finally {
+    await rm(part, { force: true });
   }
-  await writeFile(`${file}.json.part`, JSON.stringify(kept));
-  await rename(`${file}.json.part`, `${file}.json`);
 }
 
 interface Answer {

@@ -16,6 +16,7 @@ import {
   type FetchedPage,
   type WebOptions,
 } from './web-fetch.ts';
+import { sweepStale } from './stale-files.ts';
 import { urlFault } from './web-address.ts';
 
 const usualDelayMs = 1000;
@@ -36,6 +37,7 @@ export async function webFiles(
   const fault = options.allowAddress === undefined ? urlFault(url, options) : null;
   if (fault !== null)
     throw new CorpusError(`data.sources: url: ${fault}. Correct the pipeline file.`);
+  await sweepStale(options.cache, '.part');
   const visit = visitor(options);
   const { pages, lost } = isSitemap(url)
     ? await sitemapPages(url, visit, limits)

@@ -209,3 +209,12 @@ test('an ingest that goes on waits for no page that it has', async () => {
   expect(await webFiles(url, '**/*', politely)).toHaveLength(3);
   expect(asked).toEqual([]);
 });
+
+test('two attempts that fetch one page at once both have it', async () => {
+  const url = `http://web.test:${port}/twice`;
+  for (let round = 0; round < 10; round += 1) {
+    const once = () => fetchPage(url, options(`twice-${round}`));
+    const found = await Promise.all([once(), once(), once(), once()]);
+    for (const page of found) expect(page).toMatchObject({ file: expect.any(String) });
+  }
+});
