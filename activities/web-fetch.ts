@@ -25,6 +25,8 @@ export interface WebOptions {
   run: string;
   /** Ends every wait. */
   signal?: AbortSignal;
+  /** Why a redirect is not followed; null where it may be. */
+  redirectRefusal?: (url: string) => Promise<Refusal | null>;
   /** For tests against a server of their own; left out, the system's resolver, public addresses and https. */
   resolve?: (host: string) => Promise<LookupAddress[]>;
   allowAddress?: (address: string) => boolean;
@@ -136,6 +138,8 @@ async function follow(
   for (let redirects = 0; redirects <= maxRedirects; redirects += 1) {
     const fault = faultOf(url, options);
     if (fault !== null) return { reason: 'refused_address', detail: fault };
+    const refusal = redirects === 0 ? null : await options.redirectRefusal?.(url);
+    if (refusal) return refusal;
     let answer: Answer;
     try {
       answer = await request(url, redirects === 0 ? kept : null, options);

@@ -124,14 +124,20 @@ function visitor(options: WebOptions & { delayMs?: number }): Visit {
   const robots = new Map<string, Promise<Robots>>();
   let lastAt = 0;
   let delayMs = options.delayMs ?? usualDelayMs;
-  const patiently = async (url: string): Promise<FetchedPage | Refusal> => {
+  const patiently = async (
+    url: string,
+    redirectRefusal?: WebOptions['redirectRefusal'],
+  ): Promise<FetchedPage | Refusal> => {
     // Nobody is asked for what is here: an ingest that goes on waits for the pages that it lacks alone.
     const here = await fetchedInRun(url, options);
     if (here !== null) return here;
     for (let attempt = 1; ; attempt += 1) {
       await sleep(Math.max(0, lastAt + delayMs - performance.now()), undefined, { signal });
       lastAt = performance.now();
-      const found = await fetchPage(url, options);
+      const found = await fetchPage(url, {
+        ...options,
+        ...(redirectRefusal && { redirectRefusal }),
+      });
       if (!('retryAfterMs' in found)) return found;
       if (attempt === tries)
         return { reason: 'unreachable', detail: 'the server asked to wait, again and again' };
@@ -142,22 +148,24 @@ function visitor(options: WebOptions & { delayMs?: number }): Visit {
     const found = await patiently(`${origin}/robots.txt`);
     // A file that is not there allows all; one that cannot be had now allows nothing.
     if ('reason' in found) {
-      return found.reason === 'not_a_page' && !/status 5/.test(found.detail) ? allowAll : allowNone;
+      // Of an address that is not dialled, the page itself is refused, and as that.
+      const refused = found.reason === 'refused_address';
+      return refused || (found.reason === 'not_a_page' && !isPassing(found)) ? allowAll : allowNone;
     }
     const text = await readFile(found.file, 'utf8');
     const rules = parseRobots(text.slice(0, 512 * 1024), userAgent.split('/')[0]!);
     delayMs = Math.max(delayMs, rules.delayMs ?? 0);
     return rules;
   };
-  return async (url) => {
+  const closed = async (url: string): Promise<Refusal | null> => {
     const { origin, pathname, search } = new URL(url);
     const rules = robots.get(origin) ?? rulesOf(origin);
     robots.set(origin, rules);
-    if (!(await rules).allows(`${pathname}${search}`)) {
-      return { reason: 'robots', detail: 'robots.txt asks that it is not read' };
-    }
-    return patiently(url);
+    const allowed = (await rules).allows(`${pathname}${search}`);
+    return allowed ? null : { reason: 'robots', detail: 'robots.txt asks that it is not read' };
   };
+  // A redirect leads to another page, whose own host says whether it may be read.
+  return async (url) => (await closed(url)) ?? patiently(url, closed);
 }
 
 function isSitemap(url: string): boolean {

@@ -52,6 +52,8 @@ beforeAll(async () => {
       response.writeHead(429, { 'retry-after': '0' }).end();
     else if (url === '/file.csv')
       response.writeHead(200, { 'content-type': 'text/csv' }).end('text\nrow\n');
+    else if (url === '/to-secret')
+      response.writeHead(302, { location: `http://friend.test:${port}/secret` }).end();
     else if (url === '/circle') response.writeHead(301, { location: '/circle' }).end();
     else page(`page ${url}`);
   });
@@ -217,4 +219,10 @@ test('two attempts that fetch one page at once both have it', async () => {
     const found = await Promise.all([once(), once(), once(), once()]);
     for (const page of found) expect(page).toMatchObject({ file: expect.any(String) });
   }
+});
+
+test('a redirect to what robots.txt of its host closes is not followed', async () => {
+  const [file] = await webFiles(`http://web.test:${port}/to-secret`, '**/*', options('led'));
+  expect(await file!.fetch!()).toMatchObject({ reason: 'robots' });
+  expect(asked).toEqual(['/robots.txt', '/to-secret', '/robots.txt']);
 });
