@@ -61,11 +61,11 @@ export function createIngestActivities(deps: Deps) {
         projectDir,
       } = parseInput(inputSchema, input);
       return withFailures(async () => {
-        const opened: OpenSource[] = [];
-        const from = { baseDir, projectDir: projectDir ?? deps.projectDir };
-        for (const source of sources) opened.push(await openAny(deps, source, { ...from, run }));
-        const inOrder = opened.toSorted((a, b) => byCodeUnits(a.name, b.name));
-        const { numFound, ...read } = await readAll(deps, inOrder, sample);
+        const from = { baseDir, projectDir: projectDir ?? deps.projectDir, run };
+        const { opened, numFound, ...read } = await whileBeating(async (at) => {
+          const found = await openAll(deps, sources, from, at);
+          return { opened: found, ...(await readAll(deps, found, sample, at)) };
+        });
         const { numDocuments, bytes } = read;
         if (numDocuments === 0 && numFound > 0) throw nothingSampled(sample, numFound);
         if (numDocuments === 0) throw nothingReadable(opened, read.dropped);
@@ -98,6 +98,47 @@ export function createIngestActivities(deps: Deps) {
 }
 export type IngestActivities = ReturnType<typeof createIngestActivities>;
 
+/** How far the work is, as its heartbeats say it. */
+interface Progress {
+  kind: 'sources' | 'files';
+  done: number;
+  total: number;
+}
+
+const beatMs = 2000;
+
+/**
+ * Heartbeats from the beginning to the end: a host may ask to wait, a list may be long, and one part of a file may take a
+ * parser longer than a heartbeat may. Each has a bound of its own.
+ */
+async function whileBeating<Result>(work: (at: Progress) => Promise<Result>): Promise<Result> {
+  const context = Context.current();
+  const at: Progress = { kind: 'sources', done: 0, total: 0 };
+  const beating = setInterval(() => context.heartbeat({ ...at }), beatMs);
+  try {
+    return await work(at);
+  } finally {
+    clearInterval(beating);
+  }
+}
+
+/** The sources, by their names. */
+async function openAll(
+  deps: Deps,
+  sources: readonly Source[],
+  from: { baseDir: string; projectDir: string; run: string },
+  at: Progress,
+): Promise<OpenSource[]> {
+  const opened: OpenSource[] = [];
+  at.total = sources.length;
+  for (const source of sources) {
+    await progress(at.kind, at.done, at.total);
+    opened.push(await openAny(deps, source, from));
+    at.done += 1;
+  }
+  return opened.toSorted((a, b) => byCodeUnits(a.name, b.name));
+}
+
 /** Opens a source where it is: on this machine, in S3 or on the web. */
 async function openAny(
   deps: Deps,
@@ -108,10 +149,11 @@ async function openAny(
   const cache = path.join(deps.home, 'cache', 'url' in source ? 'web' : 's3');
   const { license, textField, include } = source;
   const shared = { name: sourceName(source), license, textField, root: '', single: false };
+  const signal = Context.current().cancellationSignal;
   const files =
     'url' in source
-      ? await webFiles(source.url, include, { cache, run: from.run, ...deps.web })
-      : await s3Files(bucketOf(deps, source.s3), source.s3, include, cache);
+      ? await webFiles(source.url, include, { cache, run: from.run, signal, ...deps.web })
+      : await s3Files(bucketOf(deps, source.s3), source.s3, include, { cache, signal });
   if (files.length === 0) {
     throw new CorpusError(
       `data.sources: found nothing at ${shared.name} that matches include "${include}". Correct the address or the glob.`,
@@ -133,6 +175,7 @@ async function readAll(
   { store }: Deps,
   opened: readonly OpenSource[],
   sample: number,
+  at: Progress,
 ): Promise<Contents & { numFound: number }> {
   const contents: Contents = {
     sources: [],
@@ -157,14 +200,9 @@ async function readAll(
   for (const source of opened) {
     const { name, license } = source;
     const total = { name, license, numDocuments: 0, bytes: 0 };
-    let numFiles = 0;
-    // One part of a file may take a parser longer than a heartbeat may; its thread has a bound of its own.
-    const context = Context.current();
-    const beat = { kind: 'files', total: source.files.length };
-    const beating = setInterval(() => context.heartbeat({ ...beat, done: numFiles }), beatMs);
-    const items = readSource(source, (done) => (numFiles = done));
-    for await (const item of until(items, () => clearInterval(beating))) {
-      await progress('files', numFiles, source.files.length);
+    Object.assign(at, { kind: 'files', done: 0, total: source.files.length });
+    for await (const item of readSource(source, (done) => (at.done = done))) {
+      await progress(at.kind, at.done, at.total);
       if ('document' in item) numFound += 1;
       if (!isTaken(item, sample)) continue;
       if ('dropped' in item) {
@@ -192,17 +230,6 @@ async function readAll(
 function isTaken(item: SourceItem, sample: number): boolean {
   const { id } = 'document' in item ? item.document : item.dropped;
   return sample >= 1 || hashShare('sample', id) < sample;
-}
-
-const beatMs = 2000;
-
-/** The same items; `ended` is called however they end. */
-async function* until<Item>(items: AsyncIterable<Item>, ended: () => void): AsyncGenerator<Item> {
-  try {
-    yield* items;
-  } finally {
-    ended();
-  }
 }
 
 function nothingSampled(sample: number, numFound: number): CorpusError {

@@ -1,11 +1,12 @@
 /** Sources in S3: the objects under a prefix, each brought to this machine while it is read. */
-import { createHash } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { CorpusError } from '../corpus/errors.ts';
 import type { FoundFile } from '../corpus/files.ts';
 import { byCodeUnits } from '../corpus/order.ts';
 import type { Store } from '../registry/store.ts';
+import { sweepStale } from './stale-files.ts';
 
 /** Bucket and prefix of `bucket/prefix`. */
 export function s3Place(place: string): { bucket: string; prefix: string } {
@@ -24,12 +25,14 @@ export async function s3Files(
   store: Store,
   place: string,
   include: string,
-  cache: string,
+  { cache, signal }: { cache: string; signal?: AbortSignal },
 ): Promise<FoundFile[]> {
   const { prefix } = s3Place(place);
   const folder = prefix === '' || prefix.endsWith('/') ? prefix : `${prefix}/`;
   const files: FoundFile[] = [];
+  await sweepStale(cache);
   for await (const { key } of store.list(prefix)) {
+    signal?.throwIfAborted();
     // A prefix may be the name of one object.
     const name = key === prefix ? path.posix.basename(key) : key.slice(folder.length);
     if (key !== prefix && !key.startsWith(folder)) continue;
@@ -41,10 +44,8 @@ export async function s3Files(
       refusal: null,
       fetch: async () => {
         await mkdir(cache, { recursive: true });
-        const file = path.join(
-          cache,
-          createHash('sha256').update(`${place}\n${key}`).digest('hex'),
-        );
+        // Of this reading alone: an attempt that was given up on may read the same object, and removes its own.
+        const file = path.join(cache, randomUUID());
         if (!(await store.download(key, file))) {
           return { reason: 'unreadable', detail: 'the object is gone' };
         }

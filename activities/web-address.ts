@@ -10,6 +10,9 @@ export function addressFault(address: string): string | null {
   // What the library takes as an address in old spellings is what a connection would take it for.
   const parsed = ipaddr.parse(address);
   const range = parsed.range();
+  // Of Azure's hosts: a public address that leads to the machine's own metadata and keys.
+  if (parsed.toNormalizedString() === '168.63.129.16')
+    return `${address} is the host of a machine at Azure`;
   if (range !== 'unicast') return `${address} is no public address (${range})`;
   if (parsed.kind() === 'ipv6') {
     const { parts } = parsed as ipaddr.IPv6;

@@ -2,7 +2,7 @@
  * One page of the web: asked for by https, from an address that is public when it is dialled, and kept with what tells
  * whether it changed. The look-up of the connection itself decides, so that no other answer of DNS can come between.
  */
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { lookup as systemLookup, type LookupAddress } from 'node:dns';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import http, { type IncomingMessage } from 'node:http';
@@ -23,6 +23,10 @@ export interface WebOptions {
   cache: string;
   /** Of this run: what it fetched before is not asked for again. */
   run: string;
+  /** Ends every wait. */
+  signal?: AbortSignal;
+  /** Why a redirect is not followed; null where it may be. */
+  redirectRefusal?: (url: string) => Promise<Refusal | null>;
   /** For tests against a server of their own; left out, the system's resolver, public addresses and https. */
   resolve?: (host: string) => Promise<LookupAddress[]>;
   allowAddress?: (address: string) => boolean;
@@ -47,10 +51,23 @@ export interface FetchedPage {
 /** Waits that a server asked for are its answer; everything else that failed is a reason. */
 export type FetchResult = FetchedPage | Refusal | { retryAfterMs: number };
 
+/** The page as this run fetched it before; null where it did not. */
+export async function fetchedInRun(
+  url: string,
+  { cache, run }: Pick<WebOptions, 'cache' | 'run'>,
+): Promise<FetchedPage | null> {
+  const file = fileOf(url, cache);
+  const kept = await readKept(`${file}.json`);
+  return kept?.run === run ? { file, contentType: kept.contentType } : null;
+}
+
+function fileOf(url: string, cache: string): string {
+  return path.join(cache, createHash('sha256').update(url).digest('hex'));
+}
+
 /** The page, newly fetched or still as it was. */
 export async function fetchPage(url: string, options: WebOptions): Promise<FetchResult> {
-  const name = createHash('sha256').update(url).digest('hex');
-  const file = path.join(options.cache, name);
+  const file = fileOf(url, options.cache);
   const kept = await readKept(`${file}.json`);
   if (kept?.run === options.run) return { file, contentType: kept.contentType };
   const answer = await follow(url, kept, options);
@@ -91,13 +108,19 @@ async function readKept(file: string): Promise<Kept | null> {
 /** Bytes first, what is known of them last: a page that is half there is not there. */
 async function keep(file: string, kept: Kept, bytes: Buffer | null): Promise<void> {
   await mkdir(path.dirname(file), { recursive: true });
-  if (bytes !== null) {
-    await rm(`${file}.json`, { force: true });
-    await writeFile(`${file}.part`, bytes);
-    await rename(`${file}.part`, file);
+  // Two attempts may keep the same page at once.
+  const part = `${file}.${randomUUID()}.part`;
+  try {
+    if (bytes !== null) {
+      await rm(`${file}.json`, { force: true });
+      await writeFile(part, bytes);
+      await rename(part, file);
+    }
+    await writeFile(part, JSON.stringify(kept));
+    await rename(part, `${file}.json`);
+  } finally {
+    await rm(part, { force: true });
   }
-  await writeFile(`${file}.json.part`, JSON.stringify(kept));
-  await rename(`${file}.json.part`, `${file}.json`);
 }
 
 interface Answer {
@@ -115,10 +138,13 @@ async function follow(
   for (let redirects = 0; redirects <= maxRedirects; redirects += 1) {
     const fault = faultOf(url, options);
     if (fault !== null) return { reason: 'refused_address', detail: fault };
+    const refusal = redirects === 0 ? null : await options.redirectRefusal?.(url);
+    if (refusal) return refusal;
     let answer: Answer;
     try {
       answer = await request(url, redirects === 0 ? kept : null, options);
     } catch (error) {
+      options.signal?.throwIfAborted();
       if (error instanceof RefusedAddress)
         return { reason: 'refused_address', detail: error.message };
       if (error instanceof TooLarge) return { reason: 'too_large', detail: error.message };
@@ -186,7 +212,8 @@ async function request(url: string, kept: Kept | null, options: WebOptions): Pro
   return new Promise((resolve, reject) => {
     const { get } = url.startsWith('https:') ? https : http;
     // Without an agent: a connection of another name is never taken over.
-    const signal = AbortSignal.timeout(timeoutMs * 10);
+    const late = AbortSignal.timeout(timeoutMs * 10);
+    const signal = options.signal ? AbortSignal.any([late, options.signal]) : late;
     const asked = get(
       url,
       { headers, lookup: lookup as never, agent: false, signal },

@@ -9,12 +9,22 @@ import type { FoundFile } from '../corpus/files.ts';
 import { byCodeUnits } from '../corpus/order.ts';
 import { nameOf } from '../corpus/formats/names-of-formats.ts';
 import { allowAll, allowNone, parseRobots, type Robots } from './web-robots.ts';
-import { fetchPage, userAgent, type FetchedPage, type WebOptions } from './web-fetch.ts';
+import {
+  fetchedInRun,
+  fetchPage,
+  userAgent,
+  type FetchedPage,
+  type WebOptions,
+} from './web-fetch.ts';
+import { sweepStale } from './stale-files.ts';
 import { urlFault } from './web-address.ts';
 
 const usualDelayMs = 1000;
-const maxPages = 50_000;
-const maxSitemaps = 500;
+export interface Limits {
+  pages: number;
+  sitemaps: number;
+}
+const usualLimits: Limits = { pages: 50_000, sitemaps: 500 };
 const tries = 3;
 
 /** The pages of a source as files, in the order of their addresses; each is fetched when it is read. */
@@ -22,28 +32,61 @@ export async function webFiles(
   url: string,
   include: string,
   options: WebOptions & { delayMs?: number },
+  limits: Limits = usualLimits,
 ): Promise<FoundFile[]> {
   const fault = options.allowAddress === undefined ? urlFault(url, options) : null;
   if (fault !== null)
     throw new CorpusError(`data.sources: url: ${fault}. Correct the pipeline file.`);
+  await sweepStale(options.cache, '.part');
   const visit = visitor(options);
-  const pages = isSitemap(url) ? await sitemapPages(url, visit) : [url];
+  const { pages, lost } = isSitemap(url)
+    ? await sitemapPages(url, visit, limits)
+    : { pages: [url], lost: [] };
+  const fileOf = (page: string, name: string): FoundFile => ({
+    path: name,
+    place: page,
+    refusal: null,
+    fetch: async () => {
+      const found = await visit(page);
+      return 'reason' in found ? found : { file: found.file, readAs: readAs(name, found) };
+    },
+  });
   const { host } = new URL(url);
-  return [...new Set(pages)]
-    .filter((page) => URL.canParse(page) && new URL(page).host === host)
-    .map((page) => ({ page, name: nameFor(page) }))
-    .filter(({ name }) => path.matchesGlob(name, include))
-    .toSorted((a, b) => byCodeUnits(a.page, b.page))
-    .slice(0, maxPages)
-    .map(({ page, name }): FoundFile => ({
-      path: name,
-      place: page,
-      refusal: null,
-      fetch: async () => {
-        const found = await visit(page);
-        return 'reason' in found ? found : { file: found.file, readAs: readAs(name, found) };
-      },
-    }));
+  let numPages = 0;
+  const files = [...new Set(pages)].toSorted(byCodeUnits).flatMap((page): FoundFile[] => {
+    const name = nameFor(page);
+    if (!path.matchesGlob(name, include)) return [];
+    if (new URL(page).host !== host) return [lostFile({ page, refusal: elsewhere })];
+    numPages += 1;
+    return [
+      numPages <= limits.pages
+        ? fileOf(page, name)
+        : lostFile({ page, refusal: tooMany(limits.pages, 'pages') }),
+    ];
+  });
+  return [...files, ...lost.map(lostFile)].toSorted((a, b) => byCodeUnits(a.place!, b.place!));
+}
+
+/** What a sitemap names and what is not read: it is dropped with its reason, never without a word. */
+interface Lost {
+  page: string;
+  refusal: Refusal;
+}
+
+function lostFile({ page, refusal }: Lost): FoundFile {
+  return { path: nameFor(page), place: page, refusal };
+}
+
+const elsewhere: Refusal = {
+  reason: 'other_host',
+  detail: 'on another host than its sitemap; give it as a source of its own',
+};
+
+function tooMany(limit: number, of: string): Refusal {
+  return {
+    reason: 'too_many',
+    detail: `beyond the first ${limit} ${of}; give smaller sitemaps as sources of their own`,
+  };
 }
 
 /** Without scheme and host, which the source says. */
@@ -77,72 +120,105 @@ type Visit = (url: string) => Promise<FetchedPage | Refusal>;
 
 /** Asks for pages one at a time, no faster than the host wishes. */
 function visitor(options: WebOptions & { delayMs?: number }): Visit {
+  const { signal } = options;
   const robots = new Map<string, Promise<Robots>>();
   let lastAt = 0;
   let delayMs = options.delayMs ?? usualDelayMs;
-  const patiently = async (url: string): Promise<FetchedPage | Refusal> => {
+  const patiently = async (
+    url: string,
+    redirectRefusal?: WebOptions['redirectRefusal'],
+  ): Promise<FetchedPage | Refusal> => {
+    // Nobody is asked for what is here: an ingest that goes on waits for the pages that it lacks alone.
+    const here = await fetchedInRun(url, options);
+    if (here !== null) return here;
     for (let attempt = 1; ; attempt += 1) {
-      await sleep(Math.max(0, lastAt + delayMs - performance.now()));
+      await sleep(Math.max(0, lastAt + delayMs - performance.now()), undefined, { signal });
       lastAt = performance.now();
-      const found = await fetchPage(url, options);
+      const found = await fetchPage(url, {
+        ...options,
+        ...(redirectRefusal && { redirectRefusal }),
+      });
       if (!('retryAfterMs' in found)) return found;
       if (attempt === tries)
         return { reason: 'unreachable', detail: 'the server asked to wait, again and again' };
-      await sleep(found.retryAfterMs);
+      await sleep(found.retryAfterMs, undefined, { signal });
     }
   };
   const rulesOf = async (origin: string): Promise<Robots> => {
     const found = await patiently(`${origin}/robots.txt`);
     // A file that is not there allows all; one that cannot be had now allows nothing.
     if ('reason' in found) {
-      return found.reason === 'not_a_page' && !/status 5/.test(found.detail) ? allowAll : allowNone;
+      // Of an address that is not dialled, the page itself is refused, and as that.
+      const refused = found.reason === 'refused_address';
+      return refused || (found.reason === 'not_a_page' && !isPassing(found)) ? allowAll : allowNone;
     }
     const text = await readFile(found.file, 'utf8');
     const rules = parseRobots(text.slice(0, 512 * 1024), userAgent.split('/')[0]!);
     delayMs = Math.max(delayMs, rules.delayMs ?? 0);
     return rules;
   };
-  return async (url) => {
+  const closed = async (url: string): Promise<Refusal | null> => {
     const { origin, pathname, search } = new URL(url);
     const rules = robots.get(origin) ?? rulesOf(origin);
     robots.set(origin, rules);
-    if (!(await rules).allows(`${pathname}${search}`)) {
-      return { reason: 'robots', detail: 'robots.txt asks that it is not read' };
-    }
-    return patiently(url);
+    const allowed = (await rules).allows(`${pathname}${search}`);
+    return allowed ? null : { reason: 'robots', detail: 'robots.txt asks that it is not read' };
   };
+  // A redirect leads to another page, whose own host says whether it may be read.
+  return async (url) => (await closed(url)) ?? patiently(url, closed);
 }
 
 function isSitemap(url: string): boolean {
   return /sitemap[^/]*\.xml(\.gz)?$|\/sitemap\.txt$/i.test(new URL(url).pathname);
 }
 
-/** The pages of a sitemap and of those that it names. */
-async function sitemapPages(start: string, visit: Visit): Promise<string[]> {
+/** The pages of a sitemap and of those that it names, and which of them are not read. */
+async function sitemapPages(
+  start: string,
+  visit: Visit,
+  limits: Limits,
+): Promise<{ pages: string[]; lost: Lost[] }> {
   const pages: string[] = [];
-  const waiting = [start];
-  const seen = new Set<string>();
+  const lost: Lost[] = [];
+  const named = new Set([start]);
   const { host } = new URL(start);
-  while (waiting.length > 0 && seen.size < maxSitemaps && pages.length < maxPages) {
-    const url = waiting.shift()!;
-    if (seen.has(url) || new URL(url).host !== host) continue;
-    seen.add(url);
+  let numRead = 0;
+  // A set hands out what is added to it while it is walked.
+  for (const url of named) {
+    if (new URL(url).host !== host) {
+      lost.push({ page: url, refusal: elsewhere });
+      continue;
+    }
+    if (numRead >= limits.sitemaps || pages.length >= limits.pages) {
+      const full = numRead >= limits.sitemaps;
+      const refusal = full ? tooMany(limits.sitemaps, 'sitemaps') : tooMany(limits.pages, 'pages');
+      lost.push({ page: url, refusal });
+      continue;
+    }
+    numRead += 1;
     const found = await visit(url);
     if ('reason' in found) {
-      if (url !== start) continue;
-      throw new CorpusError(
-        `data.sources: ${start} cannot be read (${found.reason}: ${found.detail}). Correct the address.`,
-      );
+      const said = `${url} cannot be read (${found.reason}: ${found.detail})`;
+      if (url === start) throw new CorpusError(`data.sources: ${said}. Correct the address.`);
+      // Without it a dataset would lack pages that the next try may find.
+      if (isPassing(found)) throw new Error(`data.sources: ${said}, expected a sitemap`);
+      lost.push({ page: url, refusal: found });
+      continue;
     }
     const text = sitemapText(await readFile(found.file));
     const places = Array.from(text.matchAll(/<loc>\s*(?:<!\[CDATA\[)?([^<\]]+)/gi), ([, place]) =>
       place!.trim().replaceAll('&amp;', '&'),
     ).filter((place) => URL.canParse(place));
-    if (/<sitemapindex[\s>]/i.test(text)) waiting.push(...places);
-    else if (places.length > 0) pages.push(...places);
-    else pages.push(...text.split(/\s+/).filter((line) => URL.canParse(line)));
+    if (/<sitemapindex[\s>]/i.test(text)) for (const place of places) named.add(place);
+    else if (places.length > 0) for (const place of places) pages.push(place);
+    else for (const line of text.split(/\s+/)) if (URL.canParse(line)) pages.push(line);
   }
-  return pages;
+  return { pages, lost };
+}
+
+/** Whether another try may find it. */
+function isPassing({ reason, detail }: Refusal): boolean {
+  return reason === 'unreachable' || (reason === 'not_a_page' && /status 5/.test(detail));
 }
 
 const maxSitemapBytes = 64 * 1024 * 1024;

@@ -1,6 +1,7 @@
 /** A git work tree as a source: the files that it tracks, each with its licence. */
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { CorpusError } from './errors.ts';
@@ -12,6 +13,7 @@ import { byCodeUnits } from './order.ts';
 const run = promisify(execFile);
 const maxListBytes = 256 * 1024 * 1024;
 const headBytes = 4096;
+const maxAnnotationBytes = 1024 * 1024;
 
 export interface WorkTree {
   files: FoundFile[];
@@ -63,9 +65,9 @@ function refusalOf(mode: string): FoundFile['refusal'] {
 
 /** A file's own header first, then one beside it, then REUSE.toml, then the nearest LICENSE above. */
 function licenses(folder: string, names: ReadonlySet<string>): WorkTree['licenseOf'] {
-  const read = async (name: string): Promise<string> =>
-    names.has(name) ? readFile(path.join(folder, name), 'utf8').catch(() => '') : '';
-  const annotations = read('REUSE.toml').then(reuseAnnotations);
+  const read = async (name: string, length = headBytes): Promise<string> =>
+    names.has(name) ? beginningOf(path.join(folder, name), length).catch(() => '') : '';
+  const annotations = read('REUSE.toml', maxAnnotationBytes).then(reuseAnnotations);
   const nearest = new Map<string, Promise<string | null>>();
   const licenseNames = [...names].filter((name) => licenseFileName.test(path.posix.basename(name)));
   const ofFolder = async (place: string): Promise<string | null> => {
@@ -81,8 +83,8 @@ function licenses(folder: string, names: ReadonlySet<string>): WorkTree['license
     nearest.set(place, found);
     return found;
   };
-  return async (name) => {
-    const own = spdxOf((await read(name)).slice(0, headBytes));
+  const ofFile = async (name: string): Promise<string | null> => {
+    const own = spdxOf(await read(name));
     const beside = own ?? spdxOf(await read(`${name}.license`));
     if (beside !== null) return beside;
     const annotated = (await annotations).find(({ paths }) =>
@@ -90,4 +92,21 @@ function licenses(folder: string, names: ReadonlySet<string>): WorkTree['license
     );
     return annotated?.license ?? (await known(path.posix.dirname(name)));
   };
+  // A file of many records is asked about for each, one after the other.
+  let last: { name: string; license: Promise<string | null> } | null = null;
+  return async (name) => {
+    if (last?.name !== name) last = { name, license: ofFile(name) };
+    return last.license;
+  };
+}
+
+/** Of a file itself: a link that is tracked could lead out of the tree. */
+async function beginningOf(file: string, length: number): Promise<string> {
+  const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, 0);
+    return buffer.toString('utf8', 0, bytesRead);
+  } finally {
+    await handle.close();
+  }
 }

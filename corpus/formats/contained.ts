@@ -24,12 +24,15 @@ export type ThreadReply =
 
 export interface Limits {
   heapMb: number;
+  /** Buffers and what native code holds, which the heap's bound does not count. */
+  outsideMb: number;
   /** For which nothing may be heard while a part is read. */
   stillMs: number;
 }
-const usualLimits: Limits = { heapMb: 512, stillMs: 120_000 };
+const usualLimits: Limits = { heapMb: 512, outsideMb: 1024, stillMs: 120_000 };
 /** Parts of one file that may end the thread before the rest of it is given up. */
 const maxFaults = 20;
+const lookMs = 50;
 
 let idle: { thread: Worker; limits: Limits } | null = null;
 
@@ -96,6 +99,7 @@ async function* attemptOf(
     wake();
   };
   thread.on('message', onMessage).on('error', onError).on('exit', onExit);
+  const watching = watchOutside(thread, limits, () => (died ??= outside));
   let [inside, before] = ['', 0];
   let whole = false;
   try {
@@ -126,6 +130,7 @@ async function* attemptOf(
       }
     }
   } finally {
+    clearInterval(watching);
     thread.off('message', onMessage).off('error', onError).off('exit', onExit);
     if (whole && idle === null) {
       thread.unref();
@@ -137,6 +142,30 @@ async function* attemptOf(
       await thread.terminate();
     }
   }
+}
+
+const outside = 'memory outside its heap';
+
+/** Ends the thread where it holds too much outside its heap; asked of the thread itself, for others share the process. */
+function watchOutside(
+  thread: Worker,
+  { outsideMb }: Limits,
+  tooMuch: () => void,
+): ReturnType<typeof setInterval> {
+  let asking = false;
+  const look = async (): Promise<void> => {
+    if (asking) return;
+    asking = true;
+    // One that has ended cannot be asked.
+    const found = await thread.getHeapStatistics().catch(() => null);
+    asking = false;
+    if (found === null) return;
+    const bytes = found.external_memory + found.malloced_memory;
+    if (bytes <= outsideMb * 1024 * 1024) return;
+    tooMuch();
+    await thread.terminate();
+  };
+  return setInterval(() => void look(), lookMs);
 }
 
 /** A thread that has read a file to its end reads the next one. */
@@ -160,9 +189,10 @@ function newThread({ heapMb }: Limits): Worker {
   return thread.on('error', () => {});
 }
 
-function crashed(code: string, { heapMb }: Limits): Refusal {
+function crashed(code: string, { heapMb, outsideMb }: Limits): Refusal {
   const memory = code === 'ERR_WORKER_OUT_OF_MEMORY';
-  return memory
-    ? { reason: 'too_large', detail: `needs more than ${heapMb} MiB of memory to be read` }
+  const limitMb = memory ? heapMb : outsideMb;
+  return memory || code === outside
+    ? { reason: 'too_large', detail: `needs more than ${limitMb} MiB of memory to be read` }
     : { reason: 'crashed', detail: `ended its reader (${code})` };
 }

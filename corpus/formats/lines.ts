@@ -53,14 +53,24 @@ async function* wideLines(bytes: Bytes, encoding: string): AsyncGenerator<Line> 
   const decoder = new TextDecoder(encoding, { fatal: true });
   let position = 0;
   let rest = '';
+  // Units of a line too long to keep, which is passed over up to its end.
+  let passed = 0;
+  const ended = (line: string): Line => {
+    const length = passed + line.length;
+    passed = 0;
+    return {
+      position: (position += 1),
+      line: length > maxRecordBytes ? longRecord(length * 2) : line,
+    };
+  };
   try {
     for await (const piece of bytes.chunks()) {
       const lines = (rest + decoder.decode(piece, { stream: true })).split('\n');
       rest = lines.pop()!;
-      for (const line of lines) yield { position: (position += 1), line };
-      if (rest.length > maxRecordBytes) {
-        yield { position: position + 1, line: longRecord(rest.length * 2) };
-        return;
+      for (const line of lines) yield ended(line);
+      if (passed + rest.length > maxRecordBytes) {
+        passed += rest.length;
+        rest = '';
       }
     }
     rest += decoder.decode();
@@ -70,7 +80,7 @@ async function* wideLines(bytes: Bytes, encoding: string): AsyncGenerator<Line> 
     yield { position: position + 1, line };
     return;
   }
-  if (rest !== '') yield { position: position + 1, line: rest };
+  if (passed + rest.length > 0) yield ended(rest);
 }
 
 /** Lines as bytes; one that is longer than a record is passed over without being kept. */

@@ -4,7 +4,6 @@ import { htmlToText } from '../html.ts';
 import { bytesOf, whole } from './bytes.ts';
 import { byteLines } from './lines.ts';
 import { readMember } from './member.ts';
-import { nameOf } from './names-of-formats.ts';
 import {
   checked,
   maxRecordBytes,
@@ -93,10 +92,11 @@ async function* letter(
   yield checked(position, text.replaceAll('\r\n', '\n').trim(), metadata);
   const within =
     position === null ? reading : { ...reading, inside: `${reading.inside}#${position}` };
-  for (const { filename, content: attached } of parsed.attachments) {
-    if (!filename || nameOf(filename) === null) continue;
+  for (const [index, { filename, content: attached }] of parsed.attachments.entries()) {
+    // Without a name it cannot be read, and is dropped as such.
+    const name = filename || `attachment ${index + 1}`;
     const bytes =
       typeof attached === 'string' ? Buffer.from(attached) : Buffer.from(attached as ArrayBuffer);
-    yield* readMember(filename.replaceAll(/[/\\\p{Cc}]/gu, '_'), bytesOf(bytes), within);
+    yield* readMember(name.replaceAll(/[/\\\p{Cc}]/gu, '_'), bytesOf(bytes), within);
   }
 }

@@ -3,17 +3,36 @@ import {
   parquetMetadataAsync,
   parquetReadObjects,
   type AsyncBuffer,
+  type Compressors,
   type FileMetaData,
 } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { seekable } from './bytes.ts';
-import { fieldsRecord, Refused, type Bytes, type FileRecord, type Reading } from './types.ts';
+import {
+  checkRatio,
+  fieldsRecord,
+  Refused,
+  type Bytes,
+  type FileRecord,
+  type Reading,
+} from './types.ts';
 
 /** Unpacked bytes of the rows that are in memory at once. */
 const windowBytes = 64 * 1024 * 1024;
 const maxColumnBytes = 512 * 1024 * 1024;
 const maxGroupRows = 64 * 1024 * 1024;
 const maxFooterBytes = 64 * 1024 * 1024;
+
+/** A page says its own size, which need not be what the footer says of its column. */
+export const bounded: Compressors = Object.fromEntries(
+  Object.entries(compressors).map(([codec, unpack]) => [
+    codec,
+    (input: Uint8Array, outputLength: number) => {
+      checkRatio(input.length, outputLength);
+      return unpack(input, outputLength);
+    },
+  ]),
+);
 
 /** The rows; columns that hold lists, structures or bytes are left out of the metadata. */
 export async function* readParquet(
@@ -64,7 +83,7 @@ export async function* readParquet(
         file,
         metadata: { ...metadata, row_groups: [group], num_rows: group.num_rows },
         columns,
-        compressors,
+        compressors: bounded,
         rowStart: start,
         rowEnd: Math.min(numRows, start + rowsAtOnce),
       });

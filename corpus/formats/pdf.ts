@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import type * as pdfjs from 'pdfjs-dist/legacy/build/pdf.mjs';
 import { looksScanned } from '../pdf.ts';
+import { countStreams } from './pdf-streams.ts';
 import { whole } from './bytes.ts';
 import {
   checked,
@@ -20,12 +21,13 @@ const copyText = 0x10;
 export async function* readPdf(
   _name: string,
   bytes: Bytes,
-  { onLeaf, inside }: Reading,
+  { onLeaf, inside, account }: Reading,
 ): AsyncGenerator<FileRecord> {
   const content = await whole(bytes);
   if (!content.subarray(0, 1024).includes('%PDF-')) {
     throw new Refused('damaged', 'not a PDF: found no %PDF at its beginning');
   }
+  await countStreams(content, account);
   // The library takes the bytes as its own.
   const scanned = looksScanned(content);
   const { getDocument, folder } = await library();

@@ -18,7 +18,7 @@ import {
 const maxHeadBytes = 1024 * 1024;
 const blankLine = Buffer.from('\r\n\r\n');
 
-/** Pages that were answered with 200, and converted texts; the crawler's own records are passed over. */
+/** Pages that were answered with 200, files, and converted texts; the crawler's own records are passed over. */
 export async function* readWarc(
   _name: string,
   bytes: Bytes,
@@ -41,11 +41,12 @@ export async function* readWarc(
     if (!Number.isSafeInteger(length) || length < 0) {
       throw new Refused('damaged', `record ${position} does not say its length`);
     }
-    const type = fields.get('warc-type');
-    if (length > maxRecordBytes || (type !== 'response' && type !== 'conversion')) {
+    const url = fields.get('warc-target-uri')?.replaceAll(/^<|>$/g, '');
+    const type = typeOf(fields.get('warc-type'), url);
+    if (length > maxRecordBytes || type === null) {
       if ((await file.skip(length)) < length)
         throw new Refused('damaged', 'the last record is cut off');
-      if (type === 'response') {
+      if (type !== null) {
         numPages += 1;
         yield { position, reason: 'too_large', detail: `found a page of ${length} bytes` };
       }
@@ -59,10 +60,11 @@ export async function* readWarc(
       yield { position, ...refusal };
       continue;
     }
-    const url = fields.get('warc-target-uri');
-    const metadata: Metadata = url === undefined ? {} : { url: url.replaceAll(/^<|>$/g, '') };
+    const metadata: Metadata = url === undefined ? {} : { url };
     try {
-      yield await page(position, type, body, metadata);
+      if (type === 'conversion') yield ofText(position, body, metadata);
+      else if (type === 'resource') yield ofContent(position, body, fields, metadata);
+      else yield await page(position, body, metadata);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       yield { position, ...error.refusal };
@@ -71,21 +73,33 @@ export async function* readWarc(
   if (numPages === 0) yield { position: null, reason: 'empty', detail: 'no pages' };
 }
 
-async function page(
-  position: number,
-  type: string,
-  body: Buffer,
-  metadata: Metadata,
-): Promise<FileRecord> {
-  if (type === 'conversion') return ofText(position, body, metadata);
+type Type = 'response' | 'conversion' | 'resource';
+
+/** What a record holds; null for the crawler's own, which some keep as resources of no place on the web. */
+function typeOf(type: string | undefined, url = ''): Type | null {
+  if (type === 'resource') return /^(https?|ftp|file):/i.test(url) ? type : null;
+  return type === 'response' || type === 'conversion' ? type : null;
+}
+
+async function page(position: number, body: Buffer, metadata: Metadata): Promise<FileRecord> {
   const end = body.indexOf(blankLine);
   if (end < 0) throw new Refused('damaged', 'an answer without an end of its head');
   const fields = headerFields(body.toString('latin1', 0, end));
   const status = /^HTTP\/\S+ (\d{3})/.exec(fields.first)?.[1];
   if (status !== '200') throw new Refused('not_a_page', `found status ${status ?? 'none'}`);
+  const content = await plain(body.subarray(end + blankLine.length), fields);
+  return ofContent(position, content, fields, metadata);
+}
+
+/** By the type that its header says. */
+function ofContent(
+  position: number,
+  content: Buffer,
+  fields: Fields,
+  metadata: Metadata,
+): FileRecord {
   const [contentType = '', ...parameters] = (fields.get('content-type') ?? '').split(';');
   const kind = contentType.trim().toLowerCase();
-  const content = await plain(body.subarray(end + blankLine.length), fields);
   if (kind === 'text/plain') return ofText(position, content, metadata);
   if (kind !== 'text/html' && kind !== 'application/xhtml+xml') {
     throw new Refused(

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createIngestActivities, type IngestInput } from '../../activities/ingest.ts';
 import { FailureType } from '../../config/failures.ts';
@@ -9,6 +11,7 @@ import { readJsonLines } from '../../registry/blobs.ts';
 import { runInputsSchema } from '../../config/run-records.ts';
 import { getRunRecord, putRunRecord } from '../../registry/runs.ts';
 import { machine } from '../support/recipes.ts';
+import type { Store } from '../../registry/store.ts';
 import { getDataset, listDatasets } from '../../registry/datasets.ts';
 import {
   failureOf,
@@ -153,6 +156,25 @@ test('what a run has read is kept with it; a look before there is a run leaves n
   await putRunRecord(store, 'begun', 'spec', { pipeline: {}, machine });
   const { result } = await inActivity(ingest, { ...look, run: 'begun' });
   expect(await inputs('begun')).toEqual({ schemaVersion: 1, ingested: result });
+});
+
+test('a source that is long in opening heartbeats meanwhile', async () => {
+  const slow = {
+    async *list() {
+      await sleep(2500);
+      yield* [];
+    },
+  } as unknown as Store;
+  const slowly = createIngestActivities({ ...fixture.deps, openBucket: () => slow }).ingestCorpus;
+  const bucket = { s3: 'slow-bucket', include: '**/*', license: 'x', textField: 'text' } as const;
+  const environment = new MockActivityEnvironment();
+  const beats: unknown[] = [];
+  environment.on('heartbeat', (beat: unknown) => beats.push(beat));
+  await expect(environment.run(slowly, input('slow', bucket as never))).rejects.toThrow(
+    /found nothing/,
+  );
+  // One where it begins, the other while it waits.
+  expect(beats).toEqual(Array.from({ length: 2 }, () => ({ kind: 'sources', done: 0, total: 1 })));
 });
 
 test('a wrong argument is refused as such', async () => {

@@ -30,7 +30,21 @@ beforeAll(async () => {
       const places = ['/b', '/a', '/secret', '/gone', '/moved', '/inside', '/busy', '/file.csv'];
       const own = places.map((place) => `<url><loc>http://web.test:${port}${place}</loc></url>`);
       response.end(`<urlset>${own.join('')}<url><loc>http://other.test/x</loc></url></urlset>`);
-    } else if (url === '/gone') response.writeHead(404).end();
+    } else if (url === '/index/sitemap.xml') {
+      const places = ['/one/sitemap.xml', '/gone', '/last/sitemap.xml'];
+      const own = places.map(
+        (place) => `<sitemap><loc>http://web.test:${port}${place}</loc></sitemap>`,
+      );
+      response.end(
+        `<sitemapindex>${own.join('')}<sitemap><loc>http://other.test/s.xml</loc></sitemap></sitemapindex>`,
+      );
+    } else if (url === '/one/sitemap.xml') {
+      const own = ['/1', '/2', '/3'].map((place) => `<loc>http://web.test:${port}${place}</loc>`);
+      response.end(`<urlset>${own.join('')}</urlset>`);
+    } else if (url === '/broken/sitemap.xml') {
+      response.end(`<sitemapindex><loc>http://web.test:${port}/away</loc></sitemapindex>`);
+    } else if (url === '/away') response.writeHead(500).end();
+    else if (url === '/gone') response.writeHead(404).end();
     else if (url === '/moved') response.writeHead(301, { location: '/a?from=moved' }).end();
     else if (url === '/inside')
       response.writeHead(302, { location: 'http://metadata.test/latest' }).end();
@@ -38,6 +52,8 @@ beforeAll(async () => {
       response.writeHead(429, { 'retry-after': '0' }).end();
     else if (url === '/file.csv')
       response.writeHead(200, { 'content-type': 'text/csv' }).end('text\nrow\n');
+    else if (url === '/to-secret')
+      response.writeHead(302, { location: `http://friend.test:${port}/secret` }).end();
     else if (url === '/circle') response.writeHead(301, { location: '/circle' }).end();
     else page(`page ${url}`);
   });
@@ -86,6 +102,7 @@ async function read(run: string) {
 
 test('the pages of a sitemap are read politely, each problem with its reason, and never twice in a run', async () => {
   const expected = [
+    ['http://other.test/x', 'other_host'],
     ['/a', 'page /a'],
     ['/b', 'page /b'],
     ['/busy', 'page /busy'],
@@ -141,4 +158,71 @@ test('a page that leads to itself ends, and a fetched page lies whole on the dis
   });
   const found = await fetchPage(`http://web.test:${port}/kept`, options('kept'));
   expect('file' in found && (await readFile(found.file, 'utf8'))).toBe('<p>page /kept</p>');
+});
+
+test('a cancellation ends the wait for a host', async () => {
+  const slow = { ...options('slow', { signal: AbortSignal.timeout(200) }), delayMs: 600_000 };
+  await expect(webFiles(`http://web.test:${port}/sitemap.xml`, '**/*', slow)).rejects.toThrow(
+    /aborted/,
+  );
+});
+
+test('what a sitemap names and what is not read is dropped with its reason', async () => {
+  const url = (place: string) => `http://web.test:${port}${place}`;
+  const refusals = async (limits: { pages: number; sitemaps: number }) =>
+    (await webFiles(url('/index/sitemap.xml'), '**/*', options('lost'), limits)).map(
+      ({ path: name, refusal }) => [name, refusal?.reason ?? null],
+    );
+  expect(await refusals({ pages: 2, sitemaps: 9 })).toEqual([
+    ['s.xml', 'other_host'],
+    ['1', null],
+    ['2', null],
+    ['3', 'too_many'],
+    ['gone', 'too_many'],
+    ['last/sitemap.xml', 'too_many'],
+  ]);
+  expect(await refusals({ pages: 9, sitemaps: 3 })).toEqual([
+    ['s.xml', 'other_host'],
+    ['1', null],
+    ['2', null],
+    ['3', null],
+    ['gone', 'not_a_page'],
+    ['last/sitemap.xml', 'too_many'],
+  ]);
+});
+
+test('a sitemap that an index names and that cannot be had now is asked for again, not left out', async () => {
+  const failed: unknown = await webFiles(
+    `http://web.test:${port}/broken/sitemap.xml`,
+    '**/*',
+    options('broken'),
+  ).catch((error: unknown) => error);
+  expect(failed).toMatchObject({ name: 'Error', message: expect.stringContaining('status 500') });
+});
+
+test('an ingest that goes on waits for no page that it has', async () => {
+  const url = `http://web.test:${port}/one/sitemap.xml`;
+  await webFiles(url, '**/*', options('resumed'));
+  asked = [];
+  const politely = {
+    ...options('resumed', { signal: AbortSignal.timeout(1000) }),
+    delayMs: 600_000,
+  };
+  expect(await webFiles(url, '**/*', politely)).toHaveLength(3);
+  expect(asked).toEqual([]);
+});
+
+test('two attempts that fetch one page at once both have it', async () => {
+  const url = `http://web.test:${port}/twice`;
+  for (let round = 0; round < 10; round += 1) {
+    const once = () => fetchPage(url, options(`twice-${round}`));
+    const found = await Promise.all([once(), once(), once(), once()]);
+    for (const page of found) expect(page).toMatchObject({ file: expect.any(String) });
+  }
+});
+
+test('a redirect to what robots.txt of its host closes is not followed', async () => {
+  const [file] = await webFiles(`http://web.test:${port}/to-secret`, '**/*', options('led'));
+  expect(await file!.fetch!()).toMatchObject({ reason: 'robots' });
+  expect(asked).toEqual(['/robots.txt', '/to-secret', '/robots.txt']);
 });

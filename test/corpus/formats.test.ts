@@ -5,6 +5,7 @@ import path from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import iconv from 'iconv-lite';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { linesOf } from '../../corpus/formats/lines.ts';
 import { openSource, readSource, type LocalSource } from '../../corpus/sources.ts';
 import { cjkPdf, docx, epub, scannedPdf, tar, warcRecord, zip } from './make-files.ts';
 
@@ -334,6 +335,50 @@ test.each<[string, string, () => string | Uint8Array | Promise<Uint8Array>]>([
   const { documents, dropped } = await read({ [name]: await content(), 'zz.txt': 'fine' });
   expect(documents.map(([, text]) => text)).toEqual(['fine']);
   expect(dropped).toEqual([[expect.stringContaining(name), reason]]);
+});
+
+test('what is attached without a name or of no known type is dropped with its place', async () => {
+  const part = (header: string) => `--X\nContent-Disposition: attachment${header}\n\nx\n`;
+  const letter = `Content-Type: multipart/mixed; boundary=X\n\n--X\n\nbody\n${part('')}${part('; filename="a.exe"')}--X--\n`;
+  const { documents, dropped } = await read({ 'a.eml': letter });
+  expect(documents.map(([, text]) => text)).toEqual(['body']);
+  expect(dropped).toEqual([
+    ['a.eml!/attachment 1', 'unknown_type'],
+    ['a.eml!/a.exe', 'unknown_type'],
+  ]);
+});
+
+test('files that a crawler kept are read by their types; its own notes are passed over', async () => {
+  const resource = (url: string, type: string) => warcRecord('resource', url, '<p>seen</p>', type);
+  const { documents, dropped } = await read({
+    'a.warc': Buffer.concat([
+      resource('https://e.org/a', 'text/html; charset=utf-8'),
+      resource('https://e.org/b', 'image/png'),
+      resource('metadata://gnu.org/software/wget/warc/wget.log', 'text/plain'),
+    ]),
+  });
+  expect(documents).toEqual([['a.warc#1', 'seen', { url: 'https://e.org/a' }]]);
+  expect(dropped).toEqual([['a.warc#2', 'unknown_type']]);
+});
+
+test('one over-long line of UTF-16 is passed over, and the lines behind it are read', async () => {
+  const found: [number, string][] = [];
+  const pieces = function* () {
+    yield Buffer.from('\ufefffirst\n', 'utf16le');
+    const piece = Buffer.from('x'.repeat(1024 * 1024), 'utf16le');
+    for (let count = 0; count < 33; count += 1) yield piece;
+    yield Buffer.from('\nlast', 'utf16le');
+  };
+  const chunks = async function* () {
+    yield* pieces();
+  };
+  for await (const { position, line } of linesOf({ size: null, chunks }))
+    found.push([position, typeof line === 'string' ? line : line.reason]);
+  expect(found).toEqual([
+    [1, 'first'],
+    [2, 'too_large'],
+    [3, 'last'],
+  ]);
 });
 
 test('what was read before an archive breaks off is kept', async () => {

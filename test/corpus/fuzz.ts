@@ -10,7 +10,7 @@ import { readContained } from '../../corpus/formats/contained.ts';
 import { damaged, randomOf, samples } from './fuzz-samples.ts';
 
 /** A reading of so few bytes that takes longer hangs. */
-const limits = { heapMb: 512, stillMs: 20_000 };
+const limits = { heapMb: 512, outsideMb: 1024, stillMs: 20_000 };
 
 /** What is wrong with the reading of a file; null: nothing. */
 export async function faultOf(file: string, name: string): Promise<string | null> {

@@ -152,8 +152,14 @@ export function scannedPdf(): Buffer {
 }
 
 /** One record of WARC. */
-export function warcRecord(type: string, url: string, body: string | Buffer): Buffer {
+export function warcRecord(
+  type: string,
+  url: string,
+  body: string | Buffer,
+  contentType?: string,
+): Buffer {
   const content = Buffer.from(body as string);
-  const head = `WARC/1.0\r\nWARC-Type: ${type}\r\nWARC-Target-URI: ${url}\r\nContent-Length: ${content.length}\r\n\r\n`;
+  const kind = contentType === undefined ? '' : `Content-Type: ${contentType}\r\n`;
+  const head = `WARC/1.0\r\nWARC-Type: ${type}\r\nWARC-Target-URI: ${url}\r\n${kind}Content-Length: ${content.length}\r\n\r\n`;
   return Buffer.concat([Buffer.from(head), content, Buffer.from('\r\n\r\n')]);
 }
