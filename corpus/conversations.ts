@@ -89,21 +89,30 @@ export function makeConversations(
     for (let left = good.length; left < bad.length; left += 1) drop('unpaired');
   }
 
-  const preferences: Conversations['preferences'] = [];
   const preferencesHeldOut: Conversations['preferencesHeldOut'] = [];
-  for (const [key, pair] of shuffled([...pairs], `preferences ${seed}`, ([one]) => one)) {
+  const measured = new Set<string>();
+  const rest: Conversations['preferences'] = [];
+  for (const [, pair] of shuffled([...pairs], `preferences ${seed}`, ([one]) => one)) {
     const { prompt, chosen, rejected } = pair;
-    // By the question, so that no other answer to it is trained on.
-    const measured = hashShare('held-out', keyOf(prompt)) < heldOut && prompt.length === 1;
-    if (!measured) preferences.push(pair);
+    const isMeasured = hashShare('held-out', keyOf(prompt)) < heldOut && prompt.length === 1;
+    if (!isMeasured) rest.push(pair);
     else {
       const [question, better, worse] = [prompt[0]!, chosen[0]!, rejected[0]!].map(
         ({ content }) => content,
       );
       preferencesHeldOut.push({ question: question!, chosen: better!, rejected: worse! });
-      chats.delete(key);
+      measured.add(question!);
     }
   }
+  // By the question: no other answer to it, nor a conversation that begins with it, is trained on.
+  const isFree = (messages: readonly Message[]): boolean => {
+    const first = messages.find(({ role }) => role === 'user');
+    if (first === undefined || !measured.has(first.content)) return true;
+    drop('held_out');
+    return false;
+  };
+  const preferences = rest.filter(({ prompt }) => isFree(prompt));
+  for (const [key, { messages }] of chats) if (!isFree(messages)) chats.delete(key);
   // Where there are only preferences, their better answers are what SFT learns first.
   if (chats.size === 0) {
     for (const { prompt, chosen } of preferences) {

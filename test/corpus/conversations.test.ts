@@ -172,3 +172,28 @@ test('the order of the records changes nothing, and a held-out question is not t
   expect(made.preferencesHeldOut.some(({ question }) => trained.has(question))).toBe(false);
   expect(made.train.length + made.preferencesHeldOut.length).toBe(60);
 });
+
+test('nothing that begins with a held-out question is trained on', () => {
+  const questions = Array.from({ length: 20 }, (_, index) => `q${index}`);
+  const judged = (question: string, answer: string, label: boolean) => ({
+    messages: [user(question), assistant(answer)],
+    label,
+  });
+  const records = questions.flatMap((question) => [
+    judged(question, 'good', true),
+    judged(question, 'bad', false),
+    { instruction: question, output: 'another answer' },
+    { instruction: question, system: 's', chosen: 'with a system', rejected: 'c' },
+  ]);
+  const options = { personalData: 'redact', heldOut: 0.3, seed: 1 } as const;
+  const made = makeConversations([{ records, maxTokens: 100 }], options);
+  const measured = new Set(made.preferencesHeldOut.map(({ question }) => question));
+  expect(measured.size).toBeGreaterThan(2);
+  const asked = [
+    ...made.train.map(({ messages }) => messages),
+    ...made.preferences.map(({ prompt }) => prompt),
+  ].map((turns) => turns.find(({ role }) => role === 'user')!.content);
+  expect(asked.filter((question) => measured.has(question))).toEqual([]);
+  expect(new Set(asked).size).toBe(20 - measured.size);
+  expect(made.dropped).toEqual({ held_out: 3 * measured.size });
+});
