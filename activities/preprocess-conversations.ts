@@ -12,19 +12,24 @@ import {
 import type { ConversationOptions } from '../corpus/conversations.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { byCodeUnits } from '../corpus/order.ts';
-import { putBlob } from '../registry/blobs.ts';
+import { putBlob, readBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import { progress } from './preprocess-failures.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
 
 const maxFileBytes = 1024 * 1024 * 1024;
 
+type ReadOptions = Omit<ConversationOptions, 'contamination'> & {
+  /** Of the evaluation sets; left out, there are none. */
+  grams?: BlobRef | undefined;
+};
+
 export async function readConversationFiles(
   store: Store,
   threads: ThreadPool,
   baseDir: string,
   sources: readonly ConversationSource[],
-  options: ConversationOptions,
+  { grams, ...options }: ReadOptions,
 ): Promise<ConversationsRead> {
   const files: { records: unknown[]; maxTokens: number }[] = [];
   let numUnreadable = 0;
@@ -48,9 +53,19 @@ export async function readConversationFiles(
     await progress('conversations', index + 1, sources.length);
   }
   const context = Context.current();
-  const made = await threads.run('conversations', { files, options }, (done, total) => {
-    context.heartbeat({ kind: 'conversations', done, total });
-  });
+  const made = await threads.run(
+    'conversations',
+    {
+      files,
+      options,
+      ...(grams !== undefined && {
+        grams: { digest: grams.sha256, packed: await readBlob(store, grams) },
+      }),
+    },
+    (done, total) => {
+      context.heartbeat({ kind: 'conversations', done, total });
+    },
+  );
   const { train, preferences, preferencesHeldOut, numRecords, dropped, redacted } = made;
   if (train.length === 0) {
     const reasons = Object.entries(dropped).map(([reason, count]) => `${reason} ${count}`);

@@ -30,13 +30,19 @@ import {
 import { readDocuments } from './preprocess-documents.ts';
 import type { FingerprintLine } from './preprocess-records.ts';
 
+/** Of evaluation sets, packed, under their digest. */
+interface Grams {
+  digest: string;
+  packed: Uint8Array;
+}
+
 /** What can be asked of the thread. Bytes are JSON lines, zstd. */
 export interface ThreadTasks {
   clean: {
     input: {
       documents: Uint8Array;
       options: CleanOptions;
-      grams?: { digest: string; packed: Uint8Array };
+      grams?: Grams;
     };
     output: {
       documents: Uint8Array;
@@ -50,7 +56,11 @@ export interface ThreadTasks {
   };
   grams: { input: { texts: EvaluationText[] }; output: { packed: Uint8Array } };
   conversations: {
-    input: { files: { records: unknown[]; maxTokens: number }[]; options: ConversationOptions };
+    input: {
+      files: { records: unknown[]; maxTokens: number }[];
+      options: Omit<ConversationOptions, 'contamination'>;
+      grams?: Grams;
+    };
     output: Conversations;
   };
   encode: {
@@ -198,9 +208,10 @@ const tasks: {
     });
     return { packed };
   },
-  async conversations({ files, options }) {
+  async conversations({ files, options, grams }) {
     const total = files.reduce((sum, { records }) => sum + records.length, 0);
-    return makeConversations(files, options, (done) => {
+    const known = grams === undefined ? {} : { contamination: contaminationOf(grams) };
+    return makeConversations(files, { ...options, ...known }, (done) => {
       if (done % 200 === 0) say({ kind: 'progress', done, total });
     });
   },
@@ -212,7 +223,7 @@ const tasks: {
 let lastGrams: { digest: string; contamination: Contamination } | null = null;
 
 /** Read once for all shards of a corpus. */
-function contaminationOf({ digest, packed: bytes }: { digest: string; packed: Uint8Array }) {
+function contaminationOf({ digest, packed: bytes }: Grams) {
   if (lastGrams?.digest !== digest) lastGrams = { digest, contamination: readGrams(bytes) };
   return lastGrams.contamination;
 }

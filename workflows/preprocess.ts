@@ -18,7 +18,7 @@ const maxShuffleActivities = 40;
 export async function preprocessWorkflow(input: PreprocessInput): Promise<PreprocessResult> {
   const { dataset, questions, seed, unread } = input;
   const data = await withEvaluationSets(input);
-  const conversations = await readConversations(input);
+  const conversations = await readConversations(input, data.grams);
   const asked = { ...input, data, ...(conversations !== undefined && { conversations }) };
   const { corpus, numShards, found, shuffle } =
     await activities('look for this corpus').findCorpus(asked);
@@ -109,7 +109,10 @@ async function withEvaluationSets({ data, baseDir }: PreprocessInput) {
 }
 
 /** Instruction and preference data of files; undefined where the pipeline names none. */
-async function readConversations({ data, baseDir, seed }: PreprocessInput) {
+async function readConversations(
+  { data, baseDir, seed }: PreprocessInput,
+  grams: PreprocessInput['data']['grams'],
+) {
   const { conversations: sources, personalData, heldOut } = data;
   if (sources === undefined || baseDir === undefined) return undefined;
   return await activities('read the conversations').readConversations({
@@ -118,6 +121,7 @@ async function readConversations({ data, baseDir, seed }: PreprocessInput) {
     personalData,
     heldOut,
     seed,
+    ...(grams !== undefined && { grams }),
   });
 }
 

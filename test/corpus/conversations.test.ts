@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { chatsOf } from '../../corpus/chats.ts';
+import { packGrams, readGrams } from '../../corpus/contamination.ts';
 import { makeConversations } from '../../corpus/conversations.ts';
 
 const user = (content: string) => ({ role: 'user', content });
@@ -196,4 +197,24 @@ test('nothing that begins with a held-out question is trained on', () => {
   expect(asked.filter((question) => measured.has(question))).toEqual([]);
   expect(new Set(asked).size).toBe(20 - measured.size);
   expect(made.dropped).toEqual({ held_out: 3 * measured.size });
+});
+
+test('a conversation of which any turn says what an evaluation set asks is left out', () => {
+  const asked = 'Natalia sold clips to 48 of her friends in April and then half as many in May';
+  const contamination = readGrams(packGrams([{ set: 'math.jsonl', record: 1, text: asked }]));
+  const records = [
+    { instruction: 'Free?', output: 'yes' },
+    { instruction: `Please: ${asked}?`, output: '72' },
+    { instruction: 'Pick one', chosen: 'a', rejected: asked },
+    { messages: [user('Invent one'), assistant(asked)], label: true },
+  ];
+  const made = makeConversations([{ records, maxTokens: 200 }], {
+    personalData: 'redact',
+    heldOut: 0,
+    seed: 1,
+    contamination,
+  });
+  expect(made.train).toEqual([{ messages: [user('Free?'), assistant('yes')] }]);
+  expect(made.preferences).toEqual([]);
+  expect(made.dropped).toEqual({ contaminated: 3 });
 });

@@ -182,6 +182,7 @@ test('evaluation sets and conversations are read once, and what they gave goes t
       },
       readConversations: async (given) => {
         calls.push(`conversations ${given.sources[0]?.path} ${given.heldOut}`);
+        asked.push(given.grams);
         return read;
       },
       findCorpus: async ({ data, conversations }) => {
@@ -204,7 +205,7 @@ test('evaluation sets and conversations are read once, and what they gave goes t
     },
   );
   expect(calls.slice(0, 2)).toEqual(['sets gsm8k.jsonl', 'conversations chats.jsonl 0.02']);
-  expect(asked).toEqual([[grams, undefined, undefined, read], grams, read]);
+  expect(asked).toEqual([grams, [grams, undefined, undefined, read], grams, read]);
 });
 
 test('the tokenizer of a model that is gone on from is kept, and none is trained', async () => {
