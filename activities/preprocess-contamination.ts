@@ -14,13 +14,21 @@ import type { ThreadPool } from './preprocess-threads.ts';
 
 const maxSetBytes = 256 * 1024 * 1024;
 
+export interface EvaluationSetsRead {
+  grams: BlobRef;
+  numTexts: number;
+  numRecords: number;
+  /** Records of too few words to tell them from what anybody says. */
+  numTooShort: number;
+}
+
 /** A blob with the grams of all files that the paths and globs match, in the order of their names. */
 export async function gramsOfSets(
   store: Store,
   threads: ThreadPool,
   baseDir: string,
   patterns: readonly string[],
-): Promise<{ grams: BlobRef; numTexts: number }> {
+): Promise<EvaluationSetsRead> {
   const files = new Set<string>();
   for (const pattern of patterns) {
     const found: string[] = [];
@@ -48,8 +56,12 @@ export async function gramsOfSets(
     await progress('evaluation sets', index + 1, inOrder.length);
   }
   const context = Context.current();
-  const { packed } = await threads.run('grams', { texts }, (done, total) => {
-    context.heartbeat({ kind: 'evaluation texts', done, total });
-  });
-  return { grams: await putBlob(store, packed), numTexts: texts.length };
+  const { packed, numRecords, numTooShort } = await threads.run(
+    'grams',
+    { texts },
+    (done, total) => {
+      context.heartbeat({ kind: 'evaluation texts', done, total });
+    },
+  );
+  return { grams: await putBlob(store, packed), numTexts: texts.length, numRecords, numTooShort };
 }

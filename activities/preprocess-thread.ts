@@ -9,6 +9,7 @@ import {
   readGrams,
   type Contamination,
   type EvaluationText,
+  type PackedGrams,
 } from '../corpus/contamination.ts';
 import {
   makeConversations,
@@ -54,7 +55,7 @@ export interface ThreadTasks {
       cleaned: Record<string, number>;
     };
   };
-  grams: { input: { texts: EvaluationText[] }; output: { packed: Uint8Array } };
+  grams: { input: { texts: EvaluationText[] }; output: PackedGrams };
   conversations: {
     input: {
       files: { records: unknown[]; maxTokens: number }[];
@@ -203,10 +204,9 @@ const tasks: {
     return { duplicates: findDuplicates(all) };
   },
   async grams({ texts }) {
-    const packed = packGrams(texts, (done) => {
+    return packGrams(texts, (done) => {
       if (done % 1000 === 0) say({ kind: 'progress', done, total: texts.length });
     });
-    return { packed };
   },
   async conversations({ files, options, grams }) {
     const total = files.reduce((sum, { records }) => sum + records.length, 0);

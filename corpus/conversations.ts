@@ -1,6 +1,6 @@
 /** Conversations of many files, cleaned, redacted, each once, none too long, and parted into what is learnt and what is measured. */
 import { kindsOf, type PersonalDataOption } from '../config/personal-data.ts';
-import { unspaced, scriptOf, scripts, scriptShares } from './characters.ts';
+import { unspaced, scriptOf, scripts } from './characters.ts';
 import { chatsOf, type Chat, type Message } from './chats.ts';
 import { cleanText, cleanTurn } from './clean.ts';
 import type { Contamination } from './contamination.ts';
@@ -49,7 +49,7 @@ export function makeConversations(
   const isAsked = ({ content }: Message): boolean => {
     if (contamination === undefined) return false;
     const text = cleanText(content);
-    return contamination.refusal(text, scriptShares(text).main, wordsOf(text)) !== null;
+    return contamination.refusal(text, wordsOf(text)) !== null;
   };
   const chats = new Map<string, { messages: Message[] }>();
   const pairs = new Map<string, Conversations['preferences'][number]>();

@@ -98,12 +98,16 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
 }
 
 /** What is asked of the documents, with what the evaluation sets say in place of their paths. */
-async function withEvaluationSets({ data, baseDir }: PreprocessInput) {
+async function withEvaluationSets({ run, data, baseDir }: PreprocessInput) {
   const { decontaminate: paths, conversations: _, ...rest } = data;
   if (paths === undefined || baseDir === undefined) return rest;
-  const { grams } = await activities('read the evaluation sets').readEvaluationSets({
-    baseDir,
-    paths,
+  const read = activities('read the evaluation sets').readEvaluationSets({ baseDir, paths });
+  const { grams, numRecords, numTooShort } = await read;
+  log.info('read the evaluation sets', {
+    runName: run,
+    stage: 'preprocess',
+    numRecords,
+    numTooShort,
   });
   return { ...rest, grams };
 }

@@ -201,7 +201,9 @@ test('nothing that begins with a held-out question is trained on', () => {
 
 test('a conversation of which any turn says what an evaluation set asks is left out', () => {
   const asked = 'Natalia sold clips to 48 of her friends in April and then half as many in May';
-  const contamination = readGrams(packGrams([{ set: 'math.jsonl', record: 1, text: asked }]));
+  const contamination = readGrams(
+    packGrams([{ set: 'math.jsonl', record: 1, text: asked }]).packed,
+  );
   const records = [
     { instruction: 'Free?', output: 'yes' },
     { instruction: `Please: ${asked}?`, output: '72' },

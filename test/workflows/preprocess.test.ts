@@ -71,7 +71,12 @@ function fakes(
     for (let shard = from; shard < to; shard += 1) covered[kind].push(shard);
   };
   const activities: PreprocessActivities = {
-    readEvaluationSets: async () => ({ grams: { sha256: digest('9'), bytes: 1 }, numTexts: 1 }),
+    readEvaluationSets: async () => ({
+      grams: { sha256: digest('9'), bytes: 1 },
+      numTexts: 1,
+      numRecords: 1,
+      numTooShort: 0,
+    }),
     readConversations: async () => {
       throw new Error('no conversations were asked for');
     },
@@ -178,7 +183,7 @@ test('evaluation sets and conversations are read once, and what they gave goes t
       ...activities,
       readEvaluationSets: async ({ paths }) => {
         calls.push(`sets ${paths.join()}`);
-        return { grams, numTexts: 1 };
+        return { grams, numTexts: 1, numRecords: 1, numTooShort: 0 };
       },
       readConversations: async (given) => {
         calls.push(`conversations ${given.sources[0]?.path} ${given.heldOut}`);
