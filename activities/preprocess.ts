@@ -194,7 +194,14 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     documents: BlobRef,
     tokenizer: TrainedTokenizer,
   ): Promise<EncodedShard> {
-    const key = stageDigest({ documents, tokenizer: tokenizer.tokenizer, code });
+    const tokenBytes = tokenWidth(tokenizer.vocabSize);
+    const key = stageDigest({
+      documents,
+      tokenizer: tokenizer.tokenizer,
+      code,
+      // A trained tokenizer needs two; one that is kept goes with a model of any vocabulary.
+      ...(tokenBytes > 2 && { tokenBytes }),
+    });
     const found = await findStage(store, 'encode-shard', key, encodedShardSchema);
     if (found !== null) return found;
     const made = await encodeDocuments(store, threads, documents, tokenizer);

@@ -295,6 +295,11 @@ test('grown text is encoded with the tokenizer of the model that is gone on from
   const manifest = await manifestOf(kept);
   expect([manifest.tokenizer, manifest.vocabSize]).toEqual([first.tokenizer, first.vocabSize]);
   expect(manifest.statistics.kept).toBeGreaterThan(first.statistics.kept);
+  const wide = await manifestOf(
+    await preprocess({ ...grown, tokenizer: { ...tokenizer, vocabSize: 70_000 } }),
+  );
+  expect([manifest.tokenBytes, wide.tokenBytes]).toEqual([2, 4]);
+  expect(wide.heldOut.tokens.bytes).toBe(manifest.heldOut.tokens.bytes * 2);
   const own = await preprocess(grown);
   expect(own.corpus).not.toBe(kept.corpus);
   expect((await manifestOf(own)).tokenizer).not.toEqual(first.tokenizer);
