@@ -1,7 +1,6 @@
 /** Reads the evaluation sets that a pipeline file names, so that what they ask is not trained on. */
-import { glob, readFile, stat } from 'node:fs/promises';
+import { glob, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { gunzipSync } from 'node:zlib';
 import { Context } from '@temporalio/activity';
 import type { BlobRef } from '../config/digest.ts';
 import { evaluationTexts, type EvaluationText } from '../corpus/contamination.ts';
@@ -10,9 +9,18 @@ import { byCodeUnits } from '../corpus/order.ts';
 import { putBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import { progress } from './preprocess-failures.ts';
+import { readText } from './preprocess-files.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
 
-const maxSetBytes = 256 * 1024 * 1024;
+const maxBytes = 256 * 1024 * 1024;
+
+export interface EvaluationSetsRead {
+  grams: BlobRef;
+  numTexts: number;
+  numRecords: number;
+  /** Records of too few words to tell them from what anybody says. */
+  numTooShort: number;
+}
 
 /** A blob with the grams of all files that the paths and globs match, in the order of their names. */
 export async function gramsOfSets(
@@ -20,7 +28,7 @@ export async function gramsOfSets(
   threads: ThreadPool,
   baseDir: string,
   patterns: readonly string[],
-): Promise<{ grams: BlobRef; numTexts: number }> {
+): Promise<EvaluationSetsRead> {
   const files = new Set<string>();
   for (const pattern of patterns) {
     const found: string[] = [];
@@ -37,19 +45,21 @@ export async function gramsOfSets(
     for (const file of found) files.add(file);
   }
   const texts: EvaluationText[] = [];
+  const context = Context.current();
   const inOrder = [...files].toSorted(byCodeUnits);
   for (const [index, file] of inOrder.entries()) {
-    const bytes = await readFile(file);
-    const unpacked = file.endsWith('.gz')
-      ? gunzipSync(bytes, { maxOutputLength: maxSetBytes })
-      : bytes;
-    const name = path.basename(file);
-    for (const said of evaluationTexts(name, unpacked.toString('utf8'))) texts.push(said);
+    const onPiece = (): void =>
+      context.heartbeat({ kind: 'evaluation sets', done: index, total: inOrder.length });
+    const text = await readText(file, { field: 'data.decontaminate', maxBytes, onPiece });
+    for (const said of evaluationTexts(path.basename(file), text)) texts.push(said);
     await progress('evaluation sets', index + 1, inOrder.length);
   }
-  const context = Context.current();
-  const { packed } = await threads.run('grams', { texts }, (done, total) => {
-    context.heartbeat({ kind: 'evaluation texts', done, total });
-  });
-  return { grams: await putBlob(store, packed), numTexts: texts.length };
+  const { packed, numRecords, numTooShort } = await threads.run(
+    'grams',
+    { texts },
+    (done, total) => {
+      context.heartbeat({ kind: 'evaluation texts', done, total });
+    },
+  );
+  return { grams: await putBlob(store, packed), numTexts: texts.length, numRecords, numTooShort };
 }

@@ -1,7 +1,6 @@
 /** Reads the files of conversations that a pipeline file names, into lines that the trainer takes. */
-import { glob, readFile, stat } from 'node:fs/promises';
+import { glob, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { gunzipSync } from 'node:zlib';
 import { Context } from '@temporalio/activity';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import {
@@ -12,23 +11,34 @@ import {
 import type { ConversationOptions } from '../corpus/conversations.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { byCodeUnits } from '../corpus/order.ts';
-import { putBlob } from '../registry/blobs.ts';
+import { putBlob, readBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import { progress } from './preprocess-failures.ts';
+import { readText } from './preprocess-files.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
 
-const maxFileBytes = 1024 * 1024 * 1024;
+const maxBytes = 1024 * 1024 * 1024;
+/** Lines between two heartbeats. */
+const someLines = 20_000;
+
+type ReadOptions = Omit<ConversationOptions, 'contamination'> & {
+  /** Of the evaluation sets; left out, there are none. */
+  grams?: BlobRef | undefined;
+};
 
 export async function readConversationFiles(
   store: Store,
   threads: ThreadPool,
   baseDir: string,
   sources: readonly ConversationSource[],
-  options: ConversationOptions,
+  { grams, ...options }: ReadOptions,
 ): Promise<ConversationsRead> {
   const files: { records: unknown[]; maxTokens: number }[] = [];
   let numUnreadable = 0;
+  const context = Context.current();
   for (const [index, source] of sources.entries()) {
+    const onPiece = (): void =>
+      context.heartbeat({ kind: 'conversations', done: index, total: sources.length });
     const { path: pattern, maxTokens = longestFromScratch } = source;
     const found: string[] = [];
     for await (const file of glob(pattern, { cwd: baseDir })) {
@@ -41,16 +51,29 @@ export async function readConversationFiles(
       );
     }
     for (const file of found.toSorted(byCodeUnits)) {
-      const { records, unreadable } = recordsOf(file, await unpacked(file));
+      const { records, unreadable } = await recordsOf(
+        file,
+        await readText(file, { field: 'data.conversations', maxBytes, onPiece }),
+        () => progress('conversations', index, sources.length),
+      );
       numUnreadable += unreadable;
       files.push({ records, maxTokens });
     }
     await progress('conversations', index + 1, sources.length);
   }
-  const context = Context.current();
-  const made = await threads.run('conversations', { files, options }, (done, total) => {
-    context.heartbeat({ kind: 'conversations', done, total });
-  });
+  const made = await threads.run(
+    'conversations',
+    {
+      files,
+      options,
+      ...(grams !== undefined && {
+        grams: { digest: grams.sha256, packed: await readBlob(store, grams) },
+      }),
+    },
+    (done, total) => {
+      context.heartbeat({ kind: 'conversations', done, total });
+    },
+  );
   const { train, preferences, preferencesHeldOut, numRecords, dropped, redacted } = made;
   if (train.length === 0) {
     const reasons = Object.entries(dropped).map(([reason, count]) => `${reason} ${count}`);
@@ -73,18 +96,15 @@ export async function readConversationFiles(
   };
 }
 
-async function unpacked(file: string): Promise<string> {
-  const bytes = await readFile(file);
-  if (!file.endsWith('.gz')) return bytes.toString('utf8');
-  return gunzipSync(bytes, { maxOutputLength: maxFileBytes }).toString('utf8');
-}
-
 /** A list or one object of JSON, else an object a line. */
-function recordsOf(file: string, text: string): { records: unknown[]; unreadable: number } {
-  const bare = text.replace(/^\uFEFF/, '');
+async function recordsOf(
+  file: string,
+  text: string,
+  onLines: () => Promise<void>,
+): Promise<{ records: unknown[]; unreadable: number }> {
   if (/\.json(?:\.gz)?$/i.test(file)) {
     try {
-      const whole: unknown = JSON.parse(bare);
+      const whole: unknown = JSON.parse(text);
       return { records: Array.isArray(whole) ? whole : [whole], unreadable: 0 };
     } catch {
       throw new CorpusError(
@@ -94,7 +114,8 @@ function recordsOf(file: string, text: string): { records: unknown[]; unreadable
   }
   const records: unknown[] = [];
   let unreadable = 0;
-  for (const line of bare.split('\n')) {
+  for (const [index, line] of text.split('\n').entries()) {
+    if (index % someLines === someLines - 1) await onLines();
     if (line.trim() === '') continue;
     try {
       records.push(JSON.parse(line));

@@ -113,8 +113,7 @@ async function conclude(
   }
 
   const duplicateAt = new Map(duplicates.map((duplicate) => [duplicate.index, duplicate]));
-  const survivors = new Map(duplicates.map(({ survivor }) => [survivor, '']));
-  const copies: (Copy & { survivor: string })[] = [];
+  const copies: Copy[] = [];
   const kept: KeptLine[] = [];
   const scripts: Record<string, number> = {};
   let bytes = 0;
@@ -124,20 +123,18 @@ async function conclude(
     for (const [position, line] of lines.entries()) {
       const duplicate = duplicateAt.get(index);
       index += 1;
-      if (survivors.has(line.id)) survivors.set(line.id, line.source);
       if (duplicate === undefined) {
         kept.push({ shard, position, id: line.id, bytes: line.bytes });
         bytes += line.bytes;
         characters += line.characters;
         scripts[line.script] = (scripts[line.script] ?? 0) + 1;
       } else {
-        const { reason, survivor } = duplicate;
+        const { reason, survivor: detail, survivorSource: survivor } = duplicate;
         const { id, source } = line;
-        copies.push({ entry: { id, source, reason, detail: survivor }, survivor, shard, position });
+        copies.push({ entry: { id, source, reason, detail, survivor }, shard, position });
       }
     }
   });
-  for (const { entry, survivor } of copies) entry.survivor = survivors.get(survivor)!;
   await addSamples(store, cleaned, copies);
   dropped.push(...copies.map(({ entry }) => entry));
   const reasons: Record<string, number> = {};

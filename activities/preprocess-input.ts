@@ -64,6 +64,7 @@ export const readConversationsInputSchema = z.strictObject({
   personalData: options.personalData,
   heldOut: options.heldOut,
   seed: pipelineFileSchema.shape.seed,
+  grams: preprocessInputSchema.shape.data.shape.grams,
 });
 export type ReadConversationsInput = z.infer<typeof readConversationsInputSchema>;
 

@@ -9,6 +9,7 @@ import {
   readGrams,
   type Contamination,
   type EvaluationText,
+  type PackedGrams,
 } from '../corpus/contamination.ts';
 import {
   makeConversations,
@@ -30,13 +31,19 @@ import {
 import { readDocuments } from './preprocess-documents.ts';
 import type { FingerprintLine } from './preprocess-records.ts';
 
+/** Of evaluation sets, packed, under their digest. */
+interface Grams {
+  digest: string;
+  packed: Uint8Array;
+}
+
 /** What can be asked of the thread. Bytes are JSON lines, zstd. */
 export interface ThreadTasks {
   clean: {
     input: {
       documents: Uint8Array;
       options: CleanOptions;
-      grams?: { digest: string; packed: Uint8Array };
+      grams?: Grams;
     };
     output: {
       documents: Uint8Array;
@@ -48,9 +55,13 @@ export interface ThreadTasks {
       cleaned: Record<string, number>;
     };
   };
-  grams: { input: { texts: EvaluationText[] }; output: { packed: Uint8Array } };
+  grams: { input: { texts: EvaluationText[] }; output: PackedGrams };
   conversations: {
-    input: { files: { records: unknown[]; maxTokens: number }[]; options: ConversationOptions };
+    input: {
+      files: { records: unknown[]; maxTokens: number }[];
+      options: Omit<ConversationOptions, 'contamination'>;
+      grams?: Grams;
+    };
     output: Conversations;
   };
   encode: {
@@ -193,14 +204,14 @@ const tasks: {
     return { duplicates: findDuplicates(all) };
   },
   async grams({ texts }) {
-    const packed = packGrams(texts, (done) => {
+    return packGrams(texts, (done) => {
       if (done % 1000 === 0) say({ kind: 'progress', done, total: texts.length });
     });
-    return { packed };
   },
-  async conversations({ files, options }) {
+  async conversations({ files, options, grams }) {
     const total = files.reduce((sum, { records }) => sum + records.length, 0);
-    return makeConversations(files, options, (done) => {
+    const known = grams === undefined ? {} : { contamination: contaminationOf(grams) };
+    return makeConversations(files, { ...options, ...known }, (done) => {
       if (done % 200 === 0) say({ kind: 'progress', done, total });
     });
   },
@@ -212,7 +223,7 @@ const tasks: {
 let lastGrams: { digest: string; contamination: Contamination } | null = null;
 
 /** Read once for all shards of a corpus. */
-function contaminationOf({ digest, packed: bytes }: { digest: string; packed: Uint8Array }) {
+function contaminationOf({ digest, packed: bytes }: Grams) {
   if (lastGrams?.digest !== digest) lastGrams = { digest, contamination: readGrams(bytes) };
   return lastGrams.contamination;
 }

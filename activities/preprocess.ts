@@ -18,7 +18,7 @@ import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
 import { codeVersion } from './code-version.ts';
 import type { Deps } from './deps.ts';
 import { cleanDocuments } from './preprocess-clean.ts';
-import { gramsOfSets } from './preprocess-contamination.ts';
+import { gramsOfSets, type EvaluationSetsRead } from './preprocess-contamination.ts';
 import { readConversationFiles } from './preprocess-conversations.ts';
 import { joinBuckets, mergeFingerprints, refuseIfTooFew } from './preprocess-duplicates.ts';
 import { encodeDocuments, trainOnText } from './preprocess-encode.ts';
@@ -194,7 +194,14 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     documents: BlobRef,
     tokenizer: TrainedTokenizer,
   ): Promise<EncodedShard> {
-    const key = stageDigest({ documents, tokenizer: tokenizer.tokenizer, code });
+    const tokenBytes = tokenWidth(tokenizer.vocabSize);
+    const key = stageDigest({
+      documents,
+      tokenizer: tokenizer.tokenizer,
+      code,
+      // A trained tokenizer needs two; one that is kept goes with a model of any vocabulary.
+      ...(tokenBytes > 2 && { tokenBytes }),
+    });
     const found = await findStage(store, 'encode-shard', key, encodedShardSchema);
     if (found !== null) return found;
     const made = await encodeDocuments(store, threads, documents, tokenizer);
@@ -236,9 +243,7 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     },
 
     /** What evaluation sets say, as one blob: the same files give the same one. */
-    async readEvaluationSets(
-      given: ReadEvaluationSetsInput,
-    ): Promise<{ grams: BlobRef; numTexts: number }> {
+    async readEvaluationSets(given: ReadEvaluationSetsInput): Promise<EvaluationSetsRead> {
       const { baseDir, paths } = parseInput(readEvaluationSetsInputSchema, given);
       return withFailures(async () => gramsOfSets(store, threads, baseDir, paths));
     },

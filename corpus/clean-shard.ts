@@ -92,7 +92,7 @@ export function cleanShard(
         ? { reason: 'empty', detail: 'found no letter or digit after cleaning' }
         : ((options.quality ? qualityRefusal(text, script, words) : null) ??
           stepsRefusal({ text, script, words }, steps, stepCounts) ??
-          options.contamination?.refusal(text, script, words) ??
+          options.contamination?.refusal(text, words) ??
           null);
     if (refusal !== null) {
       dropped.push({ id, source, ...refusal, ...(text !== '' && { sample: sampleOf(text) }) });

@@ -2,9 +2,11 @@
 import { kindsOf, type PersonalDataOption } from '../config/personal-data.ts';
 import { unspaced, scriptOf, scripts } from './characters.ts';
 import { chatsOf, type Chat, type Message } from './chats.ts';
-import { cleanTurn } from './clean.ts';
+import { cleanText, cleanTurn } from './clean.ts';
+import type { Contamination } from './contamination.ts';
 import { digestOf, hashShare, shuffled } from './order.ts';
 import { redact } from './redact.ts';
+import { wordsOf } from './words.ts';
 
 export interface Conversations {
   train: { messages: Message[] }[];
@@ -20,12 +22,14 @@ export interface ConversationOptions {
   /** Share of the preferences that are kept to measure with. */
   heldOut: number;
   seed: number;
+  /** Conversations that say what these evaluation sets ask are left out. */
+  contamination?: Contamination;
 }
 
 /** Takes all records, in any order: the same ones give the same lines in the same order. `onRecord` hears of each. */
 export function makeConversations(
   files: Iterable<{ records: readonly unknown[]; maxTokens: number }>,
-  { personalData, heldOut, seed }: ConversationOptions,
+  { personalData, heldOut, seed, contamination }: ConversationOptions,
   onRecord: (numRecords: number) => void = () => {},
 ): Conversations {
   const kinds = kindsOf(personalData);
@@ -42,6 +46,11 @@ export function makeConversations(
       return { role, content: text };
     });
 
+  const isAsked = ({ content }: Message): boolean => {
+    if (contamination === undefined) return false;
+    const text = cleanText(content);
+    return contamination.refusal(text, wordsOf(text)) !== null;
+  };
   const chats = new Map<string, { messages: Message[] }>();
   const pairs = new Map<string, Conversations['preferences'][number]>();
   const judged = new Map<string, { prompt: Message[]; good: Message[][]; bad: Message[][] }>();
@@ -53,6 +62,7 @@ export function makeConversations(
       for (const found of chatsOf(record)) {
         if (!('kind' in found)) drop(found.reason);
         else if (tokensOf(found) > maxTokens) drop('too_long');
+        else if (turnsOf(found).some(isAsked)) drop('contaminated');
         else keep(found);
       }
     }
@@ -89,21 +99,30 @@ export function makeConversations(
     for (let left = good.length; left < bad.length; left += 1) drop('unpaired');
   }
 
-  const preferences: Conversations['preferences'] = [];
   const preferencesHeldOut: Conversations['preferencesHeldOut'] = [];
-  for (const [key, pair] of shuffled([...pairs], `preferences ${seed}`, ([one]) => one)) {
+  const measured = new Set<string>();
+  const rest: Conversations['preferences'] = [];
+  for (const [, pair] of shuffled([...pairs], `preferences ${seed}`, ([one]) => one)) {
     const { prompt, chosen, rejected } = pair;
-    // By the question, so that no other answer to it is trained on.
-    const measured = hashShare('held-out', keyOf(prompt)) < heldOut && prompt.length === 1;
-    if (!measured) preferences.push(pair);
+    const isMeasured = hashShare('held-out', keyOf(prompt)) < heldOut && prompt.length === 1;
+    if (!isMeasured) rest.push(pair);
     else {
       const [question, better, worse] = [prompt[0]!, chosen[0]!, rejected[0]!].map(
         ({ content }) => content,
       );
       preferencesHeldOut.push({ question: question!, chosen: better!, rejected: worse! });
-      chats.delete(key);
+      measured.add(question!);
     }
   }
+  // By the question: no other answer to it, nor a conversation that begins with it, is trained on.
+  const isFree = (messages: readonly Message[]): boolean => {
+    const first = messages.find(({ role }) => role === 'user');
+    if (first === undefined || !measured.has(first.content)) return true;
+    drop('held_out');
+    return false;
+  };
+  const preferences = rest.filter(({ prompt }) => isFree(prompt));
+  for (const [key, { messages }] of chats) if (!isFree(messages)) chats.delete(key);
   // Where there are only preferences, their better answers are what SFT learns first.
   if (chats.size === 0) {
     for (const { prompt, chosen } of preferences) {
@@ -117,6 +136,12 @@ export function makeConversations(
 
 const keyOf = (messages: readonly Message[]): string =>
   digestOf(...messages.flatMap(({ role, content }) => [role, content]));
+
+function turnsOf(chat: Chat): Message[] {
+  if (chat.kind === 'chat') return chat.messages;
+  if (chat.kind === 'judged') return [...chat.prompt, ...chat.answer];
+  return [...chat.prompt, ...chat.chosen, ...chat.rejected];
+}
 
 function tokensOf(chat: Chat): number {
   if (chat.kind === 'chat') return tokens(chat.messages);

@@ -17,6 +17,8 @@ export interface Duplicate {
   reason: 'duplicate_exact' | 'duplicate_near';
   /** Id of the document that is kept. */
   survivor: string;
+  /** Its source: documents of the same text may have the same id. */
+  survivorSource: string;
 }
 
 /** The duplicates, by index into the list. Of each group, the document with the smallest content hash is kept. */
@@ -67,7 +69,8 @@ export function joinDuplicates(
     const kept = root(at);
     if (kept === at) continue;
     const reason = exact[at] === 1 ? 'duplicate_exact' : 'duplicate_near';
-    duplicates.push({ index, reason, survivor: documents[rank[kept]!]!.id });
+    const { id: survivor, source: survivorSource } = documents[rank[kept]!]!;
+    duplicates.push({ index, reason, survivor, survivorSource });
   }
   return duplicates.toSorted((a, b) => a.index - b.index);
 }

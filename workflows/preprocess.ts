@@ -18,7 +18,7 @@ const maxShuffleActivities = 40;
 export async function preprocessWorkflow(input: PreprocessInput): Promise<PreprocessResult> {
   const { dataset, questions, seed, unread } = input;
   const data = await withEvaluationSets(input);
-  const conversations = await readConversations(input);
+  const conversations = await readConversations(input, data.grams);
   const asked = { ...input, data, ...(conversations !== undefined && { conversations }) };
   const { corpus, numShards, found, shuffle } =
     await activities('look for this corpus').findCorpus(asked);
@@ -98,18 +98,25 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
 }
 
 /** What is asked of the documents, with what the evaluation sets say in place of their paths. */
-async function withEvaluationSets({ data, baseDir }: PreprocessInput) {
+async function withEvaluationSets({ run, data, baseDir }: PreprocessInput) {
   const { decontaminate: paths, conversations: _, ...rest } = data;
   if (paths === undefined || baseDir === undefined) return rest;
-  const { grams } = await activities('read the evaluation sets').readEvaluationSets({
-    baseDir,
-    paths,
+  const read = activities('read the evaluation sets').readEvaluationSets({ baseDir, paths });
+  const { grams, numRecords, numTooShort } = await read;
+  log.info('read the evaluation sets', {
+    runName: run,
+    stage: 'preprocess',
+    numRecords,
+    numTooShort,
   });
   return { ...rest, grams };
 }
 
 /** Instruction and preference data of files; undefined where the pipeline names none. */
-async function readConversations({ data, baseDir, seed }: PreprocessInput) {
+async function readConversations(
+  { data, baseDir, seed }: PreprocessInput,
+  grams: PreprocessInput['data']['grams'],
+) {
   const { conversations: sources, personalData, heldOut } = data;
   if (sources === undefined || baseDir === undefined) return undefined;
   return await activities('read the conversations').readConversations({
@@ -118,6 +125,7 @@ async function readConversations({ data, baseDir, seed }: PreprocessInput) {
     personalData,
     heldOut,
     seed,
+    ...(grams !== undefined && { grams }),
   });
 }
 

@@ -76,7 +76,7 @@ export function c4({ text }: Judged): Refusal | null {
   if (/lorem ipsum/i.test(text))
     return { reason: 'c4', detail: 'found "lorem ipsum", expected none' };
   if (text.includes('{')) return { reason: 'c4', detail: 'found a curly bracket, expected none' };
-  const sentences = text.match(/[.!?]+["'”’)\]]*(?=\s|$)|[。！？]+/g)?.length ?? 0;
+  const sentences = text.match(/(?<![.!?])[.!?]+["'”’)\]]*(?=\s|$)|[。！？]+/g)?.length ?? 0;
   if (sentences < 5)
     return { reason: 'c4', detail: `found ${sentences} sentences, expected at least 5` };
   return null;

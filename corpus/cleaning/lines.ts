@@ -78,7 +78,7 @@ export function keepSentences(text: string): string {
 function hasThreeWords(line: string): boolean {
   if (/[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]{5}/u.test(line))
     return true;
-  return /\S+\s+\S+\s+\S/.test(line);
+  return /\S\s+\S+\s+\S/.test(line);
 }
 
 function withoutLines(text: string, left: (line: string) => boolean): string {

@@ -45,8 +45,11 @@ export async function* readContained(
 ): AsyncGenerator<FileRecord> {
   const refused: Record<string, Refusal> = {};
   let skip = 0;
-  for (let faults = 0; ; faults += 1) {
-    const attempt = attemptOf({ file, name, textField, skip, refused }, limits);
+  let faults = 0;
+  let reused = takeIdle(limits);
+  for (;;) {
+    const thread = reused ?? newThread(limits);
+    const attempt = attemptOf(thread, { file, name, textField, skip, refused }, limits);
     let fault: Fault | null = null;
     for (;;) {
       const next = await attempt.next();
@@ -58,12 +61,18 @@ export async function* readContained(
       yield next.value;
     }
     if (fault === null) return;
+    // What other files left in a thread is no fault of this one: only new threads judge it.
+    if (reused !== null) {
+      reused = null;
+      continue;
+    }
     // What was refused already cannot be what ends it again: then nothing of the file is safe.
     const known = fault.inside === '' || Object.hasOwn(refused, fault.inside);
     if (known || faults >= maxFaults) {
       yield { position: null, ...fault.refusal };
       return;
     }
+    faults += 1;
     refused[fault.inside] = fault.refusal;
     skip = Math.min(skip, fault.before);
   }
@@ -78,10 +87,10 @@ interface Fault {
 }
 
 async function* attemptOf(
+  thread: Worker,
   request: ThreadRequest,
   limits: Limits,
 ): AsyncGenerator<FileRecord, Fault | null> {
-  const thread = takeIdle(limits) ?? newThread(limits);
   thread.ref();
   const replies: ThreadReply[] = [];
   let died: string | null = null;

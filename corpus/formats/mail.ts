@@ -40,7 +40,12 @@ export async function* readMbox(
     [lines, length] = [[], 0];
     if (bytesFound > maxRecordBytes) {
       yield { position, reason: 'too_large', detail: `found a letter of ${bytesFound} bytes` };
-    } else yield* letter(position, content, reading);
+      return;
+    }
+    const refusal = reading.onLeaf(`${reading.inside}#${position}`);
+    if (refusal !== null) yield { position, ...refusal };
+    else yield* letter(position, content, reading);
+    reading.onLeaf(reading.inside);
   };
   for await (const { line } of byteLines(bytes)) {
     if (!Buffer.isBuffer(line)) {

@@ -36,11 +36,8 @@ export async function* readMember(
     return;
   }
   const refusal = reading.onLeaf(inside);
-  if (refusal !== null) {
-    yield { position: null, inside, ...refusal };
-    return;
-  }
   try {
+    if (refusal !== null) throw new Refused(refusal.reason, refusal.detail);
     const within = { ...reading, inside, depth: reading.depth + 1 };
     for await (const record of reading.member!(name, bytes, within))
       yield { ...record, inside: record.inside ?? inside };
@@ -48,5 +45,7 @@ export async function* readMember(
     const refused =
       error instanceof Refused ? error.refusal : { reason: 'damaged', detail: cleanDetail(error) };
     yield { position: null, inside, ...refused };
+  } finally {
+    reading.onLeaf(reading.inside);
   }
 }

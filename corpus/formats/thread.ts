@@ -39,8 +39,14 @@ async function read(request: ThreadRequest): Promise<void> {
       if (bytes.size === 0) {
         await out.put({ position: null, reason: 'empty', detail: '0 bytes' });
       } else {
+        const begun = new Map([['', 0]]);
+        let current = '';
         const onLeaf = (inside: string) => {
-          say({ kind: 'leaf', inside, before: out.passed() });
+          // Back in an archive whose member ended: its records began before that member.
+          const isBack = inside.length < current.length && current.startsWith(inside);
+          if (!isBack) begun.set(inside, out.passed());
+          current = inside;
+          say({ kind: 'leaf', inside, before: begun.get(inside) ?? 0 });
           return request.refused[inside] ?? null;
         };
         const { name, textField } = request;

@@ -33,7 +33,7 @@ export interface Reading {
   inside: string;
   /** Reads a member of an archive by its name; given by the table of formats. */
   member?: Reader;
-  /** Called where the reading of something new begins, so that a reading that stands still is noticed. */
+  /** Called where the reading of something new begins, so that a reading that stands still is noticed, and again with what is around it where it ended. */
   onLeaf: (inside: string) => Refusal | null;
 }
 

@@ -247,6 +247,7 @@ test('conversations of files are mixed with the questions, and what evaluation s
     { instruction: 'Who is at ann@b.io?', output: 'Ann.' },
     { instruction: 'Better?', chosen: 'Yes, gladly.', rejected: 'No.' },
     { text: 'of no known shape' },
+    { instruction: 'Say it', output: originals[3]!.text.slice(0, 300) },
   ];
   await fixture.put(
     'mixed-chats.jsonl',
@@ -254,25 +255,26 @@ test('conversations of files are mixed with the questions, and what evaluation s
   );
   await fixture.put('mixed-eval.jsonl', JSON.stringify({ question: originals[3]!.text }));
   const baseDir = fixture.folder;
+  const { result: sets } = await inActivity(activities.readEvaluationSets, {
+    baseDir,
+    paths: ['mixed-eval.*'],
+  });
+  const { grams } = sets;
   const { result: conversations } = await inActivity(activities.readConversations, {
     baseDir,
     sources: [{ path: 'mixed-chats.jsonl', license: 'MIT', maxTokens: 128 }],
     personalData: 'redact',
     heldOut: 0.01,
     seed: 1,
+    grams,
   });
-  const { result: sets } = await inActivity(activities.readEvaluationSets, {
-    baseDir,
-    paths: ['mixed-eval.*'],
-  });
-  const { grams } = sets;
   const made = await preprocess({ ...given, conversations, data: { ...data, grams } });
   expect(made.summary.dropped).toEqual({ contaminated: 1 });
   const { instructions } = await manifestOf(made);
   expect(instructions?.conversations).toMatchObject({
-    numRecords: 3,
+    numRecords: 4,
     numTrain: 1,
-    dropped: { unknown_shape: 1 },
+    dropped: { unknown_shape: 1, contaminated: 1 },
     redacted: { email: 1 },
   });
   const train = JSON.stringify(await plainLines(instructions!.train));
@@ -293,6 +295,11 @@ test('grown text is encoded with the tokenizer of the model that is gone on from
   const manifest = await manifestOf(kept);
   expect([manifest.tokenizer, manifest.vocabSize]).toEqual([first.tokenizer, first.vocabSize]);
   expect(manifest.statistics.kept).toBeGreaterThan(first.statistics.kept);
+  const wide = await manifestOf(
+    await preprocess({ ...grown, tokenizer: { ...tokenizer, vocabSize: 70_000 } }),
+  );
+  expect([manifest.tokenBytes, wide.tokenBytes]).toEqual([2, 4]);
+  expect(wide.heldOut.tokens.bytes).toBe(manifest.heldOut.tokens.bytes * 2);
   const own = await preprocess(grown);
   expect(own.corpus).not.toBe(kept.corpus);
   expect((await manifestOf(own)).tokenizer).not.toEqual(first.tokenizer);

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { chatsOf } from '../../corpus/chats.ts';
+import { packGrams, readGrams } from '../../corpus/contamination.ts';
 import { makeConversations } from '../../corpus/conversations.ts';
 
 const user = (content: string) => ({ role: 'user', content });
@@ -171,4 +172,51 @@ test('the order of the records changes nothing, and a held-out question is not t
   const trained = new Set(made.train.map(({ messages }) => messages[0]?.content));
   expect(made.preferencesHeldOut.some(({ question }) => trained.has(question))).toBe(false);
   expect(made.train.length + made.preferencesHeldOut.length).toBe(60);
+});
+
+test('nothing that begins with a held-out question is trained on', () => {
+  const questions = Array.from({ length: 20 }, (_, index) => `q${index}`);
+  const judged = (question: string, answer: string, label: boolean) => ({
+    messages: [user(question), assistant(answer)],
+    label,
+  });
+  const records = questions.flatMap((question) => [
+    judged(question, 'good', true),
+    judged(question, 'bad', false),
+    { instruction: question, output: 'another answer' },
+    { instruction: question, system: 's', chosen: 'with a system', rejected: 'c' },
+  ]);
+  const options = { personalData: 'redact', heldOut: 0.3, seed: 1 } as const;
+  const made = makeConversations([{ records, maxTokens: 100 }], options);
+  const measured = new Set(made.preferencesHeldOut.map(({ question }) => question));
+  expect(measured.size).toBeGreaterThan(2);
+  const asked = [
+    ...made.train.map(({ messages }) => messages),
+    ...made.preferences.map(({ prompt }) => prompt),
+  ].map((turns) => turns.find(({ role }) => role === 'user')!.content);
+  expect(asked.filter((question) => measured.has(question))).toEqual([]);
+  expect(new Set(asked).size).toBe(20 - measured.size);
+  expect(made.dropped).toEqual({ held_out: 3 * measured.size });
+});
+
+test('a conversation of which any turn says what an evaluation set asks is left out', () => {
+  const asked = 'Natalia sold clips to 48 of her friends in April and then half as many in May';
+  const contamination = readGrams(
+    packGrams([{ set: 'math.jsonl', record: 1, text: asked }]).packed,
+  );
+  const records = [
+    { instruction: 'Free?', output: 'yes' },
+    { instruction: `Please: ${asked}?`, output: '72' },
+    { instruction: 'Pick one', chosen: 'a', rejected: asked },
+    { messages: [user('Invent one'), assistant(asked)], label: true },
+  ];
+  const made = makeConversations([{ records, maxTokens: 200 }], {
+    personalData: 'redact',
+    heldOut: 0,
+    seed: 1,
+    contamination,
+  });
+  expect(made.train).toEqual([{ messages: [user('Free?'), assistant('yes')] }]);
+  expect(made.preferences).toEqual([]);
+  expect(made.dropped).toEqual({ contaminated: 3 });
 });

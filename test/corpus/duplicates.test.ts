@@ -124,3 +124,16 @@ test('a pair of similarity 0.8 is found nine times in ten', () => {
   }
   expect(found).toBeGreaterThan(48);
 });
+
+test('the survivor is named by its own source, also where its copy has the same id', () => {
+  const bands = new Uint32Array(numBands * 2);
+  const copy = { id: 'same', content: 'c', bands };
+  const documents = [
+    { ...copy, source: 'a.jsonl#1' },
+    { ...copy, source: 'a.jsonl#2' },
+  ];
+  expect(findDuplicates(documents)).toMatchObject([{ index: 1, survivorSource: 'a.jsonl#1' }]);
+  expect(findDuplicates(documents.toReversed())).toMatchObject([
+    { index: 0, survivorSource: 'a.jsonl#1' },
+  ]);
+});

@@ -91,7 +91,12 @@ function fakes(scores: Record<string, number>[]): { activities: Activities; call
       numShards: 1,
       found: { corpus: digest('c'), reused: true, summary },
     }),
-    readEvaluationSets: async () => ({ grams: { sha256: digest('9'), bytes: 1 }, numTexts: 1 }),
+    readEvaluationSets: async () => ({
+      grams: { sha256: digest('9'), bytes: 1 },
+      numTexts: 1,
+      numRecords: 1,
+      numTooShort: 0,
+    }),
     readConversations: async () => {
       throw new Error('no conversations were asked for');
     },

@@ -71,7 +71,12 @@ function fakes(
     for (let shard = from; shard < to; shard += 1) covered[kind].push(shard);
   };
   const activities: PreprocessActivities = {
-    readEvaluationSets: async () => ({ grams: { sha256: digest('9'), bytes: 1 }, numTexts: 1 }),
+    readEvaluationSets: async () => ({
+      grams: { sha256: digest('9'), bytes: 1 },
+      numTexts: 1,
+      numRecords: 1,
+      numTooShort: 0,
+    }),
     readConversations: async () => {
       throw new Error('no conversations were asked for');
     },
@@ -178,10 +183,11 @@ test('evaluation sets and conversations are read once, and what they gave goes t
       ...activities,
       readEvaluationSets: async ({ paths }) => {
         calls.push(`sets ${paths.join()}`);
-        return { grams, numTexts: 1 };
+        return { grams, numTexts: 1, numRecords: 1, numTooShort: 0 };
       },
       readConversations: async (given) => {
         calls.push(`conversations ${given.sources[0]?.path} ${given.heldOut}`);
+        asked.push(given.grams);
         return read;
       },
       findCorpus: async ({ data, conversations }) => {
@@ -204,7 +210,7 @@ test('evaluation sets and conversations are read once, and what they gave goes t
     },
   );
   expect(calls.slice(0, 2)).toEqual(['sets gsm8k.jsonl', 'conversations chats.jsonl 0.02']);
-  expect(asked).toEqual([[grams, undefined, undefined, read], grams, read]);
+  expect(asked).toEqual([grams, [grams, undefined, undefined, read], grams, read]);
 });
 
 test('the tokenizer of a model that is gone on from is kept, and none is trained', async () => {
