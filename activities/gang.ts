@@ -50,6 +50,8 @@ import {
 
 const tickMs = 500;
 const graceMs = 30_000;
+/** How long a watcher that is told to end may wait for the store. */
+const patienceMs = 20_000;
 
 type Failed = Extract<TrainerResult, { ok: false }>;
 
@@ -190,19 +192,14 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
     for (let tick = 0; ; tick += 1) {
       if (signal.aborted) {
         // As on a host that trains alone: a person's cancellation stops it, anything else lets it go on.
-        if (isCancelled(context)) await withSigns(sign, () => endTrainer(runDir, graceMs));
+        if (isCancelled(context)) await withSigns(sign, stop);
         throwIfEnded(context);
       }
       fence.look();
       if (fence.isFinished) return await withSigns(sign, leave);
       fence.throwIfOver();
       const result = await readResult(runDir);
-      for (const event of await tail.read()) {
-        if (event.event === 'step' || event.event === 'start') progress.step = event.step;
-        if (event.event === 'checkpoint') {
-          shards.offer(event.step, path.resolve(runDir, event.path));
-        }
-      }
+      await follow();
       await tellAcknowledged();
       if (result?.ok === false) await withSigns(sign, () => fail(result));
       if (
@@ -211,7 +208,7 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
         (await isGone()) &&
         (await readResult(runDir)) === null
       ) {
-        await withSigns(sign, () => shards.settle(graceMs));
+        await withSigns(sign, keepAll);
         throw new Error(`the trainer on host ${deps.host} died at step ${progress.step}`);
       }
       if (lease.takenBy !== null) return await withSigns(sign, giveUp);
@@ -221,6 +218,32 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
   } finally {
     shards.close();
     await lease.close();
+  }
+
+  async function follow(): Promise<void> {
+    for (const event of await tail.read()) {
+      if (event.event === 'step' || event.event === 'start') progress.step = event.step;
+      if (event.event === 'checkpoint') {
+        shards.offer(event.step, path.resolve(runDir, event.path));
+      }
+    }
+  }
+
+  /** The leading host waits for what this one still has: however long that takes, while both of them count. */
+  async function keepAll(): Promise<void> {
+    await follow();
+    const kept = Promise.race([shards.settle(), context.cancelled]);
+    await fence.during(kept).catch((error: unknown) => {
+      throwIfEnded(context);
+      throw error;
+    });
+  }
+
+  /** The leading host saves and waits as well, for so long. */
+  async function stop(): Promise<void> {
+    await endTrainer(runDir, graceMs);
+    await follow();
+    await Promise.race([shards.settle(), sleep(patienceMs, undefined, { ref: false })]);
   }
 
   /** So that the trainer may delete what is in the store. */
@@ -239,7 +262,7 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
   }
 
   async function fail(result: Failed): Promise<never> {
-    await shards.settle(graceMs);
+    await keepAll();
     throw (await halved(deps, generation, result)) ?? failureOf(deps, result);
   }
 

@@ -34,9 +34,9 @@ export class ShardUploads {
     this.#running ??= this.#drain();
   }
 
-  /** Resolves when nothing more waits, or after so long. */
-  async settle(patienceMs: number): Promise<void> {
-    await Promise.race([this.#running, sleep(patienceMs, undefined, { ref: false })]);
+  /** Resolves when nothing more waits. */
+  async settle(): Promise<void> {
+    await this.#running;
   }
 
   /** Tries no more. */

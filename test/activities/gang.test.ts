@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MockActivityEnvironment } from '@temporalio/testing';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Deps } from '../../activities/deps.ts';
 import { createGangActivities } from '../../activities/gang.ts';
 import { createTrainActivities } from '../../activities/train.ts';
@@ -199,7 +199,7 @@ describe('a checkpoint that is parted among two hosts', () => {
       expect(await chain()).toEqual([]);
       await partedCheckpoint(20);
       shards.offer(20, path.join(path.dirname(following), '20'));
-      await shards.settle(10_000);
+      await shards.settle();
       uploads.offer(20, path.join(path.dirname(leading), '20'));
       await uploads.settle(10_000);
       expect(await chain()).toEqual([20]);
@@ -212,6 +212,45 @@ describe('a checkpoint that is parted among two hosts', () => {
     const [leading] = await partedCheckpoint(10);
     const upload = uploadCheckpoint(hosts[0]!.deps, generation, { step: 10, folder: leading });
     expect(await failure(upload)).toMatchObject({ name: 'DamagedCheckpoint' });
+  });
+});
+
+describe('a training on two hosts whose last checkpoint the other one brings late', () => {
+  /** The leading trainer has ended well, and the shards of its last step are here and there. */
+  const ended = async () => {
+    await script({ stepMs: 5000 });
+    const { member, start } = await prepare(await open());
+    const { runDir, activities } = hosts[0]!;
+    for (const host of hosts) await endTrainer(host.runDir, 0);
+    const [leading, following] = await partedCheckpoint(30);
+    const saved = { at: 0, event: 'checkpoint', step: 30, path: leading };
+    await writeFile(path.join(runDir, 'events.jsonl'), `${JSON.stringify(saved)}\n`);
+    await mkdir(path.join(runDir, 'model'));
+    await writeFile(path.join(runDir, 'model', 'model.safetensors'), 'weights');
+    const facts = { step: 30, numTokens: 1, finalLoss: 1, valBpb: null, model: 'model' };
+    await writeFile(path.join(runDir, 'result.json'), JSON.stringify({ ok: true, ...facts }));
+    const watching = run(activities.watchTrainer, { ...member, start });
+    await sleep(2000);
+    return { watching, following };
+  };
+
+  test('waits for it, so that the last step counts', async () => {
+    const { watching, following } = await ended();
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 3_600_000);
+    await sleep(1500);
+    clock.mockRestore();
+    const shards = new ShardUploads(s3.store);
+    shards.offer(30, following);
+    expect(await watching).toMatchObject({ numSteps: 30 });
+    const { value: head } = (await readHead(s3.store, trial))!;
+    expect(head.chain.map(({ step }) => step)).toEqual([30]);
+  });
+
+  test('waits no more when a newer generation has taken over', async () => {
+    const { watching } = await ended();
+    const told = failure(watching);
+    await open();
+    expect(await told).toMatchObject({ type: FailureType.Fenced });
   });
 });
 
