@@ -6,7 +6,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ApplicationFailure, Context } from '@temporalio/activity';
+import { ApplicationFailure, Context, log } from '@temporalio/activity';
 import { PassingFailure } from '../config/failures.ts';
 import type { Head } from '../config/manifests.ts';
 import type { FollowerProgress, TrainerResult } from '../config/trainer.ts';
@@ -176,6 +176,7 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
   const tail = new EventTail(runDir);
   const shards = new ShardUploads(deps.store);
   let numAcknowledged = 0;
+  let telling = false;
   const progress: FollowerProgress = {
     kind: 'follower',
     phase: trial.phase,
@@ -200,7 +201,7 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
       fence.throwIfOver();
       const result = await readResult(runDir);
       await follow();
-      await tellAcknowledged();
+      tell();
       if (result?.ok === false) await withSigns(sign, () => fail(result));
       if (
         result === null &&
@@ -246,14 +247,19 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
     await Promise.race([shards.settle(), sleep(patienceMs, undefined, { ref: false })]);
   }
 
-  /** So that the trainer may delete what is in the store. */
-  async function tellAcknowledged(): Promise<void> {
+  /** In the background, as it asks the store whether it may. */
+  function tell(): void {
     const { acknowledged } = shards;
-    if (acknowledged.length === numAcknowledged) return;
-    const told = await readControl(runDir);
-    if (told === null) return;
-    numAcknowledged = acknowledged.length;
-    await writeControl(runDir, { ...told, acknowledged });
+    if (telling || acknowledged.length === numAcknowledged) return;
+    telling = true;
+    tellAcknowledged(deps, generation, acknowledged)
+      .then(() => {
+        numAcknowledged = acknowledged.length;
+      })
+      .catch((error: unknown) => log.warn('the trainer is not told yet', { error }))
+      .finally(() => {
+        telling = false;
+      });
   }
 
   async function leave(): Promise<void> {
@@ -274,6 +280,20 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
       type: PassingFailure.HostTaken,
     });
   }
+}
+
+/** So that the trainer may delete what is in the store; whose generation is over has nothing to say to it. */
+export async function tellAcknowledged(
+  deps: Deps,
+  generation: Generation,
+  acknowledged: number[],
+): Promise<void> {
+  const runDir = runDirOf(deps, generation.job.trial);
+  await requireHead(deps, generation);
+  await inRunDir(runDir, async () => {
+    const told = await readControl(runDir);
+    if (told?.fence === generation.fence) await writeControl(runDir, { ...told, acknowledged });
+  });
 }
 
 function failureOf(deps: Deps, { type, message, step }: Failed): ApplicationFailure {

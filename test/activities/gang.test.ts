@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Deps } from '../../activities/deps.ts';
-import { createGangActivities } from '../../activities/gang.ts';
+import { createGangActivities, tellAcknowledged } from '../../activities/gang.ts';
 import { createTrainActivities } from '../../activities/train.ts';
 import { CheckpointUploads, uploadCheckpoint } from '../../activities/checkpoint-uploads.ts';
 import { ShardUploads } from '../../activities/shard-uploads.ts';
@@ -213,6 +213,27 @@ describe('a checkpoint that is parted among two hosts', () => {
     const upload = uploadCheckpoint(hosts[0]!.deps, generation, { step: 10, folder: leading });
     expect(await failure(upload)).toMatchObject({ name: 'DamagedCheckpoint' });
   });
+});
+
+test('a watcher whose generation is over tells the trainer nothing, nor one that is told by a newer one', async () => {
+  await script({ stepMs: 5000 });
+  const generation = await open();
+  await prepare(generation);
+  const { deps, runDir } = hosts[1]!;
+  const file = path.join(runDir, 'control.json');
+  const told = async () => JSON.parse(await readFile(file, 'utf8')) as object;
+  await tellAcknowledged(deps, generation, [10]);
+  const before = await told();
+  expect(before).toMatchObject({ fence: 1, acknowledged: [10] });
+  await writeFile(file, JSON.stringify({ ...before, fence: 2, acknowledged: [] }));
+  await tellAcknowledged(deps, generation, [10, 20]);
+  expect(await told()).toMatchObject({ fence: 2, acknowledged: [] });
+  await writeFile(file, JSON.stringify(before));
+  await open();
+  expect(await failure(tellAcknowledged(deps, generation, [10, 20]))).toMatchObject({
+    type: FailureType.Fenced,
+  });
+  expect(await told()).toEqual(before);
 });
 
 describe('a training on two hosts whose last checkpoint the other one brings late', () => {
