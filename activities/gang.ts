@@ -3,13 +3,14 @@
  * alone; each other one prepares and watches its own trainer by these. They commit nothing but that memory ran out; what
  * their ranks save, where each saves a part, they bring to the store for the leading host to commit.
  */
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, Context, log } from '@temporalio/activity';
 import { PassingFailure } from '../config/failures.ts';
 import type { Head } from '../config/manifests.ts';
 import type { FollowerProgress, TrainerResult } from '../config/trainer.ts';
+import { putBlobFolder } from '../registry/blobs.ts';
 import { livingHosts } from '../registry/hosts.ts';
 import { acquireHosts } from '../registry/leases.ts';
 import type { Deps } from './deps.ts';
@@ -57,6 +58,12 @@ type Failed = Extract<TrainerResult, { ok: false }>;
 
 export type GangActivities = ReturnType<typeof createGangActivities>;
 
+interface SeeInput {
+  trial: TrainingJob['trial'];
+  /** Each host has a part of a checkpoint. */
+  parted?: boolean;
+}
+
 export interface TrainerSeen {
   /** Of the trainer that lives on the host; null: none does, or it trains alone. */
   meeting: string | null;
@@ -87,10 +94,21 @@ export function createGangActivities(deps: Deps) {
       return { hosts, living };
     },
 
-    /** What is left on this host of the last generation's trainer. */
-    async seeTrainer({ trial }: { trial: TrainingJob['trial'] }): Promise<TrainerSeen> {
+    /**
+     * What is left on this host of the last generation's trainer. Shards that it saved while nobody watched are brought
+     * to the store before the leading host decides from which step to go on, and what is older is removed.
+     */
+    async seeTrainer({ trial, parted = false }: SeeInput): Promise<TrainerSeen> {
       const runDir = runDirOf(deps, trial);
       const alive = !(await trainerIsGone(runDir));
+      if (parted && !alive) {
+        const context = Context.current();
+        const bringing = bringShards(deps, runDir);
+        await withSigns(
+          () => context.heartbeat({ kind: 'see' }),
+          () => Promise.race([bringing, context.cancelled]),
+        );
+      }
       const meeting = alive ? ((await readRun(runDir))?.gang?.meeting ?? null) : null;
       return { meeting, finished: (await readResult(runDir))?.ok === true };
     },
@@ -147,6 +165,15 @@ async function prepareFollower(deps: Deps, generation: Generation, runDir: strin
   await writeRun(runDir, { ...wanted, resumeFrom, ...placeInGang(deps, head, gang) });
   const { python, projectDir } = deps;
   await startTrainer({ python, projectDir, runDir });
+}
+
+/** The newest that a host has may be one that the leading host never finished: then the one before counts. */
+async function bringShards({ store }: Deps, runDir: string): Promise<void> {
+  const folder = path.join(runDir, 'checkpoints');
+  const names = await readdir(folder).catch(() => []);
+  const steps = names.filter((name) => /^\d+$/.test(name)).map(Number);
+  for (const step of steps.toSorted((a, b) => b - a).slice(0, 2))
+    await putBlobFolder(store, path.join(folder, String(step)));
 }
 
 /** The checkpoint that the leading host has decided on. */

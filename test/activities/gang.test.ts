@@ -207,6 +207,21 @@ describe('a checkpoint that is parted among two hosts', () => {
     });
   });
 
+  test('is gone on from where both hosts saved it unwatched', async () => {
+    const generation = await open();
+    await run(hosts[0]!.activities.prepareTrainer, {
+      ...generation,
+      gang: { hosts: names, adopt: false },
+    });
+    await Promise.all(hosts.map(({ runDir }) => endTrainer(runDir, 0)));
+    await partedCheckpoint(10);
+    await partedCheckpoint(20);
+    for (const { activities } of hosts) await run(activities.seeTrainer, { trial, parted: true });
+    const { start } = await prepare(await open());
+    expect(start).toMatchObject({ adopted: false, resumedFrom: 20 });
+    expect(await chain()).toEqual([20]);
+  });
+
   test('is damaged on a host that trains alone and lacks a shard', async () => {
     const generation = await open();
     const [leading] = await partedCheckpoint(10);
