@@ -208,6 +208,7 @@ describe('a checkpoint that is parted among two hosts', () => {
   });
 
   test('is gone on from where both hosts saved it unwatched', async () => {
+    await script({ stepMs: 5000 });
     const generation = await open();
     await run(hosts[0]!.activities.prepareTrainer, {
       ...generation,
