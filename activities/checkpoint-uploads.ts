@@ -2,7 +2,7 @@
  * Uploads checkpoints one at a time while training goes on. When S3 is slow or away, only the newest
  * waits: older ones are superseded, never lost work.
  */
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, log } from '@temporalio/activity';
@@ -19,6 +19,7 @@ import {
 } from '../config/trainer.ts';
 import { hasBlob, putBlobFolder } from '../registry/blobs.ts';
 import type { RatesDiffer } from '../registry/errors.ts';
+import type { Store } from '../registry/store.ts';
 import { checkpointState, commitCheckpoint, type Used } from '../registry/training.ts';
 import type { Deps } from './deps.ts';
 import type { Generation } from './training-job.ts';
@@ -45,8 +46,6 @@ export class ShardsMissing extends Error {
   override readonly name = 'ShardsMissing';
 }
 
-/** How long a watcher that is to end waits for what other hosts bring. */
-const othersPatienceMs = 30_000;
 /** How soon it is looked for again. */
 const othersPauseMs = 500;
 
@@ -62,17 +61,42 @@ const stateFile = 'state.json';
 /** The SHA-256 of the former, where a trainer writes it. */
 const sealFile = 'state.sha256';
 
+/** A checkpoint whose files of this host are in the store. */
+interface Brought {
+  manifest: CheckpointManifest;
+  used: Used;
+  /** What other hosts bring of it. */
+  others: [name: string, ref: BlobRef][];
+}
+
 /** Uploads a checkpoint and makes it count, when its files are those that its state.json lists. */
 export async function uploadCheckpoint(
   deps: Deps,
-  { job, fence, writer, gang }: Generation,
-  { step, folder }: LocalCheckpoint,
+  generation: Generation,
+  checkpoint: LocalCheckpoint,
 ): Promise<Head> {
+  const brought = await bringCheckpoint(deps, generation, checkpoint);
+  const missing = [];
+  for (const [name, ref] of brought.others)
+    if (!(await hasBlob(deps.store, ref))) missing.push(name);
+  if (missing.length > 0) {
+    throw new ShardsMissing(
+      `checkpoint of step ${checkpoint.step}: ${missing.join(', ')} are not in the store yet; expected from the other hosts`,
+    );
+  }
+  return await commitBrought(deps, generation, brought);
+}
+
+async function bringCheckpoint(
+  deps: Deps,
+  { fence, gang }: Generation,
+  { step, folder }: LocalCheckpoint,
+): Promise<Brought> {
   const { files: listed, parted, used } = await readState(step, folder);
   const brought = await putBlobFolder(deps.store, folder);
   // Of a gang, each host brings the shards of its own ranks; the leading one knows them by their digests.
   const others =
-    parted && gang !== undefined && gang.hosts.length > 1
+    parted && isOfMany(gang)
       ? Object.entries(listed).filter(([name]) => brought[name] === undefined)
       : [];
   const files = { ...brought, ...Object.fromEntries(others) };
@@ -89,16 +113,39 @@ export async function uploadCheckpoint(
   if (damaged.length > 0) {
     throw new DamagedCheckpoint(`${folder}: ${damaged.join(', ')} differ from ${stateFile}`);
   }
-  const there = await Promise.all(others.map(([, ref]) => hasBlob(deps.store, ref)));
-  const missing = others.filter((_, index) => !there[index]).map(([name]) => name);
-  if (missing.length > 0) {
-    throw new ShardsMissing(
-      `checkpoint of step ${step}: ${missing.join(', ')} are not in the store yet; expected from the other hosts`,
-    );
-  }
   const state = checkpointState(files);
-  const manifest: CheckpointManifest = { schemaVersion: 1, step, fence, files, state };
+  return { manifest: { schemaVersion: 1, step, fence, files, state }, used, others };
+}
+
+async function commitBrought(
+  deps: Deps,
+  { job, fence, writer }: Generation,
+  { manifest, used }: Brought,
+): Promise<Head> {
   return await commitCheckpoint(deps.store, job.trial, { fence, writer }, manifest, used);
+}
+
+/** What other hosts bring of a checkpoint on this disk, without a look at its tensors; null when that cannot be read. */
+async function sharesOfOthers({ step, folder }: LocalCheckpoint): Promise<BlobRef[] | null> {
+  try {
+    const { files, parted } = await readState(step, folder);
+    const here = await readdir(folder);
+    return parted
+      ? Object.entries(files).flatMap(([name, ref]) => (here.includes(name) ? [] : [ref]))
+      : [];
+  } catch (error) {
+    if (isUnusable(error)) return null;
+    throw error;
+  }
+}
+
+async function areThere(store: Store, refs: BlobRef[]): Promise<boolean> {
+  for (const ref of refs) if (!(await hasBlob(store, ref))) return false;
+  return true;
+}
+
+function isOfMany(gang: Generation['gang']): boolean {
+  return gang !== undefined && gang.hosts.length > 1;
 }
 
 /** As the registry compares them. */
@@ -148,7 +195,10 @@ export class CheckpointUploads {
   readonly #seen = new Set<number>();
   /** How long one took at most; null before the first. */
   slowestMs: number | null = null;
-  #next: LocalCheckpoint | null = null;
+  /** What may still count, the oldest first; of a host that trains alone, the newest only. */
+  #pending: LocalCheckpoint[] = [];
+  /** The one that waits for what other hosts bring: all that this one has of it is in the store. */
+  #waiting: { checkpoint: LocalCheckpoint; brought: Brought } | null = null;
   #running: Promise<void> | null = null;
   #fatal: Error | null = null;
   /** Until when it waits for what other hosts bring. */
@@ -174,13 +224,15 @@ export class CheckpointUploads {
   /** A checkpoint has appeared on disk. */
   offer(step: number, folder: string): void {
     this.#seen.add(step);
-    if (step <= this.durableStep || step <= (this.#next?.step ?? 0)) return;
-    this.#next = { step, folder };
+    if (step <= Math.max(this.durableStep, this.#pending.at(-1)?.step ?? 0)) return;
+    // Of a gang an older one may be the one that all have brought.
+    if (!isOfMany(this.#generation.gang)) this.#pending = [];
+    this.#pending.push({ step, folder });
     this.#running ??= this.#drain();
   }
 
-  /** Resolves when nothing more waits for upload. */
-  async settle(patienceMs = othersPatienceMs): Promise<void> {
+  /** Resolves when nothing more waits for upload, or for what other hosts bring, for at most so long. */
+  async settle(patienceMs = Infinity): Promise<void> {
     this.#patientUntil = performance.now() + patienceMs;
     await this.#running;
     this.throwIfFatal();
@@ -209,22 +261,39 @@ export class CheckpointUploads {
   async #drain(): Promise<void> {
     const { signal } = this.#closing;
     let pauseMs = 500;
-    while (this.#next !== null && this.#fatal === null && !signal.aborted) {
-      const checkpoint: LocalCheckpoint = this.#next;
+    while (this.#pending.length > 0 && this.#fatal === null && !signal.aborted) {
+      let checkpoint = this.#waiting?.checkpoint ?? this.#pending.at(-1)!;
       try {
+        const complete = await this.#findComplete();
+        if (complete === null && this.#waiting !== null) {
+          if (performance.now() > this.#patientUntil) {
+            log.warn('checkpoint left out: other hosts lack shards', { step: checkpoint.step });
+            this.#pending = this.#pending.filter(({ step }) => step > checkpoint.step);
+            this.#waiting = null;
+          } else await sleep(othersPauseMs, undefined, { signal }).catch(() => undefined);
+          continue;
+        }
+        checkpoint = complete ?? checkpoint;
         const began = performance.now();
-        await uploadCheckpoint(this.#deps, this.#generation, checkpoint);
+        const brought =
+          this.#waiting?.checkpoint === checkpoint
+            ? this.#waiting.brought
+            : await bringCheckpoint(this.#deps, this.#generation, checkpoint);
         this.slowestMs = Math.max(this.slowestMs ?? 0, performance.now() - began);
+        this.#waiting = { checkpoint, brought };
+        const refs = brought.others.map(([, ref]) => ref);
+        if (!(await areThere(this.#deps.store, refs))) continue;
+        await commitBrought(this.#deps, this.#generation, brought);
+        this.slowestMs = Math.max(this.slowestMs, performance.now() - began);
         this.#committed.push(checkpoint.step);
-        if (this.#next === checkpoint) this.#next = null;
+        this.#drop(checkpoint);
+        this.#pending = this.#pending.filter(({ step }) => step > checkpoint.step);
         pauseMs = 500;
       } catch (error) {
         if (fatal.includes((error as Error).name)) this.#fatal = error as Error;
-        else if (error instanceof ShardsMissing && performance.now() < this.#patientUntil) {
-          await sleep(othersPauseMs, undefined, { signal }).catch(() => undefined);
-        } else if (isUnusable(error)) {
+        else if (isUnusable(error)) {
           log.warn('checkpoint left out', { step: checkpoint.step, error });
-          if (this.#next === checkpoint) this.#next = null;
+          this.#drop(checkpoint);
         } else {
           log.warn('checkpoint not uploaded yet', { step: checkpoint.step, error });
           await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
@@ -233,6 +302,30 @@ export class CheckpointUploads {
       }
     }
     this.#running = null;
+  }
+
+  #drop(checkpoint: LocalCheckpoint): void {
+    this.#pending = this.#pending.filter((each) => each !== checkpoint);
+    if (this.#waiting?.checkpoint === checkpoint) this.#waiting = null;
+  }
+
+  /**
+   * Of which all that other hosts bring is in the store: what waits for it, as nothing of it is left to do, or else
+   * the newest. Who always went on to a newer one would never meet hosts that are slower than the trainer saves.
+   */
+  async #findComplete(): Promise<LocalCheckpoint | null> {
+    const { store } = this.#deps;
+    if (this.#waiting !== null) {
+      const { checkpoint, brought } = this.#waiting;
+      const refs = brought.others.map(([, ref]) => ref);
+      if (await areThere(store, refs)) return checkpoint;
+    }
+    for (const each of this.#pending.toReversed()) {
+      if (each === this.#waiting?.checkpoint) continue;
+      const refs = isOfMany(this.#generation.gang) ? await sharesOfOthers(each) : [];
+      if (refs !== null && (await areThere(store, refs))) return each;
+    }
+    return null;
   }
 }
 

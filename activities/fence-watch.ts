@@ -1,10 +1,12 @@
 /** Looks every two seconds, in the background, whether a generation is still the newest: one whose host was lost ends so. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { log } from '@temporalio/activity';
 import type { Deps } from './deps.ts';
 import { requireHead } from './trainer-start.ts';
 import type { Generation } from './training-job.ts';
 
 const everyMs = 2000;
+const pauseMs = 500;
 
 export class FenceWatch {
   readonly #deps: Deps;
@@ -42,5 +44,22 @@ export class FenceWatch {
   /** Throws when a newer generation has taken over. */
   throwIfOver(): void {
     if (this.#over !== null) throw this.#over;
+  }
+
+  /** Does the work for as long as the generation counts and the model does not; throws when a newer one takes over. */
+  async during(work: Promise<unknown>): Promise<void> {
+    const done = new AbortController();
+    const watch = async () => {
+      while (!this.isFinished && !done.signal.aborted) {
+        this.look();
+        this.throwIfOver();
+        await sleep(pauseMs, undefined, { signal: done.signal }).catch(() => undefined);
+      }
+    };
+    try {
+      await Promise.race([work, watch()]);
+    } finally {
+      done.abort();
+    }
   }
 }

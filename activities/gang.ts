@@ -3,13 +3,14 @@
  * alone; each other one prepares and watches its own trainer by these. They commit nothing but that memory ran out; what
  * their ranks save, where each saves a part, they bring to the store for the leading host to commit.
  */
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ApplicationFailure, Context } from '@temporalio/activity';
+import { ApplicationFailure, Context, log } from '@temporalio/activity';
 import { PassingFailure } from '../config/failures.ts';
 import type { Head } from '../config/manifests.ts';
 import type { FollowerProgress, TrainerResult } from '../config/trainer.ts';
+import { putBlobFolder } from '../registry/blobs.ts';
 import { livingHosts } from '../registry/hosts.ts';
 import { acquireHosts } from '../registry/leases.ts';
 import type { Deps } from './deps.ts';
@@ -50,10 +51,18 @@ import {
 
 const tickMs = 500;
 const graceMs = 30_000;
+/** How long a watcher that is told to end may wait for the store. */
+const patienceMs = 20_000;
 
 type Failed = Extract<TrainerResult, { ok: false }>;
 
 export type GangActivities = ReturnType<typeof createGangActivities>;
+
+interface SeeInput {
+  trial: TrainingJob['trial'];
+  /** Each host has a part of a checkpoint. */
+  parted?: boolean;
+}
 
 export interface TrainerSeen {
   /** Of the trainer that lives on the host; null: none does, or it trains alone. */
@@ -85,10 +94,21 @@ export function createGangActivities(deps: Deps) {
       return { hosts, living };
     },
 
-    /** What is left on this host of the last generation's trainer. */
-    async seeTrainer({ trial }: { trial: TrainingJob['trial'] }): Promise<TrainerSeen> {
+    /**
+     * What is left on this host of the last generation's trainer. Shards that it saved while nobody watched are brought
+     * to the store before the leading host decides from which step to go on, and what is older is removed.
+     */
+    async seeTrainer({ trial, parted = false }: SeeInput): Promise<TrainerSeen> {
       const runDir = runDirOf(deps, trial);
       const alive = !(await trainerIsGone(runDir));
+      if (parted && !alive) {
+        const context = Context.current();
+        const bringing = bringShards(deps, runDir);
+        await withSigns(
+          () => context.heartbeat({ kind: 'see' }),
+          () => Promise.race([bringing, context.cancelled]),
+        );
+      }
       const meeting = alive ? ((await readRun(runDir))?.gang?.meeting ?? null) : null;
       return { meeting, finished: (await readResult(runDir))?.ok === true };
     },
@@ -147,6 +167,15 @@ async function prepareFollower(deps: Deps, generation: Generation, runDir: strin
   await startTrainer({ python, projectDir, runDir });
 }
 
+/** The newest that a host has may be one that the leading host never finished: then the one before counts. */
+async function bringShards({ store }: Deps, runDir: string): Promise<void> {
+  const folder = path.join(runDir, 'checkpoints');
+  const names = await readdir(folder).catch(() => []);
+  const steps = names.filter((name) => /^\d+$/.test(name)).map(Number);
+  for (const step of steps.toSorted((a, b) => b - a).slice(0, 2))
+    await putBlobFolder(store, path.join(folder, String(step)));
+}
+
 /** The checkpoint that the leading host has decided on. */
 async function bringCheckpoint(deps: Deps, runDir: string, head: Head): Promise<string | null> {
   const step = head.gang!.step;
@@ -174,6 +203,7 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
   const tail = new EventTail(runDir);
   const shards = new ShardUploads(deps.store);
   let numAcknowledged = 0;
+  let telling = false;
   const progress: FollowerProgress = {
     kind: 'follower',
     phase: trial.phase,
@@ -190,20 +220,15 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
     for (let tick = 0; ; tick += 1) {
       if (signal.aborted) {
         // As on a host that trains alone: a person's cancellation stops it, anything else lets it go on.
-        if (isCancelled(context)) await withSigns(sign, () => endTrainer(runDir, graceMs));
+        if (isCancelled(context)) await withSigns(sign, stop);
         throwIfEnded(context);
       }
       fence.look();
       if (fence.isFinished) return await withSigns(sign, leave);
       fence.throwIfOver();
       const result = await readResult(runDir);
-      for (const event of await tail.read()) {
-        if (event.event === 'step' || event.event === 'start') progress.step = event.step;
-        if (event.event === 'checkpoint') {
-          shards.offer(event.step, path.resolve(runDir, event.path));
-        }
-      }
-      await tellAcknowledged();
+      await follow();
+      tell();
       if (result?.ok === false) await withSigns(sign, () => fail(result));
       if (
         result === null &&
@@ -211,7 +236,7 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
         (await isGone()) &&
         (await readResult(runDir)) === null
       ) {
-        await withSigns(sign, () => shards.settle(graceMs));
+        await withSigns(sign, keepAll);
         throw new Error(`the trainer on host ${deps.host} died at step ${progress.step}`);
       }
       if (lease.takenBy !== null) return await withSigns(sign, giveUp);
@@ -223,14 +248,45 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
     await lease.close();
   }
 
-  /** So that the trainer may delete what is in the store. */
-  async function tellAcknowledged(): Promise<void> {
+  async function follow(): Promise<void> {
+    for (const event of await tail.read()) {
+      if (event.event === 'step' || event.event === 'start') progress.step = event.step;
+      if (event.event === 'checkpoint') {
+        shards.offer(event.step, path.resolve(runDir, event.path));
+      }
+    }
+  }
+
+  /** The leading host waits for what this one still has: however long that takes, while both of them count. */
+  async function keepAll(): Promise<void> {
+    await follow();
+    const kept = Promise.race([shards.settle(), context.cancelled]);
+    await fence.during(kept).catch((error: unknown) => {
+      throwIfEnded(context);
+      throw error;
+    });
+  }
+
+  /** The leading host saves and waits as well, for so long. */
+  async function stop(): Promise<void> {
+    await endTrainer(runDir, graceMs);
+    await follow();
+    await Promise.race([shards.settle(), sleep(patienceMs, undefined, { ref: false })]);
+  }
+
+  /** In the background, as it asks the store whether it may. */
+  function tell(): void {
     const { acknowledged } = shards;
-    if (acknowledged.length === numAcknowledged) return;
-    const told = await readControl(runDir);
-    if (told === null) return;
-    numAcknowledged = acknowledged.length;
-    await writeControl(runDir, { ...told, acknowledged });
+    if (telling || acknowledged.length === numAcknowledged) return;
+    telling = true;
+    tellAcknowledged(deps, generation, acknowledged)
+      .then(() => {
+        numAcknowledged = acknowledged.length;
+      })
+      .catch((error: unknown) => log.warn('the trainer is not told yet', { error }))
+      .finally(() => {
+        telling = false;
+      });
   }
 
   async function leave(): Promise<void> {
@@ -239,7 +295,7 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
   }
 
   async function fail(result: Failed): Promise<never> {
-    await shards.settle(graceMs);
+    await keepAll();
     throw (await halved(deps, generation, result)) ?? failureOf(deps, result);
   }
 
@@ -251,6 +307,20 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
       type: PassingFailure.HostTaken,
     });
   }
+}
+
+/** So that the trainer may delete what is in the store; whose generation is over has nothing to say to it. */
+export async function tellAcknowledged(
+  deps: Deps,
+  generation: Generation,
+  acknowledged: number[],
+): Promise<void> {
+  const runDir = runDirOf(deps, generation.job.trial);
+  await requireHead(deps, generation);
+  await inRunDir(runDir, async () => {
+    const told = await readControl(runDir);
+    if (told?.fence === generation.fence) await writeControl(runDir, { ...told, acknowledged });
+  });
 }
 
 function failureOf(deps: Deps, { type, message, step }: Failed): ApplicationFailure {

@@ -1,6 +1,7 @@
 /**
- * Brings the shards that the ranks of this host have saved to the store, the newest first. They count when the leading
- * host commits a checkpoint that names them by their digests; without that they are blobs that nobody refers to.
+ * Brings the shards that the ranks of this host have saved to the store. They count when the leading host commits a
+ * checkpoint that names them by their digests; without that they are blobs that nobody refers to. Each is brought whole
+ * before the next one is begun, however many the trainer has saved meanwhile.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { log } from '@temporalio/activity';
@@ -12,7 +13,7 @@ export class ShardUploads {
   readonly #store: Store;
   readonly #seen = new Set<number>();
   #newest = 0;
-  #next: LocalCheckpoint | null = null;
+  #pending: LocalCheckpoint[] = [];
   #running: Promise<void> | null = null;
   readonly #closing = new AbortController();
 
@@ -28,14 +29,14 @@ export class ShardUploads {
   /** The shards of this host have appeared on disk. */
   offer(step: number, folder: string): void {
     this.#seen.add(step);
-    if (step <= Math.max(this.#newest, this.#next?.step ?? 0)) return;
-    this.#next = { step, folder };
+    if (step <= Math.max(this.#newest, this.#pending.at(-1)?.step ?? 0)) return;
+    this.#pending.push({ step, folder });
     this.#running ??= this.#drain();
   }
 
-  /** Resolves when nothing more waits, or after so long. */
-  async settle(patienceMs: number): Promise<void> {
-    await Promise.race([this.#running, sleep(patienceMs, undefined, { ref: false })]);
+  /** Resolves when nothing more waits. */
+  async settle(): Promise<void> {
+    await this.#running;
   }
 
   /** Tries no more. */
@@ -46,18 +47,19 @@ export class ShardUploads {
   async #drain(): Promise<void> {
     const { signal } = this.#closing;
     let pauseMs = 500;
-    while (this.#next !== null && !signal.aborted) {
-      const shards: LocalCheckpoint = this.#next;
+    while (this.#pending.length > 0 && !signal.aborted) {
+      const shards = roundest(this.#pending);
       try {
         await putBlobFolder(this.#store, shards.folder);
         this.#newest = shards.step;
-        if (this.#next === shards) this.#next = null;
+        this.#pending = this.#pending.filter(({ step }) => step > shards.step);
         pauseMs = 500;
       } catch (error) {
         // The trainer has deleted them, as newer ones are there.
-        const isGone = (error as NodeJS.ErrnoException).code === 'ENOENT';
-        if (isGone && this.#next === shards) this.#next = null;
-        if (isGone) continue;
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+          this.#pending = this.#pending.filter((each) => each !== shards);
+          continue;
+        }
         log.warn('shards not uploaded yet', { step: shards.step, error });
         await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
         pauseMs = Math.min(pauseMs * 2, 10_000);
@@ -65,4 +67,12 @@ export class ShardUploads {
     }
     this.#running = null;
   }
+}
+
+/**
+ * The one whose step a higher power of two divides, the newest of such: slower hosts leave some out, and by this rule
+ * all leave out the same, so that there are steps that every host brings.
+ */
+function roundest(pending: LocalCheckpoint[]): LocalCheckpoint {
+  return pending.reduce((a, b) => ((b.step & -b.step) >= (a.step & -a.step) ? b : a));
 }

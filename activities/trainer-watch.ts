@@ -61,6 +61,10 @@ const graceMs = 30_000;
 const clockMs = 10_000;
 /** How long a watcher that is told to end may wait for the store. */
 const patienceMs = 20_000;
+/** How long such a one waits for the shards of other hosts. */
+const othersPatienceMs = 30_000;
+/** As the former, for a trainer that had ended before: what was left on other hosts was brought when they were seen. */
+const broughtMs = 5000;
 
 type Watched = Generation & { start: TrainerStart };
 type Failed = Extract<TrainerResult, { ok: false }>;
@@ -189,25 +193,30 @@ async function watch(
       }
     }
   };
-  const keep = async () => {
+  const keep = async (othersMs: number) => {
     await follow();
-    await uploads.settle();
+    await uploads.settle(othersMs);
     await metrics
       .flush()
       .catch((error: unknown) => log.warn('the last metrics are not stored', { error }));
   };
-  /** Brings to the store what the trainer left behind, however long that takes, unless this attempt is told to end. */
-  const keepAll = async () => {
-    await Promise.race([keep(), context.cancelled]).catch((error: unknown) => {
+  /**
+   * Brings to the store what the trainer left behind, and waits for what other hosts bring, however long that takes:
+   * unless this attempt is told to end, or a host is lost, so that a newer generation takes over.
+   */
+  const keepAll = async (othersMs = Infinity) => {
+    const kept = Promise.race([keep(othersMs), context.cancelled]);
+    await (fence?.during(kept) ?? kept).catch((error: unknown) => {
       throwIfEnded(context);
       throw error;
     });
   };
   /** As `keepAll`, for whoever has no time to wait for a store that is away. */
   const keepMost = async () => {
-    await Promise.race([keep(), sleep(patienceMs, undefined, { ref: false })]).catch(
-      (error: unknown) => log.warn('not everything was kept', { error }),
-    );
+    await Promise.race([
+      keep(othersPatienceMs),
+      sleep(patienceMs, undefined, { ref: false }),
+    ]).catch((error: unknown) => log.warn('not everything was kept', { error }));
   };
 
   // A host that trains alone learns of a newer generation when it commits; a gang must not wait for that.
@@ -235,7 +244,10 @@ async function watch(
     }
     if (result !== null) {
       if (!result.ok && isSpent(result)) return await withSigns(sign, end);
-      if (result.ok) return await withSigns(sign, () => finish(result));
+      if (result.ok) {
+        const hadEnded = tick === 0 && start.adopted;
+        return await withSigns(sign, () => finish(result, hadEnded ? broughtMs : Infinity));
+      }
       const { heldOut } = result;
       return await withSigns(sign, () =>
         heldOut === undefined ? fail(result) : endRung(result.step, heldOut),
@@ -345,8 +357,11 @@ async function watch(
     );
   }
 
-  async function finish(result: Extract<TrainerResult, { ok: true }>): Promise<TrainedModel> {
-    await keepAll();
+  async function finish(
+    result: Extract<TrainerResult, { ok: true }>,
+    othersMs: number,
+  ): Promise<TrainedModel> {
+    await keepAll(othersMs);
     if (result.model === null) throw new Error('result.json: found no model, expected its folder');
     const files = await putBlobFolder(deps.store, path.resolve(runDir, result.model));
     const head = await requireHead(deps, generation);

@@ -563,6 +563,9 @@ class Follower(Session):
             rename_whole(aside_of(target), target)
             self.event('checkpoint', path=str(target))
         except Exception as error:
+            # A full disk must not stay full because of what the failure left aside.
+            if directory is not None:
+                shutil.rmtree(aside_of(target), ignore_errors=True)
             # Rank 0 has heard of it, and tries again.
             if not is_disk_full(error):
                 raise

@@ -85,7 +85,7 @@ export async function trainGang<Ended>(
   const { job, fence } = generation;
   const { phase } = job.trial;
   const [leading, ...others] = hosts as [string, ...string[]];
-  const on = (host: string, what: string, startToCloseTimeout: '1m' | '10m' | '30d') =>
+  const on = (host: string, what: string, startToCloseTimeout: '1m' | '10m' | '6h' | '30d') =>
     proxyActivities<TrainActivities & GangActivities>({
       taskQueue: gpuHostQueue(host),
       summary: `${phase} on ${host}: ${what}, generation ${fence}`,
@@ -96,8 +96,15 @@ export async function trainGang<Ended>(
       heartbeatTimeout: '15s',
       cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     });
+  const parted = job.recipe.parallelism === 'fsdp2';
+  const { trial } = job;
   const seen = await Promise.all(
-    hosts.map((host) => on(host, 'see what is left', '1m').seeTrainer({ trial: job.trial })),
+    hosts.map((host) =>
+      // What is left of a parted checkpoint is brought to the store first.
+      parted
+        ? on(host, 'see what is left', '6h').seeTrainer({ trial, parted })
+        : on(host, 'see what is left', '1m').seeTrainer({ trial }),
+    ),
   );
   const start = await on(leading, 'adopt or start the trainer', '10m').prepareTrainer({
     ...generation,

@@ -4,9 +4,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MockActivityEnvironment } from '@temporalio/testing';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Deps } from '../../activities/deps.ts';
-import { createGangActivities } from '../../activities/gang.ts';
+import { createGangActivities, tellAcknowledged } from '../../activities/gang.ts';
 import { createTrainActivities } from '../../activities/train.ts';
 import { CheckpointUploads, uploadCheckpoint } from '../../activities/checkpoint-uploads.ts';
 import { ShardUploads } from '../../activities/shard-uploads.ts';
@@ -199,7 +199,7 @@ describe('a checkpoint that is parted among two hosts', () => {
       expect(await chain()).toEqual([]);
       await partedCheckpoint(20);
       shards.offer(20, path.join(path.dirname(following), '20'));
-      await shards.settle(10_000);
+      await shards.settle();
       uploads.offer(20, path.join(path.dirname(leading), '20'));
       await uploads.settle(10_000);
       expect(await chain()).toEqual([20]);
@@ -207,11 +207,87 @@ describe('a checkpoint that is parted among two hosts', () => {
     });
   });
 
+  test('is gone on from where both hosts saved it unwatched', async () => {
+    await script({ stepMs: 5000 });
+    const generation = await open();
+    await run(hosts[0]!.activities.prepareTrainer, {
+      ...generation,
+      gang: { hosts: names, adopt: false },
+    });
+    await Promise.all(hosts.map(({ runDir }) => endTrainer(runDir, 0)));
+    await partedCheckpoint(10);
+    await partedCheckpoint(20);
+    for (const { activities } of hosts) await run(activities.seeTrainer, { trial, parted: true });
+    const { start } = await prepare(await open());
+    expect(start).toMatchObject({ adopted: false, resumedFrom: 20 });
+    expect(await chain()).toEqual([20]);
+  });
+
   test('is damaged on a host that trains alone and lacks a shard', async () => {
     const generation = await open();
     const [leading] = await partedCheckpoint(10);
     const upload = uploadCheckpoint(hosts[0]!.deps, generation, { step: 10, folder: leading });
     expect(await failure(upload)).toMatchObject({ name: 'DamagedCheckpoint' });
+  });
+});
+
+test('a watcher whose generation is over tells the trainer nothing, nor one that is told by a newer one', async () => {
+  await script({ stepMs: 5000 });
+  const generation = await open();
+  await prepare(generation);
+  const { deps, runDir } = hosts[1]!;
+  const file = path.join(runDir, 'control.json');
+  const told = async () => JSON.parse(await readFile(file, 'utf8')) as object;
+  await tellAcknowledged(deps, generation, [10]);
+  const before = await told();
+  expect(before).toMatchObject({ fence: 1, acknowledged: [10] });
+  await writeFile(file, JSON.stringify({ ...before, fence: 2, acknowledged: [] }));
+  await tellAcknowledged(deps, generation, [10, 20]);
+  expect(await told()).toMatchObject({ fence: 2, acknowledged: [] });
+  await writeFile(file, JSON.stringify(before));
+  await open();
+  expect(await failure(tellAcknowledged(deps, generation, [10, 20]))).toMatchObject({
+    type: FailureType.Fenced,
+  });
+  expect(await told()).toEqual(before);
+});
+
+describe('a training on two hosts whose last checkpoint the other one brings late', () => {
+  /** The leading trainer has ended well, and the shards of its last step are here and there. */
+  const ended = async () => {
+    await script({ stepMs: 5000 });
+    const { member, start } = await prepare(await open());
+    const { runDir, activities } = hosts[0]!;
+    for (const host of hosts) await endTrainer(host.runDir, 0);
+    const [leading, following] = await partedCheckpoint(30);
+    const saved = { at: 0, event: 'checkpoint', step: 30, path: leading };
+    await writeFile(path.join(runDir, 'events.jsonl'), `${JSON.stringify(saved)}\n`);
+    await mkdir(path.join(runDir, 'model'));
+    await writeFile(path.join(runDir, 'model', 'model.safetensors'), 'weights');
+    const facts = { step: 30, numTokens: 1, finalLoss: 1, valBpb: null, model: 'model' };
+    await writeFile(path.join(runDir, 'result.json'), JSON.stringify({ ok: true, ...facts }));
+    const watching = run(activities.watchTrainer, { ...member, start });
+    await sleep(2000);
+    return { watching, following };
+  };
+
+  test('waits for it, so that the last step counts', async () => {
+    const { watching, following } = await ended();
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 3_600_000);
+    await sleep(1500);
+    clock.mockRestore();
+    const shards = new ShardUploads(s3.store);
+    shards.offer(30, following);
+    expect(await watching).toMatchObject({ numSteps: 30 });
+    const { value: head } = (await readHead(s3.store, trial))!;
+    expect(head.chain.map(({ step }) => step)).toEqual([30]);
+  });
+
+  test('waits no more when a newer generation has taken over', async () => {
+    const { watching } = await ended();
+    const told = failure(watching);
+    await open();
+    expect(await told).toMatchObject({ type: FailureType.Fenced });
   });
 });
 

@@ -1,11 +1,13 @@
 """FSDP2: each rank saves its part; a killed run ends with the same bits, another world goes on."""
 
+import errno
 import json
 import os
 import signal
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -181,3 +183,22 @@ def test_what_cannot_be_parted_is_refused(
     (run.path / 'run.json').write_text(json.dumps(run.config))
     with pytest.raises(ValueError, match=message):
         load_run(str(run.path / 'run.json'), 'pretrain')
+
+
+def test_a_save_that_fails_on_another_host_leaves_nothing_aside(tmp_path: Path) -> None:
+    from trainer.boundary import Control
+    from trainer.session import Follower
+
+    (tmp_path / 'checkpoints').mkdir()
+    follower = Follower.__new__(Follower)
+    follower.run = SimpleNamespace(runDir=str(tmp_path), keepCheckpoints=2)
+    follower.step = 3
+    follower._reports_to = SimpleNamespace(path=tmp_path, poll=Control, event=lambda *_, **__: None)
+
+    def fill(folder: Path) -> None:
+        (folder / 'shard-00002-of-00002.safetensors').write_bytes(b'whole')
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    follower._fill = fill
+    follower._save_part()
+    assert list((tmp_path / 'checkpoints').iterdir()) == []

@@ -122,7 +122,10 @@ class Hosts {
         this.fence += 1;
         return { fence: this.fence, durableStep: this.durableStep };
       },
-      seeTrainer: async () => this.seen(host),
+      seeTrainer: async ({ parted }) => {
+        if (parted !== undefined) did('brings its shards');
+        return this.seen(host);
+      },
       prepareTrainer: async (generation) => {
         this.gangs.push(generation.gang!.hosts);
         const { adopt } = generation.gang!;
@@ -225,6 +228,16 @@ describe('trainingWorkflow on several hosts', () => {
       // The leading host had finished: nobody needs the other's trainer.
       'h1 adopts 4',
     ]);
+  });
+
+  test('hosts that each have a part of a checkpoint bring it before they prepare', async () => {
+    const hosts = new Hosts('h1', 'h2');
+    await train(hosts, { ...input, recipe: { ...input.recipe, parallelism: 'fsdp2' } });
+    expect(hosts.done.slice(0, 2).toSorted()).toEqual([
+      'h1 brings its shards',
+      'h2 brings its shards',
+    ]);
+    expect(hosts.done.slice(2, 4)).toEqual(['h1 starts 1', 'h2 starts 1']);
   });
 
   test('trainers of two different meetings are not gone on with', async () => {
