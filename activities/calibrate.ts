@@ -164,9 +164,9 @@ function taken({ host }: Deps, holder: string): CalibrationOutcome {
 async function failed(
   deps: Deps,
   job: TrainingJob,
-  { type, message }: { type: string; message: string },
+  { type, message, rows }: { type: string; message: string; rows?: number | undefined },
 ): Promise<CalibrationOutcome> {
-  const size = type === FailureType.OutOfMemory ? halvedMicroBatch(job.recipe, []) : null;
+  const size = type === FailureType.OutOfMemory ? halvedMicroBatch(job.recipe, [], rows) : null;
   if (size !== null) {
     await recordMicroBatch(deps.store, job.machine, loadOf(job.recipe, job.shape), size);
   }

@@ -255,6 +255,10 @@ export const trainerResultSchema = z.union([
     fault: trainerFaultSchema
       .optional()
       .describe('with TrainingDiverged: another trainer goes on from before it, given rollbacks'),
+    rows: count
+      .min(1)
+      .optional()
+      .describe('with OutOfMemory: how many a rank had at once; left out: before the first step'),
     heldOut: z
       .strictObject({ loss: z.number(), bpb: z.number().nullable() })
       .optional()

@@ -21,7 +21,7 @@ from typing import Any
 
 from trainer.boundary import last_step, refuse, write_json
 from trainer.config import Gang, read_object
-from trainer.memory import killed_for_memory, oom_kills, out_of_memory
+from trainer.memory import forget_rows, killed_for_memory, noted_rows, oom_kills, out_of_memory
 from trainer.peak import peak_flops
 
 _MODULES = {phase: f'trainer.{phase}' for phase in ('pretrain', 'sft', 'dpo', 'orpo')}
@@ -131,7 +131,9 @@ def explain_death(run_dir: Path, exit_codes: list[int], kills_before: int) -> No
     peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     message = f'the kernel killed the trainer for want of memory: {out_of_memory(peak_bytes)}'
     step = last_step(run_dir)
-    result = {'ok': False, 'type': 'OutOfMemory', 'message': message, 'step': step}
+    rows = noted_rows(run_dir)
+    told = {} if rows is None else {'rows': rows}
+    result = {'ok': False, 'type': 'OutOfMemory', 'message': message, 'step': step, **told}
     write_json(run_dir / 'result.json', result)
 
 
@@ -156,6 +158,7 @@ def main() -> None:
     recipe = run['recipe']
     run_dir = Path(run['runDir']).resolve()
     run_dir.mkdir(parents=True, exist_ok=True)
+    forget_rows(run_dir)
     # In a folder of its own: a second launcher must not take away what the first one uses.
     scratch = Path(tempfile.mkdtemp(prefix='scratch-', dir=run_dir))
     device = recipe.get('device', 'cpu')

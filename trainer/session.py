@@ -42,7 +42,7 @@ from trainer.feedback import (
     rollback_scale,
 )
 from trainer.figures import Figures, memory_used
-from trainer.memory import micro_batch, out_of_memory, size_of
+from trainer.memory import micro_batch, note_rows, out_of_memory, size_of
 from trainer.parent import end_with_parent, is_orphan
 from trainer.peak import peak_flops
 
@@ -81,6 +81,9 @@ def _alone(value: float) -> float:
 
 class Session:
     """One training run in its directory, led by rank 0; `Follower` is what the other ranks have."""
+
+    # Of the step that was begun last; packed chats fill fewer rows than there are chats.
+    rows_at_once: int | None = None
 
     def __init__(self, run: TrainerRun, directory: RunDirectory) -> None:
         self.run = run
@@ -285,7 +288,11 @@ class Session:
     def micro_batch(self, rows: int) -> int:
         """How many of a rank's rows the step that starts now computes at once."""
         decided = self.run.microBatches or []
-        return micro_batch(self.run.recipe.microBatchSize, decided, self.step, rows)
+        size = micro_batch(self.run.recipe.microBatchSize, decided, self.step, rows)
+        if size != self.rows_at_once:
+            self.rows_at_once = size
+            note_rows(Path(self.run.runDir), size)
+        return size
 
     def _told_decisions(self) -> dict[str, Any]:
         told = {'rollbacks': self._rollbacks_used(), 'microBatches': self._micro_batches_used()}
@@ -682,9 +689,13 @@ def run_phase(phase: str, train: Callable[[Session], None]) -> None:
         message = str(error) or type(error).__name__
         if kind == 'OutOfMemory':
             message = f'{message}; {_taken(run) or out_of_memory()}'
-        fault = {'fault': error.fault.facts()} if isinstance(error, TrainingDiverged) else {}
+        facts: dict[str, Any] = {}
+        if isinstance(error, TrainingDiverged):
+            facts['fault'] = error.fault.facts()
+        if kind == 'OutOfMemory' and session.rows_at_once is not None:
+            facts['rows'] = session.rows_at_once
         directory.finish(
-            {'ok': False, 'type': kind, 'message': message, 'step': session.step, **fault}
+            {'ok': False, 'type': kind, 'message': message, 'step': session.step, **facts}
         )
         if not isinstance(error, Left):
             if kind == 'Failed':

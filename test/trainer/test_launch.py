@@ -134,4 +134,5 @@ def test_only_a_rank_that_the_kernel_killed_for_memory_gets_a_result(
     result = json.loads((run.path / 'result.json').read_text())
     assert (result['ok'], result['type']) == (False, 'OutOfMemory')
     assert result['step'] == max(run.losses())
+    assert result['rows'] == 4
     assert 'the kernel killed the trainer for want of memory' in result['message']
