@@ -182,6 +182,7 @@ export function createPlanActivities(deps: Deps) {
                 inputs,
                 (load) => findMeasurement(store, machine, load),
                 (asked) => planPhases(asked, phases),
+                (recipe) => onHosts(recipe, pipeline),
               ),
       );
       const recipe = await refusingWhatDoesNotFit(async () =>

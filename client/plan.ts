@@ -144,6 +144,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
       inputs,
       async (load) => (store === null ? null : await findMeasurement(store, machine, load)),
       plan,
+      (recipe) => onHosts(recipe, pipeline),
     );
     const { recipe, corrections, calibration } = planned;
     const held = onHosts(holding(recipe, pipeline.budget), pipeline);
