@@ -32,6 +32,7 @@ from trainer.checkpoint import (
 from trainer.config import PretrainRecipe, Rollback, TrainerRun, load_run
 from trainer.data import InvalidCorpus
 from trainer.disk import DiskFull, is_disk_full
+from trainer.failures import first_failure, tell_failure
 from trainer.feedback import (
     Fault,
     HeldOutHistory,
@@ -671,8 +672,14 @@ def run_phase(phase: str, train: Callable[[Session], None]) -> None:
         refuse(path, str(error))
     leads = int(os.environ.get('RANK', '0')) == 0
     if not leads and (run.gang is None or int(os.environ['LOCAL_RANK']) > 0):
-        with suppress(Left):
-            train(Follower(run))
+        follower = Follower(run)
+        try:
+            train(follower)
+        except Left:
+            pass
+        except Exception as error:
+            tell_failure(Path(run.runDir), _result_of(error, follower))
+            raise
         return
     try:
         directory = RunDirectory(run.runDir, run.recipe.unwatchedExitS)
@@ -682,25 +689,31 @@ def run_phase(phase: str, train: Callable[[Session], None]) -> None:
     try:
         train(session)
     except Exception as error:
-        # What an orphan meets is its agent's death, which is no result of the run.
-        if 'TEMPER_PARENT_PID' in os.environ and is_orphan():
-            os._exit(1)
-        kind = _kind_of(error)
-        message = str(error) or type(error).__name__
-        if kind == 'OutOfMemory':
-            message = f'{message}; {_taken(run) or out_of_memory()}'
-        facts: dict[str, Any] = {}
-        if isinstance(error, TrainingDiverged):
-            facts['fault'] = error.fault.facts()
-        if kind == 'OutOfMemory' and session.rows_at_once is not None:
-            facts['rows'] = session.rows_at_once
-        directory.finish(
-            {'ok': False, 'type': kind, 'message': message, 'step': session.step, **facts}
-        )
+        result = _result_of(error, session)
+        kind, message = result['type'], result['message']
+        # The loss of another rank: that one knows why.
+        other = first_failure(directory.path) if kind == 'Failed' else None
+        directory.finish(other or result)
         if not isinstance(error, Left):
             if kind == 'Failed':
                 raise
             sys.exit(f'{kind}: {message}')
+
+
+def _result_of(error: Exception, session: Session) -> dict[str, Any]:
+    # What an orphan meets is its agent's death, which is no result of the run.
+    if 'TEMPER_PARENT_PID' in os.environ and is_orphan():
+        os._exit(1)
+    kind = _kind_of(error)
+    message = str(error) or type(error).__name__
+    facts: dict[str, Any] = {}
+    if isinstance(error, TrainingDiverged):
+        facts['fault'] = error.fault.facts()
+    if kind == 'OutOfMemory':
+        message = f'{message}; {_taken(session.run) or out_of_memory()}'
+        if session.rows_at_once is not None:
+            facts['rows'] = session.rows_at_once
+    return {'ok': False, 'type': kind, 'message': message, 'step': session.step, **facts}
 
 
 def _taken(run: TrainerRun) -> str | None:
