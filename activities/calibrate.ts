@@ -11,9 +11,11 @@ import { FailureType } from '../config/failures.ts';
 import { loadOf } from '../config/measurements.ts';
 import { calibratedSteps } from '../recipes/measured.ts';
 import { recordLease, recordRelease } from '../registry/costs.ts';
+import { hasGpus } from '../registry/hosts.ts';
 import { acquireHost, releaseHost } from '../registry/leases.ts';
 import { findMeasurement, recordCalibration, recordMicroBatch } from '../registry/measurements.ts';
 import type { Deps } from './deps.ts';
+import { findGpus } from './gpus.ts';
 import { withSigns } from './heartbeats.ts';
 import { halvedMicroBatch } from './micro-batch.ts';
 import { EventTail, readResult, touchControl, writeControl, writeRun } from './trainer-files.ts';
@@ -59,6 +61,11 @@ export function createCalibrateActivities(deps: Deps) {
       const known = await findMeasurement(deps.store, job.machine, load);
       if (known?.calibration !== undefined) {
         return { stepMs: known.calibration.stepMs, note: null };
+      }
+      // What another kind of GPU takes is no measurement of the one that is planned for.
+      const wanted = job.recipe.device === 'cuda' ? job.machine.gpu : undefined;
+      if (wanted !== undefined && !hasGpus(await (deps.findGpus ?? findGpus)(), wanted)) {
+        return { stepMs: null, note: `host ${deps.host} has not ${wanted.count} × ${wanted.name}` };
       }
       const holder = `${context.info.workflowExecution?.workflowId ?? context.info.activityId}/calibration`;
       const now = deps.now();
@@ -164,9 +171,9 @@ function taken({ host }: Deps, holder: string): CalibrationOutcome {
 async function failed(
   deps: Deps,
   job: TrainingJob,
-  { type, message }: { type: string; message: string },
+  { type, message, rows }: { type: string; message: string; rows?: number | undefined },
 ): Promise<CalibrationOutcome> {
-  const size = type === FailureType.OutOfMemory ? halvedMicroBatch(job.recipe, []) : null;
+  const size = type === FailureType.OutOfMemory ? halvedMicroBatch(job.recipe, [], rows) : null;
   if (size !== null) {
     await recordMicroBatch(deps.store, job.machine, loadOf(job.recipe, job.shape), size);
   }

@@ -1,6 +1,7 @@
 /** What activities need from outside: clients, folders and clocks come in, so that tests can give their own. */
 import path from 'node:path';
 import type { Environment } from '../config/environment.ts';
+import type { Gpu } from '../config/recipe.ts';
 import { openStore, type Store } from '../registry/store.ts';
 import type { WebOptions } from './web-fetch.ts';
 
@@ -17,6 +18,8 @@ export interface Deps {
   /** Of this host on the network of the runs; left out: it trains alone. */
   gangAddress?: string;
   now: () => Date;
+  /** Looks for the GPUs of this host; left out, NVIDIA's driver is asked. */
+  findGpus?: () => Promise<Gpu | null>;
   /** Another bucket of the same store, for sources; left out, there are none in S3. */
   openBucket?: (bucket: string) => Store;
   /** For tests against a web of their own. */

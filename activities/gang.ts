@@ -9,9 +9,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, Context, log } from '@temporalio/activity';
 import { PassingFailure } from '../config/failures.ts';
 import type { Head } from '../config/manifests.ts';
+import type { Gpu } from '../config/recipe.ts';
 import type { FollowerProgress, TrainerResult } from '../config/trainer.ts';
 import { putBlobFolder } from '../registry/blobs.ts';
-import { livingHosts } from '../registry/hosts.ts';
+import { hasGpus, livingHosts } from '../registry/hosts.ts';
 import { acquireHosts } from '../registry/leases.ts';
 import type { Deps } from './deps.ts';
 import { FenceWatch } from './fence-watch.ts';
@@ -79,11 +80,15 @@ export function createGangActivities(deps: Deps) {
       preferred: string[];
       holder: string;
       unwatchedExitS: number;
+      /** What the plan counts on in each; left out: no GPUs, or by older versions. */
+      gpu?: Gpu;
     }): Promise<{ hosts: string[]; living: string[] }> {
       const { preferred, sizes, holder } = input;
       const now = deps.now();
       const reports = await livingHosts(deps.store, hostPool, now);
-      const living = reports.flatMap(({ host, address }) => (address === undefined ? [] : host));
+      const living = reports.flatMap(({ host, address, gpu }) =>
+        address === undefined || !hasGpus(gpu, input.gpu) ? [] : host,
+      );
       const candidates = [
         ...preferred.filter((host) => living.includes(host)),
         ...living.filter((host) => !preferred.includes(host)),

@@ -123,7 +123,7 @@ export function createPlanActivities(deps: Deps) {
       const { run, pipeline, corpus, previous, parent, base, given } = input;
       const known = previous?.recipe.machine ?? input.machine;
       const gpu = wantsGpus(pipeline.compute)
-        ? (known.gpu ?? (await livingGpus(store, hostPool, deps.now())))
+        ? (known.gpu ?? (await livingGpus(store, hostPool, deps.now(), hostsOf(pipeline.compute))))
         : null;
       const machine = await refusingWhatDoesNotFit(async () =>
         machineFor(pipeline.compute, known, gpu),
@@ -182,6 +182,7 @@ export function createPlanActivities(deps: Deps) {
                 inputs,
                 (load) => findMeasurement(store, machine, load),
                 (asked) => planPhases(asked, phases),
+                (recipe) => onHosts(recipe, pipeline),
               ),
       );
       const recipe = await refusingWhatDoesNotFit(async () =>

@@ -3,7 +3,9 @@
  * the trainer, watch it, stop it. `head.json` alone says what counts.
  */
 import { modelManifestSchema } from '../config/manifests.ts';
+import type { Gpu } from '../config/recipe.ts';
 import { recordLease, recordRelease } from '../registry/costs.ts';
+import { hasGpus, livingHosts } from '../registry/hosts.ts';
 import { acquireHost, releaseHost } from '../registry/leases.ts';
 import { readRunControl } from '../registry/run-control.ts';
 import { putJob } from '../registry/jobs.ts';
@@ -11,6 +13,7 @@ import { findStage, stageDigest } from '../registry/stages.ts';
 import { openGeneration } from '../registry/training.ts';
 import { trainerCode } from './stage-records.ts';
 import type { Deps } from './deps.ts';
+import { findGpus } from './gpus.ts';
 import { continuedSince } from './training-budget.ts';
 import { prepareTrainer, type TrainerStart } from './trainer-start.ts';
 import { stopTrainer, type TrainerStop } from './trainer-stop.ts';
@@ -47,6 +50,14 @@ export function jobOf(
   };
 }
 
+/** By its own look; of another host by what it says, and where it says nothing it has what it had. */
+async function gpusOf(deps: Deps, host: string | null, wanted: Gpu): Promise<Gpu | null> {
+  if (host === null) return await (deps.findGpus ?? findGpus)();
+  const living = await livingHosts(deps.store, hostPool, deps.now());
+  const said = living.find((report) => report.host === host);
+  return said === undefined ? wanted : (said.gpu ?? null);
+}
+
 export function createTrainActivities(deps: Deps) {
   const { store } = deps;
   return {
@@ -69,9 +80,16 @@ export function createTrainActivities(deps: Deps) {
       unwatchedExitS: number;
       /** Whose cost it is; left out by older versions. */
       trial?: TrainingJob['trial'];
+      /** What the plan counts on; left out: no GPUs, or by older versions. */
+      gpu?: Gpu;
     }): Promise<LeasedHost> {
       const host = input.host ?? deps.host;
       const now = deps.now();
+      const { gpu } = input;
+      if (gpu !== undefined && !hasGpus(await gpusOf(deps, input.host, gpu), gpu)) {
+        const lacks = `${gpu.count} × ${gpu.name}`;
+        return { host, busy: { holder: input.holder, expiresAt: now.toISOString(), lacks } };
+      }
       const lease = await acquireHost(store, hostPool, host, {
         holder: input.holder,
         now,

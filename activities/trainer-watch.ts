@@ -463,13 +463,13 @@ async function record(
 export async function halved(
   deps: Deps,
   generation: Generation,
-  { type, message, step }: Failed,
+  { type, message, step, rows }: Failed,
 ): Promise<ApplicationFailure | null> {
   if (type !== FailureType.OutOfMemory) return null;
   const { job } = generation;
   const { microBatches = [] } = await requireHead(deps, generation);
   const decided = microBatches.find(({ fence }) => fence === generation.fence);
-  const size = decided?.size ?? halvedMicroBatch(job.recipe, microBatches);
+  const size = decided?.size ?? halvedMicroBatch(job.recipe, microBatches, rows);
   if (size === null) return null;
   const reason = `out of memory at step ${step}: ${message}`;
   const decision = { size, reason, at: deps.now().toISOString() };

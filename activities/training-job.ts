@@ -103,7 +103,12 @@ export interface TrainedModel {
 export interface LeasedHost {
   host: string;
   /** Who has it, and until when if nothing lengthens that lease; null when it is the asker's. */
-  busy: { holder: string; expiresAt: string } | null;
+  busy: {
+    holder: string;
+    expiresAt: string;
+    /** It is free, but has not these GPUs, which the plan counts on. */
+    lacks?: string;
+  } | null;
 }
 
 export function summariseModel(stage: string, model: ModelManifest, reused: boolean): TrainedModel {

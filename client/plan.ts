@@ -144,6 +144,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
       inputs,
       async (load) => (store === null ? null : await findMeasurement(store, machine, load)),
       plan,
+      (recipe) => onHosts(recipe, pipeline),
     );
     const { recipe, corrections, calibration } = planned;
     const held = onHosts(holding(recipe, pipeline.budget), pipeline);
@@ -164,7 +165,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
 async function machineOf({ pipeline, machine, store }: PlanRequest): Promise<Machine> {
   const { compute } = pipeline;
   const asks = wantsGpus(compute) && store !== null;
-  const gpu = asks ? await livingGpus(store, hostPool, new Date()) : null;
+  const gpu = asks ? await livingGpus(store, hostPool, new Date(), hostsOf(compute)) : null;
   try {
     return machineFor(compute, machine, gpu);
   } catch (error) {

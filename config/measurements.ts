@@ -15,6 +15,7 @@ const loadSchema = z.strictObject({
   threads: positive,
   loraRank: positive.nullable().describe('null: all weights are trained'),
   parallelism: z.literal('fsdp2').optional().describe('left out: each rank holds all weights'),
+  packing: z.literal(true).optional().describe('chats share rows; left out: one row each'),
 });
 export type Load = z.infer<typeof loadSchema>;
 
@@ -42,5 +43,9 @@ export function loadOf(recipe: PhaseRecipe, shape: ModelShape): Load {
   const { phase, contextLength, batchSize, precision, worldSize, threads, lora } = recipe;
   const loraRank = lora?.rank ?? null;
   const load = { phase, shape, contextLength, batchSize, precision, worldSize, threads, loraRank };
-  return recipe.parallelism === 'fsdp2' ? { ...load, parallelism: 'fsdp2' } : load;
+  return {
+    ...load,
+    ...(recipe.parallelism === 'fsdp2' && { parallelism: 'fsdp2' as const }),
+    ...(recipe.phase === 'sft' && recipe.packing === true && { packing: true as const }),
+  };
 }

@@ -8,6 +8,9 @@
  *   checkpoints/<step>/   appears whole, by rename; state.json in it lists its files with SHA-256
  *   model/          the trained model in transformers' layout, by rename, before result.json
  *   result.json     last, by rename
+ *
+ * For the trainer alone: rows, how many a step has at once, and failed-<rank>.json, what a rank that writes no result
+ * failed with.
  */
 import { z } from 'zod';
 import {
@@ -255,6 +258,10 @@ export const trainerResultSchema = z.union([
     fault: trainerFaultSchema
       .optional()
       .describe('with TrainingDiverged: another trainer goes on from before it, given rollbacks'),
+    rows: count
+      .min(1)
+      .optional()
+      .describe('with OutOfMemory: how many a rank had at once; left out: before the first step'),
     heldOut: z
       .strictObject({ loss: z.number(), bpb: z.number().nullable() })
       .optional()

@@ -45,7 +45,10 @@ export function stepsToCalibrate(recipe: Recipe, budgetMs: number): number {
   return affordable < least ? 0 : Math.min(timed, affordable);
 }
 
-/** The plan for a machine of which `find` knows the measurements; `plan` makes it. */
+/**
+ * The plan for a machine of which `find` knows the measurements; `plan` makes it. They are known under the recipe that
+ * trained, `trained`: what several ranks share is measured under their number.
+ */
 export async function planMeasured(
   inputs: PlanInputs,
   find: (load: Load) => Promise<Measurement | null>,
@@ -54,16 +57,19 @@ export async function planMeasured(
   inputs: PlanInputs,
   find: (load: Load) => Promise<Measurement | null>,
   plan: (inputs: PlanInputs) => Recipe,
+  trained?: (recipe: Recipe) => Recipe,
 ): Promise<MeasuredPlan>;
 export async function planMeasured(
   inputs: PlanInputs,
   find: (load: Load) => Promise<Measurement | null>,
   plan: (inputs: PlanInputs) => Recipe = planRecipe,
+  trained: (recipe: Recipe) => Recipe = (recipe) => recipe,
 ): Promise<MeasuredPlan> {
   const first = plan(inputs);
   const { pretrain } = first;
+  const timed = trained(first).pretrain;
   const calibration =
-    pretrain === null ? null : ((await find(loadOf(pretrain, first.model)))?.calibration ?? null);
+    timed === null ? null : ((await find(loadOf(timed, first.model)))?.calibration ?? null);
   const pace =
     pretrain === null || calibration === null
       ? undefined
@@ -71,7 +77,7 @@ export async function planMeasured(
   let corrections: Corrections = pace === undefined ? {} : { pace };
   let recipe = plan({ ...inputs, ...corrections });
   const microBatch: Partial<Record<Phase, number>> = {};
-  for (const phase of phasesOf(recipe)) {
+  for (const phase of phasesOf(trained(recipe))) {
     const limit = (await find(loadOf(phase, recipe.model)))?.microBatchSize;
     if (limit !== undefined) microBatch[phase.phase] = limit;
   }

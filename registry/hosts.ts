@@ -29,9 +29,38 @@ export async function livingHosts(store: Store, pool: string, now: Date): Promis
     .filter(({ at }) => now.getTime() - Date.parse(at) < 3 * hostReportEveryMs);
 }
 
-/** The GPUs to plan for: of the hosts that live, those of the least memory, for any of them may train; null: none has any. */
-export async function livingGpus(store: Store, pool: string, now: Date): Promise<Gpu | null> {
-  const found = (await livingHosts(store, pool, now)).flatMap(({ gpu }) => gpu ?? []);
+/** Whether a host has what a plan counts on; left out, it counts on no GPUs. The kind decides the bits. */
+export function hasGpus(found: Gpu | null | undefined, wanted: Gpu | undefined): boolean {
+  if (wanted === undefined) return true;
+  if (found === null || found === undefined || found.name !== wanted.name) return false;
+  return found.count >= wanted.count && found.memoryBytes >= wanted.memoryBytes;
+}
+
+/**
+ * The GPUs to plan for: of one kind, the least that each of its hosts has, for any of them may be leased; of several
+ * kinds with enough hosts, those of the least memory. Null: none has any.
+ */
+export async function livingGpus(
+  store: Store,
+  pool: string,
+  now: Date,
+  numHosts = 1,
+): Promise<Gpu | null> {
+  const kinds = new Map<string, Gpu[]>();
+  for (const { gpu, address } of await livingHosts(store, pool, now)) {
+    if (gpu === undefined || (numHosts > 1 && address === undefined)) continue;
+    kinds.set(gpu.name, [...(kinds.get(gpu.name) ?? []), gpu]);
+  }
+  const least = (of: Gpu[]): Gpu => ({
+    ...of[0]!,
+    count: Math.min(...of.map(({ count }) => count)),
+    memoryBytes: Math.min(...of.map(({ memoryBytes }) => memoryBytes)),
+  });
   const bytesOf = ({ count, memoryBytes }: Gpu) => count * memoryBytes;
-  return found.toSorted((a, b) => bytesOf(a) - bytesOf(b))[0] ?? null;
+  // More may join while the run waits: too few of every kind are planned for all the same.
+  const have = (of: Gpu[]) => Math.min(of.length, numHosts);
+  const [best] = [...kinds.values()].toSorted(
+    (a, b) => have(b) - have(a) || bytesOf(least(a)) - bytesOf(least(b)),
+  );
+  return best === undefined ? null : least(best);
 }

@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -21,7 +22,8 @@ from typing import Any
 
 from trainer.boundary import last_step, refuse, write_json
 from trainer.config import Gang, read_object
-from trainer.memory import killed_for_memory, oom_kills, out_of_memory
+from trainer.failures import first_failure, forget_failures
+from trainer.memory import forget_rows, killed_for_memory, noted_rows, oom_kills, out_of_memory
 from trainer.peak import peak_flops
 
 _MODULES = {phase: f'trainer.{phase}' for phase in ('pretrain', 'sft', 'dpo', 'orpo')}
@@ -131,8 +133,20 @@ def explain_death(run_dir: Path, exit_codes: list[int], kills_before: int) -> No
     peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     message = f'the kernel killed the trainer for want of memory: {out_of_memory(peak_bytes)}'
     step = last_step(run_dir)
-    result = {'ok': False, 'type': 'OutOfMemory', 'message': message, 'step': step}
+    rows = noted_rows(run_dir)
+    told = {} if rows is None else {'rows': rows}
+    result = {'ok': False, 'type': 'OutOfMemory', 'message': message, 'step': step, **told}
     write_json(run_dir / 'result.json', result)
+
+
+def hand_on_failure(run_dir: Path, exit_codes: list[int]) -> None:
+    """Makes what another rank failed with the result, where the first one could write none."""
+    failure = first_failure(run_dir)
+    if failure is None or (run_dir / 'result.json').exists():
+        return
+    # Beside a rank that somebody killed, the others fail for want of it.
+    if failure['type'] != 'Failed' or -signal.SIGKILL not in exit_codes:
+        write_json(run_dir / 'result.json', failure)
 
 
 def _peak(run: dict[str, Any]) -> float:
@@ -156,6 +170,8 @@ def main() -> None:
     recipe = run['recipe']
     run_dir = Path(run['runDir']).resolve()
     run_dir.mkdir(parents=True, exist_ok=True)
+    forget_rows(run_dir)
+    forget_failures(run_dir)
     # In a folder of its own: a second launcher must not take away what the first one uses.
     scratch = Path(tempfile.mkdtemp(prefix='scratch-', dir=run_dir))
     device = recipe.get('device', 'cpu')
@@ -183,6 +199,7 @@ def main() -> None:
     except ChildFailedError as error:
         exit_codes = [failure.exitcode for failure in error.failures.values()]
         explain_death(run_dir, exit_codes, kills_before)
+        hand_on_failure(run_dir, exit_codes)
         sys.exit(f'a rank failed: {error.failures}; result.json says why, if it could be written')
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

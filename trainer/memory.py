@@ -7,10 +7,12 @@ the two apart is the kernel's own count of such kills.
 import resource
 import signal
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from trainer.config import MicroBatch
 
+_ROWS = 'rows'
 _ADVICE = (
     'end other programs, use a machine with more memory, or give a smaller time budget, '
     'which plans a smaller model and batch'
@@ -21,6 +23,25 @@ def micro_batch(planned: int | None, decided: Sequence[MicroBatch], step: int, r
     """How many of a rank's rows the step after `step` steps computes at once."""
     sizes = [each.size for each in decided if each.step <= step]
     return min(rows, sizes[-1] if sizes else planned or rows)
+
+
+def note_rows(run_dir: Path, rows: int) -> None:
+    """Notes how many rows a step has at once, for whoever tells of a rank that was killed."""
+    with suppress(OSError):
+        (run_dir / _ROWS).write_text(str(rows))
+
+
+def noted_rows(run_dir: Path) -> int | None:
+    """What `note_rows` noted last; None before the first step."""
+    try:
+        return int((run_dir / _ROWS).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def forget_rows(run_dir: Path) -> None:
+    """An earlier trainer's note says nothing of this one."""
+    (run_dir / _ROWS).unlink(missing_ok=True)
 
 
 def parts(rows: int, size: int) -> Iterator[slice]:

@@ -32,6 +32,7 @@ from trainer.checkpoint import (
 from trainer.config import PretrainRecipe, Rollback, TrainerRun, load_run
 from trainer.data import InvalidCorpus
 from trainer.disk import DiskFull, is_disk_full
+from trainer.failures import first_failure, tell_failure
 from trainer.feedback import (
     Fault,
     HeldOutHistory,
@@ -42,7 +43,7 @@ from trainer.feedback import (
     rollback_scale,
 )
 from trainer.figures import Figures, memory_used
-from trainer.memory import micro_batch, out_of_memory, size_of
+from trainer.memory import micro_batch, note_rows, out_of_memory, size_of
 from trainer.parent import end_with_parent, is_orphan
 from trainer.peak import peak_flops
 
@@ -81,6 +82,9 @@ def _alone(value: float) -> float:
 
 class Session:
     """One training run in its directory, led by rank 0; `Follower` is what the other ranks have."""
+
+    # Of the step that was begun last; packed chats fill fewer rows than there are chats.
+    rows_at_once: int | None = None
 
     def __init__(self, run: TrainerRun, directory: RunDirectory) -> None:
         self.run = run
@@ -285,7 +289,11 @@ class Session:
     def micro_batch(self, rows: int) -> int:
         """How many of a rank's rows the step that starts now computes at once."""
         decided = self.run.microBatches or []
-        return micro_batch(self.run.recipe.microBatchSize, decided, self.step, rows)
+        size = micro_batch(self.run.recipe.microBatchSize, decided, self.step, rows)
+        if size != self.rows_at_once:
+            self.rows_at_once = size
+            note_rows(Path(self.run.runDir), size)
+        return size
 
     def _told_decisions(self) -> dict[str, Any]:
         told = {'rollbacks': self._rollbacks_used(), 'microBatches': self._micro_batches_used()}
@@ -667,8 +675,14 @@ def run_phase(phase: str, train: Callable[[Session], None]) -> None:
         refuse(path, str(error))
     leads = int(os.environ.get('RANK', '0')) == 0
     if not leads and (run.gang is None or int(os.environ['LOCAL_RANK']) > 0):
-        with suppress(Left):
-            train(Follower(run))
+        follower = Follower(run)
+        try:
+            train(follower)
+        except Left:
+            pass
+        except Exception as error:
+            tell_failure(Path(run.runDir), _result_of(error, follower))
+            raise
         return
     try:
         directory = RunDirectory(run.runDir, run.recipe.unwatchedExitS)
@@ -678,21 +692,31 @@ def run_phase(phase: str, train: Callable[[Session], None]) -> None:
     try:
         train(session)
     except Exception as error:
-        # What an orphan meets is its agent's death, which is no result of the run.
-        if 'TEMPER_PARENT_PID' in os.environ and is_orphan():
-            os._exit(1)
-        kind = _kind_of(error)
-        message = str(error) or type(error).__name__
-        if kind == 'OutOfMemory':
-            message = f'{message}; {_taken(run) or out_of_memory()}'
-        fault = {'fault': error.fault.facts()} if isinstance(error, TrainingDiverged) else {}
-        directory.finish(
-            {'ok': False, 'type': kind, 'message': message, 'step': session.step, **fault}
-        )
+        result = _result_of(error, session)
+        kind, message = result['type'], result['message']
+        # The loss of another rank: that one knows why.
+        other = first_failure(directory.path) if kind == 'Failed' else None
+        directory.finish(other or result)
         if not isinstance(error, Left):
             if kind == 'Failed':
                 raise
             sys.exit(f'{kind}: {message}')
+
+
+def _result_of(error: Exception, session: Session) -> dict[str, Any]:
+    # What an orphan meets is its agent's death, which is no result of the run.
+    if 'TEMPER_PARENT_PID' in os.environ and is_orphan():
+        os._exit(1)
+    kind = _kind_of(error)
+    message = str(error) or type(error).__name__
+    facts: dict[str, Any] = {}
+    if isinstance(error, TrainingDiverged):
+        facts['fault'] = error.fault.facts()
+    if kind == 'OutOfMemory':
+        message = f'{message}; {_taken(session.run) or out_of_memory()}'
+        if session.rows_at_once is not None:
+            facts['rows'] = session.rows_at_once
+    return {'ok': False, 'type': kind, 'message': message, 'step': session.step, **facts}
 
 
 def _taken(run: TrainerRun) -> str | None:

@@ -18,6 +18,7 @@ import type { TrainActivities } from '../activities/train.ts';
 import type { TrainerStart } from '../activities/trainer-start.ts';
 import type { Generation, TrainedModel, TrainingJob } from '../activities/training-job.ts';
 import { FailureType, PassingFailure } from '../config/failures.ts';
+import type { Gpu } from '../config/recipe.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
 import { leasing } from './leave-host.ts';
 
@@ -30,6 +31,12 @@ export interface GangWish {
   ranksAHost?: number;
 }
 
+/** What each host must have, as a part of the request for it; nothing where no GPUs are planned for. */
+export function gpuWish(job: Pick<TrainingJob, 'recipe' | 'machine'>): { gpu?: Gpu } {
+  if (job.recipe.device !== 'cuda' || job.machine.gpu === undefined) return {};
+  return { gpu: job.machine.gpu };
+}
+
 /** Long enough for a host that is only being restarted. */
 const elasticPatienceS = 60;
 /** What one host loses all others lose: who knows why may say so later than who only notices. */
@@ -40,7 +47,7 @@ const verdictS = 10;
  * runs that each held one host would wait for each other.
  */
 export async function leaseGang<Input>(
-  input: Input & { gang?: GangWish; recipe: TrainingJob['recipe'] },
+  input: Input & { gang?: GangWish } & Pick<TrainingJob, 'recipe' | 'machine'>,
   before: string[],
   giveBack: () => Promise<void>,
 ): Promise<string[]> {
@@ -53,7 +60,12 @@ export async function leaseGang<Input>(
     ...leasing,
     summary: `lease ${numHosts} hosts for ${phase}`,
   });
-  const ask = { holder: workflowInfo().workflowId, preferred: before, unwatchedExitS };
+  const ask = {
+    holder: workflowInfo().workflowId,
+    preferred: before,
+    unwatchedExitS,
+    ...gpuWish(input),
+  };
   for (let waitedS = 0, pauseS = 1; ; pauseS = Math.min(60, 2 * pauseS)) {
     const enough = elastic && waitedS >= elasticPatienceS ? sizes : [];
     const { hosts, living } = await leaseHosts({ ...ask, sizes: [numHosts, ...enough] });
@@ -62,8 +74,10 @@ export async function leaseGang<Input>(
       return hosts;
     }
     await giveBack();
+    const { gpu } = ask;
+    const kind = gpu === undefined ? '' : ` with ${gpu.count} × ${gpu.name} each`;
     setCurrentDetails(
-      `waiting for ${numHosts} hosts: found ${living.length} (${living.join(', ') || 'none'}), some of which another ` +
+      `waiting for ${numHosts} hosts${kind}: found ${living.length} (${living.join(', ') || 'none'}), some of which another ` +
         'training may have. Start a gpu worker with TEMPER_GANG_ADDRESS on more hosts',
     );
     await sleep(`${pauseS}s`);

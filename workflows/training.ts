@@ -32,7 +32,7 @@ import type {
 } from '../activities/training-job.ts';
 import { FailureType, nonRetryableErrorTypes, PassingFailure } from '../config/failures.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
-import { leaseGang, trainGang, type GangWish } from './gang.ts';
+import { gpuWish, leaseGang, trainGang, type GangWish } from './gang.ts';
 import { leaveHost, leasing, untilAnswered, type Outcome } from './leave-host.ts';
 import {
   budgetAddedSignal,
@@ -223,7 +223,7 @@ async function leaseHost(
 ): Promise<string> {
   const { phase, unwatchedExitS } = input.recipe;
   const trial = { run: input.run, phase, round: input.round, trial: input.trial };
-  const ask = { holder: workflowInfo().workflowId, unwatchedExitS, trial };
+  const ask = { holder: workflowInfo().workflowId, unwatchedExitS, trial, ...gpuWish(input) };
   if (preferred !== null) {
     const sameHost = proxyActivities<TrainActivities>({
       taskQueue: TaskQueue.control,
@@ -246,7 +246,9 @@ async function leaseHost(
       return host;
     }
     setCurrentDetails(
-      `waiting for host ${host}, which \`${busy.holder}\` has leased until ${busy.expiresAt} or longer`,
+      busy.lacks === undefined
+        ? `waiting for host ${host}, which \`${busy.holder}\` has leased until ${busy.expiresAt} or longer`
+        : `waiting for a host with ${busy.lacks}, as planned, which host ${host} has not`,
     );
     if (input.until === undefined) await sleep(`${pauseS}s`);
     else await condition(() => waiting.freed, `${pauseS}s`);

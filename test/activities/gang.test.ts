@@ -473,3 +473,19 @@ test('the hosts of a gang are those that say they live, the ones it had before f
     hosts: [],
   });
 });
+
+test('hosts without the GPUs that a plan counts on are not leased', async () => {
+  const gpu = { name: 'NVIDIA A100', count: 2, memoryBytes: 40e9 };
+  for (const [index, { name, deps }] of hosts.entries()) {
+    const said = { schemaVersion: 1 as const, host: name, address: deps.gangAddress! };
+    const at = new Date().toISOString();
+    await reportHost(s3.store, 'local', { ...said, at, ...(index === 1 && { gpu }) });
+  }
+  const { leaseHosts } = hosts[0]!.activities;
+  const ask = { sizes: [2, 1], preferred: names, holder: 'training/gpus', unwatchedExitS: 600 };
+  expect(await leaseHosts({ ...ask, gpu: { ...gpu, count: 4 } })).toEqual({
+    hosts: [],
+    living: [],
+  });
+  expect(await leaseHosts({ ...ask, gpu })).toEqual({ hosts: [names[1]], living: [names[1]] });
+});

@@ -20,6 +20,7 @@ import { loadOf } from '../../config/measurements.ts';
 import type { PretrainRecipe } from '../../config/recipe.ts';
 import type { TrainerEvent, TrainingProgress } from '../../config/trainer.ts';
 import { blobKey } from '../../registry/blobs.ts';
+import { reportHost } from '../../registry/hosts.ts';
 import { acquireHost, readLeases } from '../../registry/leases.ts';
 import type { Store } from '../../registry/store.ts';
 import { findMeasurement } from '../../registry/measurements.ts';
@@ -351,6 +352,27 @@ describe('a generation of training', () => {
     await activities.releaseHost({ host, holder: 'training/a' });
     expect(await ask('training/b')).toEqual({ host, busy: null });
   });
+});
+
+test('a host that has not the GPUs of the plan says so, and stays free', async () => {
+  const gpu = { name: 'NVIDIA A100', count: 2, memoryBytes: 40e9 };
+  let found: typeof gpu | null = null;
+  deps.findGpus = async () => found;
+  const ask = { host: null, holder: 'training/a', unwatchedExitS: 60, gpu };
+  const { host } = deps;
+  const lacks = '2 × NVIDIA A100';
+  expect(await activities.leaseHost(ask)).toMatchObject({ host, busy: { lacks } });
+  found = { ...gpu, count: 1 };
+  expect(await activities.leaseHost(ask)).toMatchObject({ host, busy: { lacks } });
+  found = { ...gpu, count: 4 };
+  expect(await activities.leaseHost({ ...ask, holder: 'training/b' })).toEqual({
+    host,
+    busy: null,
+  });
+  const report = { schemaVersion: 1 as const, host, at: new Date().toISOString() };
+  await reportHost(s3.store, 'local', { ...report, gpu: { ...gpu, name: 'NVIDIA T4' } });
+  const again = await activities.leaseHost({ ...ask, host, holder: 'training/b' });
+  expect(again).toMatchObject({ busy: { lacks } });
 });
 
 describe('while the store does not answer', () => {

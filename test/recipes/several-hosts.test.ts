@@ -1,8 +1,10 @@
 /** What several hosts change of a plan: its price, and what of it they could not share. */
 import { expect, test } from 'vitest';
+import { loadOf, type Load, type Measurement } from '../../config/measurements.ts';
 import { pipelineSchema } from '../../config/pipeline.ts';
 import { holding, plannedTimeMs } from '../../recipes/held-budget.ts';
 import type { GivenShape, Recipe } from '../../config/recipe.ts';
+import { planMeasured } from '../../recipes/measured.ts';
 import { availableBytes, DoesNotFit, trainingBytes } from '../../recipes/memory.ts';
 import { planRecipe, type PlanInputs } from '../../recipes/plan.ts';
 import { machineFor, onHosts, ranksOf } from '../../recipes/several-hosts.ts';
@@ -123,4 +125,39 @@ test('what cannot be parted among the hosts does not fit', () => {
     'compute.hosts: found 16, expected a number that parts a batch of 8 equally',
   );
   expect(refused({ pretrain: null })).toThrow(DoesNotFit);
+});
+
+test('what several ranks were measured at is found again by the next plan for them', async () => {
+  const file = pipeline({ time: '2h' }, 4);
+  const gpu = { name: 'NVIDIA A100', count: 4, memoryBytes: 80e9 };
+  const onGpus = pipelineSchema.parse({ ...file, compute: { device: 'cuda' } });
+  for (const [compute, on] of [
+    [file, machine],
+    [onGpus, machineFor(onGpus.compute, machine, gpu)],
+  ] as const) {
+    const inputs: PlanInputs = {
+      statistics: { numTokens: 20e6, bytes: 90e6 },
+      goal: 'base',
+      budgetMs: 2 * hour,
+      machine: on,
+      ...ranksOf(compute.compute, on),
+      seed: 1,
+      vocabSize: 8192,
+      numChats: 0,
+      numPreferences: 0,
+    };
+    const trains = (planned: Recipe) => onHosts(planned, compute);
+    const { pretrain, model } = trains(planRecipe(inputs));
+    expect(pretrain!.worldSize).toBe(4);
+    const load = loadOf(pretrain!, model);
+    const calibration = { numSteps: 20, stepMs: 9000, tookMs: 1, at: '2026-11-22T00:00:00.000Z' };
+    const measured = { schemaVersion: 1 as const, machine: on, load };
+    const find = async (asked: Load): Promise<Measurement | null> =>
+      JSON.stringify({ ...asked, shape: null }) === JSON.stringify({ ...load, shape: null })
+        ? { ...measured, calibration, microBatchSize: 1 }
+        : null;
+    const found = await planMeasured(inputs, find, planRecipe, trains);
+    expect(found.calibration).toEqual(calibration);
+    expect(trains(found.recipe).pretrain!.microBatchSize).toBe(1);
+  }
 });

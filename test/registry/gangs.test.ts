@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Head, Meeting } from '../../config/manifests.ts';
 import { putBlob } from '../../registry/blobs.ts';
 import { commitMeeting } from '../../registry/gangs.ts';
-import { livingGpus, livingHosts, reportHost } from '../../registry/hosts.ts';
+import { hasGpus, livingGpus, livingHosts, reportHost } from '../../registry/hosts.ts';
 import { acquireHost, acquireHosts, readLeases } from '../../registry/leases.ts';
 import type { Store } from '../../registry/store.ts';
 import { commitCheckpoint, openGeneration } from '../../registry/training.ts';
@@ -68,6 +68,25 @@ test('the GPUs to plan for are the least that a living host has, though it train
   await reportHost(store, 'gpus', { ...said, host: 'small', gpu: { ...gpu, count: 2 } });
   expect(await livingGpus(store, 'gpus', at(10))).toEqual({ ...gpu, count: 2 });
   expect(await livingGpus(store, 'gpus', at(60))).toBeNull();
+});
+
+test('several hosts are planned for with what enough of one kind have', async () => {
+  const a100 = { name: 'NVIDIA A100', count: 8, memoryBytes: 40e9 };
+  const l40s = { name: 'NVIDIA L40S', count: 1, memoryBytes: 48e9 };
+  const said = { schemaVersion: 1 as const, at: at(0).toISOString(), address: '10.0.0.1' };
+  await reportHost(store, 'kinds', { ...said, host: 'a', gpu: a100 });
+  // Fewer, though larger: what both have is neither.
+  const other = { ...a100, count: 2, memoryBytes: 80e9 };
+  await reportHost(store, 'kinds', { ...said, host: 'b', gpu: other });
+  await reportHost(store, 'kinds', { ...said, host: 'c', gpu: l40s });
+  const { address: _, ...alone } = said;
+  await reportHost(store, 'kinds', { ...alone, host: 'd', gpu: l40s });
+  expect(await livingGpus(store, 'kinds', at(10))).toEqual(l40s);
+  const both = await livingGpus(store, 'kinds', at(10), 2);
+  expect(both).toEqual({ ...a100, count: 2 });
+  for (const has of [a100, other]) expect(hasGpus(has, both!)).toBe(true);
+  for (const lacks of [l40s, null, undefined]) expect(hasGpus(lacks, both!)).toBe(false);
+  expect(hasGpus(null, undefined)).toBe(true);
 });
 
 test('other numbers of hosts than planned are noted with their step, and no later checkpoint is gone on from', async () => {

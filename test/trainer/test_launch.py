@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import PROJECT, MakeRun, Run
 
+from trainer.launch import hand_on_failure
+
 # Torchrun as it is, but the kernel has killed once more each time it is asked.
 _MEMORY_RUNS_OUT = (
     'import itertools, trainer.launch as launch\n'
@@ -19,8 +21,22 @@ _MEMORY_RUNS_OUT = (
     'launch.main()\n'
 )
 
+# What Python reads before all else: the second rank fails in its third step.
+_SECOND_RANK_FAILS = """
+import os
+if os.environ.get('RANK') == '1':
+    from trainer.session import Follower
+    whole = Follower.micro_batch
+    def fails(self, rows):
+        size = whole(self, rows)
+        if self.step == 2:
+            raise MemoryError('as scripted')
+        return size
+    Follower.micro_batch = fails
+"""
 
-def _launch(run: Run, *program: str) -> subprocess.Popen[bytes]:
+
+def _launch(run: Run, *program: str, **env: str) -> subprocess.Popen[bytes]:
     run.path.mkdir(parents=True, exist_ok=True)
     file = run.path / 'run.json'
     file.write_text(json.dumps(run.config))
@@ -29,7 +45,7 @@ def _launch(run: Run, *program: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, *(program or ('-m', 'trainer.launch')), '--config', str(file)],
         cwd=PROJECT,
-        env={**os.environ, 'TMPDIR': str(outside)},
+        env={**os.environ, 'TMPDIR': str(outside), **env},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -134,4 +150,40 @@ def test_only_a_rank_that_the_kernel_killed_for_memory_gets_a_result(
     result = json.loads((run.path / 'result.json').read_text())
     assert (result['ok'], result['type']) == (False, 'OutOfMemory')
     assert result['step'] == max(run.losses())
+    assert result['rows'] == 4
     assert 'the kernel killed the trainer for want of memory' in result['message']
+
+
+def test_what_another_rank_than_the_first_fails_with_is_the_result(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    (tmp_path / 'sitecustomize.py').write_text(_SECOND_RANK_FAILS)
+    run = make_run(worldSize=2)
+    (run.path / 'failed-5.json').write_text('{"type": "DiskFull"}')
+    agent = _launch(run, PYTHONPATH=f'{tmp_path}:{PROJECT}')
+    assert agent.wait(60) == 1
+    result = json.loads((run.path / 'result.json').read_text())
+    assert (result['ok'], result['type'], result['step']) == (False, 'OutOfMemory', 2)
+    assert result['rows'] == 2
+    assert result['message'].startswith('as scripted; the trainer took')
+    assert [path.name for path in run.path.glob('failed-*')] == ['failed-1.json']
+
+
+def test_a_failure_is_handed_on_where_there_is_no_result_and_nobody_killed_a_rank(
+    tmp_path: Path,
+) -> None:
+    def left(name: str, kind: str, at: int) -> None:
+        file = tmp_path / name
+        file.write_text(json.dumps({'type': kind}))
+        os.utime(file, (at, at))
+
+    result = tmp_path / 'result.json'
+    left('failed-1.json', 'Failed', 20)
+    hand_on_failure(tmp_path, [-signal.SIGKILL])
+    assert not result.exists()
+    left('failed-2.json', 'DiskFull', 10)
+    hand_on_failure(tmp_path, [-signal.SIGKILL])
+    assert json.loads(result.read_text()) == {'type': 'DiskFull'}
+    result.write_text('{}')
+    hand_on_failure(tmp_path, [1])
+    assert result.read_text() == '{}'

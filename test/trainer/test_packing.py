@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from trainer.adapter import add_adapters, trained_parameters
 from trainer.config import Lora, ModelShape
+from trainer.memory import noted_rows
 from trainer.model import LeanModel, build_model
 from trainer.packing import PackingCollator, pack
 
@@ -166,3 +167,21 @@ def test_an_architecture_that_was_given_is_refused(make: Any) -> None:
     result = run.finish()
     assert result['type'] == 'InvalidConfig'
     assert 'recipe.packing: found GPT2LMHeadModel, expected a Llama or a Qwen' in result['message']
+
+
+def _no_memory() -> None:
+    from trainer.lean_trainers import LeanSftTrainer
+
+    def compute_loss(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    LeanSftTrainer.compute_loss = compute_loss
+
+
+def test_out_of_memory_is_told_with_the_rows_that_shared_the_step(make: Any) -> None:
+    for changes, rows in (({'packing': True}, {1, 2, 3, 4}), ({}, {8})):
+        run = make(f'full-{len(changes)}', **changes)
+        result = run.finish(_no_memory)
+        assert result['type'] == 'OutOfMemory'
+        assert result['rows'] in rows
+        assert noted_rows(run.path) == result['rows']

@@ -8,6 +8,7 @@ import type { GangActivities, TrainerSeen } from '../../activities/gang.ts';
 import type { TrainActivities } from '../../activities/train.ts';
 import type { Generation, TrainedModel } from '../../activities/training-job.ts';
 import { FailureType, PassingFailure } from '../../config/failures.ts';
+import type { Gpu } from '../../config/recipe.ts';
 import { gpuHostQueue } from '../../config/queues.ts';
 import { trainingWorkflow, type TrainingInput } from '../../workflows/training.ts';
 import { trainingInput } from '../support/recipes.ts';
@@ -88,7 +89,7 @@ class Hosts {
   follow: (generation: Generation, host: string) => Promise<void> = async () => {};
   prepare: (generation: Generation, host: string) => Promise<void> = async () => {};
   stopping: (host: string) => Promise<void> = async () => {};
-  leasing: () => Promise<void> = async () => {};
+  leasing: (wish: { gpu?: Gpu }) => Promise<void> = async () => {};
   /** Hosts of each generation, the leading one first. */
   readonly gangs: string[][] = [];
 
@@ -103,8 +104,8 @@ class Hosts {
       leaseHost: async () => {
         throw new Error('one host is not asked for');
       },
-      leaseHosts: async ({ sizes, preferred, holder }) => {
-        await this.leasing();
+      leaseHosts: async ({ sizes, preferred, holder, ...wish }) => {
+        await this.leasing(wish);
         const order = [...preferred, ...this.living.filter((name) => !preferred.includes(name))];
         const free = order.filter(
           (name) => this.living.includes(name) && (this.holders.get(name) ?? holder) === holder,
@@ -188,6 +189,22 @@ describe('trainingWorkflow on several hosts', () => {
     expect(followed).toEqual(['h2']);
     expect(hosts.done.slice(2).toSorted()).toEqual(['control released h1', 'control released h2']);
     expect(hosts.holders.size).toBe(0);
+  });
+
+  test('hosts are asked for with the GPUs that the plan counts on, and by old plans without', async () => {
+    const gpu = { name: 'NVIDIA A100', count: 1, memoryBytes: 40e9 };
+    const asked: (Gpu | undefined)[] = [];
+    const { recipe, machine } = input;
+    for (const device of ['cuda', undefined] as const) {
+      const hosts = new Hosts('h1', 'h2');
+      hosts.leasing = async (wish) => void asked.push(wish.gpu);
+      await train(hosts, {
+        ...input,
+        recipe: { ...recipe, ...(device && { device }) },
+        machine: { ...machine, device: device ?? 'cpu', gpu },
+      });
+    }
+    expect(asked).toEqual([gpu, undefined]);
   });
 
   test('what one host loses opens the next generation for all, on the same hosts', async () => {
