@@ -198,7 +198,7 @@ describe('a generation of training', () => {
   });
 
   test('a person who cancels stops the trainer, which saves first', async () => {
-    await script({ stepMs: 60 });
+    await script({ stepMs: 200 });
     const env = new MockActivityEnvironment();
     const watching = failure(train(await open(), env));
     await sleep(1500);
