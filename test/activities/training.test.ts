@@ -201,7 +201,9 @@ describe('a generation of training', () => {
     await script({ stepMs: 200 });
     const env = new MockActivityEnvironment();
     const watching = failure(train(await open(), env));
-    await sleep(1500);
+    const told = async () =>
+      (await readFile(path.join(runDir, 'events.jsonl'), 'utf8').catch(() => '')) as string;
+    await expect.poll(told, { timeout: 10_000 }).toContain('"step"');
     env.cancel('CANCELLED');
     expect(await watching).toBeInstanceOf(CancelledFailure);
     expect(await findTrainer(runDir)).toEqual([]);
