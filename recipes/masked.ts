@@ -13,11 +13,11 @@ import {
   within,
   type PlanInputs,
 } from './plan.ts';
-import { pretrainingStepMs, warmup } from './pretraining.ts';
-import { saveEvery, saveEveryMs } from './step.ts';
+import { allWeights, courseReasons, pretrainingStepMs, warmup } from './pretraining.ts';
+import { saveEvery } from './step.ts';
 import { preferenceReasons, preferred } from './preference.ts';
 import { countParameters } from './shapes.ts';
-import { bestPrecision, trainerStartMs } from './speed.ts';
+import { trainerStartMs } from './speed.ts';
 
 /** How much longer and at which rate a later round trains. */
 interface Turn {
@@ -67,13 +67,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const numSteps = Math.max(20, Math.floor(chosen.numTokens / tokensPerStep));
   const pretrain: PretrainRecipe = {
     phase: 'pretrain',
-    seed,
-    weightDecay: 0,
-    gradClip: 1,
-    precision: bestPrecision(machine),
-    worldSize: 1,
-    threads: Math.min(machine.cores, 8),
-    unwatchedExitS: 600,
+    ...allWeights(machine, seed),
     numSteps,
     batchSize,
     contextLength,
@@ -173,26 +167,6 @@ function explain(
         'Muon for matrices reaches a loss in fewer tokens than AdamW; embeddings, norms and head stay with AdamW; at a third of the rates of a causal model, for at those it learnt no more than how often each word comes',
       source: 'Jordan et al. 2024; measured in docs/log.md',
     },
-    {
-      choice: 'schedule',
-      value: `${pretrain.warmupSteps} steps up, ${pretrain.decaySteps} down`,
-      reason: 'a constant rate, then a linear fall to zero over the last two thirds',
-      source: 'Hägele et al. 2024',
-    },
-    {
-      choice: 'precision',
-      value: pretrain.precision,
-      reason:
-        pretrain.precision === 'bf16'
-          ? 'the machine multiplies bf16 faster'
-          : 'the machine has no fast bf16',
-      source: 'measured in docs/log.md',
-    },
-    {
-      choice: 'checkpoints',
-      value: `every ${pretrain.saveEverySteps} steps`,
-      reason: `a kill costs at most about ${Math.round(saveEveryMs / 1000)} s of training and a restart`,
-      source: 'Young 1974: cheap saves, so often',
-    },
+    ...courseReasons(pretrain),
   ];
 }

@@ -10,8 +10,7 @@ import type {
 import { continuationReasons } from './continuation.ts';
 import { limitReasons } from './limits.ts';
 import type { PlanInputs } from './plan.ts';
-import { maxEpochs, usualBatch } from './pretraining.ts';
-import { saveEveryMs } from './step.ts';
+import { courseReasons, maxEpochs, usualBatch } from './pretraining.ts';
 
 function givenReason({ architecture, numLayers, hiddenSize }: MeasuredModel): Reason {
   return {
@@ -115,27 +114,7 @@ export function explain(
             source: `Jordan et al. 2024; ${usual ? '' : 'Malladi et al. 2022; '}measured in docs/log.md`,
           }),
     },
-    {
-      choice: 'schedule',
-      value: `${pretrain.warmupSteps} steps up, ${pretrain.decaySteps} down`,
-      reason: 'a constant rate, then a linear fall to zero over the last two thirds',
-      source: 'Hägele et al. 2024',
-    },
-    {
-      choice: 'precision',
-      value: pretrain.precision,
-      reason:
-        pretrain.precision === 'bf16'
-          ? 'the machine multiplies bf16 faster'
-          : 'the machine has no fast bf16',
-      source: 'measured in docs/log.md',
-    },
-    {
-      choice: 'checkpoints',
-      value: `every ${pretrain.saveEverySteps} steps`,
-      reason: `a kill costs at most about ${Math.round(saveEveryMs / 1000)} s of training and a restart`,
-      source: 'Young 1974: cheap saves, so often',
-    },
+    ...courseReasons(pretrain),
   ];
   if (sft !== null && dpo !== null) {
     reasons.push({

@@ -35,6 +35,7 @@ import { preferenceReasons, preferred } from './preference.ts';
 import { countParameters, givenShape, ladder } from './shapes.ts';
 import { availableBytes, inMemory, memoryReasons, trainingBytes, type Ranks } from './memory.ts';
 import {
+  allWeights,
   maxEpochs,
   msPerPretrainedToken,
   pretrainingStepMs,
@@ -299,15 +300,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const numSteps = Math.max(20, Math.floor(chosen.numTokens / tokensPerStep));
   const stepMs = pretrainingStepMs(machine, shape, { batchSize, contextLength }) * pace;
 
-  const common = {
-    seed,
-    weightDecay: 0,
-    gradClip: 1,
-    precision: bestPrecision(machine),
-    worldSize: 1,
-    threads: Math.min(machine.cores, 8),
-    unwatchedExitS: 600,
-  };
+  const common = allWeights(machine, seed);
   const rate = turn.pretrain.rate * (parent ? rewarmedRate : 1);
   const pretrain: PretrainRecipe = {
     phase: 'pretrain',

@@ -1,7 +1,8 @@
 /** How all weights of a model learn from documents: optimizer, rates, passes, and what a step takes. */
-import type { GivenShape, Machine, ModelShape, PretrainRecipe } from '../config/recipe.ts';
+import type { GivenShape, Machine, ModelShape, PretrainRecipe, Reason } from '../config/recipe.ts';
 import { trainingFlopsPerToken } from './shapes.ts';
-import { muonMs, trainingSpeed } from './speed.ts';
+import { bestPrecision, muonMs, trainingSpeed } from './speed.ts';
+import { saveEveryMs } from './step.ts';
 
 /** What a step costs beyond its arithmetic; measured. */
 const stepOverheadMs = 5;
@@ -52,4 +53,44 @@ function batchRate(tokensPerStep: number): number {
 /** Steps over which the rate rises. */
 export function warmup(numSteps: number): number {
   return Math.min(20, Math.ceil(numSteps / 10));
+}
+
+/** What every phase that moves all weights of a model has in common, on one host. */
+export function allWeights(machine: Machine, seed: number) {
+  return {
+    seed,
+    weightDecay: 0,
+    gradClip: 1,
+    precision: bestPrecision(machine),
+    worldSize: 1,
+    threads: Math.min(machine.cores, 8),
+    unwatchedExitS: 600,
+  };
+}
+
+/** The reasons for the course of a pretraining: its schedule, its precision, its checkpoints. */
+export function courseReasons(pretrain: PretrainRecipe): Reason[] {
+  return [
+    {
+      choice: 'schedule',
+      value: `${pretrain.warmupSteps} steps up, ${pretrain.decaySteps} down`,
+      reason: 'a constant rate, then a linear fall to zero over the last two thirds',
+      source: 'Hägele et al. 2024',
+    },
+    {
+      choice: 'precision',
+      value: pretrain.precision,
+      reason:
+        pretrain.precision === 'bf16'
+          ? 'the machine multiplies bf16 faster'
+          : 'the machine has no fast bf16',
+      source: 'measured in docs/log.md',
+    },
+    {
+      choice: 'checkpoints',
+      value: `every ${pretrain.saveEverySteps} steps`,
+      reason: `a kill costs at most about ${Math.round(saveEveryMs / 1000)} s of training and a restart`,
+      source: 'Young 1974: cheap saves, so often',
+    },
+  ];
 }
