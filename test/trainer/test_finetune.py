@@ -217,6 +217,7 @@ def test_a_long_preparation_says_that_it_goes_on(make: Any) -> None:
         'lock',
         'model',
         'result.json',
+        'rows',
         'run.json',
         'scratch',
     }
