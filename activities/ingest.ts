@@ -9,19 +9,28 @@ import {
   type DroppedDocument,
   type DatasetManifest,
 } from '../config/manifests.ts';
-import { sourceName, sourceSchema, type Source } from '../config/pipeline.ts';
+import {
+  pipelineFileSchema,
+  sourceName,
+  sourceSchema,
+  type Pipeline,
+  type Source,
+} from '../config/pipeline.ts';
 import { runSpecSchema } from '../config/run-records.ts';
 import { Chunker } from '../corpus/chunk.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { byCodeUnits, hashShare } from '../corpus/order.ts';
 import { openSource, readSource, type OpenSource, type SourceItem } from '../corpus/sources.ts';
 import { putJsonLines } from '../registry/blobs.ts';
+import { DataKeys } from '../registry/data-keys.ts';
 import { latestDataset, registerDataset } from '../registry/datasets.ts';
+import { requireWhole } from '../registry/expiry.ts';
 import { addRunInputs, getRunRecord } from '../registry/runs.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
 import type { Deps } from './deps.ts';
 import { s3Files, s3Place } from './s3-source.ts';
+import { withoutNames } from './unnamed.ts';
 import { webFiles } from './web-source.ts';
 import { parseInput, progress, withFailures } from './preprocess-failures.ts';
 
@@ -34,6 +43,8 @@ export interface IngestInput {
   sources: Source[];
   /** Share of the documents to take; left out, all. */
   sample?: number;
+  /** What becomes of the documents as they were read; left out, they are kept as they are. */
+  originals?: Pipeline['data']['originals'];
   /** Absolute folder that relative paths start from. */
   baseDir: string;
   /** Folder whose `node_modules` holds the packages; left out, Temper's own. */
@@ -45,6 +56,7 @@ const inputSchema = z.strictObject({
   name: datasetManifestSchema.shape.name,
   sources: z.array(sourceSchema).min(1),
   sample: z.number().positive().max(1).optional(),
+  originals: pipelineFileSchema.shape.data.shape.originals,
   baseDir: z.string(),
   projectDir: z.string().optional(),
 });
@@ -57,14 +69,16 @@ export function createIngestActivities(deps: Deps) {
         name,
         sources,
         sample = 1,
+        originals,
         baseDir,
         projectDir,
       } = parseInput(inputSchema, input);
       return withFailures(async () => {
+        const sealed = originals?.encrypt === true ? sealingKey(deps.store) : undefined;
         const from = { baseDir, projectDir: projectDir ?? deps.projectDir, run };
         const { opened, numFound, ...read } = await whileBeating(async (at) => {
           const found = await openAll(deps, sources, from, at);
-          return { opened: found, ...(await readAll(deps, found, sample, at)) };
+          return { opened: found, ...(await readAll(deps, found, { sample, sealed }, at)) };
         });
         const { numDocuments, bytes } = read;
         if (numDocuments === 0 && numFound > 0) throw nothingSampled(sample, numFound);
@@ -79,7 +93,9 @@ export function createIngestActivities(deps: Deps) {
             ...(sample < 1 && { sample }),
           }),
           ...read,
+          ...expiryOf(originals, deps.now()),
         });
+        await requireWhole(deps.store, name, version);
         const ingested: IngestResult = {
           dataset: { name, version, digest },
           numDocuments,
@@ -172,9 +188,9 @@ function bucketOf(deps: Deps, place: string): Store {
 type Contents = Omit<DatasetManifest, 'schemaVersion' | 'name' | 'version' | 'digest'>;
 
 async function readAll(
-  { store }: Deps,
+  { store }: Pick<Deps, 'store'>,
   opened: readonly OpenSource[],
-  sample: number,
+  { sample, sealed }: { sample: number; sealed: string | undefined },
   at: Progress,
 ): Promise<Contents & { numFound: number }> {
   const contents: Contents = {
@@ -192,7 +208,7 @@ async function readAll(
   const endShard = async (): Promise<void> => {
     if (shard.length === 0) return;
     contents.shards.push({
-      documents: await putJsonLines(store, shard),
+      documents: await putJsonLines(store, shard, sealed),
       numDocuments: shard.length,
     });
     shard = [];
@@ -201,7 +217,8 @@ async function readAll(
     const { name, license } = source;
     const total = { name, license, numDocuments: 0, bytes: 0 };
     Object.assign(at, { kind: 'files', done: 0, total: source.files.length });
-    for await (const item of readSource(source, (done) => (at.done = done))) {
+    const items = readSource(source, (done) => (at.done = done));
+    for await (const item of withoutNames(items, source, at, store.dataKeys)) {
       await progress(at.kind, at.done, at.total);
       if ('document' in item) numFound += 1;
       if (!isTaken(item, sample)) continue;
@@ -222,8 +239,22 @@ async function readAll(
     contents.bytes += total.bytes;
   }
   await endShard();
-  if (dropped.length > 0) contents.droppedDocuments = await putJsonLines(store, dropped);
+  if (dropped.length > 0) contents.droppedDocuments = await putJsonLines(store, dropped, sealed);
   return { ...contents, numFound };
+}
+
+/** Id of the data key that seals. */
+function sealingKey({ dataKeys = new DataKeys() }: Store): string {
+  return dataKeys.sealing;
+}
+
+/** Decided here, once: a version that is registered already keeps its own time. */
+function expiryOf(
+  originals: Pipeline['data']['originals'],
+  now: Date,
+): Pick<DatasetManifest, 'expiresAt'> {
+  if (originals === undefined || originals.keep === 'forever') return {};
+  return { expiresAt: new Date(now.getTime() + originals.keep).toISOString() };
 }
 
 /** By a hash of the text, so that the order of the files does not matter; what cannot be read is sampled alike. */

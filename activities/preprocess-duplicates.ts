@@ -135,17 +135,21 @@ async function conclude(
       }
     }
   });
+  // What was dropped of a sealed shard stays sealed among that of others.
+  const sealed = cleaned.find((shard) => shard.dropped.sealed !== undefined)?.dropped.sealed;
   await addSamples(store, cleaned, copies);
   dropped.push(...copies.map(({ entry }) => entry));
   const reasons: Record<string, number> = {};
   for (const { reason } of dropped) reasons[reason] = (reasons[reason] ?? 0) + 1;
   return {
     schemaVersion: 1,
+    of: cleaned.flatMap(({ of }) => of ?? []),
     shards: cleaned.map(({ documents }) => documents),
     kept: await putJsonLines(store, kept),
     dropped: await putJsonLines(
       store,
       dropped.toSorted((a, b) => byCodeUnits(a.source, b.source) || byCodeUnits(a.id, b.id)),
+      sealed,
     ),
     statistics: {
       numDocuments: cleaned.reduce((sum, { numDocuments }) => sum + numDocuments, 0),

@@ -14,6 +14,7 @@ import {
 import { tokenWidth } from '../corpus/pack.ts';
 import { chooseVocabSize } from '../recipes/vocabulary.ts';
 import { getDataset } from '../registry/datasets.ts';
+import { requireUnexpired } from '../registry/expiry.ts';
 import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
 import { codeVersion } from './code-version.ts';
 import type { Deps } from './deps.ts';
@@ -232,7 +233,9 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
       const manifest = await findStage(store, 'preprocess', corpus, corpusManifestSchema);
       const { shards } = await datasetOf(dataset);
       const found = manifest === null ? null : resultOf(corpus, manifest, true);
-      if (manifest !== null) {
+      if (manifest === null) {
+        await withFailures(async () => requireUnexpired(store, dataset.name, dataset.version));
+      } else {
         // What is not read may have grown since, without another dataset.
         await withFailures(async () =>
           refuseIfTooFew(manifest.statistics, unread, data.maxDropped),

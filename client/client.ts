@@ -20,6 +20,7 @@ import { openOrders, type Orders } from './orders.ts';
 import { requireSmall } from './payload.ts';
 import type { Recoverable, RecoverRequest } from './recover.ts';
 import { readPipelineFile } from './pipeline-file.ts';
+import { openRetention, type Retention } from './retention.ts';
 import { openSchedules, type Schedules } from './schedules.ts';
 import {
   datasetAttribute,
@@ -52,7 +53,7 @@ export interface FollowOptions {
   signal?: AbortSignal;
 }
 
-export interface TemperClient extends Orders, Schedules {
+export interface TemperClient extends Orders, Retention, Schedules {
   address: string;
   namespace: string;
   models: Models;
@@ -110,6 +111,7 @@ export async function connectTemper(options: ConnectOptions = {}): Promise<Tempe
     setLearningRate: (run, wish) => reach(() => orders.setLearningRate(run, wish)),
     unpause: (run, told) => reach(() => orders.unpause(run, told)),
 
+    ...openRetention(client, reach),
     ...openSchedules(client, reach),
 
     startPipeline: (request) => reach(() => startPipeline(client, request)),

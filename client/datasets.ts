@@ -1,6 +1,6 @@
 /** Datasets as an operator sees them: which there are, what is in one, which models were trained on it. */
 import { corpusManifestSchema, type DatasetManifest } from '../config/manifests.ts';
-import { getDataset, listDatasets } from '../registry/datasets.ts';
+import { getDataset, getExpiry, listDatasets } from '../registry/datasets.ts';
 import { listModels, listVersions } from '../registry/models.ts';
 import { findStage } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
@@ -25,6 +25,10 @@ export interface DatasetDetails {
   dropped: DataReport['dropped'];
   /** Documents that each step of data.clean changed or dropped, for the newest of its models; null: no steps. */
   cleaned: Readonly<Record<string, number>> | null;
+  /** When its documents are deleted, or were; null: they stay. */
+  expiry: { expiresAt: string; expired: boolean } | null;
+  /** Id of the data key that its documents are encrypted with; null: they are not. */
+  encrypted: string | null;
   /** Model versions that were trained on this version. */
   models: { name: string; version: number; run: string }[];
 }
@@ -83,8 +87,18 @@ export async function describeDataset(store: Store, reference: string): Promise<
     versions,
     dropped: await ingestDrops(store, dataset),
     cleaned: manifest?.statistics.cleaned ?? null,
+    expiry: await expiryOf(store, dataset),
+    encrypted: dataset.shards[0]?.documents.sealed ?? null,
     models,
   };
+}
+
+async function expiryOf(
+  store: Store,
+  { name, version, expiresAt }: DatasetManifest,
+): Promise<DatasetDetails['expiry']> {
+  if (expiresAt === undefined) return null;
+  return { expiresAt, expired: (await getExpiry(store, name, version)) !== null };
 }
 
 async function modelsOf(

@@ -105,6 +105,9 @@ data:
       ${choices.textField === 'text' ? '# textField: text' : `textField: ${quoted(choices.textField)}`}
   # Share of the documents to take, by a hash of their text: 1% tries the whole way on a part. Default: 100%.
   ${choices.sample === null ? '# sample: 100%' : `sample: ${choices.sample}`}
+  # Documents as they were read, and what was dropped, are kept for ever as they are. To delete them after a time, and
+  # to encrypt them until then: { keep: 30d, encrypt: true }. Models stay. Default: kept.
+  # originals: { keep: 30d }
   # redact replaces e-mail addresses, telephone, card, account and identity numbers, IP addresses, secrets and keys;
   # keep leaves them; { also: [address, name], except: [ip] } chooses. Default: redact.
   personalData: redact

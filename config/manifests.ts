@@ -51,8 +51,20 @@ export const datasetManifestSchema = z.strictObject({
   bytes: count.describe('UTF-8 bytes of text'),
   dropped: counts.describe('files and records that could not be read, by reason'),
   droppedDocuments: blobRefSchema.nullable().describe('DroppedDocument lines'),
+  expiresAt: z
+    .exactOptional(isoTime)
+    .describe('from then on its documents may be deleted; left out, they stay'),
 });
 export type DatasetManifest = z.infer<typeof datasetManifestSchema>;
+
+/** datasets/<name>/expired/000001.json: the documents of that version are being deleted, or are. */
+export const datasetExpirySchema = z.strictObject({
+  schemaVersion,
+  version: count,
+  beganAt: isoTime,
+  finishedAt: isoTime.nullable().describe('null: not everything is deleted yet'),
+});
+export type DatasetExpiry = z.infer<typeof datasetExpirySchema>;
 
 const tokenShardSchema = z.strictObject({
   tokens: blobRefSchema,

@@ -14,6 +14,8 @@ import { families, phaseNames, type Family, type Phase } from './recipe.ts';
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const leastTimeMs = 10 * unitMs.s;
 const mostTimeMs = 30 * unitMs.d;
+const leastKeptMs = unitMs.h;
+const mostKeptMs = 3650 * unitMs.d;
 /** Starting, saving and making the model take tens of seconds of it. */
 const leastHeldMs = unitMs.m;
 
@@ -180,6 +182,29 @@ export const pipelineFileSchema = z.strictObject({
         .prefault('100%')
         .describe(
           'share of the documents to take, by a hash of their text: the same ones each time',
+        ),
+      originals: z
+        .strictObject({
+          keep: z
+            .union(
+              [
+                z.literal('forever'),
+                durationMs.refine((ms) => ms >= leastKeptMs && ms <= mostKeptMs),
+              ],
+              { error: 'expected a duration from 1h to 3650d, such as 30d, or forever' },
+            )
+            .prefault('30d')
+            .describe(
+              'how long the documents as they were read and the texts that were dropped are kept; then they are deleted',
+            ),
+          encrypt: z
+            .boolean()
+            .default(false)
+            .describe('encrypt them in the store, with the data key of the workers'),
+        })
+        .optional()
+        .describe(
+          'what becomes of the documents as they were read, and of what was dropped; left out, they are kept as they are',
         ),
       personalData: personalDataSchema,
       clean: cleaningSchema,

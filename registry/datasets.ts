@@ -1,7 +1,12 @@
 /** Dataset versions: what was ingested, under a number that stays. */
-import { datasetManifestSchema, type DatasetManifest } from '../config/manifests.ts';
-import { readRecord } from './json.ts';
-import { keyPart } from './keys.ts';
+import {
+  datasetExpirySchema,
+  datasetManifestSchema,
+  type DatasetExpiry,
+  type DatasetManifest,
+} from '../config/manifests.ts';
+import { readRecord, updateRecord } from './json.ts';
+import { keyPart, padded } from './keys.ts';
 import type { Store } from './store.ts';
 import { readVersions, registerVersion, versionKey } from './versions.ts';
 
@@ -9,16 +14,23 @@ function folderOf(name: string): string {
   return `datasets/${keyPart('dataset', name)}`;
 }
 
-/** Gives a dataset the next number; one whose digest is registered already keeps the number it has. */
+/**
+ * Gives a dataset the next number; one whose digest is registered already keeps the number it has, unless its documents
+ * have expired since, or are to be kept for ever by one of the two alone.
+ */
 export async function registerDataset(
   store: Store,
   manifest: Omit<DatasetManifest, 'version'>,
 ): Promise<DatasetManifest> {
+  const expired = new Set((await readExpiries(store, manifest.name)).map(({ version }) => version));
   const { version } = await registerVersion(
     store,
     folderOf(manifest.name),
     datasetManifestSchema,
-    (found) => found.digest === manifest.digest,
+    (found) =>
+      found.digest === manifest.digest &&
+      !expired.has(found.version) &&
+      (found.expiresAt === undefined) === (manifest.expiresAt === undefined),
     (number) => ({ ...manifest, version: number }),
   );
   return version;
@@ -32,6 +44,44 @@ export async function getDataset(
 ): Promise<DatasetManifest | null> {
   const key = versionKey(folderOf(name), version);
   return (await readRecord(store, key, datasetManifestSchema))?.value ?? null;
+}
+
+/** Which versions of a dataset have expired. */
+export async function readExpiries(store: Store, name: string): Promise<DatasetExpiry[]> {
+  const marks: DatasetExpiry[] = [];
+  for await (const { key } of store.list(`${folderOf(name)}/expired/`)) {
+    const mark = await readRecord(store, key, datasetExpirySchema);
+    if (mark !== null) marks.push(mark.value);
+  }
+  return marks;
+}
+
+/** How far the expiry of one version is; null where it has not expired. */
+export async function getExpiry(
+  store: Store,
+  name: string,
+  version: number,
+): Promise<DatasetExpiry | null> {
+  return (await readRecord(store, expiryKey(name, version), datasetExpirySchema))?.value ?? null;
+}
+
+/** Says that a version expires, or that all of it is deleted; what was said first stays. */
+export async function markExpired(
+  store: Store,
+  name: string,
+  version: number,
+  mark: { at: string; finished: boolean },
+): Promise<void> {
+  await updateRecord(store, expiryKey(name, version), datasetExpirySchema, (known) => ({
+    schemaVersion: 1 as const,
+    version,
+    beganAt: known?.beganAt ?? mark.at,
+    finishedAt: known?.finishedAt ?? (mark.finished ? mark.at : null),
+  }));
+}
+
+function expiryKey(name: string, version: number): string {
+  return `${folderOf(name)}/expired/${padded(version, 6)}.json`;
 }
 
 /** The version with the highest number, or null. */

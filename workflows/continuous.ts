@@ -44,7 +44,7 @@ export async function continuousPretrainingWorkflow(
   input: ContinuousInput,
 ): Promise<ContinuousResult> {
   const { pipeline, baseDir } = input;
-  const { sources, sample } = pipeline.data;
+  const { sources, sample, originals } = pipeline.data;
   const { workflowId: id, startTime } = workflowInfo();
   const run = runOfStart(id, startTime);
   const champion = await findChampion({ model: pipeline.name });
@@ -54,6 +54,7 @@ export async function continuousPretrainingWorkflow(
     sources,
     baseDir,
     ...(sample < 1 && { sample }),
+    ...(originals && { originals }),
   });
   const result = await decide(input, run, champion, ingested);
   setCurrentDetails(result.reason);

@@ -3,4 +3,5 @@ export { continuousPretrainingWorkflow } from './continuous.ts';
 export { deploymentWorkflow } from './deployment.ts';
 export { pipelineWorkflow } from './pipeline.ts';
 export { preprocessWorkflow } from './preprocess.ts';
+export { retentionWorkflow } from './retention.ts';
 export { trainingWorkflow, trialWorkflow } from './training.ts';

@@ -221,6 +221,8 @@ export const workflowId = {
   deployment: (endpoint: string) => `deployment/${endpoint}`,
   /** A schedule appends the time of each start. */
   continuous: (schedule: string) => `continuous/${schedule}`,
+  /** The daily sweep; its schedule appends the time of each start. */
+  retention: 'retention',
 } as const;
 
 /**

@@ -102,7 +102,7 @@ export type Stages = ReturnType<typeof createStages>;
 
 export function createStages(input: PipelineInput, board: StageBoard) {
   const { run, pipeline, machine, baseDir, ingested, challenge = false, follows, added } = input;
-  const { sources, sample, replay, ...data } = pipeline.data;
+  const { sources, sample, replay, originals, ...data } = pipeline.data;
   const readsOtherFiles = data.decontaminate !== undefined || data.conversations !== undefined;
   /** Whose pretraining goes on; null: from random weights. */
   let parent: ParentModel | null = null;
@@ -150,6 +150,7 @@ export function createStages(input: PipelineInput, board: StageBoard) {
             sources,
             baseDir,
             ...(sample < 1 && { sample }),
+            ...(originals && { originals }),
           }));
         const unread = describeUnread(result.dropped);
         if (unread !== null) board.note(`${unread}: they are not in ${pipeline.name}`);

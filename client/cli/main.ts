@@ -294,6 +294,16 @@ command('show', 'one version: sources, licences, what was dropped, who was train
     finish(options, async () => (await import('./datasets.ts')).showCommand(reference, options)),
   );
 
+command('expire', 'delete the documents whose time is over, now rather than tonight', datasets)
+  .option('--dry-run', 'say what would be deleted, and delete nothing')
+  .addHelpText(
+    'after',
+    examples('npx temper datasets expire --dry-run', 'npx temper datasets expire'),
+  )
+  .action((options: CommonOptions & { dryRun?: boolean }) =>
+    finish(options, async () => (await import('./datasets.ts')).expireCommand(options)),
+  );
+
 const models = program.command('models').description('registered models and what is served');
 command('list', 'every model, its versions and where it is served', models)
   .addHelpText('after', examples('npx temper models list'))
