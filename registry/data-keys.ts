@@ -65,7 +65,8 @@ export function parseDataKeys(text: string, place: string): DataKeys {
   const secrets = new Map<string, Buffer>();
   const lines = text.split(/[\s,]+/).filter((line) => line !== '');
   for (const [index, line] of lines.entries()) {
-    const [, id, base64] = /^([A-Za-z0-9][A-Za-z0-9._-]{0,63}):([A-Za-z0-9+/_=-]+)$/.exec(line) ?? [];
+    const [, id, base64] =
+      /^([A-Za-z0-9][A-Za-z0-9._-]{0,63}):([A-Za-z0-9+/_=-]+)$/.exec(line) ?? [];
     const secret = Buffer.from(base64 ?? '', 'base64');
     const fault =
       id === undefined

@@ -17,7 +17,9 @@ function derive(secret: Uint8Array, id: string, use: string): Buffer {
 }
 
 function nonceOf(plain: Uint8Array, secret: Uint8Array, id: string): Buffer {
-  const mac = createHmac('sha256', derive(secret, id, 'nonce')).update(plain).digest();
+  const mac = createHmac('sha256', derive(secret, id, 'nonce'))
+    .update(plain)
+    .digest();
   return mac.subarray(0, nonceBytes);
 }
 

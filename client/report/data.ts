@@ -40,7 +40,9 @@ export async function readData(
   const tell = (why: string) => trace.missing.push(why);
   const dropped = await ingestDrops(store, dataset, tell);
   if (manifest !== null) {
-    const documents = await readDropped(store, manifest.droppedDocuments, dataset, tell);
+    // Of another version of the same documents, where it was made for that one.
+    const made = manifest.dataset;
+    const documents = await readDropped(store, manifest.droppedDocuments, made, tell);
     dropped.push(...dropsOf('preprocess', manifest.statistics.dropped, documents));
   }
   const data: DataReport = {
@@ -73,7 +75,7 @@ export async function ingestDrops(
 async function readDropped(
   store: Store,
   ref: BlobRef,
-  { name, version }: DatasetManifest,
+  { name, version }: Pick<DatasetManifest, 'name' | 'version'>,
   tell: (why: string) => void,
 ): Promise<DroppedDocument[]> {
   const expiry = await getExpiry(store, name, version);

@@ -325,7 +325,7 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a key in other case',
     `${good}  personaldata: keep\n`,
-    'p.yaml:6:3 data.personaldata: found an unknown key, expected sources, sample, personalData, clean, decontaminate, conversations, heldOut, replay, quality or maxDropped. Did you mean personalData?',
+    'p.yaml:6:3 data.personaldata: found an unknown key, expected sources, sample, originals, personalData, clean, decontaminate, conversations, heldOut, replay, quality or maxDropped. Did you mean personalData?',
   ],
   [
     'no licence',
