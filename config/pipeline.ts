@@ -16,6 +16,7 @@ const leastTimeMs = 10 * unitMs.s;
 const mostTimeMs = 30 * unitMs.d;
 const leastKeptMs = unitMs.h;
 const mostKeptMs = 3650 * unitMs.d;
+const keptExpected = 'expected a duration from 1h to 3650d, such as 30d, or forever';
 /** Starting, saving and making the model take tens of seconds of it. */
 const leastHeldMs = unitMs.m;
 
@@ -186,12 +187,10 @@ export const pipelineFileSchema = z.strictObject({
       originals: z
         .strictObject({
           keep: z
-            .union(
-              [
-                z.literal('forever'),
-                durationMs.refine((ms) => ms >= leastKeptMs && ms <= mostKeptMs),
-              ],
-              { error: 'expected a duration from 1h to 3650d, such as 30d, or forever' },
+            .union([z.literal('forever'), durationMs], { error: keptExpected })
+            .refine(
+              (kept) => kept === 'forever' || (kept >= leastKeptMs && kept <= mostKeptMs),
+              keptExpected,
             )
             .prefault('30d')
             .describe(

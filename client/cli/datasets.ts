@@ -110,6 +110,6 @@ export function expiryLines(report: RetentionReport, dryRun: boolean): string[] 
 }
 
 function untilWhen({ expiresAt, expired }: NonNullable<DatasetDetails['expiry']>): string {
-  const day = expiresAt.slice(0, 10);
-  return expired ? `${day}: its documents are deleted` : day;
+  const time = `${expiresAt.slice(0, 16).replace('T', ' ')} UTC`;
+  return expired ? `${time}: its documents are deleted` : time;
 }

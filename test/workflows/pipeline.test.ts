@@ -644,6 +644,29 @@ describe('pipelineWorkflow', () => {
     expect(unread).toEqual(dropped);
   });
 
+  test('what becomes of the originals is told to ingest, and to nobody after it', async () => {
+    const sources: PipelineFile['data']['sources'] = [{ path: 'docs', license: 'internal' }];
+    const heard: unknown[] = [];
+    for (const originals of [undefined, { keep: '90d', encrypt: true }]) {
+      const { activities } = fakes([...good]);
+      await run(
+        {
+          ...activities,
+          ingestCorpus: async (input) => {
+            heard.push('originals' in input ? input.originals : 'nothing');
+            return await activities.ingestCorpus(input);
+          },
+          findCorpus: async (input) => {
+            expect(input.data).not.toHaveProperty('originals');
+            return await activities.findCorpus(input);
+          },
+        },
+        { data: { sources, ...(originals && { originals }) } },
+      );
+    }
+    expect(heard).toEqual(['nothing', { keep: 90 * 86_400_000, encrypt: true }]);
+  });
+
   test('a fault of our own code in an activity fails the run at its first attempt', async () => {
     const { activities } = fakes([]);
     let attempts = 0;
