@@ -35,11 +35,7 @@ export function blobKey(sha256: string): string {
 const noKeys = new DataKeys();
 
 /** Names and writes bytes; bytes that exist are not written again. `sealed`: id of the data key to encrypt them with. */
-export async function putBlob(
-  store: Store,
-  bytes: Uint8Array,
-  sealed?: string | undefined,
-): Promise<BlobRef> {
+export async function putBlob(store: Store, bytes: Uint8Array, sealed?: string): Promise<BlobRef> {
   const stored = sealed === undefined ? bytes : (store.dataKeys ?? noKeys).seal(bytes, sealed);
   const sha256 = createHash('sha256').update(stored).digest('hex');
   await store.putIfAbsent(blobKey(sha256), stored);
@@ -153,7 +149,7 @@ export async function decodeJsonLines(bytes: Uint8Array): Promise<unknown[]> {
 export async function putJsonLines(
   store: Store,
   records: Iterable<unknown>,
-  sealed?: string | undefined,
+  sealed?: string,
 ): Promise<BlobRef> {
   return putBlob(store, await encodeJsonLines(records), sealed);
 }
