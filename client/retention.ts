@@ -8,7 +8,6 @@ import {
 import { TaskQueue } from '../config/queues.ts';
 import type { RetentionReport } from '../config/retention.ts';
 import { workflowId } from '../workflows/messages.ts';
-import type { retentionWorkflow } from '../workflows/retention.ts';
 import { ClientError, rootMessage } from './errors.ts';
 
 export interface Retention {
@@ -17,6 +16,8 @@ export interface Retention {
   /** Deletes what has expired, now; `dryRun` only says what that is. */
   expireDatasets(options?: { dryRun?: boolean }): Promise<RetentionReport>;
 }
+
+type Sweep = (input: { dryRun?: boolean }) => Promise<RetentionReport>;
 
 /** The retention part of the client; `reach` words what a service that is down throws. */
 export function openRetention(
@@ -49,7 +50,7 @@ export function openRetention(
       reach(async () => {
         try {
           // A sweep that somebody else asked for does the same.
-          return await client.workflow.execute<typeof retentionWorkflow>('retentionWorkflow', {
+          return await client.workflow.execute<Sweep>('retentionWorkflow', {
             workflowId: dryRun ? `${workflowId.retention}/look` : `${workflowId.retention}/now`,
             workflowIdConflictPolicy: 'USE_EXISTING',
             taskQueue: TaskQueue.control,
