@@ -9,26 +9,20 @@ import {
   type DroppedDocument,
   type DatasetManifest,
 } from '../config/manifests.ts';
-import {
-  pipelineFileSchema,
-  sourceName,
-  sourceSchema,
-  type Pipeline,
-  type Source,
-} from '../config/pipeline.ts';
+import { pipelineFileSchema, sourceName, sourceSchema, type Source } from '../config/pipeline.ts';
 import { runSpecSchema } from '../config/run-records.ts';
 import { Chunker } from '../corpus/chunk.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { byCodeUnits, hashShare } from '../corpus/order.ts';
 import { openSource, readSource, type OpenSource, type SourceItem } from '../corpus/sources.ts';
 import { putJsonLines } from '../registry/blobs.ts';
-import { DataKeys } from '../registry/data-keys.ts';
 import { latestDataset, registerDataset } from '../registry/datasets.ts';
 import { requireWhole } from '../registry/expiry.ts';
 import { addRunInputs, getRunRecord } from '../registry/runs.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
 import type { Deps } from './deps.ts';
+import { expiryOf, sealingOf, type Originals } from './originals.ts';
 import { s3Files, s3Place } from './s3-source.ts';
 import { withoutNames } from './unnamed.ts';
 import { webFiles } from './web-source.ts';
@@ -44,7 +38,7 @@ export interface IngestInput {
   /** Share of the documents to take; left out, all. */
   sample?: number;
   /** What becomes of the documents as they were read; left out, they are kept as they are. */
-  originals?: Pipeline['data']['originals'];
+  originals?: Originals;
   /** Absolute folder that relative paths start from. */
   baseDir: string;
   /** Folder whose `node_modules` holds the packages; left out, Temper's own. */
@@ -74,7 +68,7 @@ export function createIngestActivities(deps: Deps) {
         projectDir,
       } = parseInput(inputSchema, input);
       return withFailures(async () => {
-        const sealed = originals?.encrypt === true ? sealingKey(deps.store) : undefined;
+        const sealed = sealingOf(originals, deps.store);
         const from = { baseDir, projectDir: projectDir ?? deps.projectDir, run };
         const { opened, numFound, ...read } = await whileBeating(async (at) => {
           const found = await openAll(deps, sources, from, at);
@@ -241,20 +235,6 @@ async function readAll(
   await endShard();
   if (dropped.length > 0) contents.droppedDocuments = await putJsonLines(store, dropped, sealed);
   return { ...contents, numFound };
-}
-
-/** Id of the data key that seals. */
-function sealingKey({ dataKeys = new DataKeys() }: Store): string {
-  return dataKeys.sealing;
-}
-
-/** Decided here, once: a version that is registered already keeps its own time. */
-function expiryOf(
-  originals: Pipeline['data']['originals'],
-  now: Date,
-): Pick<DatasetManifest, 'expiresAt'> {
-  if (originals === undefined || originals.keep === 'forever') return {};
-  return { expiresAt: new Date(now.getTime() + originals.keep).toISOString() };
 }
 
 /** By a hash of the text, so that the order of the files does not matter; what cannot be read is sampled alike. */

@@ -22,15 +22,11 @@ export async function registerDataset(
   store: Store,
   manifest: Omit<DatasetManifest, 'version'>,
 ): Promise<DatasetManifest> {
-  const expired = new Set((await readExpiries(store, manifest.name)).map(({ version }) => version));
   const { version } = await registerVersion(
     store,
     folderOf(manifest.name),
     datasetManifestSchema,
-    (found) =>
-      found.digest === manifest.digest &&
-      !expired.has(found.version) &&
-      (found.expiresAt === undefined) === (manifest.expiresAt === undefined),
+    await standsFor(store, manifest),
     (number) => ({ ...manifest, version: number }),
   );
   return version;
@@ -44,6 +40,18 @@ export async function getDataset(
 ): Promise<DatasetManifest | null> {
   const key = versionKey(folderOf(name), version);
   return (await readRecord(store, key, datasetManifestSchema))?.value ?? null;
+}
+
+/** Whether a version that is registered may be taken for this one. */
+async function standsFor(
+  store: Store,
+  { name, digest, expiresAt }: Omit<DatasetManifest, 'version'>,
+): Promise<(found: DatasetManifest) => boolean> {
+  const expired = new Set((await readExpiries(store, name)).map(({ version }) => version));
+  return (found) =>
+    found.digest === digest &&
+    !expired.has(found.version) &&
+    (found.expiresAt === undefined) === (expiresAt === undefined);
 }
 
 /** Which versions of a dataset have expired. */

@@ -33,8 +33,6 @@ export interface ExpiryOptions {
 }
 
 const readAhead = 32;
-/** Stages whose records and blobs expire with the documents that they were made of. */
-const derived = new Set(['clean-shard', 'scatter', 'deduplicate']);
 
 /** Deletes what has expired. */
 export async function expireDatasets(
@@ -184,7 +182,7 @@ async function findExpired(
       const stage = key.split('/')[1];
       const { of, dataset, droppedDocuments } = value as StageRecord;
       const isOf = [of ?? []].flat().some((raw) => goneRaw.has(raw));
-      if (derived.has(stage ?? '') && isOf) {
+      if (isOf) {
         records.push(key);
         drop(value);
         return;
@@ -205,6 +203,7 @@ async function findExpired(
 
 /** What stage records say of where they come from. */
 interface StageRecord {
+  /** Raw shards, with which the record and its blobs expire. */
   of?: string | string[];
   dataset?: { digest?: string };
   droppedDocuments?: unknown;
