@@ -1,6 +1,6 @@
 /** Dataset versions: what was ingested, under a number that stays. */
 import { datasetManifestSchema, type DatasetManifest } from '../config/manifests.ts';
-import { readRecord } from './json.ts';
+import { encodeRecord, readRecord } from './json.ts';
 import { keyPart } from './keys.ts';
 import type { Store } from './store.ts';
 import { readVersions, registerVersion, versionKey } from './versions.ts';
@@ -22,6 +22,28 @@ export async function registerDataset(
     (number) => ({ ...manifest, version: number }),
   );
   return version;
+}
+
+/**
+ * Gives a dataset the number that follows on another one, as its documents came in that; one whose digest is
+ * registered already keeps the number it has. Null when somebody else took the number.
+ */
+export async function registerDatasetAfter(
+  store: Store,
+  manifest: Omit<DatasetManifest, 'version'>,
+  before: number,
+): Promise<DatasetManifest | null> {
+  const folder = folderOf(manifest.name);
+  const registered = async (): Promise<DatasetManifest | null> =>
+    (await readVersions(store, folder, datasetManifestSchema)).find(
+      ({ digest }) => digest === manifest.digest,
+    ) ?? null;
+  const same = await registered();
+  if (same !== null) return same;
+  const version = datasetManifestSchema.parse({ ...manifest, version: before + 1 });
+  const won = await store.putIfAbsent(versionKey(folder, version.version), encodeRecord(version));
+  // After a lost reply the number is taken by ourselves.
+  return won ? version : await registered();
 }
 
 /** One version, or null. */
