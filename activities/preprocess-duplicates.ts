@@ -23,8 +23,8 @@ const numSamples = 5;
 /** Shards whose fingerprints are read at once. */
 const shardsAhead = 16;
 
-/** A cleaned shard, and the version of the dataset in which its documents first came. */
-export type DatedShard = CleanShard & { since: number };
+/** A cleaned shard, and the version of the dataset in which its documents first came; left out: the first. */
+export type DatedShard = CleanShard & { since?: number };
 
 /** Brings all fingerprints together in one place; for corpora whose fingerprints fit there. */
 export async function mergeFingerprints(
@@ -38,7 +38,7 @@ export async function mergeFingerprints(
     await progress('fingerprints', (done += 1), cleaned.length);
     return bytes;
   });
-  const since = cleaned.map((shard) => shard.since);
+  const since = cleaned.map(({ since = 1 }) => since);
   const { duplicates } = await threads.run(
     'duplicates',
     { fingerprints, since },
@@ -69,7 +69,7 @@ export async function joinBuckets(
       if (!documents.has(number)) continue;
       place.set(number, numbers.length);
       numbers.push(number);
-      fingerprints.push({ id, source, content, since: cleaned[shard]!.since });
+      fingerprints.push({ id, source, content, since: cleaned[shard]!.since ?? 1 });
     }
   });
   const joined = joinDuplicates(
@@ -145,12 +145,13 @@ async function conclude(
   });
   await addSamples(store, cleaned, copies);
   dropped.push(...copies.map(({ entry }) => entry));
+  const since = cleaned.map((shard) => shard.since ?? 1);
   const reasons: Record<string, number> = {};
   for (const { reason } of dropped) reasons[reason] = (reasons[reason] ?? 0) + 1;
   return {
     schemaVersion: 1,
     shards: cleaned.map(({ documents }) => documents),
-    ...(cleaned.some(({ since }) => since > 1) && { since: cleaned.map(({ since }) => since) }),
+    ...(since.some((version) => version > 1) && { since }),
     kept: await putJsonLines(store, kept),
     dropped: await putJsonLines(
       store,

@@ -137,6 +137,10 @@ export type { BudgetAnswer, Orders } from './orders.ts';
 export type { BudgetOrder, BudgetTotals } from '../workflows/messages.ts';
 export type { Schedule, ScheduleDetails, ScheduledStart, Schedules } from './schedules.ts';
 
+// Datasets.
+export type { DatasetGrowing, DatasetRequest, Datasets } from './dataset-growth.ts';
+export type { DatasetGrowth, IngestResult } from '../config/ingest.ts';
+
 // Models and deployments.
 export type { ModelDetails, Models, ModelSummary, Rollback } from './models.ts';
 export type { Deployment, ModelVersion } from '../config/manifests.ts';
