@@ -71,7 +71,8 @@ export async function newestOf(store: Store, name: string) {
   }
 }
 
-function refuseName(name: string): void {
+/** A name that no dataset could have is told before anything is looked up or started. */
+export function refuseName(name: string): void {
   if (/^[a-z][a-z0-9-]{1,38}[a-z0-9]$/.test(name)) return;
   throw new ClientError(
     'input',

@@ -35,7 +35,7 @@ export interface ConnectOptions {
   namespace?: string | undefined;
   /**
    * Left out: TEMPER_S3_BUCKET, TEMPER_S3_ENDPOINT, TEMPER_S3_REGION and the AWS variables. Where these
-   * are not set either, runs can be started and followed, and only `models` cannot be asked.
+   * are not set either, runs can be started and followed, and only `models` and `datasets` cannot be asked.
    */
   registry?: RegistryOptions | undefined;
 }

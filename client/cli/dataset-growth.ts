@@ -5,7 +5,7 @@ import { sourceSchema, type Source } from '../../config/pipeline.ts';
 import type { IngestResult } from '../../config/ingest.ts';
 import { homeFolder } from '../../infra/layout.ts';
 import { describeGrowth } from '../../workflows/describe.ts';
-import { newestOf, type DatasetGrowing } from '../dataset-growth.ts';
+import { newestOf, refuseName, type DatasetGrowing } from '../dataset-growth.ts';
 import { ClientError } from '../errors.ts';
 import { size } from '../report/words.ts';
 import { clientOf, ensureUp, openContext, requireStore, stdoutPaint } from './context.ts';
@@ -22,17 +22,11 @@ export interface GrowthOptions extends CommonOptions {
 export async function addCommand(
   name: string,
   places: readonly string[],
-  options: GrowthOptions,
+  options: GrowthOptions & { license: string },
 ): Promise<number> {
-  const { license } = options;
-  if (license === undefined) {
-    throw new ClientError(
-      'input',
-      '--license: found none, expected whose text it is, such as --license internal: it stays in the lineage of every model. Nothing was started.',
-    );
-  }
+  refuseName(name);
   const baseDir = process.cwd();
-  const sources = await sourcesOf(places, { ...options, license }, baseDir);
+  const sources = await sourcesOf(places, options, baseDir);
   const client = await clientOf(await ready(options));
   const growing = await client.datasets.add({ name, sources, baseDir });
   return await watchGrowth(name, growing, options);
@@ -43,6 +37,7 @@ export async function appendCommand(
   places: readonly string[],
   options: GrowthOptions,
 ): Promise<number> {
+  refuseName(name);
   const context = await ready(options);
   const { sources: known } = await newestOf(context.store, name);
   const baseDir = process.cwd();

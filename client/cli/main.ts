@@ -297,7 +297,7 @@ command('show', 'one version: sources, licences, what was dropped, who was train
 command('add', 'make a dataset of documents, without a training run', datasets)
   .argument('<name>', 'name of the new dataset')
   .argument(
-    '<file...>',
+    '<path...>',
     'files or folders; https://… (a page or a sitemap), s3://bucket/prefix, git+./folder',
   )
   .requiredOption('--license <licence>', 'whose text it is, kept in the lineage of every model')
@@ -310,7 +310,7 @@ command('add', 'make a dataset of documents, without a training run', datasets)
       "npx temper datasets add laws s3://archive/laws --license CC0-1.0 --include '**/*.html'",
     ),
   )
-  .action((name: string, places: string[], options: GrowthFlags) =>
+  .action((name: string, places: string[], options: GrowthFlags & { license: string }) =>
     finish(options, async () =>
       (await import('./dataset-growth.ts')).addCommand(name, places, options),
     ),
@@ -318,7 +318,7 @@ command('add', 'make a dataset of documents, without a training run', datasets)
 command('append', 'make the next version: all of the newest, and what is new', datasets)
   .argument('<dataset>', 'name of the dataset')
   .argument(
-    '<file...>',
+    '<path...>',
     'files or folders; https://… (a page or a sitemap), s3://bucket/prefix, git+./folder',
   )
   .option('--license <licence>', 'whose text it is (default: that of the dataset, if it has one)')
