@@ -71,6 +71,12 @@ export const deduplicatedSchema = z.strictObject({
     .optional()
     .describe('the raw shards, with which it expires; left out by older versions'),
   shards: z.array(blobRefSchema).describe('cleaned documents'),
+  since: z
+    .array(count)
+    .optional()
+    .describe(
+      'of each shard, the version of the dataset in which its documents first came; left out: 1 of all',
+    ),
   kept: blobRefSchema.describe('KeptLine lines, zstd'),
   dropped: blobRefSchema.describe('DroppedDocument lines of the whole corpus, zstd'),
   statistics: corpusManifestSchema.shape.statistics.omit({ numTokens: true }),

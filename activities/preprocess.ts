@@ -299,16 +299,18 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
       const { dataset, data, unread, shuffle } = parseInput(resolveDuplicatesInputSchema, given);
       return withFailures(async () => {
         const { shards } = await datasetOf(dataset);
+        const since = shards.map((shard) => shard.since ?? 1);
         const key = stageDigest({
           shards: shards.map(({ documents }) => cleanKey(documents, data)),
+          ...(since.some((version) => version > 1) && { since }),
         });
         let manifest = await findStage(store, 'deduplicate', key, deduplicatedSchema);
         if (manifest === null) {
           let done = 0;
-          const cleaned = await inParallel(shards, async ({ documents }) => {
+          const cleaned = await inParallel(shards, async ({ documents, since = 1 }) => {
             const shard = await cleanedShard(documents, data);
             await progress('shards', (done += 1), shards.length);
-            return shard;
+            return { ...shard, since };
           });
           const made =
             shuffle === undefined

@@ -95,6 +95,8 @@ name: ${name}
 
 data:
   # Each source is a path (file or folder, from this file on) or a package (an npm package that ships text).
+  # In place of sources, a dataset that is registered: its newest version, or policy@3. npx temper datasets list
+  # dataset: policy
   sources:
     - path: ${quoted(choices.path)}
       # Kept in the lineage of every model made from this text. Say whose text it is.

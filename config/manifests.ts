@@ -46,7 +46,18 @@ export const datasetManifestSchema = z.strictObject({
   sources: z.array(
     z.strictObject({ name: z.string(), license: z.string(), numDocuments: count, bytes: count }),
   ),
-  shards: z.array(z.strictObject({ documents: blobRefSchema, numDocuments: count })),
+  shards: z
+    .array(
+      z.strictObject({
+        documents: blobRefSchema,
+        numDocuments: count,
+        since: count
+          .min(2)
+          .optional()
+          .describe('version of this dataset in which its documents first came; left out: 1'),
+      }),
+    )
+    .describe('oldest version first'),
   numDocuments: count,
   bytes: count.describe('UTF-8 bytes of text'),
   dropped: counts.describe('files and records that could not be read, by reason'),

@@ -47,6 +47,8 @@ const name = z
     'expected 3 to 40 lowercase letters, digits or hyphens, starting with a letter',
   );
 
+const datasetPattern = /^[a-z][a-z0-9-]{1,38}[a-z0-9](@[1-9]\d{0,8})?$/;
+
 const baseNames = Object.keys(knownBases).join('|');
 const startPattern = new RegExp(
   String.raw`^(scratch|${baseNames}|[a-z][a-z0-9-]{1,38}[a-z0-9]@(champion|[1-9]\d{0,8})|\.{0,2}/.*)$`,
@@ -177,7 +179,21 @@ export const pipelineFileSchema = z.strictObject({
   name: name.describe('name of the dataset and of the model'),
   data: z
     .strictObject({
-      sources: z.array(sourceSchema).min(1).describe('where the documents are'),
+      sources: z
+        .array(sourceSchema)
+        .min(1)
+        .optional()
+        .describe('where the documents are; left out, they are those of a registered dataset'),
+      dataset: z
+        .string()
+        .regex(
+          datasetPattern,
+          'expected a registered dataset such as policy, or policy@3 for one version',
+        )
+        .optional()
+        .describe(
+          'a registered dataset in place of sources: policy, its newest version when a run begins, or policy@3',
+        ),
       sample: share
         .pipe(z.number().positive())
         .prefault('100%')
@@ -422,6 +438,19 @@ export const pipelineSchema = pipelineFileSchema
         path: typeof field === 'string' ? field.split('.') : field,
         message,
       });
+    if (data.sources === undefined && data.dataset === undefined) {
+      refuse(
+        'data.sources',
+        'expected where the documents are, or dataset: policy in its place, which is registered',
+      );
+    } else if (data.sources !== undefined && data.dataset !== undefined) {
+      refuse('data.dataset', 'expected none beside sources, one of the two says what is read');
+    } else if (data.dataset !== undefined && data.sample < 1) {
+      refuse(
+        'data.sample',
+        'expected none with dataset: a version is taken whole; a share is taken of sources',
+      );
+    }
     const isSeveral = compute !== 'local' && compute.hosts !== undefined;
     if (compute !== 'local' && compute.device === 'cuda' && goal !== 'base') {
       refuse(
@@ -586,6 +615,11 @@ function defaultGoal(file: {
   if (phases !== undefined) return isBase(file.startFrom) ? ('adapt' as const) : ('base' as const);
   if (teachesAnswers(file)) return 'assistant' as const;
   return isBase(file.startFrom) ? ('adapt' as const) : ('base' as const);
+}
+
+/** The name of the dataset that a pipeline reads. */
+export function datasetNameOf({ name: own, data }: Pick<Pipeline, 'name' | 'data'>): string {
+  return data.dataset?.split('@')[0] ?? own;
 }
 
 /** The family that a file asks for; undefined where it gives a configuration, or leaves it to the planner. */

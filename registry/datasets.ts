@@ -5,7 +5,7 @@ import {
   type DatasetExpiry,
   type DatasetManifest,
 } from '../config/manifests.ts';
-import { readRecord, updateRecord } from './json.ts';
+import { encodeRecord, readRecord, updateRecord } from './json.ts';
 import { keyPart, padded } from './keys.ts';
 import type { Store } from './store.ts';
 import { readVersions, registerVersion, versionKey } from './versions.ts';
@@ -30,6 +30,27 @@ export async function registerDataset(
     (number) => ({ ...manifest, version: number }),
   );
   return version;
+}
+
+/**
+ * Gives a dataset the number that follows on another one, as its documents came in that; one whose digest is
+ * registered already keeps the number it has. Null when somebody else took the number.
+ */
+export async function registerDatasetAfter(
+  store: Store,
+  manifest: Omit<DatasetManifest, 'version'>,
+  before: number,
+): Promise<DatasetManifest | null> {
+  const folder = folderOf(manifest.name);
+  const stands = await standsFor(store, manifest);
+  const registered = async (): Promise<DatasetManifest | null> =>
+    (await readVersions(store, folder, datasetManifestSchema)).find(stands) ?? null;
+  const same = await registered();
+  if (same !== null) return same;
+  const version = datasetManifestSchema.parse({ ...manifest, version: before + 1 });
+  const won = await store.putIfAbsent(versionKey(folder, version.version), encodeRecord(version));
+  // After a lost reply the number is taken by ourselves.
+  return won ? version : await registered();
 }
 
 /** One version, or null. */
@@ -97,12 +118,17 @@ export async function latestDataset(store: Store, name: string): Promise<Dataset
   return (await readVersions(store, folderOf(name), datasetManifestSchema)).at(-1) ?? null;
 }
 
-/** Every version of every dataset, by name, then by number. */
-export async function listDatasets(store: Store): Promise<DatasetManifest[]> {
+/** The name of every dataset, in order. */
+export async function datasetNames(store: Store): Promise<string[]> {
   const names = new Set<string>();
   for await (const { key } of store.list('datasets/')) names.add(key.split('/')[1] ?? '');
+  return [...names].toSorted();
+}
+
+/** Every version of every dataset, by name, then by number. */
+export async function listDatasets(store: Store): Promise<DatasetManifest[]> {
   const all: DatasetManifest[] = [];
-  for (const name of [...names].toSorted()) {
+  for (const name of await datasetNames(store)) {
     all.push(...(await readVersions(store, folderOf(name), datasetManifestSchema)));
   }
   return all;

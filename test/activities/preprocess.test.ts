@@ -507,6 +507,8 @@ test('an error in a thread comes back, and the threads go on', async () => {
   const documents = Buffer.from('not compressed');
   const broken = { documents, options: { personalData: 'keep', quality: false } } as const;
   await expect(threads.run('clean', broken)).rejects.toThrow(/./);
-  const { result } = await inActivity(async () => threads.run('duplicates', { fingerprints: [] }));
+  const { result } = await inActivity(async () =>
+    threads.run('duplicates', { fingerprints: [], since: [] }),
+  );
   expect(result).toEqual({ duplicates: [] });
 });

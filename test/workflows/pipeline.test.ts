@@ -86,6 +86,11 @@ function fakes(scores: Record<string, number>[]): { activities: Activities; call
       dropped: {},
       reused: false,
     }),
+    findDataset: async ({ dataset }) => {
+      calls.push(`dataset ${dataset}`);
+      const found = { dataset: { name: 'laws', version: 3, digest: digest('d') }, bytes: 700_000 };
+      return { ...found, numDocuments: 12, dropped: {}, reused: true };
+    },
     findCorpus: async () => ({
       corpus: digest('c'),
       numShards: 1,
