@@ -20,7 +20,7 @@ export class DataKeys {
     if (id !== undefined) return id;
     throw new DataKeyMissing(
       'data.originals.encrypt: found no data key in this process, expected one to seal with. ' +
-        'Set TEMPER_DATA_KEY_FILE for its workers, or leave encrypt out.',
+        'Set TEMPER_DATA_KEY_FILE for its workers (npx temper down and up do, for a local stack), or leave encrypt out.',
     );
   }
 
