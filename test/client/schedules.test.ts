@@ -135,6 +135,17 @@ test('a model that embeds is refused: it goes on from no champion', async () => 
   });
 });
 
+test('one version of a dataset is refused: there is never anything new in it', async () => {
+  const { sources: _, ...data } = pipeline.pipeline.data;
+  const fixed = { ...pipeline.pipeline, name: 'fixed', data: { ...data, dataset: 'laws@3' } };
+  await expect(
+    temper.createSchedule({ ...daily, pipeline: { ...pipeline, pipeline: fixed } }),
+  ).rejects.toMatchObject({
+    kind: 'input',
+    message: expect.stringContaining('data.dataset: found laws@3, expected laws:') as string,
+  });
+});
+
 test('phases that read no documents are refused: nothing of them is new to a champion', async () => {
   const tuning = { ...pipeline.pipeline, name: 'tuning', phases: ['sft' as const] };
   await expect(

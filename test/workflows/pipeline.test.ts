@@ -228,6 +228,17 @@ const trained = (phase: { phase: string; numSteps: number; learningRate: number 
   `train ${phase.phase} ${phase.numSteps} steps at ${phase.learningRate.toPrecision(2)}`;
 
 describe('pipelineWorkflow', () => {
+  test('reads a registered dataset in place of sources, under the name of its own', async () => {
+    const { activities, calls } = fakes([...good]);
+    const { status } = await run(activities, { data: { dataset: 'laws@3' } });
+    expect(calls.slice(0, 2)).toEqual(['dataset laws@3', 'plan']);
+    expect(status.stages[0]).toMatchObject({
+      name: 'ingest',
+      state: 'reused',
+      summary: '12 documents, laws@3',
+    });
+  });
+
   test('takes text to a deployed model, and the status tells each stage', async () => {
     const { activities, calls } = fakes([...good]);
     const { outcome, status } = await run(activities);
