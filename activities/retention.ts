@@ -29,10 +29,13 @@ export function createRetentionActivities(deps: Deps & { client: Pick<Client, 'w
 }
 export type RetentionActivities = ReturnType<typeof createRetentionActivities>;
 
+/** Workflows that read documents. */
+const readers = ['pipelineWorkflow', 'continuousPretrainingWorkflow', 'datasetWorkflow'];
+
 /** What runs at work have read, and which of them read now. */
 async function readersAtWork(client: Pick<Client, 'workflow'>, store: Store): Promise<InUse> {
-  const query =
-    "ExecutionStatus = 'Running' AND WorkflowType IN ('pipelineWorkflow', 'continuousPretrainingWorkflow')";
+  const types = readers.map((type) => `'${type}'`).join(', ');
+  const query = `ExecutionStatus = 'Running' AND WorkflowType IN (${types})`;
   const ids: string[] = [];
   for await (const { workflowId } of client.workflow.list({ query })) ids.push(workflowId);
   const versions: { name: string; version: number }[] = [];
