@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { blobRefSchema, canonicalJson, sha256Schema } from '../config/digest.ts';
 import type { DatasetManifest, Document } from '../config/manifests.ts';
 import { DigestTable } from '../corpus/digest-table.ts';
-import { putBlob, putJsonLines, readBlob, readJsonLines } from '../registry/blobs.ts';
+import { hasBlob, putBlob, putJsonLines, readBlob, readJsonLines } from '../registry/blobs.ts';
 import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
 import { inParallel } from './preprocess-parallel.ts';
@@ -108,7 +108,8 @@ async function restOf(
 async function idsOf(store: Store, { documents }: DatasetShard): Promise<Buffer> {
   const key = stageDigest({ documents });
   const found = await findStage(store, 'shard-ids', key, shardIdsSchema);
-  if (found !== null) return readBlob(store, found.ids);
+  // Made again where it was collected: the record alone is no use.
+  if (found !== null && (await hasBlob(store, found.ids))) return readBlob(store, found.ids);
   const parts: Buffer[] = [];
   for (const document of (await readJsonLines(store, documents)) as Document[]) {
     parts.push(Buffer.from(document.id, 'hex'), recordDigest(document));

@@ -23,7 +23,7 @@ export interface DatasetRequest {
 export interface DatasetGrowing {
   workflowId: string;
   /** Waits for the end; throws a ClientError that says why there is no version. */
-  result(): Promise<IngestResult>;
+  result: () => Promise<IngestResult>;
 }
 
 export interface Datasets {

@@ -5,7 +5,7 @@
 import { log, proxyActivities, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { IngestActivities, IngestResult } from '../activities/ingest.ts';
 import { ingesting } from './activity-options.ts';
-import { describeGrowth } from './describe.ts';
+import { describeDataset } from './describe.ts';
 import type { DatasetInput } from './messages.ts';
 
 const { ingestCorpus } = proxyActivities<IngestActivities>({
@@ -18,7 +18,7 @@ export async function datasetWorkflow(input: DatasetInput): Promise<IngestResult
   // What the web gave is kept while this execution lasts, and asked for anew by the next one.
   const run = `dataset-${name}-${workflowInfo().firstExecutionRunId.slice(0, 8)}`;
   const made = await ingestCorpus({ run, name, sources, baseDir, onto });
-  setCurrentDetails(describeGrowth(made));
+  setCurrentDetails(describeDataset(made));
   const { version } = made.dataset;
   log.info('dataset version made', { runName: run, dataset: name, version, reused: made.reused });
   return made;

@@ -20,21 +20,6 @@ export function describeDataset({
   return `${numDocuments}${sampled} documents${sampled && ', a sample'}, ${dataset.name}@${dataset.version}${rest}`;
 }
 
-/** E.g. `policy@2: 12 documents more than version 1; 3 were there already`. */
-export function describeGrowth({ dataset, growth }: IngestResult): string {
-  const named = `${dataset.name}@${dataset.version}`;
-  if (growth === undefined) return named;
-  const { from, numNew, numKnown } = growth;
-  if (from === null) return `${named}: ${counted(numNew, 'document')}`;
-  const known = `${counted(numKnown, 'document')} ${numKnown === 1 ? 'was' : 'were'} there already`;
-  if (numNew === 0) return `${named}: nothing new; ${known}`;
-  return `${named}: ${counted(numNew, 'document')} more than version ${from}${numKnown === 0 ? '' : `; ${known}`}`;
-}
-
-function counted(number: number, what: string): string {
-  return `${number.toLocaleString('en-US')} ${what}${number === 1 ? '' : 's'}`;
-}
-
 /** Files and records that ingest could not read, with the reasons; null when it read all. */
 export function describeUnread(dropped: IngestResult['dropped']): string | null {
   return total(dropped) === 0 ? null : `${total(dropped)} not read${reasonsOf(dropped)}`;

@@ -4,7 +4,6 @@ import path from 'node:path';
 import { sourceSchema, type Source } from '../../config/pipeline.ts';
 import type { IngestResult } from '../../config/ingest.ts';
 import { homeFolder } from '../../infra/layout.ts';
-import { describeGrowth } from '../../workflows/describe.ts';
 import { newestOf, refuseName, type DatasetGrowing } from '../dataset-growth.ts';
 import { ClientError } from '../errors.ts';
 import { size } from '../report/words.ts';
@@ -125,6 +124,21 @@ async function watchGrowth(
   if (options.json === true) printJson({ workflowId, ...made });
   for (const line of growthLines(made)) say(options, line);
   return ExitCode.ok;
+}
+
+/** E.g. `policy@2: 12 documents more than version 1; 3 were there already`. */
+function describeGrowth({ dataset, growth }: IngestResult): string {
+  const named = `${dataset.name}@${dataset.version}`;
+  if (growth === undefined) return named;
+  const { from, numNew, numKnown } = growth;
+  if (from === null) return `${named}: ${documents(numNew)}`;
+  const known = `${documents(numKnown)} ${numKnown === 1 ? 'was' : 'were'} there already`;
+  if (numNew === 0) return `${named}: nothing new; ${known}`;
+  return `${named}: ${documents(numNew)} more than version ${from}${numKnown === 0 ? '' : `; ${known}`}`;
+}
+
+function documents(number: number): string {
+  return `${count(number)} document${number === 1 ? '' : 's'}`;
 }
 
 /** What became of the dataset, for people. */

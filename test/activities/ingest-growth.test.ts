@@ -166,6 +166,23 @@ test('documents are added to all that was there, and what is there already is to
   expect(nothing.result.growth).toMatchObject({ numNew: 0, numKnown: 3 });
 });
 
+test('one folder under two licences stays two sources, whatever is added under either', async () => {
+  const { store } = fixture.deps;
+  await fixture.put('two/a.txt', 'one');
+  await fixture.put('two/b.md', 'two');
+  const sources = [
+    { ...pathSource('two', '*.txt'), license: 'internal' },
+    { ...pathSource('two', '*.md'), license: 'CC0-1.0' },
+  ];
+  await read('two', { onto: 0, sources });
+  await fixture.put('two/c.md', 'three');
+  await read('two', { onto: 1, sources });
+  expect((await latestDataset(store, 'two'))!.sources).toEqual([
+    { name: 'two', license: 'internal', numDocuments: 1, bytes: 3 },
+    { name: 'two', license: 'CC0-1.0', numDocuments: 2, bytes: 8 },
+  ]);
+});
+
 test('an attempt after one that died with its version registered says what that one made', async () => {
   await fixture.put('again/a.txt', 'one');
   await read('again', { onto: 0 });
