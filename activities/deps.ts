@@ -2,6 +2,7 @@
 import path from 'node:path';
 import type { Environment } from '../config/environment.ts';
 import type { Gpu } from '../config/recipe.ts';
+import { readDataKeys, type DataKeys } from '../registry/data-keys.ts';
 import { openStore, type Store } from '../registry/store.ts';
 import type { WebOptions } from './web-fetch.ts';
 
@@ -28,8 +29,9 @@ export interface Deps {
 
 /** The dependencies that a process's environment names. */
 export function openDeps(env: Environment): Deps {
-  const openBucket = (bucket: string): Store =>
+  const openBucket = (bucket: string, dataKeys?: DataKeys): Store =>
     openStore({
+      dataKeys,
       endpoint: env.TEMPER_S3_ENDPOINT,
       region: env.TEMPER_S3_REGION,
       bucket,
@@ -37,8 +39,8 @@ export function openDeps(env: Environment): Deps {
       secretAccessKey: env.AWS_SECRET_ACCESS_KEY,
     });
   return {
-    store: openBucket(env.TEMPER_S3_BUCKET),
-    openBucket,
+    store: openBucket(env.TEMPER_S3_BUCKET, readDataKeys(env)),
+    openBucket: (bucket) => openBucket(bucket),
     home: path.resolve(env.TEMPER_HOME),
     python: env.TEMPER_PYTHON,
     projectDir: path.dirname(import.meta.dirname),

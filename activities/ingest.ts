@@ -2,26 +2,34 @@
 import { Context } from '@temporalio/activity';
 import path from 'node:path';
 import { z } from 'zod';
-import type { IngestResult } from '../config/ingest.ts';
+import type { DatasetGrowth, IngestResult } from '../config/ingest.ts';
 import {
   datasetManifestSchema,
-  type Document,
   type DroppedDocument,
   type DatasetManifest,
 } from '../config/manifests.ts';
-import { sourceName, sourceSchema, type Source } from '../config/pipeline.ts';
+import { pipelineFileSchema, sourceName, sourceSchema, type Source } from '../config/pipeline.ts';
 import { runSpecSchema } from '../config/run-records.ts';
-import { Chunker } from '../corpus/chunk.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { byCodeUnits, hashShare } from '../corpus/order.ts';
 import { openSource, readSource, type OpenSource, type SourceItem } from '../corpus/sources.ts';
-import { putJsonLines } from '../registry/blobs.ts';
-import { latestDataset, registerDataset } from '../registry/datasets.ts';
+import { putJsonLines, readJsonLines } from '../registry/blobs.ts';
+import {
+  getDataset,
+  getExpiry,
+  latestDataset,
+  registerDatasetAfter,
+} from '../registry/datasets.ts';
+import { requireUnexpired, requireWhole } from '../registry/expiry.ts';
 import { addRunInputs, getRunRecord } from '../registry/runs.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
 import type { Deps } from './deps.ts';
+import { VersionBefore } from './ingest-before.ts';
+import { ShardWriter } from './ingest-shards.ts';
+import { expiryOf, sealingOf, type Originals } from './originals.ts';
 import { s3Files, s3Place } from './s3-source.ts';
+import { withoutNames } from './unnamed.ts';
 import { webFiles } from './web-source.ts';
 import { parseInput, progress, withFailures } from './preprocess-failures.ts';
 
@@ -34,69 +42,187 @@ export interface IngestInput {
   sources: Source[];
   /** Share of the documents to take; left out, all. */
   sample?: number;
+  /** What becomes of the documents as they were read; left out, they are kept as they are. */
+  originals?: Originals;
   /** Absolute folder that relative paths start from. */
   baseDir: string;
   /** Folder whose `node_modules` holds the packages; left out, Temper's own. */
   projectDir?: string;
+  /**
+   * Left out, the sources are the whole of the version. Else the newest version that whoever asked has seen, to which
+   * they are added; 0: there must be none.
+   */
+  onto?: number;
 }
+
+export interface FindDatasetInput {
+  run: string;
+  /** `policy` or `policy@3`. */
+  dataset: string;
+}
+
+const findDatasetSchema = z.strictObject({ run: z.string(), dataset: z.string() });
 
 const inputSchema = z.strictObject({
   run: z.string(),
   name: datasetManifestSchema.shape.name,
   sources: z.array(sourceSchema).min(1),
   sample: z.number().positive().max(1).optional(),
+  originals: pipelineFileSchema.shape.data.shape.originals,
   baseDir: z.string(),
   projectDir: z.string().optional(),
+  onto: z.number().int().nonnegative().optional(),
 });
+
+/** Others took the number of the version that was being made, again and again. */
+const mostAttempts = 10;
 
 export function createIngestActivities(deps: Deps) {
   return {
-    async ingestCorpus(input: IngestInput): Promise<IngestResult> {
-      const {
-        run,
-        name,
-        sources,
-        sample = 1,
-        baseDir,
-        projectDir,
-      } = parseInput(inputSchema, input);
+    async ingestCorpus(given: IngestInput): Promise<IngestResult> {
+      const input = parseInput(inputSchema, given);
       return withFailures(async () => {
-        const from = { baseDir, projectDir: projectDir ?? deps.projectDir, run };
-        const { opened, numFound, ...read } = await whileBeating(async (at) => {
-          const found = await openAll(deps, sources, from, at);
-          return { opened: found, ...(await readAll(deps, found, sample, at)) };
-        });
-        const { numDocuments, bytes } = read;
-        if (numDocuments === 0 && numFound > 0) throw nothingSampled(sample, numFound);
-        if (numDocuments === 0) throw nothingReadable(opened, read.dropped);
-        const before = await latestDataset(deps.store, name);
-        const { version, digest } = await registerDataset(deps.store, {
-          schemaVersion: 1,
-          name,
-          digest: stageDigest({
-            sources: read.sources,
-            shards: read.shards,
-            ...(sample < 1 && { sample }),
-          }),
-          ...read,
-        });
-        const ingested: IngestResult = {
+        for (let attempt = 1; attempt <= mostAttempts; attempt += 1) {
+          const ingested = await ingest(deps, input);
+          if (ingested === null) continue;
+          await keepForRun(deps.store, input.run, ingested);
+          return ingested;
+        }
+        throw new Error(
+          `dataset ${input.name}: ${mostAttempts} versions in turn were made by others meanwhile. Too many writers at once; try again.`,
+        );
+      });
+    },
+
+    /** The dataset version that a pipeline file names: `policy`, the newest by now, or `policy@3`. */
+    async findDataset(given: FindDatasetInput): Promise<IngestResult> {
+      const { run, dataset } = parseInput(findDatasetSchema, given);
+      return withFailures(async () => {
+        const found = await requireDataset(deps.store, dataset);
+        const { name, version, digest, numDocuments, bytes, dropped } = found;
+        const ingested = {
           dataset: { name, version, digest },
           numDocuments,
-          ...(sample < 1 && { sampledFrom: numFound }),
           bytes,
-          dropped: read.dropped,
-          reused: version <= (before?.version ?? 0),
+          dropped,
+          reused: true,
         };
-        // A schedule looks before there is a run: then the run is given what was read.
-        const spec = await getRunRecord(deps.store, run, 'spec', runSpecSchema).catch(() => null);
-        if (spec !== null) await addRunInputs(deps.store, run, { ingested });
+        await keepForRun(deps.store, run, ingested);
         return ingested;
       });
     },
   };
 }
 export type IngestActivities = ReturnType<typeof createIngestActivities>;
+
+/** The sources as a version that follows on the newest one; null when somebody else was quicker with the next. */
+async function ingest(
+  deps: Deps,
+  input: z.infer<typeof inputSchema>,
+): Promise<IngestResult | null> {
+  const { run, name, sources, sample = 1, originals, baseDir, projectDir, onto } = input;
+  const { store } = deps;
+  const newest = await latestDataset(store, name);
+  if (newest === null && onto !== undefined && onto > 0) throw nothingToGrow(name);
+  const grows = onto !== undefined && onto > 0;
+  const isExpired = newest !== null && (await getExpiry(store, name, newest.version)) !== null;
+  if (grows && isExpired) await requireUnexpired(store, name, newest.version);
+  // What grows stays as it is: sealed with the same key, and over at the same time.
+  const inherited = grows && originals === undefined ? newest : null;
+  const sealed = inherited?.shards.at(-1)?.documents.sealed ?? sealingOf(originals, store);
+  const expiry =
+    inherited === null
+      ? expiryOf(originals, deps.now())
+      : inherited.expiresAt !== undefined && { expiresAt: inherited.expiresAt };
+  // Shards that are gone, or that are sealed otherwise, are not taken over.
+  const isTakenOver =
+    grows ||
+    (!isExpired && newest?.shards.every(({ documents }) => documents.sealed === sealed) === true);
+  const from = { baseDir, projectDir: projectDir ?? deps.projectDir, run };
+  const { opened, numFound, ...read } = await whileBeating(async (at) => {
+    const found = await openAll(deps, sources, from, at);
+    const before = newest && isTakenOver ? await VersionBefore.open(store, newest) : null;
+    const taking = { sample, before, grows, sealed };
+    return { opened: found, ...(await readAll(store, found, taking, at)) };
+  });
+  const { numDocuments, bytes } = read;
+  if (numDocuments === 0 && numFound > 0) throw nothingSampled(sample, numFound);
+  if (numFound === 0) throw nothingReadable(opened, read.dropped);
+  const made = {
+    schemaVersion: 1 as const,
+    name,
+    digest: stageDigest({
+      sources: read.sources,
+      shards: read.shards,
+      ...(sample < 1 && { sample }),
+    }),
+    ...read,
+    ...expiry,
+  };
+  if (onto === 0 && newest !== null && newest.digest !== made.digest) throw nameTaken(name);
+  // A sample is part of a digest, and not of a manifest: what brings nothing new is the version that it was.
+  const isSame = onto !== undefined && newest !== null && numDocuments === newest.numDocuments;
+  const registered = isSame
+    ? newest
+    : await registerDatasetAfter(store, made, newest?.version ?? 0);
+  if (registered === null) return null;
+  const { version, digest } = registered;
+  await requireWhole(store, name, version);
+  return {
+    dataset: { name, version, digest },
+    numDocuments,
+    ...(sample < 1 && { sampledFrom: numFound }),
+    bytes,
+    dropped: read.dropped,
+    reused: version <= (onto ?? newest?.version ?? 0),
+    ...(onto !== undefined && { growth: await growthOf(store, registered, onto, numFound) }),
+  };
+}
+
+/** Beside the version that whoever asked had seen: that of the attempt before may be the newest by now. */
+async function growthOf(
+  store: Store,
+  { name, shards, numDocuments }: DatasetManifest,
+  onto: number,
+  numFound: number,
+): Promise<DatasetGrowth> {
+  const before = onto === 0 ? null : await getDataset(store, name, onto);
+  const known = new Set(before?.shards.map(({ documents }) => documents.sha256));
+  const reused = shards.filter(({ documents }) => known.has(documents.sha256));
+  const bytesOf = (some: DatasetManifest['shards']): number =>
+    some.reduce((sum, { documents }) => sum + documents.bytes, 0);
+  const numNew = Math.max(0, numDocuments - (before?.numDocuments ?? 0));
+  return {
+    from: before?.version ?? null,
+    numNew,
+    numKnown: Math.max(0, numFound - numNew),
+    numShards: shards.length,
+    numShardsReused: reused.length,
+    bytesReused: bytesOf(reused),
+    bytesWritten: bytesOf(shards) - bytesOf(reused),
+  };
+}
+
+async function keepForRun(store: Store, run: string, ingested: IngestResult): Promise<void> {
+  // A schedule looks before there is a run: then the run is given what was read.
+  const spec = await getRunRecord(store, run, 'spec', runSpecSchema).catch(() => null);
+  if (spec !== null) await addRunInputs(store, run, { ingested });
+}
+
+async function requireDataset(store: Store, reference: string): Promise<DatasetManifest> {
+  const [name = '', number] = reference.split('@');
+  const found =
+    number === undefined
+      ? await latestDataset(store, name)
+      : await getDataset(store, name, Number(number));
+  if (found !== null) return found;
+  const newest = await latestDataset(store, name);
+  throw new CorpusError(
+    newest === null
+      ? `data.dataset: found no dataset "${name}", expected one that is registered (npx temper datasets list). Make it: npx temper datasets add ${name} ./docs --license internal.`
+      : `data.dataset: found no ${reference}, expected a version up to ${newest.version}. npx temper datasets show ${name} lists them.`,
+  );
+}
 
 /** How far the work is, as its heartbeats say it. */
 interface Progress {
@@ -171,12 +297,22 @@ function bucketOf(deps: Deps, place: string): Store {
 
 type Contents = Omit<DatasetManifest, 'schemaVersion' | 'name' | 'version' | 'digest'>;
 
+/** How documents are taken. `grows`: all of the version before stays, and what is read is added. */
+interface Taking {
+  sample: number;
+  before: VersionBefore | null;
+  grows: boolean;
+  /** Id of the data key that seals the documents; undefined: they stay plain. */
+  sealed: string | undefined;
+}
+
 async function readAll(
-  { store }: Deps,
+  store: Store,
   opened: readonly OpenSource[],
-  sample: number,
+  { sample, before, grows, sealed }: Taking,
   at: Progress,
 ): Promise<Contents & { numFound: number }> {
+  const old = grows ? before : null;
   const contents: Contents = {
     sources: [],
     shards: [],
@@ -185,51 +321,73 @@ async function readAll(
     dropped: {},
     droppedDocuments: null,
   };
-  const dropped: DroppedDocument[] = [];
-  const chunker = new Chunker();
-  let shard: Document[] = [];
+  const dropped = await droppedOf(store, old);
+  const droppedBefore = new Set(dropped.map(({ id }) => id));
+  const shards = new ShardWriter(store, sealed);
+  const next = (before?.manifest.version ?? 0) + 1;
   let numFound = 0;
-  const endShard = async (): Promise<void> => {
-    if (shard.length === 0) return;
-    contents.shards.push({
-      documents: await putJsonLines(store, shard),
-      numDocuments: shard.length,
-    });
-    shard = [];
-  };
+  contents.sources = old?.manifest.sources.map((source) => ({ ...source })) ?? [];
   for (const source of opened) {
     const { name, license } = source;
-    const total = { name, license, numDocuments: 0, bytes: 0 };
+    const known =
+      old && contents.sources.find((one) => one.name === name && one.license === license);
+    const total = known ?? { name, license, numDocuments: 0, bytes: 0 };
+    if (known == null) contents.sources.push(total);
     Object.assign(at, { kind: 'files', done: 0, total: source.files.length });
-    for await (const item of readSource(source, (done) => (at.done = done))) {
+    const items = readSource(source, (done) => (at.done = done));
+    for await (const item of withoutNames(items, source, at, store.dataKeys)) {
       await progress(at.kind, at.done, at.total);
       if ('document' in item) numFound += 1;
       if (!isTaken(item, sample)) continue;
       if ('dropped' in item) {
-        const { reason } = item.dropped;
-        dropped.push(item.dropped);
-        contents.dropped[reason] = (contents.dropped[reason] ?? 0) + 1;
+        if (!droppedBefore.has(item.dropped.id)) dropped.push(item.dropped);
         continue;
       }
-      const bytes = Buffer.byteLength(item.document.text);
+      const { document } = item;
+      const met = before?.meet(document) ?? null;
+      if (grows && met !== null) continue;
+      const bytes = Buffer.byteLength(document.text);
       total.numDocuments += 1;
       total.bytes += bytes;
-      shard.push(item.document);
-      if (chunker.endsAfter({ id: item.document.id, bytes })) await endShard();
+      if (met === null) await shards.add(document, bytes, next);
+      else if (met.known === 'changed') await shards.add(document, bytes, met.since);
     }
-    contents.sources.push(total);
-    contents.numDocuments += total.numDocuments;
-    contents.bytes += total.bytes;
   }
-  await endShard();
-  if (dropped.length > 0) contents.droppedDocuments = await putJsonLines(store, dropped);
+  const kept = grows ? (before?.manifest.shards ?? []) : ((await before?.shardsMet(store)) ?? []);
+  contents.shards = [...kept, ...(await shards.finish())].toSorted(
+    (a, b) => (a.since ?? 1) - (b.since ?? 1),
+  );
+  contents.sources = contents.sources.toSorted((a, b) => byCodeUnits(a.name, b.name));
+  for (const { numDocuments, bytes } of contents.sources) {
+    contents.numDocuments += numDocuments;
+    contents.bytes += bytes;
+  }
+  for (const { reason } of dropped) contents.dropped[reason] = (contents.dropped[reason] ?? 0) + 1;
+  if (dropped.length > 0) contents.droppedDocuments = await putJsonLines(store, dropped, sealed);
   return { ...contents, numFound };
+}
+
+async function droppedOf(store: Store, before: VersionBefore | null): Promise<DroppedDocument[]> {
+  const list = before?.manifest.droppedDocuments ?? null;
+  return list === null ? [] : ((await readJsonLines(store, list)) as DroppedDocument[]);
 }
 
 /** By a hash of the text, so that the order of the files does not matter; what cannot be read is sampled alike. */
 function isTaken(item: SourceItem, sample: number): boolean {
   const { id } = 'document' in item ? item.document : item.dropped;
   return sample >= 1 || hashShare('sample', id) < sample;
+}
+
+function nameTaken(name: string): CorpusError {
+  return new CorpusError(
+    `dataset ${name} exists. To add documents to it: npx temper datasets append ${name} PATH. Or choose another name. Nothing was registered.`,
+  );
+}
+
+function nothingToGrow(name: string): CorpusError {
+  return new CorpusError(
+    `dataset: found no "${name}" any more. Make it anew: npx temper datasets add ${name} PATH --license internal. Nothing was registered.`,
+  );
 }
 
 function nothingSampled(sample: number, numFound: number): CorpusError {

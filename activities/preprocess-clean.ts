@@ -25,12 +25,14 @@ export async function cleanDocuments(
     beatsOf('documents'),
   );
   const [kept, fingerprints, dropped] = await Promise.all([
-    putBlob(store, cleaned.documents),
-    putBlob(store, cleaned.fingerprints),
-    putBlob(store, cleaned.dropped),
+    // What comes of sealed documents tells as much: it is sealed with the same key.
+    putBlob(store, cleaned.documents, documents.sealed),
+    putBlob(store, cleaned.fingerprints, documents.sealed),
+    putBlob(store, cleaned.dropped, documents.sealed),
   ]);
   return {
     schemaVersion: 1,
+    of: documents.sha256,
     documents: kept,
     fingerprints,
     dropped,

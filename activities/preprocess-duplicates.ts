@@ -23,11 +23,14 @@ const numSamples = 5;
 /** Shards whose fingerprints are read at once. */
 const shardsAhead = 16;
 
+/** A cleaned shard, and the version of the dataset in which its documents first came; left out: the first. */
+export type DatedShard = CleanShard & { since?: number };
+
 /** Brings all fingerprints together in one place; for corpora whose fingerprints fit there. */
 export async function mergeFingerprints(
   store: Store,
   threads: ThreadPool,
-  cleaned: readonly CleanShard[],
+  cleaned: readonly DatedShard[],
 ): Promise<Deduplicated> {
   let done = 0;
   const fingerprints = await inParallel(cleaned, async (shard) => {
@@ -35,14 +38,19 @@ export async function mergeFingerprints(
     await progress('fingerprints', (done += 1), cleaned.length);
     return bytes;
   });
-  const { duplicates } = await threads.run('duplicates', { fingerprints }, beatsOf('fingerprints'));
+  const since = cleaned.map(({ since = 1 }) => since);
+  const { duplicates } = await threads.run(
+    'duplicates',
+    { fingerprints, since },
+    beatsOf('fingerprints'),
+  );
   return conclude(store, cleaned, duplicates);
 }
 
 /** Joins what the buckets found; only the documents that may be duplicates are held in memory. */
 export async function joinBuckets(
   store: Store,
-  cleaned: readonly CleanShard[],
+  cleaned: readonly DatedShard[],
   buckets: readonly ResolvedBucket[],
 ): Promise<Deduplicated> {
   const firsts: number[] = [];
@@ -61,7 +69,7 @@ export async function joinBuckets(
       if (!documents.has(number)) continue;
       place.set(number, numbers.length);
       numbers.push(number);
-      fingerprints.push({ id, source, content });
+      fingerprints.push({ id, source, content, since: cleaned[shard]!.since ?? 1 });
     }
   });
   const joined = joinDuplicates(
@@ -91,7 +99,7 @@ async function eachShard(
 /** The counts and lists that follow from the duplicates, which go by the number of the document in the corpus. */
 async function conclude(
   store: Store,
-  cleaned: readonly CleanShard[],
+  cleaned: readonly DatedShard[],
   duplicates: readonly Duplicate[],
 ): Promise<Deduplicated> {
   const dropped: DroppedDocument[] = [];
@@ -135,17 +143,23 @@ async function conclude(
       }
     }
   });
+  // What was dropped of a sealed shard stays sealed among that of others.
+  const sealed = cleaned.find((shard) => shard.dropped.sealed !== undefined)?.dropped.sealed;
   await addSamples(store, cleaned, copies);
   dropped.push(...copies.map(({ entry }) => entry));
+  const since = cleaned.map((shard) => shard.since ?? 1);
   const reasons: Record<string, number> = {};
   for (const { reason } of dropped) reasons[reason] = (reasons[reason] ?? 0) + 1;
   return {
     schemaVersion: 1,
+    of: cleaned.flatMap(({ of }) => of ?? []),
     shards: cleaned.map(({ documents }) => documents),
+    ...(since.some((version) => version > 1) && { since }),
     kept: await putJsonLines(store, kept),
     dropped: await putJsonLines(
       store,
       dropped.toSorted((a, b) => byCodeUnits(a.source, b.source) || byCodeUnits(a.id, b.id)),
+      sealed,
     ),
     statistics: {
       numDocuments: cleaned.reduce((sum, { numDocuments }) => sum + numDocuments, 0),

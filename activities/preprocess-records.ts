@@ -22,6 +22,9 @@ export interface FingerprintLine {
 /** stages/clean-shard/<digest>.json */
 export const cleanShardSchema = z.strictObject({
   schemaVersion,
+  of: sha256Schema
+    .optional()
+    .describe('the raw shard, with which it expires; left out by older versions'),
   documents: blobRefSchema.describe('Document lines, zstd'),
   fingerprints: blobRefSchema,
   dropped: blobRefSchema.describe('DroppedDocument lines, zstd'),
@@ -37,6 +40,10 @@ export type CleanShard = z.infer<typeof cleanShardSchema>;
 /** stages/scatter/<digest>.json */
 export const scatteredSchema = z.strictObject({
   schemaVersion,
+  of: z
+    .array(sha256Schema)
+    .optional()
+    .describe('the raw shards, with which it expires; left out by older versions'),
   buckets: z.array(blobRefSchema).describe('records of `corpus/shuffle.ts`, one blob a bucket'),
 });
 export type Scattered = z.infer<typeof scatteredSchema>;
@@ -59,7 +66,17 @@ export interface KeptLine {
 /** stages/deduplicate/<digest>.json */
 export const deduplicatedSchema = z.strictObject({
   schemaVersion,
+  of: z
+    .array(sha256Schema)
+    .optional()
+    .describe('the raw shards, with which it expires; left out by older versions'),
   shards: z.array(blobRefSchema).describe('cleaned documents'),
+  since: z
+    .array(count)
+    .optional()
+    .describe(
+      'of each shard, the version of the dataset in which its documents first came; left out: 1 of all',
+    ),
   kept: blobRefSchema.describe('KeptLine lines, zstd'),
   dropped: blobRefSchema.describe('DroppedDocument lines of the whole corpus, zstd'),
   statistics: corpusManifestSchema.shape.statistics.omit({ numTokens: true }),

@@ -32,6 +32,7 @@ export async function scatterShards(
     await progress('fingerprints', (done += 1), cleaned.length);
     return bytes;
   });
+  const sealed = cleaned.find((shard) => shard.fingerprints.sealed)?.fingerprints.sealed;
   const { buckets } = await threads.run(
     'scatter',
     { fingerprints, firstShard, numBuckets },
@@ -39,8 +40,9 @@ export async function scatterShards(
   );
   return {
     schemaVersion: 1,
+    of: cleaned.flatMap(({ of }) => of ?? []),
     buckets: await inParallel(buckets, async (records) => {
-      const ref = await putBlob(store, records);
+      const ref = await putBlob(store, records, sealed);
       await progress('buckets', (done += 1), cleaned.length + buckets.length);
       return ref;
     }),

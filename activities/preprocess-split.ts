@@ -30,7 +30,7 @@ export async function splitDocuments(
   const { store } = deps;
   const kept = (await readJsonLines(store, from.kept)) as KeptLine[];
   const heldOut = heldOutIds(
-    kept.map(({ id }) => id),
+    kept.map(({ id, shard }) => ({ id, since: from.since?.[shard] ?? 1 })),
     share,
   );
   const trainBytes = kept.reduce((sum, { id, bytes }) => sum + (heldOut.has(id) ? 0 : bytes), 0);

@@ -98,7 +98,11 @@ export interface ThreadTasks {
   };
   /** The records of one bucket, from everywhere, to the edges between documents. */
   resolve: { input: { records: Uint8Array[] }; output: { edges: Uint8Array } };
-  duplicates: { input: { fingerprints: Uint8Array[] }; output: { duplicates: Duplicate[] } };
+  /** `since`: of each shard, the version of the dataset in which its documents first came. */
+  duplicates: {
+    input: { fingerprints: Uint8Array[]; since: number[] };
+    output: { duplicates: Duplicate[] };
+  };
   instructions: {
     input: { metadata: Document['metadata'][]; questions: Questions[]; seed: number };
     output: { instructions: Instructions };
@@ -195,10 +199,11 @@ const tasks: {
     }
     return { edges: bytesOf(bucket.edges()) };
   },
-  async duplicates({ fingerprints }) {
+  async duplicates({ fingerprints, since }) {
     const all: Fingerprint[] = [];
     for (const [index, bytes] of fingerprints.entries()) {
-      for (const fingerprint of await fingerprintsOf(bytes)) all.push(fingerprint);
+      for (const fingerprint of await fingerprintsOf(bytes))
+        all.push({ ...fingerprint, since: since[index]! });
       sayProgress(index + 1, fingerprints.length);
     }
     return { duplicates: findDuplicates(all) };

@@ -14,6 +14,7 @@ import {
 import { tokenWidth } from '../corpus/pack.ts';
 import { chooseVocabSize } from '../recipes/vocabulary.ts';
 import { getDataset } from '../registry/datasets.ts';
+import { requireUnexpired } from '../registry/expiry.ts';
 import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
 import { codeVersion } from './code-version.ts';
 import type { Deps } from './deps.ts';
@@ -232,7 +233,9 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
       const manifest = await findStage(store, 'preprocess', corpus, corpusManifestSchema);
       const { shards } = await datasetOf(dataset);
       const found = manifest === null ? null : resultOf(corpus, manifest, true);
-      if (manifest !== null) {
+      if (manifest === null) {
+        await withFailures(async () => requireUnexpired(store, dataset.name, dataset.version));
+      } else {
         // What is not read may have grown since, without another dataset.
         await withFailures(async () =>
           refuseIfTooFew(manifest.statistics, unread, data.maxDropped),
@@ -296,16 +299,18 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
       const { dataset, data, unread, shuffle } = parseInput(resolveDuplicatesInputSchema, given);
       return withFailures(async () => {
         const { shards } = await datasetOf(dataset);
+        const since = shards.map((shard) => shard.since ?? 1);
         const key = stageDigest({
           shards: shards.map(({ documents }) => cleanKey(documents, data)),
+          ...(since.some((version) => version > 1) && { since }),
         });
         let manifest = await findStage(store, 'deduplicate', key, deduplicatedSchema);
         if (manifest === null) {
           let done = 0;
-          const cleaned = await inParallel(shards, async ({ documents }) => {
+          const cleaned = await inParallel(shards, async ({ documents, since = 1 }) => {
             const shard = await cleanedShard(documents, data);
             await progress('shards', (done += 1), shards.length);
-            return shard;
+            return { ...shard, since };
           });
           const made =
             shuffle === undefined

@@ -5,11 +5,12 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { WorkflowFailedError, type Client } from '@temporalio/client';
 import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/common';
-import { sourceName, type Pipeline } from '../config/pipeline.ts';
+import { datasetNameOf, sourceName, type Pipeline } from '../config/pipeline.ts';
 import { TaskQueue } from '../config/queues.ts';
 import type { Machine } from '../config/recipe.ts';
 import type { Store } from '../registry/store.ts';
 import { workflowId, type PipelineInput, type PipelineResult } from '../workflows/messages.ts';
+import { openDatasets, type Datasets } from './dataset-growth.ts';
 import { isPassing, serviceFault, unreachable } from './connection-faults.ts';
 import { openTemporal, type TemporalAddress } from './connection.ts';
 import { ClientError, rootMessage } from './errors.ts';
@@ -20,6 +21,7 @@ import { openOrders, type Orders } from './orders.ts';
 import { requireSmall } from './payload.ts';
 import type { Recoverable, RecoverRequest } from './recover.ts';
 import { readPipelineFile } from './pipeline-file.ts';
+import { openRetention, type Retention } from './retention.ts';
 import { openSchedules, type Schedules } from './schedules.ts';
 import {
   datasetAttribute,
@@ -52,10 +54,11 @@ export interface FollowOptions {
   signal?: AbortSignal;
 }
 
-export interface TemperClient extends Orders, Schedules {
+export interface TemperClient extends Orders, Retention, Schedules {
   address: string;
   namespace: string;
   models: Models;
+  datasets: Datasets;
   startPipeline(request: StartRequest): Promise<{ run: string; workflowId: string }>;
   /** What S3 remembers of a run that Temporal has lost, to go on from; refuses one that goes on, or has finished. */
   findRecoverable(request: RecoverRequest): Promise<Recoverable>;
@@ -86,7 +89,7 @@ export async function connectTemper(options: ConnectOptions = {}): Promise<Tempe
     if (options.store !== undefined) return options.store;
     throw new ClientError(
       'input',
-      'models: no registry was given. Name its bucket when connecting, or in TEMPER_S3_BUCKET.',
+      'registry: none was given. Name its bucket when connecting, or in TEMPER_S3_BUCKET.',
     );
   };
   const reach = <T>(work: () => Promise<T>) => reachable(address, work);
@@ -104,12 +107,14 @@ export async function connectTemper(options: ConnectOptions = {}): Promise<Tempe
     address,
     namespace,
     models: guarded(models, reach),
+    datasets: openDatasets(client, store, reach),
     addBudget: (run, order) => reach(() => orders.addBudget(run, order)),
     approve: (reference, told) => reach(() => orders.approve(reference, told)),
     pause: (run, told) => reach(() => orders.pause(run, told)),
     setLearningRate: (run, wish) => reach(() => orders.setLearningRate(run, wish)),
     unpause: (run, told) => reach(() => orders.unpause(run, told)),
 
+    ...openRetention(client, reach),
     ...openSchedules(client, reach),
 
     startPipeline: (request) => reach(() => startPipeline(client, request)),
@@ -207,7 +212,7 @@ async function startRun(
       typedSearchAttributes: [
         { key: runAttribute, value: run },
         { key: modelAttribute, value: pipeline.name },
-        { key: datasetAttribute, value: pipeline.name },
+        { key: datasetAttribute, value: datasetNameOf(pipeline) },
         { key: stageAttribute, value: 'ingest' },
       ],
     });
@@ -223,7 +228,8 @@ async function startRun(
 }
 
 function sourceNames(pipeline: Pipeline): string {
-  const names = pipeline.data.sources.map(sourceName);
+  const { sources, dataset } = pipeline.data;
+  const names = sources?.map(sourceName) ?? [`dataset ${dataset}`];
   const text = names.join(', ');
   return text.length > 120 ? `${text.slice(0, 117)}…` : text;
 }

@@ -1,11 +1,10 @@
 /** Datasets as an operator sees them: which there are, what is in one, which models were trained on it. */
 import { corpusManifestSchema, type DatasetManifest } from '../config/manifests.ts';
-import { getDataset, listDatasets } from '../registry/datasets.ts';
+import { getExpiry, listDatasets } from '../registry/datasets.ts';
 import { listModels, listVersions } from '../registry/models.ts';
 import { findStage } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
-import { ClientError } from './errors.ts';
-import { nearest } from './nearest.ts';
+import { findDataset } from './find-dataset.ts';
 import { ingestDrops } from './report/data.ts';
 import type { DataReport } from './report/run-report.ts';
 
@@ -25,6 +24,10 @@ export interface DatasetDetails {
   dropped: DataReport['dropped'];
   /** Documents that each step of data.clean changed or dropped, for the newest of its models; null: no steps. */
   cleaned: Readonly<Record<string, number>> | null;
+  /** When its documents are deleted, or were; null: they stay. */
+  expiry: { expiresAt: string; expired: boolean } | null;
+  /** Id of the data key that its documents are encrypted with; null: they are not. */
+  encrypted: string | null;
   /** Model versions that were trained on this version. */
   models: { name: string; version: number; run: string }[];
 }
@@ -47,34 +50,9 @@ export async function summariseDatasets(store: Store): Promise<DatasetSummary[]>
 
 /** `policy` means its newest version, `policy@2` that one. Throws a ClientError for one that there is not. */
 export async function describeDataset(store: Store, reference: string): Promise<DatasetDetails> {
-  const match = /^([a-z][a-z0-9-]*)(?:@(\d{1,9}))?$/.exec(reference);
-  if (match === null) {
-    throw new ClientError(
-      'input',
-      `dataset: found ${JSON.stringify(reference)}, expected a name such as policy, or policy@2 for one version.`,
-    );
-  }
-  const name = match[1]!;
+  const dataset = await findDataset(store, reference);
   const known = await summariseDatasets(store);
-  const found = known.find((summary) => summary.name === name);
-  if (found === undefined) {
-    const names = known.map((summary) => summary.name);
-    const near = nearest(name, names);
-    const hint = near === null ? '' : ` Did you mean ${near}?`;
-    throw new ClientError(
-      'input',
-      `dataset: found "${name}", expected one that is registered (${names.join(', ') || 'none yet'}).${hint}`,
-    );
-  }
-  const { versions } = found;
-  const wanted = match[2] === undefined ? versions.at(-1)! : Number(match[2]);
-  const dataset = await getDataset(store, name, wanted);
-  if (dataset === null) {
-    throw new ClientError(
-      'input',
-      `${name}: found no version ${wanted}, expected ${versions.join(', ')}.`,
-    );
-  }
+  const versions = known.find(({ name }) => name === dataset.name)?.versions ?? [dataset.version];
   const { models, corpus } = await modelsOf(store, dataset);
   const manifest =
     corpus === null ? null : await findStage(store, 'preprocess', corpus, corpusManifestSchema);
@@ -83,8 +61,18 @@ export async function describeDataset(store: Store, reference: string): Promise<
     versions,
     dropped: await ingestDrops(store, dataset),
     cleaned: manifest?.statistics.cleaned ?? null,
+    expiry: await expiryOf(store, dataset),
+    encrypted: dataset.shards[0]?.documents.sealed ?? null,
     models,
   };
+}
+
+async function expiryOf(
+  store: Store,
+  { name, version, expiresAt }: DatasetManifest,
+): Promise<DatasetDetails['expiry']> {
+  if (expiresAt === undefined) return null;
+  return { expiresAt, expired: (await getExpiry(store, name, version)) !== null };
 }
 
 async function modelsOf(

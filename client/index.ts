@@ -35,7 +35,7 @@ export interface ConnectOptions {
   namespace?: string | undefined;
   /**
    * Left out: TEMPER_S3_BUCKET, TEMPER_S3_ENDPOINT, TEMPER_S3_REGION and the AWS variables. Where these
-   * are not set either, runs can be started and followed, and only `models` cannot be asked.
+   * are not set either, runs can be started and followed, and only `models` and `datasets` cannot be asked.
    */
   registry?: RegistryOptions | undefined;
 }
@@ -136,6 +136,10 @@ export type { EvaluationSummary } from '../config/manifests.ts';
 export type { BudgetAnswer, Orders } from './orders.ts';
 export type { BudgetOrder, BudgetTotals } from '../workflows/messages.ts';
 export type { Schedule, ScheduleDetails, ScheduledStart, Schedules } from './schedules.ts';
+
+// Datasets.
+export type { DatasetGrowing, DatasetRequest, Datasets } from './dataset-growth.ts';
+export type { DatasetGrowth, IngestResult } from '../config/ingest.ts';
 
 // Models and deployments.
 export type { ModelDetails, Models, ModelSummary, Rollback } from './models.ts';

@@ -95,6 +95,8 @@ name: ${name}
 
 data:
   # Each source is a path (file or folder, from this file on) or a package (an npm package that ships text).
+  # In place of sources, a dataset that is registered: its newest version, or policy@3. npx temper datasets list
+  # dataset: policy
   sources:
     - path: ${quoted(choices.path)}
       # Kept in the lineage of every model made from this text. Say whose text it is.
@@ -105,6 +107,9 @@ data:
       ${choices.textField === 'text' ? '# textField: text' : `textField: ${quoted(choices.textField)}`}
   # Share of the documents to take, by a hash of their text: 1% tries the whole way on a part. Default: 100%.
   ${choices.sample === null ? '# sample: 100%' : `sample: ${choices.sample}`}
+  # Documents as they were read, and what was dropped, are kept for ever as they are. To delete them after a time, and
+  # to encrypt them until then: { keep: 30d, encrypt: true }. Models stay. Default: kept.
+  # originals: { keep: 30d }
   # redact replaces e-mail addresses, telephone, card, account and identity numbers, IP addresses, secrets and keys;
   # keep leaves them; { also: [address, name], except: [ip] } chooses. Default: redact.
   personalData: redact

@@ -1,12 +1,17 @@
 /**
  * The plan before the spend: the recipe that a run would freeze, from the statistics of the corpus
- * when it was preprocessed before, else from a look at its sources, the same as that of `init`.
+ * when it was preprocessed before, else from what is registered of a dataset, or from a look at the sources, the same
+ * as that of `init`.
  */
 import { glob, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { knownBases, maxBaseContext, type KnownBase } from '../config/base-models.ts';
-import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
+import {
+  corpusManifestSchema,
+  type CorpusManifest,
+  type DatasetManifest,
+} from '../config/manifests.ts';
 import {
   configOf,
   familyOf,
@@ -45,6 +50,7 @@ import { findParent, UnknownParent, type ParentModel } from '../registry/parents
 import type { Store } from '../registry/store.ts';
 import { carriedBy } from './base-carries.ts';
 import { ClientError } from './errors.ts';
+import { findDataset } from './find-dataset.ts';
 import { readGgufShape } from './gguf-shape.ts';
 
 export interface CorpusFigures {
@@ -107,11 +113,14 @@ export type Measure = (
 export async function planPipeline(request: PlanRequest): Promise<Plan> {
   const { pipeline } = request;
   const machine = await machineOf(request);
+  const dataset = await datasetFor(request);
   const known =
     request.store === null || pipeline.data.sample < 1
       ? null
-      : await knownCorpus(request.store, pipeline.name);
-  const estimated = known ?? (await estimateCorpus(request));
+      : await knownCorpus(request.store, dataset ?? { name: pipeline.name });
+  const estimated =
+    known ??
+    (dataset === null ? await estimateCorpus(request) : await estimateDataset(request, dataset));
   const parent = await parentFor(request);
   const base = await baseFor(request);
   const vocabSize = base?.shape.vocabSize ?? parent?.tokenizer.vocabSize;
@@ -344,8 +353,28 @@ function replayOf({ data }: Pipeline, parent: ParentModel | null): Replay | unde
   return share === undefined || parent === null ? undefined : { share, numTokens: null };
 }
 
-/** The figures of the newest corpus that was made from a dataset of this name; null when there is none. */
-async function knownCorpus(store: Store, name: string): Promise<CorpusFigures | null> {
+/** The dataset version that the file names; null where it names sources. Throws a ClientError for one that there is not. */
+export async function datasetFor({
+  pipeline,
+  store,
+}: Pick<PlanRequest, 'pipeline' | 'store'>): Promise<DatasetManifest | null> {
+  const { dataset } = pipeline.data;
+  if (dataset === undefined) return null;
+  if (store !== null) return await findDataset(store, dataset, 'data.dataset');
+  throw new ClientError(
+    'input',
+    `data.dataset: ${dataset} is in the registry, which does not answer. Start the stack: npx temper up. Nothing was started.`,
+  );
+}
+
+/**
+ * The figures of the newest corpus that was made from a dataset of this name, or of this version where its digest is
+ * given; null when there is none.
+ */
+async function knownCorpus(
+  store: Store,
+  { name, digest }: { name: string; digest?: string },
+): Promise<CorpusFigures | null> {
   const keys: { key: string; at: number }[] = [];
   for await (const { key, lastModified } of store.list('stages/preprocess/')) {
     keys.push({ key, at: lastModified.getTime() });
@@ -353,6 +382,7 @@ async function knownCorpus(store: Store, name: string): Promise<CorpusFigures | 
   for (const { key } of keys.toSorted((a, b) => b.at - a.at)) {
     const manifest = (await readRecord(store, key, corpusManifestSchema))?.value;
     if (manifest === undefined || manifest.dataset.name !== name) continue;
+    if (digest !== undefined && manifest.dataset.digest !== digest) continue;
     const { statistics, instructions, dataset } = manifest;
     return {
       origin: `measured when dataset ${dataset.name} version ${dataset.version} was preprocessed`,
@@ -374,10 +404,41 @@ async function chatsOf(store: Store, instructions: CorpusManifest['instructions'
   return parseChats((await readBlob(store, instructions.train)).toString('utf8'));
 }
 
+/** From what is registered of a version; what cleaning and duplicates will take of it is not known yet. */
+async function estimateDataset(
+  { pipeline, baseDir }: PlanRequest,
+  { name, version, numDocuments, bytes }: DatasetManifest,
+): Promise<CorpusFigures> {
+  return {
+    origin: `an estimate from the text of ${name}@${version}; a run plans again from what it counts`,
+    estimated: true,
+    numDocuments,
+    numTokens: estimateTokens(bytes),
+    bytes,
+    vocabSize: chooseVocabSize(bytes),
+    ...(await estimateAnswers(pipeline, baseDir, numDocuments)),
+  };
+}
+
+/** Chats and preferences, of questions and of conversations. */
+async function estimateAnswers(
+  pipeline: Pipeline,
+  baseDir: string,
+  numDocuments: number,
+): Promise<Pick<CorpusFigures, 'numChats' | 'numPreferences' | 'chats'>> {
+  const read = await estimateConversations(pipeline, baseDir);
+  const phrasings = pipeline.questions.reduce((sum, group) => sum + group.ask.length, 0);
+  return {
+    numChats: phrasings * numDocuments + read,
+    numPreferences: pipeline.questions.length * numDocuments + read,
+    chats: estimateChats(pipeline.questions),
+  };
+}
+
 async function estimateCorpus({ pipeline, ...from }: PlanRequest): Promise<CorpusFigures> {
-  const { sample } = pipeline.data;
+  const { sources = [], sample } = pipeline.data;
   const surveys: Survey[] = [];
-  for (const source of pipeline.data.sources) surveys.push(await lookAt(source, from));
+  for (const source of sources) surveys.push(await lookAt(source, from));
   const sum = (count: (survey: Survey) => number) =>
     surveys.reduce((total, survey) => total + count(survey), 0);
   const bytes = Math.ceil(sum(({ textBytes }) => textBytes) * sample);
@@ -389,8 +450,6 @@ async function estimateCorpus({ pipeline, ...from }: PlanRequest): Promise<Corpu
   }
   const numDocuments = Math.max(1, Math.round(sum((survey) => survey.numDocuments) * sample));
   const vocabSize = chooseVocabSize(bytes);
-  const read = await estimateConversations(pipeline, from.baseDir);
-  const phrasings = pipeline.questions.reduce((sum, group) => sum + group.ask.length, 0);
   return {
     origin: `an estimate from the text of ${sum(({ numFiles }) => numFiles)} files${sample < 1 ? ' and the sample' : ''}; a run plans again from what it counts`,
     estimated: true,
@@ -398,9 +457,7 @@ async function estimateCorpus({ pipeline, ...from }: PlanRequest): Promise<Corpu
     numTokens: estimateTokens(bytes),
     bytes,
     vocabSize,
-    numChats: phrasings * numDocuments + read,
-    numPreferences: pipeline.questions.length * numDocuments + read,
-    chats: estimateChats(pipeline.questions),
+    ...(await estimateAnswers(pipeline, from.baseDir, numDocuments)),
     languages: surveys
       .flatMap(({ languages }) => languages)
       .map((each) => ({ ...each, textBytes: each.textBytes * sample })),

@@ -13,7 +13,7 @@ import {
   type ScheduleExecutionResult,
   type ScheduleHandle,
 } from '@temporalio/client';
-import type { Pipeline } from '../config/pipeline.ts';
+import { datasetNameOf, type Pipeline } from '../config/pipeline.ts';
 import { TaskQueue } from '../config/queues.ts';
 import type { Machine } from '../config/recipe.ts';
 import {
@@ -149,7 +149,13 @@ export function openSchedules(
 }
 
 /** A schedule exists for documents that are new, which only pretraining reads. */
-function refuseUnread({ goal, phases }: Pipeline): void {
+function refuseUnread({ goal, phases, data }: Pipeline): void {
+  if (data.dataset?.includes('@') === true) {
+    throw new ClientError(
+      'input',
+      `data.dataset: found ${data.dataset}, expected ${data.dataset.split('@')[0]}: one version never has anything new, and a schedule goes on from the champion when there are new documents. Nothing was started.`,
+    );
+  }
   if (goal === 'embeddings') {
     throw new ClientError(
       'input',
@@ -199,7 +205,7 @@ async function createSchedule(
         args: [input],
         typedSearchAttributes: [
           { key: modelAttribute, value: pipeline.name },
-          { key: datasetAttribute, value: pipeline.name },
+          { key: datasetAttribute, value: datasetNameOf(pipeline) },
         ],
       },
       memo: { cron: cron.text, timezone, model: pipeline.name },

@@ -6,7 +6,10 @@ export const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 hex 
 /** Immutable bytes in the registry, named by what they are. */
 export const blobRefSchema = z.strictObject({
   sha256: sha256Schema.describe('SHA-256 of the bytes, lowercase hex'),
-  bytes: z.number().int().nonnegative().describe('length in bytes'),
+  bytes: z.number().int().nonnegative().describe('length in bytes, as they are stored'),
+  sealed: z
+    .exactOptional(z.string())
+    .describe('id of the data key that the bytes are encrypted with; left out, they are plain'),
 });
 export type BlobRef = z.infer<typeof blobRefSchema>;
 

@@ -23,6 +23,11 @@ const environmentSchema = z.object({
   TEMPER_S3_BUCKET: z.string().min(3).default('temper'),
   AWS_ACCESS_KEY_ID: z.string().optional(),
   AWS_SECRET_ACCESS_KEY: z.string().optional(),
+  TEMPER_DATA_KEY: z
+    .string()
+    .optional()
+    .describe('data keys as id:base64, one a line: the first one seals, all of them open'),
+  TEMPER_DATA_KEY_FILE: z.string().optional().describe('file with such lines'),
   TEMPER_API_KEY_FILE: z
     .string()
     .optional()

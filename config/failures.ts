@@ -16,6 +16,9 @@ export const FailureType = {
   BudgetExhausted: 'BudgetExhausted',
   Fenced: 'Fenced',
   NameTaken: 'NameTaken',
+  DataKeyMissing: 'DataKeyMissing',
+  SealBroken: 'SealBroken',
+  DatasetExpired: 'DatasetExpired',
 } as const;
 export type FailureType = (typeof FailureType)[keyof typeof FailureType];
 

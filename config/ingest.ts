@@ -11,4 +11,21 @@ export interface IngestResult {
   dropped: Record<string, number>;
   /** The same documents are registered already, under this version. */
   reused: boolean;
+  /** What became of the version that was to grow; left out where the sources are the whole dataset. */
+  growth?: DatasetGrowth;
+}
+
+/** A dataset version beside the one that it grew from. */
+export interface DatasetGrowth {
+  /** Null: there was none. */
+  from: number | null;
+  /** Documents that it has more. */
+  numNew: number;
+  /** Documents that were read and were there already. */
+  numKnown: number;
+  numShards: number;
+  /** Shards that are the same bytes, and how many these are. */
+  numShardsReused: number;
+  bytesReused: number;
+  bytesWritten: number;
 }

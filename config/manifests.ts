@@ -46,13 +46,36 @@ export const datasetManifestSchema = z.strictObject({
   sources: z.array(
     z.strictObject({ name: z.string(), license: z.string(), numDocuments: count, bytes: count }),
   ),
-  shards: z.array(z.strictObject({ documents: blobRefSchema, numDocuments: count })),
+  shards: z
+    .array(
+      z.strictObject({
+        documents: blobRefSchema,
+        numDocuments: count,
+        since: count
+          .min(2)
+          .optional()
+          .describe('version of this dataset in which its documents first came; left out: 1'),
+      }),
+    )
+    .describe('oldest version first'),
   numDocuments: count,
   bytes: count.describe('UTF-8 bytes of text'),
   dropped: counts.describe('files and records that could not be read, by reason'),
   droppedDocuments: blobRefSchema.nullable().describe('DroppedDocument lines'),
+  expiresAt: z
+    .exactOptional(isoTime)
+    .describe('from then on its documents may be deleted; left out, they stay'),
 });
 export type DatasetManifest = z.infer<typeof datasetManifestSchema>;
+
+/** datasets/<name>/expired/000001.json: the documents of that version are being deleted, or are. */
+export const datasetExpirySchema = z.strictObject({
+  schemaVersion,
+  version: count,
+  beganAt: isoTime,
+  finishedAt: isoTime.nullable().describe('null: not everything is deleted yet'),
+});
+export type DatasetExpiry = z.infer<typeof datasetExpirySchema>;
 
 const tokenShardSchema = z.strictObject({
   tokens: blobRefSchema,

@@ -14,6 +14,9 @@ import { families, phaseNames, type Family, type Phase } from './recipe.ts';
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const leastTimeMs = 10 * unitMs.s;
 const mostTimeMs = 30 * unitMs.d;
+const leastKeptMs = unitMs.h;
+const mostKeptMs = 3650 * unitMs.d;
+const keptExpected = 'expected a duration from 1h to 3650d, such as 30d, or forever';
 /** Starting, saving and making the model take tens of seconds of it. */
 const leastHeldMs = unitMs.m;
 
@@ -43,6 +46,8 @@ const name = z
     /^[a-z][a-z0-9-]{1,38}[a-z0-9]$/,
     'expected 3 to 40 lowercase letters, digits or hyphens, starting with a letter',
   );
+
+const datasetPattern = /^[a-z][a-z0-9-]{1,38}[a-z0-9](@[1-9]\d{0,8})?$/;
 
 const baseNames = Object.keys(knownBases).join('|');
 const startPattern = new RegExp(
@@ -174,12 +179,47 @@ export const pipelineFileSchema = z.strictObject({
   name: name.describe('name of the dataset and of the model'),
   data: z
     .strictObject({
-      sources: z.array(sourceSchema).min(1).describe('where the documents are'),
+      sources: z
+        .array(sourceSchema)
+        .min(1)
+        .optional()
+        .describe('where the documents are; left out, they are those of a registered dataset'),
+      dataset: z
+        .string()
+        .regex(
+          datasetPattern,
+          'expected a registered dataset such as policy, or policy@3 for one version',
+        )
+        .optional()
+        .describe(
+          'a registered dataset in place of sources: policy, its newest version when a run begins, or policy@3',
+        ),
       sample: share
         .pipe(z.number().positive())
         .prefault('100%')
         .describe(
           'share of the documents to take, by a hash of their text: the same ones each time',
+        ),
+      originals: z
+        .strictObject({
+          keep: z
+            .union([z.literal('forever'), durationMs], { error: keptExpected })
+            .refine(
+              (kept) => kept === 'forever' || (kept >= leastKeptMs && kept <= mostKeptMs),
+              keptExpected,
+            )
+            .prefault('30d')
+            .describe(
+              'how long the documents as they were read and the texts that were dropped are kept; then they are deleted',
+            ),
+          encrypt: z
+            .boolean()
+            .default(false)
+            .describe('encrypt them in the store, with the data key of the workers'),
+        })
+        .optional()
+        .describe(
+          'what becomes of the documents as they were read, and of what was dropped; left out, they are kept as they are',
         ),
       personalData: personalDataSchema,
       clean: cleaningSchema,
@@ -398,6 +438,19 @@ export const pipelineSchema = pipelineFileSchema
         path: typeof field === 'string' ? field.split('.') : field,
         message,
       });
+    if (data.sources === undefined && data.dataset === undefined) {
+      refuse(
+        'data.sources',
+        'expected where the documents are, or dataset: policy in its place, which is registered',
+      );
+    } else if (data.sources !== undefined && data.dataset !== undefined) {
+      refuse('data.dataset', 'expected none beside sources, one of the two says what is read');
+    } else if (data.dataset !== undefined && data.sample < 1) {
+      refuse(
+        'data.sample',
+        'expected none with dataset: a version is taken whole; a share is taken of sources',
+      );
+    }
     const isSeveral = compute !== 'local' && compute.hosts !== undefined;
     if (compute !== 'local' && compute.device === 'cuda' && goal !== 'base') {
       refuse(
@@ -562,6 +615,11 @@ function defaultGoal(file: {
   if (phases !== undefined) return isBase(file.startFrom) ? ('adapt' as const) : ('base' as const);
   if (teachesAnswers(file)) return 'assistant' as const;
   return isBase(file.startFrom) ? ('adapt' as const) : ('base' as const);
+}
+
+/** The name of the dataset that a pipeline reads. */
+export function datasetNameOf({ name: own, data }: Pick<Pipeline, 'name' | 'data'>): string {
+  return data.dataset?.split('@')[0] ?? own;
 }
 
 /** The family that a file asks for; undefined where it gives a configuration, or leaves it to the planner. */

@@ -20,6 +20,17 @@ const ingestResultSchema = z.strictObject({
   bytes: count,
   dropped: z.record(z.string(), count),
   reused: z.boolean(),
+  growth: z.exactOptional(
+    z.strictObject({
+      from: positive.nullable(),
+      numNew: count,
+      numKnown: count,
+      numShards: count,
+      numShardsReused: count,
+      bytesReused: count,
+      bytesWritten: count,
+    }),
+  ),
 });
 
 /** runs/<run>/spec.json: what the run was asked. Older versions kept the pipeline and the machine alone. */

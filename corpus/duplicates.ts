@@ -10,6 +10,8 @@ export interface Fingerprint {
   content: string;
   /** See `bandsOf`. */
   bands: Uint32Array;
+  /** Version of its dataset in which the document first came; left out: the first. */
+  since?: number;
 }
 
 export interface Duplicate {
@@ -21,19 +23,27 @@ export interface Duplicate {
   survivorSource: string;
 }
 
-/** The duplicates, by index into the list. Of each group, the document with the smallest content hash is kept. */
+/**
+ * The duplicates, by index into the list. Of each group, the document of the oldest version is kept, then that
+ * with the smallest content hash. What later versions brought never changes who is kept of the versions before.
+ */
 export function findDuplicates(documents: readonly Fingerprint[]): Duplicate[] {
   return joinDuplicates(documents, sharingBand(documents));
 }
 
-/** As `findDuplicates`, where the pairs that share a band are known; each is two indices into the list. */
+/**
+ * As `findDuplicates`, where the pairs that share a band are known; each is two indices into the list. Of those that
+ * share one, each must be paired with one of the oldest of them.
+ */
 export function joinDuplicates(
   documents: readonly Omit<Fingerprint, 'bands'>[],
   pairs: Iterable<readonly [a: number, b: number]>,
 ): Duplicate[] {
+  const sinceOf = (index: number): number => documents[index]!.since ?? 1;
   const rank = Array.from(documents.keys()).toSorted((a, b) => {
     const [one, other] = [documents[a]!, documents[b]!];
     return (
+      sinceOf(a) - sinceOf(b) ||
       byCodeUnits(one.content, other.content) ||
       byCodeUnits(one.id, other.id) ||
       byCodeUnits(one.source, other.source)
@@ -41,32 +51,27 @@ export function joinDuplicates(
   });
   const place = new Uint32Array(rank.length);
   for (const [at, index] of rank.entries()) place[index] = at;
-  // Documents by rank: the smallest number of a group is its survivor, so a root is always right.
-  const parent = Uint32Array.from(rank.keys());
-  const root = (node: number): number => {
-    let at = node;
-    while (parent[at] !== at) {
-      parent[at] = parent[parent[at]!]!;
-      at = parent[at]!;
-    }
-    return at;
-  };
-  const join = (a: number, b: number): void => {
-    const [one, other] = [root(a), root(b)];
-    if (one !== other) parent[Math.max(one, other)] = Math.min(one, other);
-  };
+  const groups = new Groups(Uint32Array.from(rank, sinceOf));
 
   const exact = new Uint8Array(rank.length);
-  for (let at = 1; at < rank.length; at += 1) {
-    if (documents[rank[at]!]!.content === documents[rank[at - 1]!]!.content) {
+  const byContent = Array.from(rank.keys()).toSorted(
+    (a, b) => byCodeUnits(documents[rank[a]!]!.content, documents[rank[b]!]!.content) || a - b,
+  );
+  let first: number | null = null;
+  for (const at of byContent) {
+    const { content } = documents[rank[at]!]!;
+    if (first !== null && documents[rank[first]!]!.content === content) {
       exact[at] = 1;
-      join(at, at - 1);
+      groups.join(at, first);
+    } else {
+      first = at;
     }
   }
-  for (const [a, b] of pairs) join(place[a]!, place[b]!);
+  for (const [a, b] of pairs) groups.join(place[a]!, place[b]!);
+  groups.settle();
   const duplicates: Duplicate[] = [];
   for (const [at, index] of rank.entries()) {
-    const kept = root(at);
+    const kept = groups.survivorOf(at);
     if (kept === at) continue;
     const reason = exact[at] === 1 ? 'duplicate_exact' : 'duplicate_near';
     const { id: survivor, source: survivorSource } = documents[rank[kept]!]!;
@@ -75,10 +80,67 @@ export function joinDuplicates(
   return duplicates.toSorted((a, b) => a.index - b.index);
 }
 
+/** Documents by rank, oldest version first: the smallest number of a group is its survivor, so a root is always right. */
+class Groups {
+  readonly #since: Uint32Array;
+  readonly #parent: Uint32Array;
+  /** Pairs of documents of two versions, by the later one. */
+  readonly #across = new Map<number, number[]>();
+
+  constructor(since: Uint32Array) {
+    this.#since = since;
+    this.#parent = Uint32Array.from(since.keys());
+  }
+
+  join(a: number, b: number): void {
+    const [older, newer] = a < b ? [a, b] : [b, a];
+    const since = this.#since[newer]!;
+    if (this.#since[older] === since) {
+      this.#unite(older, newer);
+      return;
+    }
+    const known = this.#across.get(since);
+    if (known === undefined) this.#across.set(since, [older, newer]);
+    else known.push(older, newer);
+  }
+
+  /** Gives each group of a later version to the oldest document that one of it is paired with; older groups stay apart. */
+  settle(): void {
+    for (const [, pairs] of [...this.#across].toSorted(([a], [b]) => a - b)) {
+      const oldest = new Map<number, number>();
+      for (let at = 0; at < pairs.length; at += 2) {
+        const older = this.survivorOf(pairs[at]!);
+        const group = this.survivorOf(pairs[at + 1]!);
+        oldest.set(group, Math.min(oldest.get(group) ?? Infinity, older));
+      }
+      for (const [group, older] of oldest) this.#parent[group] = older;
+    }
+  }
+
+  survivorOf(rank: number): number {
+    const parent = this.#parent;
+    let at = rank;
+    while (parent[at] !== at) {
+      parent[at] = parent[parent[at]!]!;
+      at = parent[at]!;
+    }
+    return at;
+  }
+
+  #unite(a: number, b: number): void {
+    const [one, other] = [this.survivorOf(a), this.survivorOf(b)];
+    if (one !== other) this.#parent[Math.max(one, other)] = Math.min(one, other);
+  }
+}
+
 function* sharingBand(documents: readonly Fingerprint[]): Generator<[number, number]> {
+  const oldestFirst = Array.from(documents.keys()).toSorted(
+    (a, b) => (documents[a]!.since ?? 1) - (documents[b]!.since ?? 1),
+  );
   for (let band = 0; band < numBands; band += 1) {
     const first = new Map<number, number>();
-    for (const [index, { bands }] of documents.entries()) {
+    for (const index of oldestFirst) {
+      const { bands } = documents[index]!;
       // 53 of the 64 bits: what a number holds exactly.
       const key = bands[band * 2]! * 2 ** 21 + (bands[band * 2 + 1]! >>> 11);
       const met = first.get(key);

@@ -42,7 +42,10 @@ export function scatter(
   }
 }
 
-/** Which documents of one bucket share a band: each is joined to the first of its group. */
+/**
+ * Which documents of one bucket share a band: each is joined to the first of its group, which is of the oldest version,
+ * for the shards of a dataset come oldest first.
+ */
 export class Bucket {
   readonly #first = Array.from({ length: contentBand + 1 }, () => new Map<number, DocumentPlace>());
   readonly #edges: number[] = [];

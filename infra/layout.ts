@@ -26,6 +26,7 @@ export interface Layout {
   stackFile: string;
   secretsFile: string;
   apiKeyFile: string;
+  dataKeyFile: string;
   logs: string;
   run: string;
   s3Data: string;
@@ -49,6 +50,7 @@ export function layoutOf(homeDir: string): Layout {
     stackFile: path.join(home, 'stack.json'),
     secretsFile: path.join(home, 'secrets.json'),
     apiKeyFile: path.join(home, 'api-key'),
+    dataKeyFile: path.join(home, 'data-keys'),
     logs: path.join(home, 'logs'),
     run,
     s3Data: path.join(home, 's3'),

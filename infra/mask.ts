@@ -4,7 +4,7 @@ const masked = '«masked»';
 
 /** Names after which a value is a secret, as in JSON, headers, environments and query strings. */
 const secretName =
-  '(?:[\\w-]*(?:api[_-]?key|access[_-]?key(?:[_-]?id)?|secret(?:[_-]?access[_-]?key)?|password|passwd|credential|session[_-]?token|auth[_-]?token|access[_-]?token|signature)|authorization|x-amz-[\\w-]*(?:signature|credential|token))';
+  '(?:[\\w-]*(?:api[_-]?key|data[_-]?key|access[_-]?key(?:[_-]?id)?|secret(?:[_-]?access[_-]?key)?|password|passwd|credential|session[_-]?token|auth[_-]?token|access[_-]?token|signature)|authorization|x-amz-[\\w-]*(?:signature|credential|token))';
 
 const patterns: [RegExp, string][] = [
   [/-----BEGIN [^-]+-----[\s\S]*?(?:-----END [^-]+-----|$)/g, masked],

@@ -128,6 +128,7 @@ export function stackEnvironment(stack: Stack): Record<string, string> {
     TEMPER_S3_BUCKET: stack.bucket,
     AWS_ACCESS_KEY_ID: stack.secrets.s3AccessKeyId,
     AWS_SECRET_ACCESS_KEY: stack.secrets.s3SecretAccessKey,
+    TEMPER_DATA_KEY_FILE: stack.layout.dataKeyFile,
     TEMPER_API_KEY_FILE: stack.layout.apiKeyFile,
     TEMPER_SERVING_PORT: String(stack.ports.serving),
   };
@@ -190,6 +191,10 @@ function resolveSecrets(layout: Layout): z.infer<typeof secretsSchema> {
   }
   if (readIfThere(layout.apiKeyFile) === null) {
     writeWhole(layout.apiKeyFile, `${parsed.data.apiKey}\n`, { replace: false });
+  }
+  if (readIfThere(layout.dataKeyFile) === null) {
+    const line = `${randomBytes(4).toString('hex')}:${randomBytes(32).toString('base64')}`;
+    writeWhole(layout.dataKeyFile, `${line}\n`, { replace: false });
   }
   return parsed.data;
 }

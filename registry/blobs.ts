@@ -1,12 +1,16 @@
-/** Immutable bytes, named by their SHA-256: written once, verified whenever they are read. */
-import { createHash } from 'node:crypto';
+/**
+ * Immutable bytes, named by their SHA-256: written once, verified whenever they are read. Sealed ones are named by
+ * what is stored, and opened by whoever reads them.
+ */
+import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { readdir } from 'node:fs/promises';
+import { readdir, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
+import { DataKeys } from './data-keys.ts';
 import { ArtifactMismatch } from './errors.ts';
 import type { Store } from './store.ts';
 
@@ -28,11 +32,14 @@ export function blobKey(sha256: string): string {
   return `blobs/sha256/${sha256.slice(0, 2)}/${sha256}`;
 }
 
-/** Names and writes bytes; bytes that exist are not written again. */
-export async function putBlob(store: Store, bytes: Uint8Array): Promise<BlobRef> {
-  const sha256 = createHash('sha256').update(bytes).digest('hex');
-  await store.putIfAbsent(blobKey(sha256), bytes);
-  return { sha256, bytes: bytes.byteLength };
+const noKeys = new DataKeys();
+
+/** Names and writes bytes; bytes that exist are not written again. `sealed`: id of the data key to encrypt them with. */
+export async function putBlob(store: Store, bytes: Uint8Array, sealed?: string): Promise<BlobRef> {
+  const stored = sealed === undefined ? bytes : (store.dataKeys ?? noKeys).seal(bytes, sealed);
+  const sha256 = createHash('sha256').update(stored).digest('hex');
+  await store.putIfAbsent(blobKey(sha256), stored);
+  return { sha256, bytes: stored.byteLength, ...(sealed !== undefined && { sealed }) };
 }
 
 /** As `putBlob`, for a file of any size, which must not change meanwhile. */
@@ -81,7 +88,7 @@ function missing(ref: BlobRef): ArtifactMismatch {
   );
 }
 
-/** The bytes of a blob, verified. */
+/** The bytes of a blob, verified, and opened if they are sealed. */
 export async function readBlob(store: Store, ref: BlobRef): Promise<Buffer> {
   const found = await store.get(blobKey(ref.sha256));
   if (found === null) throw missing(ref);
@@ -92,11 +99,18 @@ export async function readBlob(store: Store, ref: BlobRef): Promise<Buffer> {
         `expected ${ref.sha256} over ${ref.bytes}. Restore it from a replica or an older version of the object.`,
     );
   }
-  return found.bytes;
+  if (ref.sealed === undefined) return found.bytes;
+  return (store.dataKeys ?? noKeys).open(found.bytes, ref.sealed, blobKey(ref.sha256));
 }
 
 /** Writes a blob to a file, which appears only when it is whole and verified. */
 export async function downloadBlob(store: Store, ref: BlobRef, file: string): Promise<void> {
+  if (ref.sealed !== undefined) {
+    const part = `${file}.${randomUUID()}.part`;
+    await writeFile(part, await readBlob(store, ref), { mode: 0o600 });
+    await rename(part, file);
+    return;
+  }
   if (!(await store.download(blobKey(ref.sha256), file, ref.sha256))) throw missing(ref);
 }
 
@@ -132,8 +146,12 @@ export async function decodeJsonLines(bytes: Uint8Array): Promise<unknown[]> {
 }
 
 /** Records as one blob of JSON lines. */
-export async function putJsonLines(store: Store, records: Iterable<unknown>): Promise<BlobRef> {
-  return putBlob(store, await encodeJsonLines(records));
+export async function putJsonLines(
+  store: Store,
+  records: Iterable<unknown>,
+  sealed?: string,
+): Promise<BlobRef> {
+  return putBlob(store, await encodeJsonLines(records), sealed);
 }
 
 /** The records of a blob of JSON lines, verified. */

@@ -30,6 +30,21 @@ export class NameTaken extends Error {
   override readonly name = FailureType.NameTaken;
 }
 
+/** Bytes are sealed, or are to be, with a data key that this process was not given. */
+export class DataKeyMissing extends Error {
+  override readonly name = FailureType.DataKeyMissing;
+}
+
+/** Sealed bytes do not open: another key under the same id, or not the bytes that were sealed. */
+export class SealBroken extends Error {
+  override readonly name = FailureType.SealBroken;
+}
+
+/** The documents of a dataset version are deleted, as they were to be. */
+export class DatasetExpired extends Error {
+  override readonly name = FailureType.DatasetExpired;
+}
+
 /** The same step was committed with other bits: the training is not exact on this machine. */
 export class CheckpointMismatch extends Error {
   override readonly name = 'CheckpointMismatch';

@@ -12,6 +12,7 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
+import type { DataKeys } from './data-keys.ts';
 import { downloadFile } from './download.ts';
 import { probeStore } from './probe.ts';
 import {
@@ -23,6 +24,7 @@ import {
   statusOf,
   timeoutFor,
 } from './requests.ts';
+import { removeObject } from './remove.ts';
 import { uploadFile } from './upload.ts';
 
 export interface StoreOptions {
@@ -35,6 +37,8 @@ export interface StoreOptions {
   secretAccessKey?: string | undefined;
   /** How long an outage one call rides out. */
   patienceMs?: number;
+  /** Left out, nothing can be sealed and nothing sealed be read. */
+  dataKeys?: DataKeys | undefined;
 }
 
 export interface StoredBytes {
@@ -52,6 +56,8 @@ export interface Store {
   /** Where it is, in words, for messages. */
   place: string;
   bucket: string;
+  /** They open what is sealed; left out, there are none. */
+  dataKeys?: DataKeys | undefined;
   get(key: string): Promise<StoredBytes | null>;
   /** Length of an object, or null when there is none. */
   size(key: string): Promise<number | null>;
@@ -64,6 +70,8 @@ export interface Store {
   /** Streams into a file that appears whole; false when the key does not exist. With a digest, verifies it first. */
   download(key: string, file: string, sha256?: string): Promise<boolean>;
   list(prefix: string): AsyncIterable<StoredKey>;
+  /** Removes an object for good, each version of it where the bucket keeps versions; one that is gone is no fault. */
+  remove(key: string): Promise<void>;
   ensureBucket(): Promise<void>;
   /** Throws one sentence when the store does not honour conditional writes or checksums. */
   probe(): Promise<void>;
@@ -146,6 +154,7 @@ export function openStore(options: StoreOptions): Store {
   const store: Store = {
     place,
     bucket,
+    dataKeys: options.dataKeys,
     get: (key) => requests.send(`a read of ${key}`, () => read(key)),
     size: (key) =>
       requests.send(`a look at ${key}`, async () => {
@@ -178,6 +187,7 @@ export function openStore(options: StoreOptions): Store {
         token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
       } while (token !== undefined);
     },
+    remove: (key) => removeObject({ client, requests, bucket }, key),
     ensureBucket: () =>
       requests.send(`for bucket ${bucket}`, async () => {
         try {

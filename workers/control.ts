@@ -3,6 +3,7 @@ import path from 'node:path';
 import { createGangActivities } from '../activities/gang.ts';
 import { createPlanActivities } from '../activities/plan.ts';
 import { createReleaseActivities } from '../activities/release.ts';
+import { createRetentionActivities } from '../activities/retention.ts';
 import { createRunControlActivities } from '../activities/run-control.ts';
 import { createSweepActivities } from '../activities/sweep.ts';
 import { createTrainActivities } from '../activities/train.ts';
@@ -16,6 +17,7 @@ await runWorkers('control', (deps) => [
     activities: {
       ...createPlanActivities(deps),
       ...createReleaseActivities(deps),
+      ...createRetentionActivities(deps),
       ...createRunControlActivities(deps),
       ...createSweepActivities(deps),
       ...createTrainActivities(deps),

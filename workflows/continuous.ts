@@ -31,6 +31,10 @@ const { ingestCorpus } = proxyActivities<IngestActivities>({
   ...ingesting,
   summary: 'read the sources: is there anything new?',
 });
+const { findDataset } = proxyActivities<IngestActivities>({
+  ...ingesting,
+  summary: 'look up the dataset: is there anything new?',
+});
 const { findChampion, findSuccessor } = proxyActivities<PlanActivities>({
   ...control,
   summary: 'look up the champion',
@@ -44,17 +48,21 @@ export async function continuousPretrainingWorkflow(
   input: ContinuousInput,
 ): Promise<ContinuousResult> {
   const { pipeline, baseDir } = input;
-  const { sources, sample } = pipeline.data;
+  const { sources = [], dataset, sample, originals } = pipeline.data;
   const { workflowId: id, startTime } = workflowInfo();
   const run = runOfStart(id, startTime);
   const champion = await findChampion({ model: pipeline.name });
-  const ingested = await ingestCorpus({
-    run,
-    name: pipeline.name,
-    sources,
-    baseDir,
-    ...(sample < 1 && { sample }),
-  });
+  const ingested =
+    dataset !== undefined
+      ? await findDataset({ run, dataset })
+      : await ingestCorpus({
+          run,
+          name: pipeline.name,
+          sources,
+          baseDir,
+          ...(sample < 1 && { sample }),
+          ...(originals && { originals }),
+        });
   const result = await decide(input, run, champion, ingested);
   setCurrentDetails(result.reason);
   log.info('continuous pretraining ended', { run, outcome: result.outcome, reason: result.reason });
@@ -108,7 +116,7 @@ async function challenge(
       typedSearchAttributes: [
         { key: runAttribute, value: run },
         { key: modelAttribute, value: name },
-        { key: datasetAttribute, value: name },
+        { key: datasetAttribute, value: ingested.dataset.name },
       ],
       args: [
         {

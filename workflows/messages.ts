@@ -3,7 +3,7 @@ import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { IngestResult } from '../config/ingest.ts';
 import type { DeployOutcome, DeployRequest } from '../config/deployment.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
-import type { Pipeline } from '../config/pipeline.ts';
+import type { Pipeline, Source } from '../config/pipeline.ts';
 import type { Machine, MeasuredModel, Phase, Recipe } from '../config/recipe.ts';
 import type { RungOutcome } from '../config/sweep.ts';
 
@@ -62,6 +62,15 @@ export interface ContinuousInput {
   pipeline: Pipeline;
   baseDir: string;
   machine: Machine;
+}
+
+/** Documents that become a dataset version, without a run. */
+export interface DatasetInput {
+  name: string;
+  sources: Source[];
+  baseDir: string;
+  /** The newest version that whoever asked has seen, to which the documents are added; 0: there is none yet. */
+  onto: number;
 }
 
 export interface ContinuousResult {
@@ -219,8 +228,11 @@ export const workflowId = {
   trial: (run: string, phase: string, round: number, trial: number) =>
     `training/${run}/${phase}/${round}/${trial}`,
   deployment: (endpoint: string) => `deployment/${endpoint}`,
+  dataset: (name: string) => `dataset/${name}`,
   /** A schedule appends the time of each start. */
   continuous: (schedule: string) => `continuous/${schedule}`,
+  /** The daily sweep; its schedule appends the time of each start. */
+  retention: 'retention',
 } as const;
 
 /**

@@ -86,6 +86,11 @@ const { ingestCorpus } = proxyActivities<IngestActivities>({
   summary: 'read the sources into a dataset version',
 });
 
+const { findDataset } = proxyActivities<IngestActivities>({
+  ...ingesting,
+  summary: 'look up the dataset version',
+});
+
 /** A `startFrom` that stands in the registry; another one is a model from elsewhere. */
 const registered = /^[a-z][a-z0-9-]*@/;
 
@@ -102,7 +107,7 @@ export type Stages = ReturnType<typeof createStages>;
 
 export function createStages(input: PipelineInput, board: StageBoard) {
   const { run, pipeline, machine, baseDir, ingested, challenge = false, follows, added } = input;
-  const { sources, sample, replay, ...data } = pipeline.data;
+  const { sources = [], dataset: named, sample, replay, originals, ...data } = pipeline.data;
   const readsOtherFiles = data.decontaminate !== undefined || data.conversations !== undefined;
   /** Whose pretraining goes on; null: from random weights. */
   let parent: ParentModel | null = null;
@@ -144,15 +149,18 @@ export function createStages(input: PipelineInput, board: StageBoard) {
         }
         const result =
           ingested ??
-          (await ingestCorpus({
-            run,
-            name: pipeline.name,
-            sources,
-            baseDir,
-            ...(sample < 1 && { sample }),
-          }));
+          (named !== undefined
+            ? await findDataset({ run, dataset: named })
+            : await ingestCorpus({
+                run,
+                name: pipeline.name,
+                sources,
+                baseDir,
+                ...(sample < 1 && { sample }),
+                ...(originals && { originals }),
+              }));
         const unread = describeUnread(result.dropped);
-        if (unread !== null) board.note(`${unread}: they are not in ${pipeline.name}`);
+        if (unread !== null) board.note(`${unread}: they are not in ${result.dataset.name}`);
         return done(result, describeDataset(result), result.reused);
       });
     },

@@ -37,7 +37,7 @@ export async function referenceDigest(inputs: ReferenceInputs): Promise<string> 
   const { projectDir, pipeline, baseDir, machine } = inputs;
   const code = digestCode(projectDir);
   const sources: unknown[] = [];
-  for (const source of pipeline.data.sources) {
+  for (const source of pipeline.data.sources ?? []) {
     if ('path' in source) sources.push(...(await listSource(path.resolve(baseDir, source.path))));
   }
   const { memoryBytes: _, ...kind } = machine;

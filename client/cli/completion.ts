@@ -21,6 +21,7 @@ const kinds: Record<string, NameKind | 'files' | 'folders'> = {
   endpoint: 'endpoints',
   file: 'files',
   folder: 'folders',
+  path: 'files',
 };
 
 /** The candidates for the last of the words, which may be empty; the others are done. */

@@ -14,6 +14,7 @@ import {
   stackEnvironment,
   type Stack,
 } from '../../infra/stack.ts';
+import { readDataKeys } from '../../registry/data-keys.ts';
 import { openStore, type Store } from '../../registry/store.ts';
 import { untilInterrupted } from './interrupt.ts';
 import { painter, type Paint } from './text.ts';
@@ -82,6 +83,12 @@ export async function bringUp(
   } finally {
     store.close();
   }
+  const temper = await clientOf({ stack, env: stackEnvironment(stack), store });
+  try {
+    await temper.scheduleRetention();
+  } finally {
+    await temper.close();
+  }
   return stack;
 }
 
@@ -107,5 +114,6 @@ function storeOf(env: Record<string, string | undefined>, patienceMs = 5000): St
     accessKeyId: env['AWS_ACCESS_KEY_ID'],
     secretAccessKey: env['AWS_SECRET_ACCESS_KEY'],
     patienceMs,
+    dataKeys: readDataKeys(env),
   });
 }

@@ -1,7 +1,8 @@
-/** `temper datasets list|show`. */
-import { describeDataset, summariseDatasets } from '../datasets.ts';
+/** `temper datasets list|show|expire`. */
+import type { RetentionReport } from '../../config/retention.ts';
+import { describeDataset, summariseDatasets, type DatasetDetails } from '../datasets.ts';
 import { size } from '../report/words.ts';
-import { openContext, stdoutPaint } from './context.ts';
+import { clientOf, openContext, stdoutPaint } from './context.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { count, plain, table } from './text.ts';
 
@@ -30,12 +31,14 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
   const { store } = await openContext();
   const details = await describeDataset(store, reference);
   if (options.json === true) printJson(details);
-  const { dataset, versions, dropped, models, cleaned } = details;
+  const { dataset, versions, dropped, models, cleaned, expiry, encrypted } = details;
   const others = versions.filter((version) => version !== dataset.version);
   say(options, stdoutPaint()('bold', `${dataset.name}@${dataset.version}`));
   const facts = [
     ['digest', `sha256:${dataset.digest}`],
     ['documents', `${count(dataset.numDocuments)}, ${size(dataset.bytes)} of text`],
+    ...(expiry === null ? [] : [['kept until', untilWhen(expiry)]]),
+    ...(encrypted === null ? [] : [['encrypted', `with data key ${encrypted}`]]),
     ['other versions', others.length === 0 ? 'none' : others.join(', ')],
     [
       'models',
@@ -70,4 +73,43 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
   say(options);
   say(options, '  What preprocessing dropped of it stands in the report of a run.');
   return ExitCode.ok;
+}
+
+/** Deletes what has expired, now rather than with the sweep of the day. */
+export async function expireCommand(
+  options: CommonOptions & { dryRun?: boolean },
+): Promise<number> {
+  const { dryRun = false } = options;
+  const temper = await clientOf(await openContext());
+  try {
+    const report = await temper.expireDatasets({ dryRun });
+    if (options.json === true) printJson({ dryRun, ...report });
+    for (const line of expiryLines(report, dryRun)) say(options, line);
+  } finally {
+    await temper.close();
+  }
+  return ExitCode.ok;
+}
+
+/** What a sweep did, or would do. */
+export function expiryLines(report: RetentionReport, dryRun: boolean): string[] {
+  const { expired, held, waitsFor, numBlobs, numShared, bytes } = report;
+  const names = (versions: RetentionReport['expired']) =>
+    versions.map(({ name, version }) => `${name}@${version}`).join(', ');
+  const lines: string[] = [];
+  if (expired.length > 0) {
+    const verb = dryRun ? 'would expire' : 'expired';
+    lines.push(`${names(expired)} ${verb}: ${count(numBlobs)} objects, ${size(bytes)}`);
+  }
+  if (numShared > 0) lines.push(`${count(numShared)} objects stay: others hold them too`);
+  if (held.length > 0) lines.push(`${names(held)} waits: a run at work has read it`);
+  if (waitsFor.length > 0) {
+    lines.push(`Nothing more is deleted while documents are read: ${waitsFor.join(', ')}`);
+  }
+  return lines.length > 0 ? lines : ['Nothing has expired.'];
+}
+
+function untilWhen({ expiresAt, expired }: NonNullable<DatasetDetails['expiry']>): string {
+  const time = `${expiresAt.slice(0, 16).replace('T', ' ')} UTC`;
+  return expired ? `${time}: its documents are deleted` : time;
 }

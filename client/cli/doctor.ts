@@ -1,4 +1,5 @@
 /** `temper doctor`: everything that a run needs, each with what was found and what to do. */
+import { readFileSync } from 'node:fs';
 import { cleanerOf, gatherReport, type BugReport } from '../../infra/bug-report.ts';
 import { inOrder, type Check } from '../../infra/check.ts';
 import { checkClock, checkMachine, checkStack, checkTorch } from '../../infra/doctor.ts';
@@ -79,6 +80,7 @@ async function reportOf(home: string, checks: readonly Check[]): Promise<DoctorR
   const secrets = [
     ...secretsOf(process.env),
     ...(stack === null ? [] : Object.values(stack.secrets).map(String)),
+    ...(stack === null ? [] : secretLines(stack.layout.dataKeyFile)),
   ];
   const parts = stack === null ? [] : await stackStatus(home);
   const clean = cleanerOf(secrets);
@@ -91,6 +93,16 @@ async function reportOf(home: string, checks: readonly Check[]): Promise<DoctorR
       .filter(({ ok }) => !ok)
       .map(({ name, found }) => ({ name, found: clean(plain(found)) })),
   };
+}
+
+/** A data key without its id, and with it. */
+function secretLines(file: string): string[] {
+  try {
+    const lines = readFileSync(file, 'utf8').split(/\s+/);
+    return lines.flatMap((line) => [line, line.slice(line.indexOf(':') + 1)]);
+  } catch {
+    return [];
+  }
 }
 
 function reportLines({ versions, machine, parts, wrong, logs }: DoctorReport): string[] {

@@ -294,6 +294,58 @@ command('show', 'one version: sources, licences, what was dropped, who was train
     finish(options, async () => (await import('./datasets.ts')).showCommand(reference, options)),
   );
 
+command('expire', 'delete the documents whose time is over, now rather than tonight', datasets)
+  .option('--dry-run', 'say what would be deleted, and delete nothing')
+  .addHelpText(
+    'after',
+    examples('npx temper datasets expire --dry-run', 'npx temper datasets expire'),
+  )
+  .action((options: CommonOptions & { dryRun?: boolean }) =>
+    finish(options, async () => (await import('./datasets.ts')).expireCommand(options)),
+  );
+command('add', 'make a dataset of documents, without a training run', datasets)
+  .argument('<name>', 'name of the new dataset')
+  .argument(
+    '<path...>',
+    'files or folders; https://… (a page or a sitemap), s3://bucket/prefix, git+./folder',
+  )
+  .requiredOption('--license <licence>', 'whose text it is, kept in the lineage of every model')
+  .option('--include <glob>', 'which files of a folder to read (default: all)')
+  .option('--text-field <field>', 'field of a JSON record that holds the text (default: text)')
+  .addHelpText(
+    'after',
+    examples(
+      'npx temper datasets add policy ./docs --license internal',
+      "npx temper datasets add laws s3://archive/laws --license CC0-1.0 --include '**/*.html'",
+    ),
+  )
+  .action((name: string, places: string[], options: GrowthFlags & { license: string }) =>
+    finish(options, async () =>
+      (await import('./dataset-growth.ts')).addCommand(name, places, options),
+    ),
+  );
+command('append', 'make the next version: all of the newest, and what is new', datasets)
+  .argument('<dataset>', 'name of the dataset')
+  .argument(
+    '<path...>',
+    'files or folders; https://… (a page or a sitemap), s3://bucket/prefix, git+./folder',
+  )
+  .option('--license <licence>', 'whose text it is (default: that of the dataset, if it has one)')
+  .option('--include <glob>', 'which files of a folder to read (default: all)')
+  .option('--text-field <field>', 'field of a JSON record that holds the text (default: text)')
+  .addHelpText(
+    'after',
+    examples(
+      'npx temper datasets append policy ./docs ./minutes-of-2026',
+      'npx temper datasets append policy ./docs --json',
+    ),
+  )
+  .action((name: string, places: string[], options: GrowthFlags) =>
+    finish(options, async () =>
+      (await import('./dataset-growth.ts')).appendCommand(name, places, options),
+    ),
+  );
+
 const models = program.command('models').description('registered models and what is served');
 command('list', 'every model, its versions and where it is served', models)
   .addHelpText('after', examples('npx temper models list'))
@@ -436,6 +488,12 @@ program
 interface CompareFlags extends CommonOptions {
   all?: boolean;
   output?: string;
+}
+
+interface GrowthFlags extends CommonOptions {
+  license?: string;
+  include?: string;
+  textField?: string;
 }
 
 interface CurvesFlags extends CommonOptions {

@@ -1,7 +1,7 @@
 /** `temper run`: starts a pipeline and shows it; the run needs no one to watch it. */
 import type { TemperClient } from '../client.ts';
 import { readPipelineFile } from '../pipeline-file.ts';
-import { parentFor, requireRoomForBase } from '../plan.ts';
+import { datasetFor, parentFor, requireRoomForBase } from '../plan.ts';
 import { homeFolder } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
 import { clientOf, ensureUp, openContext, requireStore, stdoutPaint } from './context.ts';
@@ -25,6 +25,7 @@ export async function runCommand(file: string, options: RunOptions): Promise<num
   const current = await openContext();
   // What the file cannot show is said before anything starts, too.
   const machine = describeMachine();
+  await datasetFor({ pipeline, store: current.store });
   await parentFor({ pipeline, store: current.store });
   await requireRoomForBase({ pipeline, baseDir, machine });
   const client = await clientOf(current);

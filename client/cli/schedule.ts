@@ -5,6 +5,7 @@ import { homeFolder } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
 import { readCron } from '../cron.ts';
 import { readPipelineFile } from '../pipeline-file.ts';
+import { datasetFor } from '../plan.ts';
 import type { ScheduledStart, ScheduleDetails } from '../schedules.ts';
 import { clientOf, ensureUp, openContext, requireStore } from './context.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
@@ -22,7 +23,9 @@ export async function createCommand(file: string, options: CreateOptions): Promi
   const context = await openContext();
   if (context.stack !== null) await ensureUp(homeFolder(process.env), options);
   else await requireStore(context);
-  const client = await clientOf(await openContext());
+  const current = await openContext();
+  await datasetFor({ pipeline, store: current.store });
+  const client = await clientOf(current);
   const schedule = await client.createSchedule({
     pipeline: { pipeline, baseDir },
     machine: describeMachine(),

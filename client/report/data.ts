@@ -9,8 +9,9 @@ import {
 import type { BlobRef } from '../../config/digest.ts';
 import type { PersonalDataOption } from '../../config/personal-data.ts';
 import { z } from 'zod';
-import { readBlob, readJsonLines } from '../../registry/blobs.ts';
-import { getDataset } from '../../registry/datasets.ts';
+import { hasBlob, readBlob, readJsonLines } from '../../registry/blobs.ts';
+import { DataKeyMissing } from '../../registry/errors.ts';
+import { getDataset, getExpiry } from '../../registry/datasets.ts';
 import { findStage } from '../../registry/stages.ts';
 import type { Store } from '../../registry/store.ts';
 import type { DataReport } from './run-report.ts';
@@ -36,9 +37,12 @@ export async function readData(
   const dataset = ref === null ? null : await getDataset(store, ref.name, ref.version);
   if (dataset === null) return null;
   const { name, version, digest, sources, numDocuments, bytes } = dataset;
-  const dropped = await ingestDrops(store, dataset);
+  const tell = (why: string) => trace.missing.push(why);
+  const dropped = await ingestDrops(store, dataset, tell);
   if (manifest !== null) {
-    const documents = await readDropped(store, manifest.droppedDocuments);
+    // Of another version of the same documents, where it was made for that one.
+    const made = manifest.dataset;
+    const documents = await readDropped(store, manifest.droppedDocuments, made, tell);
     dropped.push(...dropsOf('preprocess', manifest.statistics.dropped, documents));
   }
   const data: DataReport = {
@@ -55,16 +59,38 @@ function wayOf(option: PersonalDataOption | undefined): DataReport['personalData
   return option === 'keep' ? 'keep' : 'redact';
 }
 
-/** What ingest could not read, by reason, with samples. */
-export async function ingestDrops(store: Store, dataset: DatasetManifest): Promise<Drops> {
+/** What ingest could not read, by reason, with samples; `tell` hears why there are none of these. */
+export async function ingestDrops(
+  store: Store,
+  dataset: DatasetManifest,
+  tell: (why: string) => void = () => {},
+): Promise<Drops> {
   const { droppedDocuments, dropped } = dataset;
-  const documents = droppedDocuments === null ? [] : await readDropped(store, droppedDocuments);
+  const documents =
+    droppedDocuments === null ? [] : await readDropped(store, droppedDocuments, dataset, tell);
   return dropsOf('ingest', dropped, documents);
 }
 
-async function readDropped(store: Store, ref: BlobRef): Promise<DroppedDocument[]> {
-  const lines = await readJsonLines(store, ref);
-  return lines.flatMap((line) => droppedDocumentSchema.safeParse(line).data ?? []);
+/** The counts outlive what was dropped: it expires with its dataset, and may be sealed with a key that is not here. */
+async function readDropped(
+  store: Store,
+  ref: BlobRef,
+  { name, version }: Pick<DatasetManifest, 'name' | 'version'>,
+  tell: (why: string) => void,
+): Promise<DroppedDocument[]> {
+  const expiry = await getExpiry(store, name, version);
+  if (expiry !== null && !(await hasBlob(store, ref))) {
+    tell(`What was dropped of ${name}@${version} expired on ${expiry.beganAt.slice(0, 10)}.`);
+    return [];
+  }
+  try {
+    const lines = await readJsonLines(store, ref);
+    return lines.flatMap((line) => droppedDocumentSchema.safeParse(line).data ?? []);
+  } catch (error) {
+    if (!(error instanceof DataKeyMissing)) throw error;
+    tell(`What was dropped of ${name}@${version} is encrypted: ${error.message}`);
+    return [];
+  }
 }
 
 /**

@@ -116,11 +116,17 @@ export function pipelineText(pipeline: Pipeline): string {
   return stringify({ ...pipeline, budget }, { lineWidth: 0 });
 }
 
-/** The champion of today is not the one that this run went on from. */
-function pinned(pipeline: Pipeline, { parent }: Trace): Pipeline {
-  return parent === null
-    ? pipeline
-    : { ...pipeline, startFrom: `${parent.name}@${parent.version}` };
+/** The champion of today is not the one that this run went on from, nor the newest version of a dataset the one it read. */
+function pinned(pipeline: Pipeline, { parent, dataset }: Trace): Pipeline {
+  const { data } = pipeline;
+  return {
+    ...pipeline,
+    ...(parent !== null && { startFrom: `${parent.name}@${parent.version}` }),
+    ...(data.dataset !== undefined &&
+      dataset !== null && {
+        data: { ...data, dataset: `${dataset.name}@${dataset.version}` },
+      }),
+  };
 }
 
 function lineageBase({ name, title, license, weights }: NonNullable<Trace['base']>) {

@@ -125,6 +125,7 @@ export async function traceHistory(client: Client, run: string): Promise<Trace |
 /** Adds what one call tells. What another version of Temper wrote, and this one cannot read, is passed over. */
 function readCall(trace: Trace, { name, input, result }: Call): void {
   switch (name) {
+    case 'findDataset':
     case 'ingestCorpus': {
       const found = z.looseObject({ dataset: datasetSchema }).safeParse(result);
       if (found.success) trace.dataset = found.data.dataset;

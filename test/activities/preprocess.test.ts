@@ -412,6 +412,9 @@ test('a shuffle finds the duplicates that one activity finds, whatever the group
   }
   const { store } = fixture.deps;
   const whole = (await inActivity(async () => mergeFingerprints(store, threads, cleaned))).result;
+  const dated = cleaned.map((shard, index) => ({ ...shard, since: 1 + Math.floor(index / 2) }));
+  const grown = (await inActivity(async () => mergeFingerprints(store, threads, dated))).result;
+  expect(grown.dropped).not.toEqual(whole.dropped);
   expect(whole.statistics.dropped['duplicate_near']).toBeGreaterThan(20);
   expect(whole.statistics.dropped['duplicate_exact']).toBeGreaterThan(8);
   for (const [groupSize, numBuckets] of [
@@ -440,6 +443,7 @@ test('a shuffle finds the duplicates that one activity finds, whatever the group
             groups.map((group) => group.buckets[bucket]!),
           ),
         );
+      expect(await joinBuckets(store, dated, buckets)).toEqual(grown);
       return joinBuckets(store, cleaned, buckets);
     };
     expect((await inActivity(work)).result).toEqual(whole);
@@ -507,6 +511,8 @@ test('an error in a thread comes back, and the threads go on', async () => {
   const documents = Buffer.from('not compressed');
   const broken = { documents, options: { personalData: 'keep', quality: false } } as const;
   await expect(threads.run('clean', broken)).rejects.toThrow(/./);
-  const { result } = await inActivity(async () => threads.run('duplicates', { fingerprints: [] }));
+  const { result } = await inActivity(async () =>
+    threads.run('duplicates', { fingerprints: [], since: [] }),
+  );
   expect(result).toEqual({ duplicates: [] });
 });

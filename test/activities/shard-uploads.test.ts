@@ -44,6 +44,7 @@ function memoryStore(uploadMs = 0): Store {
       return await putIfAbsent(key, bytes);
     },
     download: async () => expect.unreachable('nothing is downloaded'),
+    remove: async () => {},
     list: () => expect.unreachable('nothing is listed'),
     ensureBucket: async () => {},
     probe: async () => {},

@@ -140,6 +140,7 @@ test('bash completes runs and models of the stack that is up', async () => {
   expect(await complete(['temper', 'models', 'rollback', 'pol'])).toEqual(['policy', 'polish']);
   expect(await complete(['temper', 'chat', ''])).toEqual(['desk']);
   expect(await complete(['temper', 'datasets', 'show', ''])).toEqual(['laws']);
+  expect(await complete(['temper', 'datasets', 'append', ''])).toEqual(['laws']);
 }, 60_000);
 
 test('bash completes files, with spaces too', async () => {

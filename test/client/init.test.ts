@@ -138,7 +138,7 @@ describe('the text of the file', () => {
     ].entries()) {
       put(`odd${index}/${name}/a.txt`, 'text');
       const text = pipelineText(choices({ path: `./odd${index}/${name}`, textField: name }));
-      const [source] = parse(text).data.sources;
+      const [source] = parse(text).data.sources!;
       expect(source).toMatchObject({ path: `./odd${index}/${name}`, textField: name });
     }
   });

@@ -325,7 +325,7 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a key in other case',
     `${good}  personaldata: keep\n`,
-    'p.yaml:6:3 data.personaldata: found an unknown key, expected sources, sample, personalData, clean, decontaminate, conversations, heldOut, replay, quality or maxDropped. Did you mean personalData?',
+    'p.yaml:6:3 data.personaldata: found an unknown key, expected sources, dataset, sample, originals, personalData, clean, decontaminate, conversations, heldOut, replay, quality or maxDropped. Did you mean personalData?',
   ],
   [
     'no licence',
@@ -366,6 +366,26 @@ const cases: [what: string, text: string, expected: string][] = [
     'sources without a list',
     good.replace('    - { path: ./docs, license: internal }\n', ''),
     'p.yaml:4:3 data.sources: found nothing after the colon, expected a list.',
+  ],
+  [
+    'neither sources nor a dataset',
+    'version: 1\nname: policy\ndata:\n  heldOut: 2%\n',
+    'p.yaml:3:1 data.sources: found nothing, expected where the documents are, or dataset: policy in its place, which is registered.',
+  ],
+  [
+    'sources and a dataset',
+    `${good}  dataset: policy\n`,
+    'p.yaml:6:3 data.dataset: found "policy", expected none beside sources, one of the two says what is read.',
+  ],
+  [
+    'a share of a dataset',
+    'version: 1\nname: policy\ndata:\n  dataset: policy@3\n  sample: 5%\n',
+    'p.yaml:5:3 data.sample: found "5%", expected none with dataset: a version is taken whole; a share is taken of sources.',
+  ],
+  [
+    'a dataset with a version that is no number',
+    'version: 1\nname: policy\ndata:\n  dataset: policy@latest\n',
+    'p.yaml:4:3 data.dataset: found "policy@latest", expected a registered dataset such as policy, or policy@3 for one version.',
   ],
   [
     'too much held out',

@@ -6,10 +6,12 @@ import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createRetentionActivities } from '../../activities/retention.ts';
 import { connectTemper, type TemperClient } from '../../client/client.ts';
 import type { ScheduleDetails, ScheduledStart } from '../../client/schedules.ts';
 import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
 import { machine } from '../support/recipes.ts';
+import { memoryStore } from '../support/memory-store.ts';
 import { workflowsPath } from '../support/temporal.ts';
 
 const projectDir = path.resolve(import.meta.dirname, '../..');
@@ -54,11 +56,18 @@ beforeAll(async () => {
       return { dataset: { name: 'policy', version: 1, digest }, numDocuments: 1204, dropped: {} };
     },
   };
-  const { nativeConnection: connection } = server;
+  const { nativeConnection: connection, client } = server;
+  const deps = { store: memoryStore(), now: () => new Date(), client };
+  const retention = createRetentionActivities(deps as never);
   const data = await Worker.create({ connection, taskQueue: 'data', activities });
   workers = [
     data,
-    await Worker.create({ connection, taskQueue: 'control', workflowsPath, activities }),
+    await Worker.create({
+      connection,
+      taskQueue: 'control',
+      workflowsPath,
+      activities: { ...activities, ...retention },
+    }),
   ];
   working = Promise.all(workers.map((worker) => worker.run()));
   temper = await connectTemper({ address: server.address, namespace: 'default' });
@@ -123,6 +132,17 @@ test('a model that embeds is refused: it goes on from no champion', async () => 
   ).rejects.toMatchObject({
     kind: 'input',
     message: expect.stringContaining('goal: found embeddings, expected base, adapt') as string,
+  });
+});
+
+test('one version of a dataset is refused: there is never anything new in it', async () => {
+  const { sources: _, ...data } = pipeline.pipeline.data;
+  const fixed = { ...pipeline.pipeline, name: 'fixed', data: { ...data, dataset: 'laws@3' } };
+  await expect(
+    temper.createSchedule({ ...daily, pipeline: { ...pipeline, pipeline: fixed } }),
+  ).rejects.toMatchObject({
+    kind: 'input',
+    message: expect.stringContaining('data.dataset: found laws@3, expected laws:') as string,
   });
 });
 
@@ -205,6 +225,19 @@ test('pausing twice, unpausing what runs, a name that exists and an unknown one 
     'timezone: found "Asia/Taipe", expected a name such as UTC, Asia/Taipei or Europe/Paris. Did you mean Asia/Taipei?',
   );
   await expect(temper.createSchedule({ ...daily, name: 'A' })).rejects.toThrow('3 to 40 lowercase');
+});
+
+test('the sweep of a stack is scheduled once, is no schedule of a pipeline, and can be asked for', async () => {
+  await temper.scheduleRetention();
+  await temper.scheduleRetention();
+  const { spec, policies } = await server.client.schedule.getHandle('retention').describe();
+  expect(spec.intervals).toMatchObject([{ every: 86_400_000 }]);
+  expect(policies).toMatchObject({ overlap: 'SKIP', catchupWindow: 86_400_000 });
+  expect((await temper.listSchedules()).map(({ name }) => name)).toEqual(['policy']);
+  const nothing = { expired: [], held: [], waitsFor: [], numBlobs: 0, bytes: 0, numShared: 0 };
+  expect(await temper.expireDatasets({ dryRun: true })).toEqual(nothing);
+  const both = [temper.expireDatasets(), temper.expireDatasets()];
+  expect(await Promise.all(both)).toEqual([nothing, nothing]);
 });
 
 test('the command line makes, shows and deletes one, and ends with 2 for what is wrong', async () => {

@@ -154,3 +154,33 @@ test('a share of older documents is one of a version that reads on', () => {
   for (const wrong of ['0%', '95%', '25'])
     expect(faults({}, wrong)).toMatchObject([['data.replay', expect.any(String)]]);
 });
+
+test('originals are kept as they are unless a file says so, then for 30 days, in plain', () => {
+  const parsed = (originals?: unknown) =>
+    pipelineSchema.safeParse({
+      version: 1,
+      name: 'policy',
+      data: {
+        sources: [{ path: './docs', license: 'internal' }],
+        ...(originals !== undefined && { originals }),
+      },
+    });
+  const of = (originals?: unknown) => parsed(originals).data?.data.originals;
+  expect(of()).toBeUndefined();
+  expect(parsed().data?.data).not.toHaveProperty('originals');
+  const day = 86_400_000;
+  expect(of({})).toEqual({ keep: 30 * day, encrypt: false });
+  expect(of({ keep: '90d', encrypt: true })).toEqual({ keep: 90 * day, encrypt: true });
+  expect(of({ keep: 'forever' })).toEqual({ keep: 'forever', encrypt: false });
+  // What is resolved parses to itself: a history holds it.
+  for (const keep of [30 * day, 'forever'] as const) {
+    expect(of({ keep, encrypt: true })).toEqual({ keep, encrypt: true });
+  }
+  for (const wrong of ['30', '59m', '11y', '4000d', 0, -1, true]) {
+    const [issue] = parsed({ keep: wrong }).error!.issues;
+    expect(issue).toMatchObject({
+      path: ['data', 'originals', 'keep'],
+      message: 'expected a duration from 1h to 3650d, such as 30d, or forever',
+    });
+  }
+});

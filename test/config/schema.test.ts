@@ -59,6 +59,9 @@ test.each<[what: string, accepted: boolean, file: unknown]>([
   ['a name that no folder of the registry could have', false, { ...minimal, name: 'My Policy' }],
   ['a duration without its unit', false, { ...minimal, budget: { time: '20' } }],
   ['an unknown gate', false, { ...minimal, evaluate: { gates: { valbpb: { max: 2 } } } }],
+  ['a dataset', true, { ...minimal, data: { dataset: 'laws' } }],
+  ['a version of a dataset', true, { ...minimal, data: { dataset: 'laws@12' } }],
+  ['version 0 of a dataset', false, { ...minimal, data: { dataset: 'laws@0' } }],
   ['no source', false, { ...minimal, data: { sources: [] } }],
 ])('the JSON Schema judges as an editor would: %s', (_, accepted, value) => {
   const schema = z.fromJSONSchema(JSON.parse(readFileSync(file, 'utf8')));

@@ -4,7 +4,7 @@ import { Chunker, shardBytes } from '../../corpus/chunk.ts';
 import { digestOf } from '../../corpus/order.ts';
 import { endOfText, Packer, tokenWidth } from '../../corpus/pack.ts';
 import { piecesOf } from '../../corpus/pieces.ts';
-import { heldOutIds } from '../../corpus/split.ts';
+import { heldOutIds as heldOutOf } from '../../corpus/split.ts';
 import { chooseVocabSize } from '../../recipes/vocabulary.ts';
 import { english, seeded } from './random.ts';
 
@@ -12,6 +12,13 @@ const random = seeded(5);
 const ids = Array.from({ length: 3000 }, (_, index) =>
   digestOf('document', String(index)).slice(0, 32),
 );
+
+/** Of a first version. */
+const heldOutIds = (of: readonly string[], share: number) =>
+  heldOutOf(
+    of.map((id) => ({ id })),
+    share,
+  );
 
 test('about the asked share is held out, and no document ever changes sides', () => {
   const few = heldOutIds(ids.slice(0, 1000), 0.05);

@@ -69,7 +69,7 @@ test(
   async () => {
     const file = path.join(projectDir, 'config/pipelines/embeddings.yaml');
     const { pipeline } = await readPipelineFile(file);
-    const [source] = pipeline.data.sources;
+    const [source] = pipeline.data.sources!;
     const quick: Pipeline = {
       ...pipeline,
       data: {

@@ -106,7 +106,7 @@ afterAll(async () => {
 /** A file as it is, but for the amount of text, the time, and the base. */
 async function runFile(name: string, include = 'data/200[0-5]*.json') {
   const { pipeline } = await readPipelineFile(path.join(projectDir, 'config/pipelines', name));
-  const [source] = pipeline.data.sources;
+  const [source] = pipeline.data.sources!;
   const quick: Pipeline = {
     ...pipeline,
     data: {

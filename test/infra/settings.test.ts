@@ -1,5 +1,5 @@
 /** Ports, secrets and the small helpers under them: pure, or on files alone. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { parseEnvironment } from '../../config/environment.ts';
@@ -9,6 +9,7 @@ import { withLock } from '../../infra/lock.ts';
 import { instructionSetOf } from '../../infra/machine.ts';
 import { resolveStack, stackEnvironment } from '../../infra/stack.ts';
 import { decode, RpcFault } from '../../infra/xml-rpc.ts';
+import { parseDataKeys } from '../../registry/data-keys.ts';
 import { makeHome } from './home.ts';
 
 const { home, remove } = makeHome();
@@ -21,6 +22,15 @@ test('a home keeps its ports, bucket and keys once they are chosen', async () =>
   expect(second).toEqual(first);
   expect(new Set(Object.values(first.ports)).size).toBe(15);
   expect(readFileSync(first.layout.apiKeyFile, 'utf8').trim()).toBe(first.secrets.apiKey);
+  const { dataKeyFile } = first.layout;
+  expect(statSync(dataKeyFile).mode & 0o777).toBe(0o600);
+  const line = readFileSync(dataKeyFile, 'utf8');
+  expect(parseDataKeys(line, 'the file').sealing).toMatch(/^[0-9a-f]{8}$/);
+  expect(stackEnvironment(first)).toMatchObject({ TEMPER_DATA_KEY_FILE: dataKeyFile });
+  // It is in no environment, and so in no listing of processes.
+  expect(JSON.stringify(stackEnvironment(first))).not.toContain(line.trim().split(':')[1]);
+  await resolveStack(home);
+  expect(readFileSync(dataKeyFile, 'utf8')).toBe(line);
 });
 
 test('two homes never share a port or a key', async () => {

@@ -56,6 +56,13 @@ export function pipelineActivities(): { activities: Omit<Fakes, Unused>; world: 
       dropped: {},
       reused: false,
     }),
+    findDataset: async ({ dataset }) => ({
+      dataset: { name: dataset.split('@')[0]!, version: 3, digest: digest('d') },
+      numDocuments: 10,
+      bytes: 700_000,
+      dropped: {},
+      reused: true,
+    }),
     findCorpus: async () => ({
       corpus: digest('c'),
       numShards: 1,

@@ -1,5 +1,6 @@
 /** Temporal for tests: the time-skipping server, from the trainer's Python environment, and one bundle of the workflows a file. */
 import path from 'node:path';
+import { inspect } from 'node:util';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import {
   bundleWorkflowCode,
@@ -21,14 +22,21 @@ const projectDir = path.resolve(import.meta.dirname, '../..');
 export const workflowsPath = path.join(projectDir, 'workflows', 'index.ts');
 
 let installed = false;
-function quiet(): void {
-  if (!installed) Runtime.install({ logger: new DefaultLogger('ERROR') });
+function quiet(logger = new DefaultLogger('ERROR')): void {
+  if (!installed) Runtime.install({ logger });
   installed = true;
 }
 
-/** A server whose clock runs ahead while nothing happens. */
-export async function startTimeSkipping(): Promise<TestWorkflowEnvironment> {
-  quiet();
+/** A server whose clock runs ahead while nothing happens; `onLog` hears all that its workers say, in place of the screen. */
+export async function startTimeSkipping(
+  onLog?: (said: string) => void,
+): Promise<TestWorkflowEnvironment> {
+  quiet(
+    onLog &&
+      new DefaultLogger('DEBUG', ({ level, message, meta }) => {
+        onLog(`${level} ${message} ${inspect(meta, { depth: 9 })}`);
+      }),
+  );
   const server = path.join(projectDir, '.venv', 'bin', 'temporal-test-server');
   const env = await TestWorkflowEnvironment.createTimeSkipping({
     server: { executable: { type: 'existing-path', path: server } },

@@ -69,6 +69,11 @@ function fakes({ champion: before, dataset, valBpb, successor, moved }: World) {
       calls.push(`start from ${startFrom}`);
       return before;
     },
+    findDataset: async ({ dataset: name }: { dataset: string }) => {
+      calls.push(`dataset ${name}`);
+      const found = { dataset: { name, version: 2, digest: dataset }, numDocuments: 1204 };
+      return { ...found, bytes: 700_000, dropped: {}, reused: true };
+    },
     ingestCorpus: async ({ name }: { name: string }) => {
       calls.push('ingest');
       const found = { dataset: { name, version: 2, digest: dataset }, numDocuments: 1204 };
@@ -177,6 +182,21 @@ test('a dataset that the champion was trained on ends at once, and says so', asy
     champion: { name: 'policy', version: 3 },
   });
   expect(calls).toEqual(['ingest']);
+});
+
+test('a schedule over a dataset looks for its newest version, and trains when that is another', async () => {
+  const known = fakes({ champion, dataset: digest('d'), valBpb: { challengers: [] } });
+  const data = { dataset: 'laws' };
+  expect(await run(known.activities, { data })).toMatchObject({ outcome: 'nothing-new' });
+  expect(known.calls).toEqual(['dataset laws']);
+  const grown = fakes({
+    champion,
+    dataset: digest('a'),
+    valBpb: { champion: 1.5, challengers: [1.4] },
+  });
+  expect(await run(grown.activities, { data })).toMatchObject({ outcome: 'promoted' });
+  expect(grown.calls).toContain('train from ' + champion.pretrain![0]!);
+  expect(grown.calls).not.toContain('ingest');
 });
 
 test('a version that was made of the same documents and taken back is not made champion again', async () => {

@@ -86,6 +86,11 @@ function fakes(scores: Record<string, number>[]): { activities: Activities; call
       dropped: {},
       reused: false,
     }),
+    findDataset: async ({ dataset }) => {
+      calls.push(`dataset ${dataset}`);
+      const found = { dataset: { name: 'laws', version: 3, digest: digest('d') }, bytes: 700_000 };
+      return { ...found, numDocuments: 12, dropped: {}, reused: true };
+    },
     findCorpus: async () => ({
       corpus: digest('c'),
       numShards: 1,
@@ -223,6 +228,17 @@ const trained = (phase: { phase: string; numSteps: number; learningRate: number 
   `train ${phase.phase} ${phase.numSteps} steps at ${phase.learningRate.toPrecision(2)}`;
 
 describe('pipelineWorkflow', () => {
+  test('reads a registered dataset in place of sources, under the name of its own', async () => {
+    const { activities, calls } = fakes([...good]);
+    const { status } = await run(activities, { data: { dataset: 'laws@3' } });
+    expect(calls.slice(0, 2)).toEqual(['dataset laws@3', 'plan']);
+    expect(status.stages[0]).toMatchObject({
+      name: 'ingest',
+      state: 'reused',
+      summary: '12 documents, laws@3',
+    });
+  });
+
   test('takes text to a deployed model, and the status tells each stage', async () => {
     const { activities, calls } = fakes([...good]);
     const { outcome, status } = await run(activities);
@@ -642,6 +658,29 @@ describe('pipelineWorkflow', () => {
       text: '4 not read (3 binary, 1 changed while read): they are not in test',
     });
     expect(unread).toEqual(dropped);
+  });
+
+  test('what becomes of the originals is told to ingest, and to nobody after it', async () => {
+    const sources: PipelineFile['data']['sources'] = [{ path: 'docs', license: 'internal' }];
+    const heard: unknown[] = [];
+    for (const originals of [undefined, { keep: '90d', encrypt: true }]) {
+      const { activities } = fakes([...good]);
+      await run(
+        {
+          ...activities,
+          ingestCorpus: async (input) => {
+            heard.push('originals' in input ? input.originals : 'nothing');
+            return await activities.ingestCorpus(input);
+          },
+          findCorpus: async (input) => {
+            expect(input.data).not.toHaveProperty('originals');
+            return await activities.findCorpus(input);
+          },
+        },
+        { data: { sources, ...(originals && { originals }) } },
+      );
+    }
+    expect(heard).toEqual(['nothing', { keep: 90 * 86_400_000, encrypt: true }]);
   });
 
   test('a fault of our own code in an activity fails the run at its first attempt', async () => {

@@ -416,7 +416,7 @@ describe('from S3 alone', () => {
     // Sources must exist where a file is read.
     const text = pipelineText({
       ...pipeline,
-      data: { ...pipeline.data, sources: [{ ...pipeline.data.sources[0]!, path: '.' } as never] },
+      data: { ...pipeline.data, sources: [{ ...pipeline.data.sources![0]!, path: '.' } as never] },
     });
     expect(pipelineText(parsePipeline(text, file))).toBe(text);
   });

@@ -1,0 +1,62 @@
+/** Deletes the documents that have expired: asks which runs are at work, then sweeps the registry. */
+import type { Client } from '@temporalio/client';
+import type { RetentionReport } from '../config/retention.ts';
+import { runInputsSchema, runSpecSchema } from '../config/run-records.ts';
+import { expireDatasets, type InUse } from '../registry/expiry.ts';
+import { getRunRecord } from '../registry/runs.ts';
+import type { Store } from '../registry/store.ts';
+import type { Deps } from './deps.ts';
+import { withHeartbeats } from './heartbeats.ts';
+import { withFailures } from './preprocess-failures.ts';
+
+export interface SweepInput {
+  /** Says what would be deleted, and deletes nothing. */
+  dryRun?: boolean;
+}
+
+export function createRetentionActivities(deps: Deps & { client: Pick<Client, 'workflow'> }) {
+  const { store, client } = deps;
+  return {
+    async sweepExpired({ dryRun = false }: SweepInput): Promise<RetentionReport> {
+      return withFailures(async () =>
+        withHeartbeats({ kind: 'expiry' }, async () => {
+          const inUse = await readersAtWork(client, store);
+          return expireDatasets(store, { now: deps.now(), inUse, dryRun });
+        }),
+      );
+    },
+  };
+}
+export type RetentionActivities = ReturnType<typeof createRetentionActivities>;
+
+/** Workflows that read documents. */
+const readers = ['pipelineWorkflow', 'continuousPretrainingWorkflow', 'datasetWorkflow'];
+
+/** What runs at work have read, and which of them read now. */
+async function readersAtWork(client: Pick<Client, 'workflow'>, store: Store): Promise<InUse> {
+  const types = readers.map((type) => `'${type}'`).join(', ');
+  const query = `ExecutionStatus = 'Running' AND WorkflowType IN (${types})`;
+  const ids: string[] = [];
+  for await (const { workflowId } of client.workflow.list({ query })) ids.push(workflowId);
+  const versions: { name: string; version: number }[] = [];
+  const reading: string[] = [];
+  for (const id of ids) {
+    const [, kind, name = ''] = /^(pipeline|continuous)\/(.+)$/.exec(id) ?? [];
+    if (kind === 'pipeline') {
+      const spec = await getRunRecord(store, name, 'spec', runSpecSchema).catch(() => null);
+      const inputs = await getRunRecord(store, name, 'inputs', runInputsSchema).catch(() => null);
+      const dataset = inputs?.ingested?.dataset ?? spec?.ingested?.dataset;
+      if (dataset === undefined) reading.push(id);
+      else versions.push({ name: dataset.name, version: dataset.version });
+    } else if (!hasRun(id, ids)) {
+      reading.push(id);
+    }
+  }
+  return { versions, reading };
+}
+
+/** A scheduled start reads before it starts its run, which is named after it. */
+function hasRun(id: string, ids: readonly string[]): boolean {
+  const schedule = id.replace(/-\d{4}-\d\d-\d\dT.*$/, '').replace('continuous/', 'pipeline/');
+  return ids.some((other) => other.startsWith(`${schedule}-`));
+}

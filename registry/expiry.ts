@@ -1,0 +1,259 @@
+/**
+ * Expiry: deletes the documents of dataset versions whose time is over, and what preprocessing kept of them beside
+ * training and held-out text. Whatever else refers to the same bytes keeps them. Safe to kill anywhere and to run twice.
+ */
+import type { BlobRef } from '../config/digest.ts';
+import type { DatasetManifest } from '../config/manifests.ts';
+import type { RetentionReport } from '../config/retention.ts';
+import { blobKey, hasBlob } from './blobs.ts';
+import { getDataset, getExpiry, listDatasets, markExpired, readExpiries } from './datasets.ts';
+import { DatasetExpired } from './errors.ts';
+import type { Store } from './store.ts';
+
+export interface VersionName {
+  name: string;
+  version: number;
+}
+
+/** What stands in the way, or nothing. */
+export interface InUse {
+  /** Versions that runs at work have read. */
+  versions: readonly VersionName[];
+  /** Runs that are reading documents now: what they find in the store they may refer to next. */
+  reading: readonly string[];
+}
+
+export interface ExpiryOptions {
+  now: Date;
+  inUse: InUse;
+  /** Says what would be done, and changes nothing. */
+  dryRun?: boolean | undefined;
+  /** Called again and again while it works. */
+  onProgress?: (done: number) => void;
+}
+
+const readAhead = 32;
+
+/** Deletes what has expired. */
+export async function expireDatasets(
+  store: Store,
+  { now, inUse, dryRun = false, onProgress = () => {} }: ExpiryOptions,
+): Promise<RetentionReport> {
+  const due = await dueVersions(store, now);
+  const marked = new Set((await expiriesOfAll(store)).map(keyOf));
+  // What was begun is finished: whoever registers the same documents waits for it.
+  const begun = due.filter((version) => marked.has(keyOf(version)));
+  const others = due.filter((version) => !marked.has(keyOf(version)));
+  const used = new Set(inUse.versions.map(keyOf));
+  const free = others.filter((version) => !used.has(keyOf(version)));
+  const mayBegin = dryRun || inUse.reading.length === 0;
+  const going = mayBegin ? [...begun, ...free] : begun;
+  const report: RetentionReport = {
+    expired: going.map(nameOf),
+    held: others.filter((version) => used.has(keyOf(version))).map(nameOf),
+    waitsFor: free.length === 0 ? [] : [...inUse.reading],
+    numBlobs: 0,
+    bytes: 0,
+    numShared: 0,
+  };
+  if (going.length === 0) return report;
+
+  const at = now.toISOString();
+  if (!dryRun) {
+    // Marked before anything is looked for: who registers the same documents from here on sees the mark, and waits.
+    for (const { name, version } of going) {
+      await markExpired(store, name, version, { at, finished: false });
+    }
+  }
+  const { blobs, records, numShared } = await findExpired(store, going, onProgress);
+  report.numShared = numShared;
+  report.numBlobs = blobs.length;
+  report.bytes = blobs.reduce((sum, { bytes }) => sum + bytes, 0);
+  if (dryRun) return report;
+  // Blobs first: a record that still stands names those that are left.
+  await inBatches(blobs, async ({ sha256 }) => store.remove(blobKey(sha256)), onProgress);
+  await inBatches(records, async (key) => store.remove(key), onProgress);
+  for (const { name, version } of going) {
+    await markExpired(store, name, version, { at, finished: true });
+  }
+  return report;
+}
+
+/** Versions whose time is over, and whose documents are not all deleted yet. */
+export async function dueVersions(store: Store, now: Date): Promise<DatasetManifest[]> {
+  const due: DatasetManifest[] = [];
+  for (const [name, versions] of Map.groupBy(await listDatasets(store), ({ name }) => name)) {
+    const over = versions.filter(
+      ({ expiresAt }) => expiresAt !== undefined && Date.parse(expiresAt) <= now.getTime(),
+    );
+    if (over.length === 0) continue;
+    const finished = new Set(
+      (await readExpiries(store, name)).flatMap(({ version, finishedAt }) =>
+        finishedAt === null ? [] : [version],
+      ),
+    );
+    due.push(...over.filter(({ version }) => !finished.has(version)));
+  }
+  return due;
+}
+
+/** Throws where the documents of a version are deleted, or about to be. */
+export async function requireUnexpired(store: Store, name: string, version: number): Promise<void> {
+  const expiry = await getExpiry(store, name, version);
+  if (expiry === null) return;
+  throw new DatasetExpired(
+    `dataset ${name}@${version}: its documents expired and were deleted on ${expiry.beganAt.slice(0, 10)}, ` +
+      'expected to preprocess them. Read the sources again: npx temper run pipeline.yaml.',
+  );
+}
+
+/**
+ * Throws where a version that was just registered lacks documents, because they expired under another name while they
+ * were read. The next try puts them back.
+ */
+export async function requireWhole(store: Store, name: string, version: number): Promise<void> {
+  const marks = await expiriesOfAll(store);
+  if (marks.length === 0) return;
+  const mine = await getDataset(store, name, version);
+  const refs = mine?.shards.map(({ documents }) => documents) ?? [];
+  const names = new Set(refs.map(({ sha256 }) => sha256));
+  for (const mark of marks.filter(({ finished }) => !finished)) {
+    const other = await getDataset(store, mark.name, mark.version);
+    if (other?.shards.some(({ documents }) => names.has(documents.sha256)) !== true) continue;
+    throw new Error(
+      `dataset ${name}@${version}: found ${mark.name}@${mark.version}, which holds some of the same documents, being deleted, ` +
+        'expected it to be over. It is read again; npx temper datasets expire finishes a deletion that was cut short.',
+    );
+  }
+  await inBatches(refs, async (ref) => {
+    if (await hasBlob(store, ref)) return;
+    throw new Error(
+      `dataset ${name}@${version}: documents expired under another version while they were read again. They are read once more.`,
+    );
+  });
+}
+
+async function expiriesOfAll(store: Store): Promise<(VersionName & { finished: boolean })[]> {
+  const names = new Set<string>();
+  for await (const { key } of store.list('datasets/')) {
+    const [, name = '', kind] = key.split('/');
+    if (kind === 'expired') names.add(name);
+  }
+  const marks: (VersionName & { finished: boolean })[] = [];
+  for (const name of names) {
+    for (const { version, finishedAt } of await readExpiries(store, name)) {
+      marks.push({ name, version, finished: finishedAt !== null });
+    }
+  }
+  return marks;
+}
+
+/** What refers to the documents of the versions alone: their blobs, and the stage records that name these. */
+async function findExpired(
+  store: Store,
+  going: readonly DatasetManifest[],
+  onProgress: (done: number) => void,
+): Promise<{ blobs: BlobRef[]; records: string[]; numShared: number }> {
+  const gone = new Set((await expiriesOfAll(store)).map(keyOf));
+  for (const version of going) gone.add(keyOf(version));
+  // Read after the marks stand.
+  const all = await listDatasets(store);
+  const live = all.filter((version) => !gone.has(keyOf(version)));
+  const liveRaw = new Set(live.flatMap(({ shards }) => shards.map(nameOfShard)));
+  const liveDigests = new Set(live.map(({ digest }) => digest));
+  const goneDigests = new Set(going.map(({ digest }) => digest));
+  const goneRaw = new Set(
+    going.flatMap(({ shards }) => shards.map(nameOfShard)).filter((name) => !liveRaw.has(name)),
+  );
+
+  const candidates = new Map<string, BlobRef>();
+  const kept = new Set<string>();
+  const records: string[] = [];
+  const drop = (value: unknown) => walk(value, (ref) => candidates.set(ref.sha256, ref));
+  const keep = (value: unknown) => walk(value, ({ sha256 }) => kept.add(sha256));
+  for (const version of going) drop(version);
+  for (const version of live) keep(version);
+
+  await eachRecord(store, 'models/', (_, value) => keep(value), onProgress);
+  await eachRecord(
+    store,
+    'stages/',
+    (key, value) => {
+      const stage = key.split('/')[1];
+      const { of, dataset, droppedDocuments } = value as StageRecord;
+      const isOf = [of ?? []].flat().some((raw) => goneRaw.has(raw));
+      if (isOf) {
+        records.push(key);
+        drop(value);
+        return;
+      }
+      const digest = dataset?.digest ?? '';
+      if (stage === 'preprocess' && goneDigests.has(digest) && !liveDigests.has(digest)) {
+        drop(droppedDocuments);
+        keep({ ...(value as object), droppedDocuments: null });
+        return;
+      }
+      keep(value);
+    },
+    onProgress,
+  );
+  const blobs = [...candidates.values()].filter(({ sha256 }) => !kept.has(sha256));
+  return { blobs, records, numShared: candidates.size - blobs.length };
+}
+
+/** What stage records say of where they come from. */
+interface StageRecord {
+  /** Raw shards, with which the record and its blobs expire. */
+  of?: string | string[];
+  dataset?: { digest?: string };
+  droppedDocuments?: unknown;
+}
+
+/** Every reference to a blob in a record, however deep. */
+function walk(value: unknown, onRef: (ref: BlobRef) => void): void {
+  if (value === null || typeof value !== 'object') return;
+  const { sha256, bytes } = value as Partial<BlobRef>;
+  if (typeof sha256 === 'string' && typeof bytes === 'number') onRef(value as BlobRef);
+  else for (const inner of Object.values(value)) walk(inner, onRef);
+}
+
+async function eachRecord(
+  store: Store,
+  prefix: string,
+  use: (key: string, value: unknown) => void,
+  onProgress: (done: number) => void,
+): Promise<void> {
+  const keys: string[] = [];
+  for await (const { key } of store.list(prefix)) if (key.endsWith('.json')) keys.push(key);
+  await inBatches(
+    keys,
+    async (key) => {
+      const found = await store.get(key);
+      if (found !== null) use(key, JSON.parse(found.bytes.toString('utf8')));
+    },
+    onProgress,
+  );
+}
+
+async function inBatches<T>(
+  items: readonly T[],
+  work: (item: T) => Promise<void>,
+  onProgress: (done: number) => void = () => {},
+): Promise<void> {
+  for (let from = 0; from < items.length; from += readAhead) {
+    await Promise.all(items.slice(from, from + readAhead).map(work));
+    onProgress(from);
+  }
+}
+
+function nameOf({ name, version }: VersionName): VersionName {
+  return { name, version };
+}
+
+function keyOf({ name, version }: VersionName): string {
+  return `${name}@${version}`;
+}
+
+function nameOfShard({ documents }: DatasetManifest['shards'][number]): string {
+  return documents.sha256;
+}

@@ -1,0 +1,90 @@
+/** Originals that are sealed and expire, in datasets that grow: what is taken over, and what is not. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import type { Deps } from '../../activities/deps.ts';
+import { createIngestActivities, type IngestInput } from '../../activities/ingest.ts';
+import { FailureType } from '../../config/failures.ts';
+import { getDataset } from '../../registry/datasets.ts';
+import { expireDatasets } from '../../registry/expiry.ts';
+import { memoryStore } from '../support/memory-store.ts';
+import { failureOf, inActivity, pathSource } from './corpus-fixtures.ts';
+
+const folder = mkdtempSync(path.join(tmpdir(), 'temper-originals-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const day = 86_400_000;
+const start = Date.parse('2026-11-22T00:00:00.000Z');
+let now = start;
+const store = memoryStore();
+const deps = {
+  store,
+  home: path.join(folder, '.home'),
+  projectDir: path.resolve(import.meta.dirname, '../..'),
+  python: 'none',
+  host: 'test',
+  now: () => new Date(now),
+} satisfies Deps;
+const { ingestCorpus } = createIngestActivities(deps);
+
+function put(name: string): void {
+  mkdirSync(path.join(folder, 'docs'), { recursive: true });
+  writeFileSync(path.join(folder, 'docs', name), `What ${name} says.`);
+}
+
+async function ingest(more: Partial<IngestInput>) {
+  const input = {
+    run: 'r',
+    name: 'policy',
+    sources: [pathSource('docs')],
+    baseDir: folder,
+    ...more,
+  };
+  const { dataset } = (await inActivity(ingestCorpus, input)).result;
+  const { shards, expiresAt } = (await getDataset(store, dataset.name, dataset.version))!;
+  return {
+    version: dataset.version,
+    sealed: shards.map(({ documents }) => documents.sealed ?? null),
+    names: shards.map(({ documents }) => documents.sha256),
+    expiresAt: expiresAt ?? null,
+  };
+}
+
+test('what is appended is sealed and expires as what it is appended to; what is gone is not taken over', async () => {
+  put('a.txt');
+  const plain = await ingest({});
+  expect(plain).toMatchObject({ version: 1, sealed: [null], expiresAt: null });
+
+  // The plain shard of the version before is not taken for a sealed one.
+  const originals = { keep: 30 * day, encrypt: true };
+  const sealed = await ingest({ originals });
+  const end = new Date(start + 30 * day).toISOString();
+  expect(sealed).toMatchObject({ version: 2, sealed: ['new'], expiresAt: end });
+
+  now += day;
+  put('b.txt');
+  const grown = await ingest({ onto: 2 });
+  expect(grown).toMatchObject({ version: 3, sealed: ['new', 'new'], expiresAt: end });
+  expect(grown.names[0]).toBe(sealed.names[0]);
+
+  now += 60 * day;
+  const inUse = { versions: [], reading: [] };
+  const { expired } = await expireDatasets(store, { now: new Date(now), inUse });
+  expect(expired.map(({ version }) => version)).toEqual([2, 3]);
+  const left = [...store.objects.keys()].filter((key) => key.startsWith('stages/shard-ids/'));
+  expect(left).toEqual([]);
+  const onto = {
+    run: 'r',
+    name: 'policy',
+    sources: [pathSource('docs')],
+    baseDir: folder,
+    onto: 3,
+  };
+  expect((await failureOf(ingestCorpus, onto)).type).toBe(FailureType.DatasetExpired);
+
+  const again = await ingest({ originals });
+  expect(again.version).toBe(4);
+  for (const name of again.names) {
+    expect(store.objects.has(`blobs/sha256/${name.slice(0, 2)}/${name}`)).toBe(true);
+  }
+});

@@ -1,0 +1,29 @@
+import { expect, test } from 'vitest';
+import { expiryLines } from '../../client/cli/datasets.ts';
+import type { RetentionReport } from '../../config/retention.ts';
+
+const nothing: RetentionReport = {
+  expired: [],
+  held: [],
+  waitsFor: [],
+  numBlobs: 0,
+  bytes: 0,
+  numShared: 0,
+};
+const policy = { name: 'policy', version: 3 };
+
+test('a sweep says what it deleted, what stays and what waits for whom', () => {
+  expect(expiryLines(nothing, false)).toEqual(['Nothing has expired.']);
+  const report = { ...nothing, expired: [policy], numBlobs: 1200, bytes: 2_500_000, numShared: 4 };
+  expect(expiryLines(report, true)).toEqual([
+    'policy@3 would expire: 1,200 objects, 2.5 MB',
+    '4 objects stay: others hold them too',
+  ]);
+  expect(expiryLines(report, false)[0]).toBe('policy@3 expired: 1,200 objects, 2.5 MB');
+  expect(
+    expiryLines({ ...nothing, held: [policy], waitsFor: ['pipeline/laws-7f3a'] }, false),
+  ).toEqual([
+    'policy@3 waits: a run at work has read it',
+    'Nothing more is deleted while documents are read: pipeline/laws-7f3a',
+  ]);
+});

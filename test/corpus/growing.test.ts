@@ -1,0 +1,203 @@
+import { expect, test } from 'vitest';
+import { DigestTable } from '../../corpus/digest-table.ts';
+import { findDuplicates, joinDuplicates, type Fingerprint } from '../../corpus/duplicates.ts';
+import { numBands } from '../../corpus/minhash.ts';
+import { byCodeUnits, digestOf, hashShare } from '../../corpus/order.ts';
+import { Bucket, edgesOf, scatter } from '../../corpus/shuffle.ts';
+import { heldOutIds } from '../../corpus/split.ts';
+import { pick, seeded } from './random.ts';
+
+type Document = Fingerprint & { since: number };
+const bandsMet = 4;
+
+/** Documents that meet in a few bands again and again, and say the same now and then. */
+function documentsOf(random: () => number, num: number, numVersions: number): Document[] {
+  const drawn = Array.from({ length: num }, (_, index): Document => {
+    const bands = new Uint32Array(numBands * 2);
+    for (let at = 0; at < bands.length; at += 1) bands[at] = Math.floor(random() * 2 ** 32);
+    for (let band = 0; band < bandsMet; band += 1) {
+      if (random() > 0.3) continue;
+      bands[band * 2] = Math.floor(random() * num);
+      bands[band * 2 + 1] = 0;
+    }
+    const content = random() < 0.2 ? digestOf(String(index % 7)) : digestOf(`text ${index}`);
+    const id = digestOf(`document ${index}`).slice(0, 32);
+    const since = 1 + Math.floor(random() * numVersions);
+    return { id, source: `s/${index}`, content, bands, since };
+  });
+  return drawn.toSorted((a, b) => a.since - b.since);
+}
+
+/** Of each document that is dropped, whom it is dropped for. */
+function survivorsBy(
+  documents: readonly Document[],
+  found: ReturnType<typeof findDuplicates>,
+): Map<string, string> {
+  return new Map(
+    found.map(({ index, reason, survivor }) => [documents[index]!.id, `${reason} ${survivor}`]),
+  );
+}
+
+function pairsOf<Item>(items: readonly Item[]): [Item, Item][] {
+  return items.flatMap((a, at) => items.slice(at + 1).map((b): [Item, Item] => [a, b]));
+}
+
+/** The rule, pair by pair: version after version, what is new joins the oldest that it meets, or keeps its smallest. */
+function byTheRule(documents: readonly Document[]): Map<string, string> {
+  const order = documents.toSorted(
+    (a, b) => a.since - b.since || byCodeUnits(a.content, b.content) || byCodeUnits(a.id, b.id),
+  );
+  const rank = new Map(order.map(({ id }, at) => [id, at]));
+  const meet = (a: Document, b: Document): boolean =>
+    a.content === b.content ||
+    Array.from({ length: numBands }).some(
+      (_, band) =>
+        a.bands[band * 2] === b.bands[band * 2] &&
+        a.bands[band * 2 + 1]! >>> 11 === b.bands[band * 2 + 1]! >>> 11,
+    );
+  const survivor = new Map<string, string>();
+  for (const version of new Set(order.map(({ since }) => since))) {
+    const older = order.filter(({ since }) => since < version);
+    let groups = order.filter(({ since }) => since === version).map((one) => [one]);
+    for (const [a, b] of pairsOf(groups.flat()).filter(([one, other]) => meet(one, other))) {
+      const [mine, its] = [a, b].map((one) => groups.find((group) => group.includes(one))!);
+      if (mine === its) continue;
+      groups = [...groups.filter((group) => group !== mine && group !== its), [...mine!, ...its!]];
+    }
+    for (const group of groups) {
+      const met = older.filter((old) => group.some((one) => meet(one, old)));
+      const names =
+        met.length > 0 ? met.map(({ id }) => survivor.get(id)!) : group.map((one) => one.id);
+      const kept = names.toSorted((a, b) => rank.get(a)! - rank.get(b)!)[0]!;
+      for (const { id } of group) survivor.set(id, kept);
+    }
+  }
+  return new Map([...survivor].filter(([id, kept]) => id !== kept));
+}
+
+/** The same search through shards, groups and buckets of any number. */
+function shuffled(documents: readonly Document[], random: () => number) {
+  const shards: Document[][] = [];
+  for (const document of documents) {
+    const last = shards.at(-1);
+    // A shard holds documents of one version.
+    if (last === undefined || random() < 0.2 || last[0]!.since !== document.since)
+      shards.push([document]);
+    else last.push(document);
+  }
+  const firsts = shards.map((_, at) => shards.slice(0, at).flat().length);
+  const buckets = Array.from({ length: 1 + Math.floor(random() * 6) }, () => new Bucket());
+  const groupSize = 1 + Math.floor(random() * 5);
+  for (let from = 0; from < shards.length; from += groupSize) {
+    const records = buckets.map((): number[] => []);
+    for (const [at, shard] of shards.slice(from, from + groupSize).entries())
+      scatter(shard, from + at, records);
+    for (const [at, bucket] of buckets.entries()) bucket.add(Uint32Array.from(records[at]!));
+  }
+  const pairs = buckets
+    .flatMap((bucket) => [...edgesOf(bucket.edges())])
+    .filter(({ content }) => !content)
+    .map(({ a, b }): [number, number] => [
+      firsts[a.shard]! + a.position,
+      firsts[b.shard]! + b.position,
+    ]);
+  return joinDuplicates(shards.flat(), pairs);
+}
+
+test('an append displaces no older survivor, whatever it brings', () => {
+  const random = seeded(11);
+  let bridged = 0;
+  for (let round = 0; round < 60; round += 1) {
+    const documents = documentsOf(random, 60, 4);
+    let before = new Map<string, string>();
+    for (let version = 1; version <= 4; version += 1) {
+      const some = documents.filter(({ since }) => since <= version);
+      const found = survivorsBy(some, findDuplicates(some));
+      for (const { id } of some.filter(({ since }) => since < version))
+        expect(found.get(id)).toBe(before.get(id));
+      before = found;
+    }
+    const undated = documents.map((document) => ({ ...document, since: 1 }));
+    bridged += findDuplicates(undated).length > before.size ? 1 : 0;
+  }
+  // Else no document ever met two older ones that do not meet each other.
+  expect(bridged).toBeGreaterThan(20);
+});
+
+test('who is dropped, and of one version for whom, is what the rule says pair by pair', () => {
+  const random = seeded(12);
+  for (let round = 0; round < 40; round += 1) {
+    const documents = documentsOf(random, 50, 1 + (round % 4));
+    const found = findDuplicates(documents);
+    const named = new Map(found.map(({ index, survivor }) => [documents[index]!.id, survivor]));
+    const expected = byTheRule(documents);
+    expect([...named.keys()].toSorted()).toEqual([...expected.keys()].toSorted());
+    // Of several versions, which older one is named depends on which it meets first.
+    if (round % 4 === 0) expect(named).toEqual(expected);
+    const since = new Map(documents.map((one) => [one.id, one.since]));
+    for (const [id, survivor] of named) {
+      expect(since.get(survivor)).toBeLessThanOrEqual(since.get(id)!);
+      expect(named.has(survivor)).toBe(false);
+    }
+  }
+});
+
+test('shards, groups and buckets of any number and documents in any order give the same survivors', () => {
+  const random = seeded(13);
+  for (let round = 0; round < 60; round += 1) {
+    const documents = documentsOf(random, 60, 1 + (round % 4));
+    const whole = survivorsBy(documents, findDuplicates(documents));
+    expect(whole.size).toBeGreaterThan(0);
+    const other = documents
+      .map((document) => ({ document, rank: random() }))
+      .toSorted((a, b) => a.rank - b.rank)
+      .map(({ document }) => document);
+    expect(survivorsBy(other, findDuplicates(other))).toEqual(whole);
+    const oldestFirst = other.toSorted((a, b) => a.since - b.since);
+    expect(survivorsBy(oldestFirst, shuffled(oldestFirst, random))).toEqual(whole);
+  }
+});
+
+test('no document ever moves between what is trained on and what is held out, whatever is appended', () => {
+  const random = seeded(14);
+  let forced = 0;
+  for (let round = 0; round < 500; round += 1) {
+    const share = pick(random, [0.0001, 0.02, 0.2, 0.5]);
+    const sizes = Array.from({ length: 4 }, () => Math.floor(random() ** 3 * 40));
+    const documents = sizes.flatMap((size, version) =>
+      Array.from({ length: size }, () => ({
+        id: digestOf(String(random())).slice(0, 32),
+        since: version + 1,
+      })),
+    );
+    let before: { ids: string[]; heldOut: Set<string> } = { ids: [], heldOut: new Set() };
+    for (let version = 1; version <= 4; version += 1) {
+      const ids = documents.filter(({ since }) => since <= version);
+      const heldOut = heldOutIds(ids, share);
+      for (const id of before.ids) expect(heldOut.has(id)).toBe(before.heldOut.has(id));
+      if (ids.length >= 2) {
+        expect(heldOut.size).toBeGreaterThanOrEqual(1);
+        expect(heldOut.size).toBeLessThan(ids.length);
+      }
+      forced += [...heldOut].filter((id) => hashShare('held-out', id) >= share).length;
+      before = { ids: ids.map(({ id }) => id), heldOut };
+    }
+  }
+  expect(forced).toBeGreaterThan(100);
+});
+
+test('a table of digests finds each under its number, and those that come twice one after the other', () => {
+  const digests = Array.from({ length: 5000 }, (_, index) =>
+    Buffer.from(digestOf(String(index % 4000)), 'hex'),
+  );
+  const table = new DigestTable(digests.length);
+  for (const digest of digests) table.add(digest);
+  for (const [number, digest] of digests.slice(0, 4000).entries()) {
+    expect(table.find(digest)).toBe(number);
+    expect(table.find(digest, (found) => found !== number)).toBe(
+      number < 1000 ? number + 4000 : null,
+    );
+  }
+  expect(table.find(Buffer.from(digestOf('none'), 'hex'))).toBeNull();
+  expect(new DigestTable(0).find(digests[0]!)).toBeNull();
+});
