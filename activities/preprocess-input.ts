@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { blobRefSchema, sha256Schema } from '../config/digest.ts';
 import { conversationsReadSchema } from '../config/conversations.ts';
-import { pipelineFileSchema, questionsSchema } from '../config/pipeline.ts';
+import { pipelineFileSchema, questionsSchema, sourceSchema } from '../config/pipeline.ts';
 
 const count = z.number().int().nonnegative();
 
@@ -46,6 +46,10 @@ export const preprocessInputSchema = z.strictObject({
       'folder that the paths of evaluation sets and conversations start from; left out where there are none',
     ),
   conversations: conversationsReadSchema.optional().describe('once they are read; left out: none'),
+  mixed: z
+    .array(sourceSchema)
+    .optional()
+    .describe('the sources, where one has a weight or is repeated; left out: none has'),
   tokenizer: keptTokenizerSchema
     .optional()
     .describe('of the model that is gone on from; left out, one is trained on this text'),
@@ -112,6 +116,14 @@ export const splitCorpusInputSchema = z.strictObject({
 });
 export type SplitCorpusInput = z.infer<typeof splitCorpusInputSchema>;
 
+export const mixCorpusInputSchema = z.strictObject({
+  split: sha256Schema,
+  tokenizer: sha256Schema,
+  mixed: z.array(sourceSchema),
+  seed: preprocessInputSchema.shape.seed,
+});
+export type MixCorpusInput = z.infer<typeof mixCorpusInputSchema>;
+
 export const trainTokenizerInputSchema = z.strictObject({ split: sha256Schema });
 export type TrainTokenizerInput = z.infer<typeof trainTokenizerInputSchema>;
 
@@ -127,6 +139,7 @@ export const finishCorpusInputSchema = z.strictObject({
   dataset: datasetRefSchema,
   split: sha256Schema,
   tokenizer: sha256Schema,
+  mix: sha256Schema.optional().describe('digest of the mixed corpus; left out: none is mixed'),
 });
 export type FinishCorpusInput = z.infer<typeof finishCorpusInputSchema>;
 

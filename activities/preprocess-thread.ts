@@ -19,6 +19,7 @@ import {
 import { findDuplicates, type Duplicate, type Fingerprint } from '../corpus/duplicates.ts';
 import { makeInstructions, type Instructions } from '../corpus/instructions.ts';
 import { numBands } from '../corpus/minhash.ts';
+import { sourceFinder } from '../corpus/mixture.ts';
 import { endOfText, Packer, tokenWidth } from '../corpus/pack.ts';
 import { Bucket, bytesOf, scatter, wordsIn } from '../corpus/shuffle.ts';
 import type { Questions } from '../config/pipeline.ts';
@@ -74,6 +75,11 @@ export interface ThreadTasks {
       numDocuments: number;
       numTokens: number;
     } | null;
+  };
+  /** The source of each document, and its bytes; or a document that is of none of them. */
+  origins: {
+    input: { documents: Uint8Array; names: string[] };
+    output: { sources: Int32Array; bytes: Uint32Array; unknown: string | null };
   };
   /** Takes lines of a shard apart into buckets, as they are. */
   cut: {
@@ -160,6 +166,13 @@ const tasks: {
       numDocuments: lines.length,
       numTokens: packer.numTokens,
     };
+  },
+  async origins({ documents, names }) {
+    const lines = await readDocuments(documents);
+    const find = sourceFinder(names);
+    const sources = Int32Array.from(lines, ({ source }) => find(source));
+    const bytes = Uint32Array.from(lines, ({ text }) => Buffer.byteLength(text));
+    return { sources, bytes, unknown: lines[sources.indexOf(-1)]?.source ?? null };
   },
   async cut({ documents, positions, buckets, metadata }) {
     const lines = linesOf(await decompressLines(documents));

@@ -11,6 +11,7 @@ import {
   type CorpusManifest,
   type DatasetManifest,
 } from '../config/manifests.ts';
+import { mixedSources } from '../config/pipeline.ts';
 import { tokenWidth } from '../corpus/pack.ts';
 import { chooseVocabSize } from '../recipes/vocabulary.ts';
 import { getDataset } from '../registry/datasets.ts';
@@ -22,12 +23,14 @@ import { gramsOfSets, type EvaluationSetsRead } from './preprocess-contamination
 import { readConversationFiles } from './preprocess-conversations.ts';
 import { joinBuckets, mergeFingerprints, refuseIfTooFew } from './preprocess-duplicates.ts';
 import { encodeDocuments, trainOnText } from './preprocess-encode.ts';
+import { mixSources } from './preprocess-mix.ts';
 import { parseInput, progress, withFailures } from './preprocess-failures.ts';
 import {
   cleanShardsInputSchema,
   encodeShardsInputSchema,
   finishCorpusInputSchema,
   keptTokenizerSchema,
+  mixCorpusInputSchema,
   preprocessInputSchema,
   readConversationsInputSchema,
   readEvaluationSetsInputSchema,
@@ -40,6 +43,7 @@ import {
   type EncodeShardsInput,
   type FinishCorpusInput,
   type KeptTokenizer,
+  type MixCorpusInput,
   type PreprocessInput,
   type PreprocessResult,
   type ReadConversationsInput,
@@ -54,12 +58,14 @@ import {
   cleanShardSchema,
   deduplicatedSchema,
   encodedShardSchema,
+  mixedSchema,
   resolvedBucketSchema,
   scatteredSchema,
   splitSchema,
   tokenizerSchema,
   type CleanShard,
   type EncodedShard,
+  type Mixed,
   type ResolvedBucket,
   type Scattered,
   type TrainedTokenizer,
@@ -76,6 +82,7 @@ const loadedSources = [
   'config/personal-data.ts',
   'config/cleaning.ts',
   'config/conversations.ts',
+  'config/mixture.ts',
   'activities/preprocess*.ts',
   'recipes/vocabulary.ts',
   'node_modules/tokenizers/package.json',
@@ -216,10 +223,8 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
       found: PreprocessResult | null;
       shuffle?: Shuffle;
     }> {
-      const { dataset, data, questions, seed, unread, tokenizer, conversations } = parseInput(
-        preprocessInputSchema,
-        given,
-      );
+      const { dataset, data, questions, seed, unread, tokenizer, conversations, mixed } =
+        parseInput(preprocessInputSchema, given);
       const corpus = stageDigest({
         dataset: { name: dataset.name, digest: dataset.digest },
         data,
@@ -227,6 +232,7 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
         seed,
         code,
         ...(conversations !== undefined && { conversations }),
+        ...(mixed !== undefined && { mixture: mixedSources(mixed) }),
         ...(tokenizer === undefined ? { tokenizerCode: tokenizerCode() } : { tokenizer }),
       });
       const manifest = await findStage(store, 'preprocess', corpus, corpusManifestSchema);
@@ -387,8 +393,34 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
       });
     },
 
+    /** Mixes the encoded documents by the weights and repeats of their sources. */
+    async mixCorpus(input: MixCorpusInput): Promise<{ mix: string; numTokens: number }> {
+      const { split, tokenizer, mixed: given, seed } = parseInput(mixCorpusInputSchema, input);
+      const sources = mixedSources(given);
+      return withFailures(async () => {
+        const key = stageDigest({ split, tokenizer, sources, seed, code });
+        let mixed = await findStage(store, 'mix', key, mixedSchema);
+        if (mixed === null) {
+          const { shards: documents } = await requireStage(store, 'split', split, splitSchema);
+          const trained = await requireStage(store, 'tokenizer', tokenizer, tokenizerSchema);
+          const encoded = await inParallel(documents, async (shard) =>
+            encodedShard(shard.documents, trained),
+          );
+          const { vocabSize } = trained;
+          const wish = { sources, seed };
+          const made: Mixed = {
+            schemaVersion: 1,
+            ...(await mixSources(deps, threads, { documents, encoded, vocabSize }, wish)),
+          };
+          mixed = await recordStage(store, 'mix', key, mixedSchema, made);
+        }
+        const numTokens = mixed.shards.reduce((sum, shard) => sum + shard.numTokens, 0);
+        return { mix: key, numTokens };
+      });
+    },
+
     async finishCorpus(given: FinishCorpusInput): Promise<PreprocessResult> {
-      const { corpus, dataset, split, tokenizer } = parseInput(finishCorpusInputSchema, given);
+      const { corpus, dataset, split, tokenizer, mix } = parseInput(finishCorpusInputSchema, given);
       return withFailures(async () => {
         const parts = await requireStage(store, 'split', split, splitSchema);
         const trained = await requireStage(store, 'tokenizer', tokenizer, tokenizerSchema);
@@ -412,13 +444,15 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
         }
         const { heldOut, ...instructed } = parts;
         const encoded = await encodedShard(heldOut.documents, trained);
+        const mixed = mix === undefined ? null : await requireStage(store, 'mix', mix, mixedSchema);
         const made: CorpusManifest = {
           schemaVersion: 1,
           dataset,
           tokenizer: trained.tokenizer,
           vocabSize: trained.vocabSize,
           tokenBytes: tokenWidth(trained.vocabSize),
-          shards,
+          shards: mixed?.shards ?? shards,
+          ...(mixed !== null && { mixture: mixed.mixture }),
           heldOut: { ...heldOut, tokens: encoded.tokens, numTokens: encoded.numTokens },
           instructions: instructed.instructions,
           statistics: { ...statistics, numTokens },

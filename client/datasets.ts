@@ -1,5 +1,6 @@
 /** Datasets as an operator sees them: which there are, what is in one, which models were trained on it. */
 import { corpusManifestSchema, type DatasetManifest } from '../config/manifests.ts';
+import type { Mixture } from '../config/mixture.ts';
 import { getDataset, listDatasets } from '../registry/datasets.ts';
 import { listModels, listVersions } from '../registry/models.ts';
 import { findStage } from '../registry/stages.ts';
@@ -25,6 +26,8 @@ export interface DatasetDetails {
   dropped: DataReport['dropped'];
   /** Documents that each step of data.clean changed or dropped, for the newest of its models; null: no steps. */
   cleaned: Readonly<Record<string, number>> | null;
+  /** How much an epoch reads of each source, for the newest of its models; left out: sources are not mixed. */
+  mixture?: Mixture;
   /** Model versions that were trained on this version. */
   models: { name: string; version: number; run: string }[];
 }
@@ -83,6 +86,7 @@ export async function describeDataset(store: Store, reference: string): Promise<
     versions,
     dropped: await ingestDrops(store, dataset),
     cleaned: manifest?.statistics.cleaned ?? null,
+    ...(manifest?.mixture && { mixture: manifest.mixture }),
     models,
   };
 }

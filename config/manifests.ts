@@ -1,6 +1,7 @@
 /** The records kept in the registry. Every one carries its schema version; none holds data, only references. */
 import { z } from 'zod';
 import { blobRefSchema, sha256Schema } from './digest.ts';
+import { mixtureSchema } from './mixture.ts';
 import { gpuSchema, machineSchema, modelShapeSchema, phaseNames } from './recipe.ts';
 import {
   microBatchSchema,
@@ -74,6 +75,11 @@ export const corpusManifestSchema = z.strictObject({
     .optional()
     .describe(
       'documents that the model which is gone on from was trained on, replayed at a share of their own; left out, they lie among the others',
+    ),
+  mixture: mixtureSchema
+    .optional()
+    .describe(
+      'how often the shards hold the documents of each source; left out, each document once',
     ),
   heldOut: z.strictObject({
     documents: blobRefSchema.describe('Document lines, for evaluation'),

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { knownBases } from './base-models.ts';
 import { cleaningSchema } from './cleaning.ts';
 import { embeddingsFaults, isEmbeddingMetric } from './embeddings.ts';
+import { isMixed, mixtureFaults, type MixedSource } from './mixture.ts';
 import { personalDataSchema } from './personal-data.ts';
 import { conversationsSchema, longestFromScratch, longestOfAModel } from './conversations.ts';
 import { phasesFault, tunes } from './phases.ts';
@@ -56,6 +57,21 @@ const documents = {
     .string()
     .default('text')
     .describe('field of a JSON record that holds the text; the others become metadata'),
+  weight: z
+    .number()
+    .positive('expected a number above 0; to leave a source out, remove it')
+    .optional()
+    .describe(
+      'share of the tokens that training reads, relative to the weights of the other sources, such as 3 beside 1; left out by all, each has the share of its text',
+    ),
+  repeat: z
+    .number()
+    .positive('expected a number above 0; to leave a source out, remove it')
+    .max(100, 'expected at most 100; what is read so often is learnt by heart')
+    .optional()
+    .describe(
+      'how often its documents are read in an epoch, such as 2 for twice or 0.5 for half of them; with weights, how often at most; left out, once',
+    ),
 };
 
 export const sourceSchema = z.union([
@@ -102,6 +118,15 @@ export function sourceName(source: Source): string {
   if ('git' in source) return source.git;
   if ('s3' in source) return `s3://${source.s3}`;
   return 'url' in source ? source.url : source.path;
+}
+
+/** What is wished of each source where sources are mixed. */
+export function mixedSources(sources: readonly Source[]): MixedSource[] {
+  return sources.map((source) => ({
+    name: sourceName(source),
+    ...(source.weight !== undefined && { weight: source.weight }),
+    ...(source.repeat !== undefined && { repeat: source.repeat }),
+  }));
 }
 
 /**
@@ -392,7 +417,7 @@ export const pipelineSchema = pipelineFileSchema
   .superRefine((file, context) => {
     const { data, startFrom, model, goal, questions, phases, packing, budget, compute, sweep } =
       file;
-    const refuse = (field: string | string[], message: string) =>
+    const refuse = (field: string | (string | number)[], message: string) =>
       context.addIssue({
         code: 'custom',
         path: typeof field === 'string' ? field.split('.') : field,
@@ -465,6 +490,24 @@ export const pipelineSchema = pipelineFileSchema
       );
     } else if (packing === true && model !== undefined && 'config' in model) {
       refuse('packing', 'expected false with model.config: chats of a row might see each other');
+    }
+    const wishes = data.sources.map((source) => ({
+      ...mixedSources([source])[0]!,
+      ...('url' in source && { url: source.url }),
+    }));
+    for (const { source, field, message } of mixtureFaults(wishes)) {
+      refuse(['data', 'sources', source, field], message);
+    }
+    if (isMixed(data.sources) && data.replay !== undefined) {
+      refuse(
+        'data.replay',
+        'expected none where sources have a weight or a repeat: both say what is read how often',
+      );
+    } else if (isMixed(data.sources) && phases?.includes('pretrain') === false) {
+      refuse(
+        'phases',
+        'expected pretrain among them where sources have a weight or a repeat: it alone reads documents',
+      );
     }
     if (data.replay !== undefined && isBase(startFrom)) {
       refuse(

@@ -7,11 +7,47 @@
  */
 const fitted = { irreducible: 0.37, size: 22, data: 25.2, sizeExponent: 0.34, dataExponent: 0.28 };
 
+/** Text that is trained on, each document once; of a mix, by source with its share of what is read. */
+export type UniqueTokens = number | readonly { share: number; numTokens: number }[];
+
+/** What training reads: the tokens and bytes of an epoch, and of a mix the text that each source gives. */
+export interface ReadText {
+  numTokens: number;
+  bytes: number;
+  /** Left out, an epoch reads each document once. */
+  mixture?: readonly { source: string; share: number; numTokens: number }[] | undefined;
+}
+
+/** The text of a corpus without its repetitions, as the law takes it. */
+export function uniqueOf({ numTokens, mixture }: ReadText): UniqueTokens {
+  return mixture ?? numTokens;
+}
+
+/** Tokens of the corpus, each document once. */
+export function distinctTokens({ numTokens, mixture }: ReadText): number {
+  return mixture?.reduce((sum, source) => sum + source.numTokens, 0) ?? numTokens;
+}
+
+/** Tokens that may be trained on before those of any source came more often than that. */
+export function mostReadable({ numTokens, mixture }: ReadText, maxTimes: number): number {
+  if (mixture === undefined) return numTokens * maxTimes;
+  return Math.min(...mixture.map((source) => (source.numTokens * maxTimes) / source.share));
+}
+
 /**
  * Tokens that repeat are worth less: after R repetitions of U unique tokens they count as
  * U + U·R*·(1 − e^(−R/R*)), with R* = 15.4 (Muennighoff et al. 2023).
  */
-export function effectiveTokens(trainedTokens: number, uniqueTokens: number): number {
+export function effectiveTokens(trainedTokens: number, unique: UniqueTokens): number {
+  if (typeof unique === 'number') return effectiveOf(trainedTokens, unique);
+  // Of a mix each source has repetitions of its own.
+  return unique.reduce(
+    (sum, { share, numTokens }) => sum + effectiveOf(trainedTokens * share, numTokens),
+    0,
+  );
+}
+
+function effectiveOf(trainedTokens: number, uniqueTokens: number): number {
   if (trainedTokens <= uniqueTokens) return trainedTokens;
   const halfLife = 15.4;
   const repetitions = trainedTokens / uniqueTokens - 1;
@@ -22,10 +58,10 @@ export function effectiveTokens(trainedTokens: number, uniqueTokens: number): nu
 export function expectedBitsPerByte(
   numParameters: number,
   trainedTokens: number,
-  uniqueTokens: number,
+  unique: UniqueTokens,
 ): number {
   const { irreducible, size, data, sizeExponent, dataExponent } = fitted;
-  const tokens = effectiveTokens(trainedTokens, uniqueTokens);
+  const tokens = effectiveTokens(trainedTokens, unique);
   const nats = irreducible + size / numParameters ** sizeExponent + data / tokens ** dataExponent;
   return nats / Math.LN2;
 }
@@ -45,11 +81,13 @@ const plateauTokens = 1_400_000;
 export function expectedMaskedLoss(
   numParameters: number,
   trainedTokens: number,
-  { numTokens, bytes }: { numTokens: number; bytes: number },
+  statistics: ReadText,
   vocabSize: number,
 ): number {
   const learntFrom = trainedTokens ** 2 / (trainedTokens + plateauTokens);
-  const bpb = expectedBitsPerByte(numParameters, learntFrom, Math.max(1, numTokens));
+  const { numTokens, bytes, mixture } = statistics;
+  const unique = mixture ?? Math.max(1, numTokens);
+  const bpb = expectedBitsPerByte(numParameters, learntFrom, unique);
   const nats = (bpb * Math.LN2 * bytes) / Math.max(1, numTokens);
   // What knows nothing foretells each token alike: no training is worse.
   return Math.min(Math.log(vocabSize), nats);

@@ -103,6 +103,9 @@ export type Stages = ReturnType<typeof createStages>;
 export function createStages(input: PipelineInput, board: StageBoard) {
   const { run, pipeline, machine, baseDir, ingested, challenge = false, follows, added } = input;
   const { sources, sample, replay, ...data } = pipeline.data;
+  const isMixed = sources.some(
+    ({ weight, repeat }) => weight !== undefined || repeat !== undefined,
+  );
   const readsOtherFiles = data.decontaminate !== undefined || data.conversations !== undefined;
   /** Whose pretraining goes on; null: from random weights. */
   let parent: ParentModel | null = null;
@@ -173,6 +176,7 @@ export function createStages(input: PipelineInput, board: StageBoard) {
               seed,
               unread: dropped,
               ...(readsOtherFiles && { baseDir }),
+              ...(isMixed && { mixed: sources }),
               ...keptTokenizer(),
             },
           ],

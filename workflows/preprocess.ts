@@ -83,11 +83,15 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
   await fanOut(numTrainShards, async ({ from, to, label }) => {
     await activities(`encode ${label}`).encodeShards({ split, tokenizer, from, to });
   });
+  const mix =
+    input.mixed &&
+    (await activities('mix the sources').mixCorpus({ split, tokenizer, seed, mixed: input.mixed }));
   const result = await activities('write the corpus').finishCorpus({
     corpus,
     dataset,
     split,
     tokenizer,
+    ...(mix && { mix: mix.mix }),
   });
   const { numTokens } = result.summary;
   setCurrentDetails(

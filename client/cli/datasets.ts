@@ -1,6 +1,7 @@
 /** `temper datasets list|show`. */
 import { describeDataset, summariseDatasets } from '../datasets.ts';
-import { size } from '../report/words.ts';
+import { wishText } from '../report/render-mixture.ts';
+import { percent, size } from '../report/words.ts';
 import { openContext, stdoutPaint } from './context.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { count, plain, table } from './text.ts';
@@ -30,7 +31,7 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
   const { store } = await openContext();
   const details = await describeDataset(store, reference);
   if (options.json === true) printJson(details);
-  const { dataset, versions, dropped, models, cleaned } = details;
+  const { dataset, versions, dropped, models, cleaned, mixture } = details;
   const others = versions.filter((version) => version !== dataset.version);
   say(options, stdoutPaint()('bold', `${dataset.name}@${dataset.version}`));
   const facts = [
@@ -65,6 +66,19 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
     const steps = Object.entries(cleaned).map(([step, number]) => [step, count(number)]);
     say(options);
     for (const line of table(['step of data.clean', 'documents changed or dropped'], steps))
+      say(options, `  ${line}`);
+  }
+  if (mixture !== undefined) {
+    const all = mixture.sources.reduce((sum, { epoch }) => sum + epoch.numTokens, 0);
+    const mixed = mixture.sources.map(({ source, weight, repeat, used, epoch }) => [
+      plain(source),
+      wishText({ weight, repeat }),
+      count(epoch.numTokens),
+      percent(epoch.numTokens / Math.max(1, all)),
+      (epoch.numTokens / Math.max(1, used.numTokens)).toFixed(2),
+    ]);
+    say(options);
+    for (const line of table(['an epoch reads', 'asked for', 'tokens', 'share', 'times'], mixed))
       say(options, `  ${line}`);
   }
   say(options);

@@ -119,6 +119,7 @@ async function corpusFacts(
     numTokens,
     bytes,
     characters,
+    ...(manifest.mixture && { mixture: manifest.mixture }),
     tokensPerDocument: spreadOf(await documentLengths(store, manifest)),
     heldOut: {
       numDocuments: heldOut.numDocuments,

@@ -1,6 +1,7 @@
 /** The section about data: where it came from, what was dropped and why with samples, tokens and tokenizer. */
 import { lengthChart, shareBar } from './charts.ts';
 import { foreign, html, langOf, type Html } from './html.ts';
+import { renderMixture } from './render-mixture.ts';
 import { digest, table } from './render-parts.ts';
 import type { DataReport, RunReport } from './run-report.ts';
 import { count, large, percent, plural, reasonWords, size, words } from './words.ts';
@@ -148,6 +149,7 @@ function renderCorpus(
       }
     </p>
     ${corpus.cleaned !== null && renderSteps(corpus.cleaned)}
+    ${corpus.mixture !== undefined && renderMixture(corpus.mixture)}
     <h3>Tokens</h3>
     ${table(
       ['', ''],

@@ -8,6 +8,7 @@ import {
   evaluationSchema,
   modelVersionSchema,
 } from '../../config/manifests.ts';
+import { mixtureSchema } from '../../config/mixture.ts';
 import { machineSchema, recipeSchema } from '../../config/recipe.ts';
 import { sweepDecisionSchema } from '../../config/sweep.ts';
 import { runCostSchema } from '../../config/run-records.ts';
@@ -167,6 +168,7 @@ export const dataReportSchema = z.strictObject({
           bins: z.array(z.strictObject({ from: count, to: count, numDocuments: count })),
         })
         .nullable(),
+      mixture: mixtureSchema.optional().describe('left out: sources are not mixed'),
       heldOut: z.strictObject({ numDocuments: count, numTokens: count, bytes: count }),
       instructions: z
         .strictObject({
