@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { blobRefSchema, sha256Schema } from '../config/digest.ts';
 import { conversationsReadSchema } from '../config/conversations.ts';
+import { trainedTokenizerWishSchema } from '../config/tokenizer.ts';
 import { pipelineFileSchema, questionsSchema, sourceSchema } from '../config/pipeline.ts';
 
 const count = z.number().int().nonnegative();
@@ -53,6 +54,7 @@ export const preprocessInputSchema = z.strictObject({
   tokenizer: keptTokenizerSchema
     .optional()
     .describe('of the model that is gone on from; left out, one is trained on this text'),
+  tokenizerWish: pipelineFileSchema.shape.tokenizer,
 });
 export type PreprocessInput = z.infer<typeof preprocessInputSchema>;
 
@@ -124,7 +126,13 @@ export const mixCorpusInputSchema = z.strictObject({
 });
 export type MixCorpusInput = z.infer<typeof mixCorpusInputSchema>;
 
-export const trainTokenizerInputSchema = z.strictObject({ split: sha256Schema });
+export const takeTokenizerInputSchema = z.strictObject({ baseDir: z.string(), from: z.string() });
+export type TakeTokenizerInput = z.infer<typeof takeTokenizerInputSchema>;
+
+export const trainTokenizerInputSchema = z.strictObject({
+  split: sha256Schema,
+  wish: trainedTokenizerWishSchema.optional().describe('left out, BPE of a size that suits'),
+});
 export type TrainTokenizerInput = z.infer<typeof trainTokenizerInputSchema>;
 
 export const encodeShardsInputSchema = z.strictObject({

@@ -24,6 +24,7 @@ import { readConversationFiles } from './preprocess-conversations.ts';
 import { joinBuckets, mergeFingerprints, refuseIfTooFew } from './preprocess-duplicates.ts';
 import { encodeDocuments, trainOnText } from './preprocess-encode.ts';
 import { mixSources } from './preprocess-mix.ts';
+import { takeTokenizerFile } from './preprocess-tokenizer.ts';
 import { parseInput, progress, withFailures } from './preprocess-failures.ts';
 import {
   cleanShardsInputSchema,
@@ -37,6 +38,7 @@ import {
   resolveDuplicatesInputSchema,
   shuffleInputSchema,
   splitCorpusInputSchema,
+  takeTokenizerInputSchema,
   trainTokenizerInputSchema,
   type CleanShardsInput,
   type DatasetRef,
@@ -52,6 +54,7 @@ import {
   type Shuffle,
   type ShuffleInput,
   type SplitCorpusInput,
+  type TakeTokenizerInput,
   type TrainTokenizerInput,
 } from './preprocess-input.ts';
 import {
@@ -223,8 +226,9 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
       found: PreprocessResult | null;
       shuffle?: Shuffle;
     }> {
-      const { dataset, data, questions, seed, unread, tokenizer, conversations, mixed } =
-        parseInput(preprocessInputSchema, given);
+      const input = parseInput(preprocessInputSchema, given);
+      const { dataset, data, questions, seed, unread, tokenizer, conversations, mixed } = input;
+      const { tokenizerWish: wish } = input;
       const corpus = stageDigest({
         dataset: { name: dataset.name, digest: dataset.digest },
         data,
@@ -233,7 +237,9 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
         code,
         ...(conversations !== undefined && { conversations }),
         ...(mixed !== undefined && { mixture: mixedSources(mixed) }),
-        ...(tokenizer === undefined ? { tokenizerCode: tokenizerCode() } : { tokenizer }),
+        ...(tokenizer === undefined
+          ? { tokenizerCode: tokenizerCode(), ...(wish !== undefined && { wish }) }
+          : { tokenizer }),
       });
       const manifest = await findStage(store, 'preprocess', corpus, corpusManifestSchema);
       const { shards } = await datasetOf(dataset);
@@ -346,24 +352,32 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     async trainTokenizer(
       given: TrainTokenizerInput,
     ): Promise<{ tokenizer: string; vocabSize: number }> {
-      const { split } = parseInput(trainTokenizerInputSchema, given);
+      const { split, wish } = parseInput(trainTokenizerInputSchema, given);
       return withFailures(async () => {
         const { shards } = await requireStage(store, 'split', split, splitSchema);
-        const wanted = chooseVocabSize(shards.reduce((sum, { bytes }) => sum + bytes, 0));
+        const wanted =
+          wish?.vocabSize ?? chooseVocabSize(shards.reduce((sum, { bytes }) => sum + bytes, 0));
         const inputs = shards.map(({ documents }) => documents);
         const key = stageDigest({
           inputs,
           vocabSize: wanted,
           code,
           tokenizerCode: tokenizerCode(),
+          ...(wish?.train === 'unigram' && { kind: wish.train }),
         });
         let manifest = await findStage(store, 'tokenizer', key, tokenizerSchema);
         if (manifest === null) {
-          const made = await trainOnText(deps, shards, wanted);
+          const made = await trainOnText(deps, shards, wanted, wish?.train);
           manifest = await recordStage(store, 'tokenizer', key, tokenizerSchema, made);
         }
         return { tokenizer: key, vocabSize: manifest.vocabSize };
       });
+    },
+
+    /** Takes over a tokenizer that was made elsewhere, as one blob: the same file gives the same one. */
+    async takeTokenizer(given: TakeTokenizerInput): Promise<KeptTokenizer> {
+      const { baseDir, from } = parseInput(takeTokenizerInputSchema, given);
+      return withFailures(async () => takeTokenizerFile(store, baseDir, from));
     },
 
     /** Records the tokenizer of an earlier model as the one of this corpus: its weights know no other. */

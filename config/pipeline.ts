@@ -10,6 +10,7 @@ import { isMixed, mixtureFaults, type MixedSource } from './mixture.ts';
 import { personalDataSchema } from './personal-data.ts';
 import { conversationsSchema, longestFromScratch, longestOfAModel } from './conversations.ts';
 import { phasesFault, tunes } from './phases.ts';
+import { tokenizerWishSchema } from './tokenizer.ts';
 import { families, phaseNames, type Family, type Phase } from './recipe.ts';
 
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
@@ -245,6 +246,7 @@ export const pipelineFileSchema = z.strictObject({
     .describe(
       'what the weights start from; scratch: random ones; policy@3 or policy@champion: go on pretraining that model, with its tokenizer and its size; smollm2, ./model.gguf or ./folder: adapt that base model',
     ),
+  tokenizer: tokenizerWishSchema,
   model: z
     .union([
       z.strictObject({
@@ -537,6 +539,12 @@ export const pipelineSchema = pipelineFileSchema
     }
     if (goal === 'base' && isBase(startFrom)) {
       refuse('goal', `expected adapt or assistant, which ${startFrom} can be made into`);
+    }
+    if (file.tokenizer !== undefined && startFrom !== 'scratch') {
+      refuse(
+        'tokenizer',
+        `expected none: the weights of ${startFrom} know the tokens of its own tokenizer alone`,
+      );
     }
     if (model !== undefined && startFrom !== 'scratch' && goal !== 'embeddings') {
       refuse('model', `expected none: ${startFrom} has an architecture of its own`);

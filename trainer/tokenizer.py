@@ -1,4 +1,4 @@
-"""Trains a byte-level BPE tokenizer: `python -m trainer.tokenizer --config FILE`.
+"""Trains a byte-level tokenizer, BPE or unigram: `python -m trainer.tokenizer --config FILE`.
 
 The special tokens come first, so their ids do not depend on the corpus; equal inputs, equal bytes.
 """
@@ -24,6 +24,7 @@ class TokenizerRun:
     inputs: list[str]
     vocabSize: int
     output: str
+    kind: Literal['bpe', 'unigram'] = 'bpe'
 
     def __post_init__(self) -> None:
         smallest = 256 + len(SPECIAL_TOKENS)

@@ -106,7 +106,11 @@ export function createStages(input: PipelineInput, board: StageBoard) {
   const isMixed = sources.some(
     ({ weight, repeat }) => weight !== undefined || repeat !== undefined,
   );
-  const readsOtherFiles = data.decontaminate !== undefined || data.conversations !== undefined;
+  const { tokenizer: tokenizerWish } = pipeline;
+  const readsOtherFiles =
+    data.decontaminate !== undefined ||
+    data.conversations !== undefined ||
+    (tokenizerWish !== undefined && 'from' in tokenizerWish);
   /** Whose pretraining goes on; null: from random weights. */
   let parent: ParentModel | null = null;
   /** The model from elsewhere that is adapted; null: none. */
@@ -177,6 +181,7 @@ export function createStages(input: PipelineInput, board: StageBoard) {
               unread: dropped,
               ...(readsOtherFiles && { baseDir }),
               ...(isMixed && { mixed: sources }),
+              ...(tokenizerWish && { tokenizerWish }),
               ...keptTokenizer(),
             },
           ],

@@ -77,6 +77,10 @@ function fakes(
       numRecords: 1,
       numTooShort: 0,
     }),
+    mixCorpus: async () => {
+      calls.push('mix');
+      return { mix: digest('b'), numTokens: 9 };
+    },
     readConversations: async () => {
       throw new Error('no conversations were asked for');
     },
