@@ -28,6 +28,7 @@ export const preprocessInputSchema = z.strictObject({
   data: z.strictObject({
     personalData: options.personalData,
     clean: options.clean,
+    languages: options.languages,
     decontaminate: options.decontaminate,
     conversations: options.conversations,
     grams: blobRefSchema.optional().describe('of the evaluation sets, once they are read'),

@@ -85,10 +85,12 @@ const loadedSources = [
   'config/personal-data.ts',
   'config/cleaning.ts',
   'config/conversations.ts',
+  'config/languages.ts',
   'config/mixture.ts',
   'activities/preprocess*.ts',
   'recipes/vocabulary.ts',
   'node_modules/tokenizers/package.json',
+  'node_modules/eld/package.json',
 ];
 /** … and what it starts to train a tokenizer. */
 const tokenizerSources = ['trainer/tokenizer.py', 'trainer/special_tokens.py', 'requirements.txt'];
@@ -127,13 +129,14 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
 
   const cleanKey = (
     documents: BlobRef,
-    { personalData, quality, clean, grams }: CleanShardsInput['data'],
+    { personalData, quality, clean, grams, languages }: CleanShardsInput['data'],
   ): string =>
     stageDigest({
       documents,
       personalData,
       quality,
       ...(clean !== undefined && { clean }),
+      ...(languages !== undefined && { languages }),
       ...(grams !== undefined && { grams }),
       code,
     });

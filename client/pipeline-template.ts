@@ -114,6 +114,8 @@ data:
   personalData: redact
   # How texts are cleaned beside the usual, such as { preset: web } for crawled pages. Default: as usual.
   # clean: { preset: web }
+  # Only documents in these languages, such as [zh-Hant, en]. Default: all.
+  # languages: [en]
   # Evaluation sets: documents that say 13 words of one in a row are left out. Default: none.
   # decontaminate: ['evals/*.jsonl']
   # Chats and preferences to learn from, beside questions. Default: none.

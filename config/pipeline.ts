@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { knownBases } from './base-models.ts';
 import { cleaningSchema } from './cleaning.ts';
 import { embeddingsFaults, isEmbeddingMetric } from './embeddings.ts';
+import { languageNames } from './languages.ts';
 import { isMixed, mixtureFaults, type MixedSource } from './mixture.ts';
 import { personalDataSchema } from './personal-data.ts';
 import { conversationsSchema, longestFromScratch, longestOfAModel } from './conversations.ts';
@@ -209,6 +210,20 @@ export const pipelineFileSchema = z.strictObject({
         ),
       personalData: personalDataSchema,
       clean: cleaningSchema,
+      languages: z
+        .array(
+          z
+            .string()
+            .refine(
+              (language) => languageNames.includes(language),
+              'expected a language that is told apart, such as en, de, zh-Hant, zh-Hans or ja',
+            ),
+        )
+        .min(1)
+        .optional()
+        .describe(
+          'only documents in these languages, such as [zh-Hant, en]; the others are left out, with the language that was found; left out, all',
+        ),
       decontaminate: z
         .array(z.string().min(1))
         .min(1)

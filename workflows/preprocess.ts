@@ -19,12 +19,12 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
   const { dataset, questions, seed, unread } = input;
   const data = await withEvaluationSets(input);
   const conversations = await readConversations(input, data.grams);
-  const kept = await keptTokenizer(input);
+  const given = await keptTokenizer(input);
   const asked = {
     ...input,
     data,
     ...(conversations !== undefined && { conversations }),
-    ...(kept !== undefined && { tokenizer: kept }),
+    ...(given !== undefined && { tokenizer: given }),
   };
   const { corpus, numShards, found, shuffle } =
     await activities('look for this corpus').findCorpus(asked);
@@ -78,12 +78,12 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
     ...(conversations !== undefined && { conversations }),
   });
 
-  const how = kept === undefined ? 'training the tokenizer' : 'keeping the tokenizer';
+  const how = given === undefined ? 'training the tokenizer' : 'keeping the tokenizer';
   setCurrentDetails(`${kept} documents kept, ${dropped} dropped; ${how}`);
   const { tokenizer, vocabSize } =
-    kept === undefined
+    given === undefined
       ? await activities('train tokenizer').trainTokenizer({ split, ...trainedWish(input) })
-      : await activities('keep the tokenizer').keepTokenizer(kept);
+      : await activities('keep the tokenizer').keepTokenizer(given);
 
   setCurrentDetails(`vocabulary of ${vocabSize}; encoding ${numTrainShards} shards`);
   await fanOut(numTrainShards, async ({ from, to, label }) => {
