@@ -11,7 +11,13 @@ export async function cleanDocuments(
   store: Store,
   threads: ThreadPool,
   documents: BlobRef,
-  { personalData, quality, clean, grams, languages }: CleanOptions & { grams?: BlobRef | undefined },
+  {
+    personalData,
+    quality,
+    clean,
+    grams,
+    languages,
+  }: CleanOptions & { grams?: BlobRef | undefined },
 ): Promise<CleanShard> {
   const cleaned = await threads.run(
     'clean',

@@ -99,16 +99,14 @@ export async function mixSources(
           );
         }
         await progress('shards', (done += 1), from.documents.length);
-        return linesOf(index).map(
-          ({ id, first, num }, at): Encoded => ({
-            id,
-            source: origins.sources[at]!,
-            shard,
-            first,
-            numTokens: num + 1,
-            bytes: origins.bytes[at]!,
-          }),
-        );
+        return linesOf(index).map(({ id, first, num }, at): Encoded => ({
+          id,
+          source: origins.sources[at]!,
+          shard,
+          first,
+          numTokens: num + 1,
+          bytes: origins.bytes[at]!,
+        }));
       },
       shardsInFlight,
     );

@@ -373,10 +373,7 @@ function replayOf({ data }: Pipeline, parent: ParentModel | null): Replay | unde
 }
 
 /** The figures of the newest corpus that was made from a dataset of this name; null when there is none. */
-async function knownCorpus(
-  store: Store,
-  { name, data }: Pipeline,
-): Promise<CorpusFigures | null> {
+async function knownCorpus(store: Store, { name, data }: Pipeline): Promise<CorpusFigures | null> {
   const keys: { key: string; at: number }[] = [];
   for await (const { key, lastModified } of store.list('stages/preprocess/')) {
     keys.push({ key, at: lastModified.getTime() });

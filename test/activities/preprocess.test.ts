@@ -25,6 +25,7 @@ import { putJsonLines, readBlob, readJsonLines } from '../../registry/blobs.ts';
 import { getDataset } from '../../registry/datasets.ts';
 import { findStage } from '../../registry/stages.ts';
 import type { BlobRef } from '../../config/digest.ts';
+import { madeTokenizer } from '../corpus/made-tokenizer.ts';
 import { english, seeded } from '../corpus/random.ts';
 import {
   failureOf,
@@ -470,6 +471,36 @@ test('the activities of a shuffle record what they make, and a search after them
   expect({ kept, dropped }).toEqual({ kept: wanted.result.kept, dropped: wanted.result.dropped });
 }, 60_000);
 
+test('a corpus is encoded with a tokenizer that somebody else made, to the ids of its library', async () => {
+  await fixture.put('given/tokenizer.json', JSON.stringify(madeTokenizer()));
+  const taken = { baseDir: fixture.folder, from: './given' };
+  const tokenizer = (await inActivity(activities.takeTokenizer, taken)).result;
+  expect((await inActivity(activities.takeTokenizer, taken)).result).toEqual(tokenizer);
+  const input = await ingested('given-text', originals.slice(0, 12));
+  const manifest = await manifestOf(await preprocess({ ...input, tokenizer }));
+  expect(manifest).toMatchObject({ vocabSize: 262, tokenizer: tokenizer.file });
+  const library = Tokenizer.fromString(
+    (await readBlob(fixture.deps.store, tokenizer.file)).toString('utf8'),
+  );
+  const [held] = (await plainLines(manifest.heldOut.documents)) as Document[];
+  const encoding = await library.encode(held!.text, null, { addSpecialTokens: false });
+  const bytes = await readBlob(fixture.deps.store, manifest.heldOut.tokens);
+  const ids = new Uint16Array(Uint8Array.from(bytes).buffer);
+  expect([...ids]).toEqual([...encoding.getIds(), 258]);
+});
+
+test('a tokenizer that is not there, or is none, is a wrong configuration', async () => {
+  const place = { baseDir: fixture.folder, from: './nowhere.json' };
+  expect(await failureOf(activities.takeTokenizer, place)).toMatchObject({
+    type: FailureType.InvalidConfig,
+    message: expect.stringContaining('tokenizer.from: ./nowhere.json: found no file'),
+  });
+  await fixture.put('bad.json', '{}');
+  expect(await failureOf(activities.takeTokenizer, { ...place, from: './bad.json' })).toMatchObject(
+    { type: FailureType.InvalidConfig },
+  );
+});
+
 test('sources are mixed by their weights, and nothing else of the corpus changes', async () => {
   const chance = seeded(31);
   const texts = (number: number) => Array.from({ length: number }, () => english(chance, 1200));
@@ -485,7 +516,10 @@ test('sources are mixed by their weights, and nothing else of the corpus changes
   const plain = await manifestOf(await preprocess(input));
   expect(plain).not.toHaveProperty('mixture');
 
-  const wished = [{ ...sources[0]!, weight: 1 }, { ...sources[1]!, weight: 3, repeat: 4 }];
+  const wished = [
+    { ...sources[0]!, weight: 1 },
+    { ...sources[1]!, weight: 3, repeat: 4 },
+  ];
   const made = await preprocess({ ...input, mixed: wished });
   const { mixture, shards, ...rest } = await manifestOf(made);
   const { shards: natural, ...same } = plain;
@@ -506,7 +540,11 @@ test('sources are mixed by their weights, and nothing else of the corpus changes
     const found = new Map<string, string[]>();
     for (const { tokens, index } of some) {
       const bytes = await readBlob(fixture.deps.store, tokens);
-      for (const line of (await plainLines(index)) as { id: string; first: number; num: number }[]) {
+      for (const line of (await plainLines(index)) as {
+        id: string;
+        first: number;
+        num: number;
+      }[]) {
         const part = bytes.subarray(line.first * 2, (line.first + line.num + 1) * 2);
         found.set(line.id, [...(found.get(line.id) ?? []), part.toString('hex')]);
       }
@@ -527,7 +565,10 @@ test('a source whose documents are all dropped cannot have a weight', async () =
   await fixture.put('empty-mix/few/a.jsonl', JSON.stringify({ text: 'too short' }));
   await fixture.put(
     'empty-mix/many/a.jsonl',
-    originals.slice(0, 20).map((line) => JSON.stringify(line)).join('\n'),
+    originals
+      .slice(0, 20)
+      .map((line) => JSON.stringify(line))
+      .join('\n'),
   );
   const sources = [pathSource('empty-mix/few'), pathSource('empty-mix/many')];
   const { ingestCorpus } = createIngestActivities(fixture.deps);

@@ -481,12 +481,12 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a weight of nothing',
     good.replace('internal', 'internal, weight: 0'),
-    'p.yaml:5:33 data.sources[0].weight: found 0, expected more than 0.',
+    'p.yaml:5:42 data.sources[0].weight: found 0, expected more than 0.',
   ],
   [
     'a negative repeat',
     good.replace('internal', 'internal, repeat: -1'),
-    'p.yaml:5:33 data.sources[0].repeat: found -1, expected more than 0.',
+    'p.yaml:5:42 data.sources[0].repeat: found -1, expected more than 0.',
   ],
   [
     'a weight beside a source without one',

@@ -47,7 +47,9 @@ test('a share is exact to half a document, and every document is read as often a
     const longest = Math.max(...documents.map(({ numTokens }) => numTokens));
     expect(read).toBeGreaterThan(0);
     expect(Math.abs(read - all * times)).toBeLessThanOrEqual(longest);
-    expect(new Set(readings).difference(new Set([Math.floor(times), Math.ceil(times)])).size).toBe(0);
+    expect(new Set(readings).difference(new Set([Math.floor(times), Math.ceil(times)])).size).toBe(
+      0,
+    );
   }
 });
 
@@ -64,7 +66,12 @@ test('which documents are read once more does not depend on their order', () => 
 });
 
 test('a document is of the source with the longest name that it begins with, or of the same host', () => {
-  const find = sourceFinder(['./docs', './docs/laws', 'https://example.org/sitemap.xml', './a.txt']);
+  const find = sourceFinder([
+    './docs',
+    './docs/laws',
+    'https://example.org/sitemap.xml',
+    './a.txt',
+  ]);
   expect(find('./docs/x.txt')).toBe(0);
   expect(find('./docs/laws/x.jsonl#3')).toBe(1);
   expect(find('https://example.org/news/1')).toBe(2);

@@ -41,11 +41,7 @@ describe('languageOf', () => {
     ['English with a Chinese title', `民法\n${english.repeat(3)}`, 'en'],
     ['German', 'Der Mensch ist frei geboren, und überall liegt er in Ketten.', 'de'],
     ['Spanish', 'Todos los seres humanos nacen libres e iguales en dignidad.', 'es'],
-    [
-      'Dutch',
-      'Iedereen is vrij in het land van de koning of de keizer en de graaf.',
-      'nl',
-    ],
+    ['Dutch', 'Iedereen is vrij in het land van de koning of de keizer en de graaf.', 'nl'],
     ['Japanese', '人間はみな自由に生まれ、平等である。', 'ja'],
     ['Korean', '모든 인간은 태어날 때부터 자유롭다.', 'ko'],
     ['Russian', 'Все люди рождаются свободными.', 'ru'],

@@ -245,7 +245,14 @@ test('a tokenizer that the pipeline names is read first, and kept as that of the
     },
     { ...input, baseDir: '/somewhere', tokenizerWish: { from: './tokenizer.json' } },
   );
-  expect(calls).toEqual(['take ./tokenizer.json', 'clean', 'duplicates', 'split', 'encode', 'finish']);
+  expect(calls).toEqual([
+    'take ./tokenizer.json',
+    'clean',
+    'duplicates',
+    'split',
+    'encode',
+    'finish',
+  ]);
   const kept = { file: { sha256: digest('8'), bytes: 5 }, vocabSize: 600 };
   expect(asked).toEqual([kept, kept]);
 });
