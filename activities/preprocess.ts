@@ -22,6 +22,7 @@ import { cleanDocuments } from './preprocess-clean.ts';
 import { gramsOfSets, type EvaluationSetsRead } from './preprocess-contamination.ts';
 import { readConversationFiles } from './preprocess-conversations.ts';
 import { joinBuckets, mergeFingerprints, refuseIfTooFew } from './preprocess-duplicates.ts';
+import { compressionOf } from './preprocess-compression.ts';
 import { encodeDocuments, trainOnText } from './preprocess-encode.ts';
 import { mixSources } from './preprocess-mix.ts';
 import { takeTokenizerFile } from './preprocess-tokenizer.ts';
@@ -470,6 +471,7 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
           tokenBytes: tokenWidth(trained.vocabSize),
           shards: mixed?.shards ?? shards,
           ...(mixed !== null && { mixture: mixed.mixture }),
+          compression: await compressionOf(store, threads, heldOut.documents, trained.tokenizer),
           heldOut: { ...heldOut, tokens: encoded.tokens, numTokens: encoded.numTokens },
           instructions: instructed.instructions,
           statistics: { ...statistics, numTokens },

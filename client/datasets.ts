@@ -1,5 +1,6 @@
 /** Datasets as an operator sees them: which there are, what is in one, which models were trained on it. */
 import { corpusManifestSchema, type DatasetManifest } from '../config/manifests.ts';
+import type { Compression } from '../config/compression.ts';
 import type { Mixture } from '../config/mixture.ts';
 import { getDataset, listDatasets } from '../registry/datasets.ts';
 import { listModels, listVersions } from '../registry/models.ts';
@@ -28,6 +29,8 @@ export interface DatasetDetails {
   cleaned: Readonly<Record<string, number>> | null;
   /** How much an epoch reads of each source, for the newest of its models; left out: sources are not mixed. */
   mixture?: Mixture;
+  /** What the tokens of the newest of its models stand for; left out: none, or an older corpus. */
+  compression?: Compression;
   /** Model versions that were trained on this version. */
   models: { name: string; version: number; run: string }[];
 }
@@ -87,6 +90,7 @@ export async function describeDataset(store: Store, reference: string): Promise<
     dropped: await ingestDrops(store, dataset),
     cleaned: manifest?.statistics.cleaned ?? null,
     ...(manifest?.mixture && { mixture: manifest.mixture }),
+    ...(manifest?.compression && { compression: manifest.compression }),
     models,
   };
 }

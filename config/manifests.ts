@@ -1,5 +1,6 @@
 /** The records kept in the registry. Every one carries its schema version; none holds data, only references. */
 import { z } from 'zod';
+import { compressionSchema } from './compression.ts';
 import { blobRefSchema, sha256Schema } from './digest.ts';
 import { mixtureSchema } from './mixture.ts';
 import { gpuSchema, machineSchema, modelShapeSchema, phaseNames } from './recipe.ts';
@@ -76,6 +77,9 @@ export const corpusManifestSchema = z.strictObject({
     .describe(
       'documents that the model which is gone on from was trained on, replayed at a share of their own; left out, they lie among the others',
     ),
+  compression: compressionSchema
+    .optional()
+    .describe('what the tokens of held-out text stand for; left out by older versions'),
   mixture: mixtureSchema
     .optional()
     .describe(

@@ -1,5 +1,6 @@
 /** `temper datasets list|show`. */
 import { describeDataset, summariseDatasets } from '../datasets.ts';
+import { compressionTable, referenceSentence } from '../report/render-compression.ts';
 import { wishText } from '../report/render-mixture.ts';
 import { percent, size } from '../report/words.ts';
 import { openContext, stdoutPaint } from './context.ts';
@@ -31,7 +32,7 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
   const { store } = await openContext();
   const details = await describeDataset(store, reference);
   if (options.json === true) printJson(details);
-  const { dataset, versions, dropped, models, cleaned, mixture } = details;
+  const { dataset, versions, dropped, models, cleaned, mixture, compression } = details;
   const others = versions.filter((version) => version !== dataset.version);
   say(options, stdoutPaint()('bold', `${dataset.name}@${dataset.version}`));
   const facts = [
@@ -80,6 +81,12 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
     say(options);
     for (const line of table(['an epoch reads', 'asked for', 'tokens', 'share', 'times'], mixed))
       say(options, `  ${line}`);
+  }
+  if (compression !== undefined) {
+    const { header, rows } = compressionTable(compression);
+    say(options);
+    for (const line of table(header, rows)) say(options, `  ${line}`);
+    say(options, `  ${referenceSentence(compression)}`);
   }
   say(options);
   say(options, '  What preprocessing dropped of it stands in the report of a run.');

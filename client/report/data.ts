@@ -120,6 +120,7 @@ async function corpusFacts(
     bytes,
     characters,
     ...(manifest.mixture && { mixture: manifest.mixture }),
+    ...(manifest.compression && { compression: manifest.compression }),
     tokensPerDocument: spreadOf(await documentLengths(store, manifest)),
     heldOut: {
       numDocuments: heldOut.numDocuments,
