@@ -94,7 +94,12 @@ const loadedSources = [
   'node_modules/eld/package.json',
 ];
 /** … and what it starts to train a tokenizer. */
-const tokenizerSources = ['trainer/tokenizer.py', 'trainer/special_tokens.py', 'requirements.txt'];
+const tokenizerSources = [
+  'trainer/tokenizer.py',
+  'trainer/unigram.py',
+  'trainer/special_tokens.py',
+  'requirements.txt',
+];
 
 /** Of one run: its dataset, split and tokenizer. */
 const maxRemembered = 6;
