@@ -31,11 +31,17 @@ export function languageOf(text: string): string {
   return ofScript[main] ?? amongOthers(sample, main as SharedScript);
 }
 
+/** Whether a text in Cyrillic letters has those of Kazakh, Kyrgyz, Tatar and the like, which the library takes for Russian. */
+function isTurkic(text: string): boolean {
+  return (text.match(/[әғқңөұүһҗӣӯҳҷӊҥ]/gi)?.length ?? 0) * 100 > text.length;
+}
+
 /** Characters that the library looks at. */
 const looksAt = 1000;
 
 /** The language of a text in an alphabet that several share, where the library is sure of it; else the name of the script. */
 function amongOthers(sample: string, script: SharedScript): string {
+  if (script === 'cyrillic' && isTurkic(sample)) return scriptNames.cyrillic;
   const found = detector().detect(spread(sample));
   const known = languagesOfScript[script].has(found.language) && found.isReliable();
   return known ? found.language : scriptNames[script];

@@ -45,6 +45,7 @@ describe('languageOf', () => {
     ['Japanese', '人間はみな自由に生まれ、平等である。', 'ja'],
     ['Korean', '모든 인간은 태어날 때부터 자유롭다.', 'ko'],
     ['Russian', 'Все люди рождаются свободными.', 'ru'],
+    ['Kazakh', 'Барлық адамдар тумысынан азат және қадір-қасиеті тең.', 'Cyrillic script'],
     ['Latin letters in no language', 'Qxv zzkt wrrp vvnk jjq.', 'Latin script'],
     ['Thai', 'มนุษย์ทั้งปวงเกิดมามีอิสระ', 'th'],
     ['figures alone', '12 345 · 67', 'no letters'],
