@@ -28,7 +28,7 @@ _UNSEEN = 1e-9
 
 
 def train_pieces(texts: Iterable[str], count: int) -> list[tuple[str, float]]:
-    """So many pieces at most with their log probabilities, the likeliest first; every byte is one."""
+    """So many pieces at most, with log probabilities, the likeliest first; every byte is one."""
     words = _count_words(texts)
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     pieces = letters + _seeds(words, count * _SEEDS_PER_PIECE)
