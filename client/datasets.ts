@@ -2,8 +2,10 @@
 import { corpusManifestSchema, type DatasetManifest } from '../config/manifests.ts';
 import type { Compression } from '../config/compression.ts';
 import type { Mixture } from '../config/mixture.ts';
+import { runInputsSchema } from '../config/run-records.ts';
 import { getDataset, listDatasets } from '../registry/datasets.ts';
 import { listModels, listVersions } from '../registry/models.ts';
+import { getRunRecord } from '../registry/runs.ts';
 import { findStage } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
 import { ClientError } from './errors.ts';
@@ -106,7 +108,10 @@ async function modelsOf(
       const { dataset, run } = lineage;
       if (dataset.name !== name || dataset.digest !== digest) continue;
       models.push({ name: model, version, run });
-      if (createdAt > newest.createdAt) newest = { createdAt, corpus: lineage.corpus };
+      if (createdAt <= newest.createdAt) continue;
+      // The run knows its stage; a lineage knows the digest of what stands there.
+      const inputs = await getRunRecord(store, run, 'inputs', runInputsSchema).catch(() => null);
+      newest = { createdAt, corpus: inputs?.corpus ?? lineage.corpus };
     }
   }
   return { models, corpus: newest.corpus };

@@ -121,7 +121,9 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
   const estimated = known ?? (await estimateCorpus(request));
   const parent = await parentFor(request);
   const base = await baseFor(request);
-  const vocabSize = base?.shape.vocabSize ?? parent?.tokenizer.vocabSize;
+  const { tokenizer } = pipeline;
+  const wished = tokenizer !== undefined && 'train' in tokenizer ? tokenizer.vocabSize : undefined;
+  const vocabSize = base?.shape.vocabSize ?? parent?.tokenizer.vocabSize ?? wished;
   const corpus = vocabSize === undefined ? estimated : inVocabularyOf(vocabSize, estimated, base);
   const inputs: PlanInputs = {
     statistics: corpus.read ?? { numTokens: corpus.numTokens, bytes: corpus.bytes },
