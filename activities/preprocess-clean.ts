@@ -11,13 +11,19 @@ export async function cleanDocuments(
   store: Store,
   threads: ThreadPool,
   documents: BlobRef,
-  { personalData, quality, clean, grams }: CleanOptions & { grams?: BlobRef | undefined },
+  {
+    personalData,
+    quality,
+    clean,
+    grams,
+    languages,
+  }: CleanOptions & { grams?: BlobRef | undefined },
 ): Promise<CleanShard> {
   const cleaned = await threads.run(
     'clean',
     {
       documents: await readBlob(store, documents),
-      options: { personalData, quality, clean },
+      options: { personalData, quality, clean, languages },
       ...(grams !== undefined && {
         grams: { digest: grams.sha256, packed: await readBlob(store, grams) },
       }),

@@ -4,9 +4,10 @@ import path from 'node:path';
 import { Tokenizer } from 'tokenizers';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import type { Document } from '../config/manifests.ts';
+import type { TrainedWish } from '../config/tokenizer.ts';
 import { tokenizerRunSchema } from '../config/trainer.ts';
 import { endOfText, Packer, tokenWidth } from '../corpus/pack.ts';
-import { piecesOf } from '../corpus/pieces.ts';
+import { cutsWords, piecesOf } from '../corpus/pieces.ts';
 import { putBlob, putBlobFile, readBlob, readJsonLines } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import type { Deps } from './deps.ts';
@@ -28,6 +29,7 @@ export async function trainOnText(
   deps: Deps,
   shards: Split['shards'],
   vocabSize: number,
+  kind?: TrainedWish['train'],
 ): Promise<TrainedTokenizer> {
   const { store } = deps;
   return withWorkDir(deps, async (folder) => {
@@ -41,7 +43,13 @@ export async function trainOnText(
       await progress('shards', index + 1, shards.length);
     }
     const output = path.join(folder, 'tokenizer.json');
-    const run = tokenizerRunSchema.parse({ schemaVersion: 1, inputs: [input], vocabSize, output });
+    const run = tokenizerRunSchema.parse({
+      schemaVersion: 1,
+      inputs: [input],
+      vocabSize,
+      output,
+      ...(kind === 'unigram' && { kind }),
+    });
     await withHeartbeats({ kind: 'tokenizer' }, (say) =>
       runTrainerModule(deps, 'tokenizer', run, folder, say),
     );
@@ -88,6 +96,7 @@ export async function encodeByLibrary(
   }
   const packer = new Packer(tokenWidth(vocabSize), end);
   const lines = await readDocuments(documents);
+  const inPieces = cutsWords(tokenizerJson);
   // Short batches, taken in turn: the encoder is parallel in itself, and each batch is progress to tell.
   let batch: { document: number; piece: string }[] = [];
   let batchUnits = 0;
@@ -113,7 +122,7 @@ export async function encodeByLibrary(
     await progress('documents', done, lines.length);
   };
   for (const [document, { text }] of lines.entries()) {
-    for (const piece of piecesOf(text)) {
+    for (const piece of inPieces ? piecesOf(text) : [text]) {
       batch.push({ document, piece });
       batchUnits += piece.length;
       if (batchUnits >= batchLength) await encodeBatch();

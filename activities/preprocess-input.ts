@@ -2,7 +2,8 @@
 import { z } from 'zod';
 import { blobRefSchema, sha256Schema } from '../config/digest.ts';
 import { conversationsReadSchema } from '../config/conversations.ts';
-import { pipelineFileSchema, questionsSchema } from '../config/pipeline.ts';
+import { trainedTokenizerWishSchema } from '../config/tokenizer.ts';
+import { pipelineFileSchema, questionsSchema, sourceSchema } from '../config/pipeline.ts';
 
 const count = z.number().int().nonnegative();
 
@@ -27,6 +28,7 @@ export const preprocessInputSchema = z.strictObject({
   data: z.strictObject({
     personalData: options.personalData,
     clean: options.clean,
+    languages: options.languages,
     decontaminate: options.decontaminate,
     conversations: options.conversations,
     grams: blobRefSchema.optional().describe('of the evaluation sets, once they are read'),
@@ -46,9 +48,14 @@ export const preprocessInputSchema = z.strictObject({
       'folder that the paths of evaluation sets and conversations start from; left out where there are none',
     ),
   conversations: conversationsReadSchema.optional().describe('once they are read; left out: none'),
+  mixed: z
+    .array(sourceSchema)
+    .optional()
+    .describe('the sources, where one has a weight or is repeated; left out: none has'),
   tokenizer: keptTokenizerSchema
     .optional()
     .describe('of the model that is gone on from; left out, one is trained on this text'),
+  tokenizerWish: pipelineFileSchema.shape.tokenizer,
 });
 export type PreprocessInput = z.infer<typeof preprocessInputSchema>;
 
@@ -112,7 +119,21 @@ export const splitCorpusInputSchema = z.strictObject({
 });
 export type SplitCorpusInput = z.infer<typeof splitCorpusInputSchema>;
 
-export const trainTokenizerInputSchema = z.strictObject({ split: sha256Schema });
+export const mixCorpusInputSchema = z.strictObject({
+  split: sha256Schema,
+  tokenizer: sha256Schema,
+  mixed: z.array(sourceSchema),
+  seed: preprocessInputSchema.shape.seed,
+});
+export type MixCorpusInput = z.infer<typeof mixCorpusInputSchema>;
+
+export const takeTokenizerInputSchema = z.strictObject({ baseDir: z.string(), from: z.string() });
+export type TakeTokenizerInput = z.infer<typeof takeTokenizerInputSchema>;
+
+export const trainTokenizerInputSchema = z.strictObject({
+  split: sha256Schema,
+  wish: trainedTokenizerWishSchema.optional().describe('left out, BPE of a size that suits'),
+});
 export type TrainTokenizerInput = z.infer<typeof trainTokenizerInputSchema>;
 
 export const encodeShardsInputSchema = z.strictObject({
@@ -127,6 +148,7 @@ export const finishCorpusInputSchema = z.strictObject({
   dataset: datasetRefSchema,
   split: sha256Schema,
   tokenizer: sha256Schema,
+  mix: sha256Schema.optional().describe('digest of the mixed corpus; left out: none is mixed'),
 });
 export type FinishCorpusInput = z.infer<typeof finishCorpusInputSchema>;
 

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { blobRefSchema, sha256Schema } from '../config/digest.ts';
 import { corpusManifestSchema } from '../config/manifests.ts';
+import { mixtureSchema } from '../config/mixture.ts';
 
 const count = z.number().int().nonnegative();
 const counts = z.record(z.string(), count);
@@ -102,6 +103,16 @@ export const tokenizerSchema = z.strictObject({
   vocabSize: count,
 });
 export type TrainedTokenizer = z.infer<typeof tokenizerSchema>;
+
+/** stages/mix/<digest>.json */
+export const mixedSchema = z.strictObject({
+  schemaVersion,
+  shards: corpusManifestSchema.shape.shards.describe(
+    'what an epoch reads; each line of an index says the number of the source too',
+  ),
+  mixture: mixtureSchema,
+});
+export type Mixed = z.infer<typeof mixedSchema>;
 
 /** stages/encode-shard/<digest>.json */
 export const encodedShardSchema = z.strictObject({

@@ -1,9 +1,12 @@
 /** The thread that does the CPU-heavy work of preprocessing, so that the event loop of the worker stays free for heartbeats. */
 import { parentPort } from 'node:worker_threads';
+import { Tokenizer } from 'tokenizers';
+import type { Compression } from '../config/compression.ts';
 import type { Document } from '../config/manifests.ts';
 import { canonicalJson } from '../config/digest.ts';
 import { bpeEncoder, type BpeEncoder } from '../corpus/bpe.ts';
 import { cleanShard, type CleanOptions } from '../corpus/clean-shard.ts';
+import { measureCompression, type Encode } from '../corpus/compression.ts';
 import {
   packGrams,
   readGrams,
@@ -19,6 +22,7 @@ import {
 import { findDuplicates, type Duplicate, type Fingerprint } from '../corpus/duplicates.ts';
 import { makeInstructions, type Instructions } from '../corpus/instructions.ts';
 import { numBands } from '../corpus/minhash.ts';
+import { sourceFinder } from '../corpus/mixture.ts';
 import { endOfText, Packer, tokenWidth } from '../corpus/pack.ts';
 import { Bucket, bytesOf, scatter, wordsIn } from '../corpus/shuffle.ts';
 import type { Questions } from '../config/pipeline.ts';
@@ -74,6 +78,21 @@ export interface ThreadTasks {
       numDocuments: number;
       numTokens: number;
     } | null;
+  };
+  /** What the tokens of held-out text stand for, language by language. */
+  compression: {
+    input: {
+      documents: Uint8Array;
+      sha256: string;
+      tokenizer: Uint8Array;
+      reference: { name: string; tokenizer: Uint8Array } | null;
+    };
+    output: { compression: Compression };
+  };
+  /** The source of each document, and its bytes; or a document that is of none of them. */
+  origins: {
+    input: { documents: Uint8Array; names: string[] };
+    output: { sources: Int32Array; bytes: Uint32Array; unknown: string | null };
   };
   /** Takes lines of a shard apart into buckets, as they are. */
   cut: {
@@ -165,6 +184,31 @@ const tasks: {
       numTokens: packer.numTokens,
     };
   },
+  async compression({ documents, sha256, tokenizer, reference }) {
+    const texts: string[] = [];
+    let units = 0;
+    for (const { text } of await readDocuments(documents)) {
+      if (units >= mostMeasured) break;
+      texts.push(text);
+      units += text.length;
+    }
+    const own = encoderOf(sha256, tokenizer);
+    const library = libraryEncode(tokenizer);
+    const encode: Encode = (text) =>
+      (own?.knows(text) === true ? own.encode(text) : null) ?? library(text);
+    const other = reference && {
+      name: reference.name,
+      encode: libraryEncode(reference.tokenizer),
+    };
+    return { compression: await measureCompression(texts, encode, other) };
+  },
+  async origins({ documents, names }) {
+    const lines = await readDocuments(documents);
+    const find = sourceFinder(names);
+    const sources = Int32Array.from(lines, ({ source }) => find(source));
+    const bytes = Uint32Array.from(lines, ({ text }) => Buffer.byteLength(text));
+    return { sources, bytes, unknown: lines[sources.indexOf(-1)]?.source ?? null };
+  },
   async cut({ documents, positions, buckets, metadata }) {
     const lines = linesOf(await decompressLines(documents));
     const parts = Map.groupBy(positions.keys(), (at) => buckets[at]!);
@@ -224,6 +268,15 @@ const tasks: {
     return { instructions: makeInstructions(metadata, questions, seed) };
   },
 };
+
+/** Characters of held-out text that a tokenizer is measured on; more would not change the figures. */
+const mostMeasured = 1_000_000;
+
+/** As the tokenizer's own library encodes. */
+function libraryEncode(file: Uint8Array): (text: string) => Promise<number[]> {
+  const tokenizer = Tokenizer.fromString(Buffer.from(file).toString('utf8'));
+  return async (text) => (await tokenizer.encode(text, null, { addSpecialTokens: false })).getIds();
+}
 
 let lastGrams: { digest: string; contamination: Contamination } | null = null;
 

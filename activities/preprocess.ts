@@ -11,6 +11,7 @@ import {
   type CorpusManifest,
   type DatasetManifest,
 } from '../config/manifests.ts';
+import { mixedSources } from '../config/pipeline.ts';
 import { tokenWidth } from '../corpus/pack.ts';
 import { chooseVocabSize } from '../recipes/vocabulary.ts';
 import { getDataset } from '../registry/datasets.ts';
@@ -22,25 +23,31 @@ import { cleanDocuments } from './preprocess-clean.ts';
 import { gramsOfSets, type EvaluationSetsRead } from './preprocess-contamination.ts';
 import { readConversationFiles } from './preprocess-conversations.ts';
 import { joinBuckets, mergeFingerprints, refuseIfTooFew } from './preprocess-duplicates.ts';
+import { compressionOf } from './preprocess-compression.ts';
 import { encodeDocuments, trainOnText } from './preprocess-encode.ts';
+import { mixSources } from './preprocess-mix.ts';
+import { takeTokenizerFile } from './preprocess-tokenizer.ts';
 import { parseInput, progress, withFailures } from './preprocess-failures.ts';
 import {
   cleanShardsInputSchema,
   encodeShardsInputSchema,
   finishCorpusInputSchema,
   keptTokenizerSchema,
+  mixCorpusInputSchema,
   preprocessInputSchema,
   readConversationsInputSchema,
   readEvaluationSetsInputSchema,
   resolveDuplicatesInputSchema,
   shuffleInputSchema,
   splitCorpusInputSchema,
+  takeTokenizerInputSchema,
   trainTokenizerInputSchema,
   type CleanShardsInput,
   type DatasetRef,
   type EncodeShardsInput,
   type FinishCorpusInput,
   type KeptTokenizer,
+  type MixCorpusInput,
   type PreprocessInput,
   type PreprocessResult,
   type ReadConversationsInput,
@@ -49,18 +56,21 @@ import {
   type Shuffle,
   type ShuffleInput,
   type SplitCorpusInput,
+  type TakeTokenizerInput,
   type TrainTokenizerInput,
 } from './preprocess-input.ts';
 import {
   cleanShardSchema,
   deduplicatedSchema,
   encodedShardSchema,
+  mixedSchema,
   resolvedBucketSchema,
   scatteredSchema,
   splitSchema,
   tokenizerSchema,
   type CleanShard,
   type EncodedShard,
+  type Mixed,
   type ResolvedBucket,
   type Scattered,
   type TrainedTokenizer,
@@ -77,12 +87,20 @@ const loadedSources = [
   'config/personal-data.ts',
   'config/cleaning.ts',
   'config/conversations.ts',
+  'config/languages.ts',
+  'config/mixture.ts',
   'activities/preprocess*.ts',
   'recipes/vocabulary.ts',
   'node_modules/tokenizers/package.json',
+  'node_modules/eld/package.json',
 ];
 /** … and what it starts to train a tokenizer. */
-const tokenizerSources = ['trainer/tokenizer.py', 'trainer/special_tokens.py', 'requirements.txt'];
+const tokenizerSources = [
+  'trainer/tokenizer.py',
+  'trainer/unigram.py',
+  'trainer/special_tokens.py',
+  'requirements.txt',
+];
 
 /** Of one run: its dataset, split and tokenizer. */
 const maxRemembered = 6;
@@ -118,13 +136,14 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
 
   const cleanKey = (
     documents: BlobRef,
-    { personalData, quality, clean, grams }: CleanShardsInput['data'],
+    { personalData, quality, clean, grams, languages }: CleanShardsInput['data'],
   ): string =>
     stageDigest({
       documents,
       personalData,
       quality,
       ...(clean !== undefined && { clean }),
+      ...(languages !== undefined && { languages }),
       ...(grams !== undefined && { grams }),
       code,
     });
@@ -217,10 +236,9 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
       found: PreprocessResult | null;
       shuffle?: Shuffle;
     }> {
-      const { dataset, data, questions, seed, unread, tokenizer, conversations } = parseInput(
-        preprocessInputSchema,
-        given,
-      );
+      const input = parseInput(preprocessInputSchema, given);
+      const { dataset, data, questions, seed, unread, tokenizer, conversations, mixed } = input;
+      const { tokenizerWish: wish } = input;
       const corpus = stageDigest({
         dataset: { name: dataset.name, digest: dataset.digest },
         data,
@@ -228,7 +246,10 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
         seed,
         code,
         ...(conversations !== undefined && { conversations }),
-        ...(tokenizer === undefined ? { tokenizerCode: tokenizerCode() } : { tokenizer }),
+        ...(mixed !== undefined && { mixture: mixedSources(mixed) }),
+        ...(tokenizer === undefined
+          ? { tokenizerCode: tokenizerCode(), ...(wish !== undefined && { wish }) }
+          : { tokenizer }),
       });
       const manifest = await findStage(store, 'preprocess', corpus, corpusManifestSchema);
       const { shards } = await datasetOf(dataset);
@@ -345,24 +366,32 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     async trainTokenizer(
       given: TrainTokenizerInput,
     ): Promise<{ tokenizer: string; vocabSize: number }> {
-      const { split } = parseInput(trainTokenizerInputSchema, given);
+      const { split, wish } = parseInput(trainTokenizerInputSchema, given);
       return withFailures(async () => {
         const { shards } = await requireStage(store, 'split', split, splitSchema);
-        const wanted = chooseVocabSize(shards.reduce((sum, { bytes }) => sum + bytes, 0));
+        const wanted =
+          wish?.vocabSize ?? chooseVocabSize(shards.reduce((sum, { bytes }) => sum + bytes, 0));
         const inputs = shards.map(({ documents }) => documents);
         const key = stageDigest({
           inputs,
           vocabSize: wanted,
           code,
           tokenizerCode: tokenizerCode(),
+          ...(wish?.train === 'unigram' && { kind: wish.train }),
         });
         let manifest = await findStage(store, 'tokenizer', key, tokenizerSchema);
         if (manifest === null) {
-          const made = await trainOnText(deps, shards, wanted);
+          const made = await trainOnText(deps, shards, wanted, wish?.train);
           manifest = await recordStage(store, 'tokenizer', key, tokenizerSchema, made);
         }
         return { tokenizer: key, vocabSize: manifest.vocabSize };
       });
+    },
+
+    /** Takes over a tokenizer that was made elsewhere, as one blob: the same file gives the same one. */
+    async takeTokenizer(given: TakeTokenizerInput): Promise<KeptTokenizer> {
+      const { baseDir, from } = parseInput(takeTokenizerInputSchema, given);
+      return withFailures(async () => takeTokenizerFile(store, baseDir, from));
     },
 
     /** Records the tokenizer of an earlier model as the one of this corpus: its weights know no other. */
@@ -392,8 +421,34 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
       });
     },
 
+    /** Mixes the encoded documents by the weights and repeats of their sources. */
+    async mixCorpus(input: MixCorpusInput): Promise<{ mix: string; numTokens: number }> {
+      const { split, tokenizer, mixed: given, seed } = parseInput(mixCorpusInputSchema, input);
+      const sources = mixedSources(given);
+      return withFailures(async () => {
+        const key = stageDigest({ split, tokenizer, sources, seed, code });
+        let mixed = await findStage(store, 'mix', key, mixedSchema);
+        if (mixed === null) {
+          const { shards: documents } = await requireStage(store, 'split', split, splitSchema);
+          const trained = await requireStage(store, 'tokenizer', tokenizer, tokenizerSchema);
+          const encoded = await inParallel(documents, async (shard) =>
+            encodedShard(shard.documents, trained),
+          );
+          const { vocabSize } = trained;
+          const wish = { sources, seed };
+          const made: Mixed = {
+            schemaVersion: 1,
+            ...(await mixSources(deps, threads, { documents, encoded, vocabSize }, wish)),
+          };
+          mixed = await recordStage(store, 'mix', key, mixedSchema, made);
+        }
+        const numTokens = mixed.shards.reduce((sum, shard) => sum + shard.numTokens, 0);
+        return { mix: key, numTokens };
+      });
+    },
+
     async finishCorpus(given: FinishCorpusInput): Promise<PreprocessResult> {
-      const { corpus, dataset, split, tokenizer } = parseInput(finishCorpusInputSchema, given);
+      const { corpus, dataset, split, tokenizer, mix } = parseInput(finishCorpusInputSchema, given);
       return withFailures(async () => {
         const parts = await requireStage(store, 'split', split, splitSchema);
         const trained = await requireStage(store, 'tokenizer', tokenizer, tokenizerSchema);
@@ -417,13 +472,16 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
         }
         const { heldOut, ...instructed } = parts;
         const encoded = await encodedShard(heldOut.documents, trained);
+        const mixed = mix === undefined ? null : await requireStage(store, 'mix', mix, mixedSchema);
         const made: CorpusManifest = {
           schemaVersion: 1,
           dataset,
           tokenizer: trained.tokenizer,
           vocabSize: trained.vocabSize,
           tokenBytes: tokenWidth(trained.vocabSize),
-          shards,
+          shards: mixed?.shards ?? shards,
+          ...(mixed !== null && { mixture: mixed.mixture }),
+          compression: await compressionOf(store, threads, heldOut.documents, trained.tokenizer),
           heldOut: { ...heldOut, tokens: encoded.tokens, numTokens: encoded.numTokens },
           instructions: instructed.instructions,
           statistics: { ...statistics, numTokens },

@@ -25,6 +25,7 @@ interface Indexed {
   id: string;
   first: number;
   num: number;
+  source?: number;
 }
 
 export function createReplayActivities(deps: Deps) {
@@ -75,10 +76,10 @@ export function createReplayActivities(deps: Deps) {
     const parts: Buffer[] = [];
     const lines: string[] = [];
     let first = 0;
-    for (const { id, first: from, num } of chosen) {
+    for (const { id, first: from, num, ...rest } of chosen) {
       // The token that ends a document stands behind it.
       const part = tokens.subarray(from * width, (from + num + 1) * width);
-      lines.push(`${JSON.stringify({ first, id, num })}\n`);
+      lines.push(`${JSON.stringify({ first, id, num, ...rest })}\n`);
       parts.push(part);
       first += part.length / width;
     }

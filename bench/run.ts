@@ -6,6 +6,7 @@ import { firstHour } from './first-hour.ts';
 import { html } from './html.ts';
 import { install } from './install.ts';
 import { kills } from './kills.ts';
+import { languages } from './languages.ts';
 import { personalData } from './personal-data.ts';
 import { planner } from './planner.ts';
 import { preprocess } from './preprocess.ts';
@@ -31,6 +32,7 @@ const benches = [
   scale,
   planner,
   kills,
+  languages,
   checkpoints,
   preprocess,
   personalData,

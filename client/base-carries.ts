@@ -1,5 +1,6 @@
 /** Whether the tokenizer of a known base model carries the languages of a folder, by what a look at it found. */
 import { maxTokensPerCharacter, type KnownBase } from '../config/base-models.ts';
+import { languagesOfScript } from '../config/languages.ts';
 import type { Survey } from '../config/survey.ts';
 
 /** Scripts whose words are not parted, or that write syllables: in UTF-8 nearly three bytes a character. */
@@ -14,7 +15,7 @@ const ideographic: Readonly<Record<string, string>> = {
   km: 'Khmer',
   my: 'Burmese',
 };
-const latin = new Set(['en', 'Latin script', 'no letters']);
+const latin = new Set([...languagesOfScript.latin, 'Latin script', 'no letters']);
 const bytesPerCharacter = { ideographic: 2.8, latin: 1, other: 1.8 };
 /** Of the other alphabets: 0.7 to 1.2 on sentences in five of them. */
 const otherTokensPerCharacter = 1;

@@ -1,7 +1,11 @@
 /** Datasets as an operator sees them: which there are, what is in one, which models were trained on it. */
 import { corpusManifestSchema, type DatasetManifest } from '../config/manifests.ts';
+import type { Compression } from '../config/compression.ts';
+import type { Mixture } from '../config/mixture.ts';
+import { runInputsSchema } from '../config/run-records.ts';
 import { getExpiry, listDatasets } from '../registry/datasets.ts';
 import { listModels, listVersions } from '../registry/models.ts';
+import { getRunRecord } from '../registry/runs.ts';
 import { findStage } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
 import { findDataset } from './find-dataset.ts';
@@ -28,6 +32,10 @@ export interface DatasetDetails {
   expiry: { expiresAt: string; expired: boolean } | null;
   /** Id of the data key that its documents are encrypted with; null: they are not. */
   encrypted: string | null;
+  /** How much an epoch reads of each source, for the newest of its models; left out: sources are not mixed. */
+  mixture?: Mixture;
+  /** What the tokens of the newest of its models stand for; left out: none, or an older corpus. */
+  compression?: Compression;
   /** Model versions that were trained on this version. */
   models: { name: string; version: number; run: string }[];
 }
@@ -63,6 +71,8 @@ export async function describeDataset(store: Store, reference: string): Promise<
     cleaned: manifest?.statistics.cleaned ?? null,
     expiry: await expiryOf(store, dataset),
     encrypted: dataset.shards[0]?.documents.sealed ?? null,
+    ...(manifest?.mixture && { mixture: manifest.mixture }),
+    ...(manifest?.compression && { compression: manifest.compression }),
     models,
   };
 }
@@ -86,7 +96,10 @@ async function modelsOf(
       const { dataset, run } = lineage;
       if (dataset.name !== name || dataset.digest !== digest) continue;
       models.push({ name: model, version, run });
-      if (createdAt > newest.createdAt) newest = { createdAt, corpus: lineage.corpus };
+      if (createdAt <= newest.createdAt) continue;
+      // The run knows its stage; a lineage knows the digest of what stands there.
+      const inputs = await getRunRecord(store, run, 'inputs', runInputsSchema).catch(() => null);
+      newest = { createdAt, corpus: inputs?.corpus ?? lineage.corpus };
     }
   }
   return { models, corpus: newest.corpus };

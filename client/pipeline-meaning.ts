@@ -30,6 +30,7 @@ export function meaningFaults(value: unknown, folders: Folders, place: Places): 
   checkSources(value, folders, add);
   checkStart(value, folders, add);
   checkModel(value, folders, add);
+  checkTokenizer(value, folders, add);
   checkBudget(value, add);
   checkPhases(value, add);
   checkReplay(value, add);
@@ -157,6 +158,21 @@ function checkModel(value: unknown, { baseDir }: Folders, add: Add): void {
   const expected = 'the config.json of a causal model of transformers';
   const hint = found === null ? 'It is looked for from the folder of the pipeline file.' : null;
   add(['model', 'config'], `${JSON.stringify(named)}, ${what}`, expected, hint);
+}
+
+/** A tokenizer that was made elsewhere: that it lies there. */
+function checkTokenizer(value: unknown, { baseDir }: Folders, add: Add): void {
+  const named = textAt(valueAt(value, ['tokenizer']), 'from');
+  // Beside train it is one mistake, which the shape tells.
+  if (named === null || valueAt(value, ['tokenizer', 'train']) !== undefined) return;
+  const place = path.resolve(baseDir, named);
+  const file = existsSync(path.join(place, 'tokenizer.json'))
+    ? path.join(place, 'tokenizer.json')
+    : place;
+  if (existsSync(file) && statSync(file).isFile()) return;
+  const found = existsSync(place) ? 'a folder without a tokenizer.json' : 'nothing there to read';
+  const hint = 'It is looked for from the folder of the pipeline file.';
+  add(['tokenizer', 'from'], `${JSON.stringify(named)}, ${found}`, 'a tokenizer.json', hint);
 }
 
 /** Null where no file can be read; undefined where it is no JSON. */

@@ -105,6 +105,10 @@ data:
       ${choices.include === null ? "# include: '**/*'" : `include: ${quoted(choices.include)}`}
       # Field of a JSON record that holds its text; the others become metadata. Default: text.
       ${choices.textField === 'text' ? '# textField: text' : `textField: ${quoted(choices.textField)}`}
+      # Of several sources: the share of what is read, beside the weights of the others. Default: that of its text.
+      # weight: 1
+      # How often its documents are read in an epoch; with weights, how often at most. Default: once.
+      # repeat: 1
   # Share of the documents to take, by a hash of their text: 1% tries the whole way on a part. Default: 100%.
   ${choices.sample === null ? '# sample: 100%' : `sample: ${choices.sample}`}
   # Documents as they were read, and what was dropped, are kept for ever as they are. To delete them after a time, and
@@ -115,6 +119,8 @@ data:
   personalData: redact
   # How texts are cleaned beside the usual, such as { preset: web } for crawled pages. Default: as usual.
   # clean: { preset: web }
+  # Only documents in these languages, such as [zh-Hant, en]. Default: all.
+  # languages: [en]
   # Evaluation sets: documents that say 13 words of one in a row are left out. Default: none.
   # decontaminate: ['evals/*.jsonl']
   # Chats and preferences to learn from, beside questions. Default: none.
@@ -136,6 +142,9 @@ goal: ${goal}
 # The phases by name, in their order, where the goal's are not the right ones: pretrain, sft, dpo or orpo.
 # phases: [pretrain, sft, dpo]
 ${questionsPart(suggestion, asks)}
+# What cuts text into tokens: { train: bpe }, { train: unigram }, or { from: ./tokenizer.json }, for a model from scratch.
+# Default: BPE that is trained on these documents.
+# tokenizer: { train: bpe, vocabSize: 8192 }
 # What comes first where the size of a model is chosen: quality, latency (quicker to answer) or size. Default: quality.
 # prefer: quality
 # Several chats in a row while SFT learns from them. Default: where it saves time in tuning a model that exists.

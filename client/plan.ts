@@ -7,15 +7,18 @@ import { glob, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { knownBases, maxBaseContext, type KnownBase } from '../config/base-models.ts';
+import { canonicalJson } from '../config/digest.ts';
 import {
   corpusManifestSchema,
   type CorpusManifest,
   type DatasetManifest,
 } from '../config/manifests.ts';
+import { isMixed, timesRead } from '../config/mixture.ts';
 import {
   configOf,
   familyOf,
   isBase,
+  mixedSources,
   sourceName,
   type Pipeline,
   type Source,
@@ -36,7 +39,9 @@ import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';
 import { planPhases } from '../recipes/phases.ts';
 import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import { planMeasured, stepsToCalibrate, type MeasuredPlan } from '../recipes/measured.ts';
+import type { ReadText } from '../recipes/loss.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
+import { readOfMixture } from '../recipes/mixture.ts';
 import { refuseTooLarge } from '../recipes/adaptation.ts';
 import type { PlanInputs } from '../recipes/plan.ts';
 import { hostsOf, machineFor, onHosts, ranksOf, wantsGpus } from '../recipes/several-hosts.ts';
@@ -60,6 +65,8 @@ export interface CorpusFigures {
   numDocuments: number;
   numTokens: number;
   bytes: number;
+  /** Where sources are mixed: the tokens and bytes of an epoch, and the text that each gives. */
+  read?: ReadText;
   vocabSize: number;
   numChats: number;
   numPreferences: number;
@@ -117,16 +124,22 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
   const known =
     request.store === null || pipeline.data.sample < 1
       ? null
-      : await knownCorpus(request.store, dataset ?? { name: pipeline.name });
+      : await knownCorpus(
+          request.store,
+          dataset ?? { name: pipeline.name },
+          pipeline.data.sources ?? [],
+        );
   const estimated =
     known ??
     (dataset === null ? await estimateCorpus(request) : await estimateDataset(request, dataset));
   const parent = await parentFor(request);
   const base = await baseFor(request);
-  const vocabSize = base?.shape.vocabSize ?? parent?.tokenizer.vocabSize;
+  const { tokenizer } = pipeline;
+  const wished = tokenizer !== undefined && 'train' in tokenizer ? tokenizer.vocabSize : undefined;
+  const vocabSize = base?.shape.vocabSize ?? parent?.tokenizer.vocabSize ?? wished;
   const corpus = vocabSize === undefined ? estimated : inVocabularyOf(vocabSize, estimated, base);
   const inputs: PlanInputs = {
-    statistics: { numTokens: corpus.numTokens, bytes: corpus.bytes },
+    statistics: corpus.read ?? { numTokens: corpus.numTokens, bytes: corpus.bytes },
     goal: pipeline.goal,
     budgetMs: plannedTimeMs(pipeline.budget, pipeline.compute),
     stopOnPlateau: pipeline.budget.stopOnPlateau,
@@ -341,10 +354,31 @@ function inVocabularyOf(
   const tokensPerCharacter = base?.tokensPerCharacter ?? null;
   if (corpus.languages !== undefined && tokensPerCharacter !== null) {
     const { numTokens } = carriedBy({ tokensPerCharacter }, { languages: corpus.languages });
-    return { ...corpus, vocabSize, numTokens };
+    return inTokens(corpus, vocabSize, numTokens);
   }
   const ratio = Math.log2(corpus.vocabSize) / Math.log2(vocabSize);
-  return { ...corpus, vocabSize, numTokens: Math.round(corpus.numTokens * ratio) };
+  return inTokens(corpus, vocabSize, Math.round(corpus.numTokens * ratio));
+}
+
+/** As many tokens as that, in the same shares. */
+function inTokens(corpus: CorpusFigures, vocabSize: number, numTokens: number): CorpusFigures {
+  const { read } = corpus;
+  const scaled = (tokens: number) => Math.round((tokens * numTokens) / corpus.numTokens);
+  return {
+    ...corpus,
+    vocabSize,
+    numTokens,
+    ...(read && {
+      read: {
+        ...read,
+        numTokens: scaled(read.numTokens),
+        mixture: read.mixture?.map((source) => ({
+          ...source,
+          numTokens: scaled(source.numTokens),
+        })),
+      },
+    }),
+  };
 }
 
 /** What is older is not known before the run has parted it. */
@@ -374,6 +408,7 @@ export async function datasetFor({
 async function knownCorpus(
   store: Store,
   { name, digest }: { name: string; digest?: string },
+  sources: readonly Source[],
 ): Promise<CorpusFigures | null> {
   const keys: { key: string; at: number }[] = [];
   for await (const { key, lastModified } of store.list('stages/preprocess/')) {
@@ -383,8 +418,10 @@ async function knownCorpus(
     const manifest = (await readRecord(store, key, corpusManifestSchema))?.value;
     if (manifest === undefined || manifest.dataset.name !== name) continue;
     if (digest !== undefined && manifest.dataset.digest !== digest) continue;
-    const { statistics, instructions, dataset } = manifest;
+    if (!isMixedSo(manifest, sources)) continue;
+    const { statistics, instructions, dataset, mixture } = manifest;
     return {
+      ...(mixture && { read: readOfMixture(mixture) }),
       origin: `measured when dataset ${dataset.name} version ${dataset.version} was preprocessed`,
       estimated: false,
       numDocuments: statistics.kept,
@@ -397,6 +434,44 @@ async function knownCorpus(
     };
   }
   return null;
+}
+
+/** Whether a corpus reads its sources as often as is asked. */
+function isMixedSo({ mixture }: CorpusManifest, sources: readonly Source[]): boolean {
+  const asked = isMixed(sources) ? mixedSources(sources) : [];
+  const had = (mixture?.sources ?? []).map(({ source, weight, repeat }) => ({
+    name: source,
+    ...(weight !== undefined && { weight }),
+    ...(repeat !== undefined && { repeat }),
+  }));
+  return canonicalJson(asked) === canonicalJson(had);
+}
+
+/** What an epoch of so many bytes of each source would read; undefined where nothing is mixed. */
+function estimateMixture(
+  sources: readonly Source[],
+  bytes: readonly number[],
+  tokensPerByte: number,
+): ReadText | undefined {
+  if (!isMixed(sources)) return undefined;
+  const given = mixedSources(sources).map((source, at) => ({
+    ...source,
+    numTokens: Math.round(bytes[at]! * tokensPerByte),
+  }));
+  const times = timesRead(given);
+  const size = (numTokens: number) => ({
+    numDocuments: 0,
+    numTokens: Math.round(numTokens),
+    bytes: Math.round(numTokens / tokensPerByte),
+  });
+  return readOfMixture({
+    sources: given.map(({ name, numTokens }, at) => ({
+      source: name,
+      whole: size(numTokens),
+      used: size(numTokens * Math.min(1, times[at]!)),
+      epoch: size(numTokens * times[at]!),
+    })),
+  });
 }
 
 async function chatsOf(store: Store, instructions: CorpusManifest['instructions']) {
@@ -450,11 +525,15 @@ async function estimateCorpus({ pipeline, ...from }: PlanRequest): Promise<Corpu
   }
   const numDocuments = Math.max(1, Math.round(sum((survey) => survey.numDocuments) * sample));
   const vocabSize = chooseVocabSize(bytes);
+  const numTokens = estimateTokens(bytes);
+  const textBytes = surveys.map((survey) => survey.textBytes * sample);
+  const mixed = estimateMixture(pipeline.data.sources ?? [], textBytes, numTokens / bytes);
   return {
+    ...(mixed && { read: mixed }),
     origin: `an estimate from the text of ${sum(({ numFiles }) => numFiles)} files${sample < 1 ? ' and the sample' : ''}; a run plans again from what it counts`,
     estimated: true,
     numDocuments,
-    numTokens: estimateTokens(bytes),
+    numTokens,
     bytes,
     vocabSize,
     ...(await estimateAnswers(pipeline, from.baseDir, numDocuments)),

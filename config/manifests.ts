@@ -1,6 +1,8 @@
 /** The records kept in the registry. Every one carries its schema version; none holds data, only references. */
 import { z } from 'zod';
+import { compressionSchema } from './compression.ts';
 import { blobRefSchema, sha256Schema } from './digest.ts';
+import { mixtureSchema } from './mixture.ts';
 import { gpuSchema, machineSchema, modelShapeSchema, phaseNames } from './recipe.ts';
 import {
   microBatchSchema,
@@ -97,6 +99,14 @@ export const corpusManifestSchema = z.strictObject({
     .optional()
     .describe(
       'documents that the model which is gone on from was trained on, replayed at a share of their own; left out, they lie among the others',
+    ),
+  compression: compressionSchema
+    .optional()
+    .describe('what the tokens of held-out text stand for; left out by older versions'),
+  mixture: mixtureSchema
+    .optional()
+    .describe(
+      'how often the shards hold the documents of each source; left out, each document once',
     ),
   heldOut: z.strictObject({
     documents: blobRefSchema.describe('Document lines, for evaluation'),

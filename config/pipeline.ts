@@ -6,9 +6,12 @@ import { z } from 'zod';
 import { knownBases } from './base-models.ts';
 import { cleaningSchema } from './cleaning.ts';
 import { embeddingsFaults, isEmbeddingMetric } from './embeddings.ts';
+import { languageNames } from './languages.ts';
+import { isMixed, mixtureFaults, type MixedSource } from './mixture.ts';
 import { personalDataSchema } from './personal-data.ts';
 import { conversationsSchema, longestFromScratch, longestOfAModel } from './conversations.ts';
 import { phasesFault, tunes } from './phases.ts';
+import { tokenizerWishSchema } from './tokenizer.ts';
 import { families, phaseNames, type Family, type Phase } from './recipe.ts';
 
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
@@ -61,6 +64,21 @@ const documents = {
     .string()
     .default('text')
     .describe('field of a JSON record that holds the text; the others become metadata'),
+  weight: z
+    .number()
+    .positive('expected a number above 0; to leave a source out, remove it')
+    .optional()
+    .describe(
+      'share of the tokens that training reads, relative to the weights of the other sources, such as 3 beside 1; left out by all, each has the share of its text',
+    ),
+  repeat: z
+    .number()
+    .positive('expected a number above 0; to leave a source out, remove it')
+    .max(100, 'expected at most 100; what is read so often is learnt by heart')
+    .optional()
+    .describe(
+      'how often its documents are read in an epoch, such as 2 for twice or 0.5 for half of them; with weights, how often at most; left out, once',
+    ),
 };
 
 export const sourceSchema = z.union([
@@ -107,6 +125,15 @@ export function sourceName(source: Source): string {
   if ('git' in source) return source.git;
   if ('s3' in source) return `s3://${source.s3}`;
   return 'url' in source ? source.url : source.path;
+}
+
+/** What is wished of each source where sources are mixed. */
+export function mixedSources(sources: readonly Source[]): MixedSource[] {
+  return sources.map((source) => ({
+    name: sourceName(source),
+    ...(source.weight !== undefined && { weight: source.weight }),
+    ...(source.repeat !== undefined && { repeat: source.repeat }),
+  }));
 }
 
 /**
@@ -223,6 +250,20 @@ export const pipelineFileSchema = z.strictObject({
         ),
       personalData: personalDataSchema,
       clean: cleaningSchema,
+      languages: z
+        .array(
+          z
+            .string()
+            .refine(
+              (language) => languageNames.includes(language),
+              'expected a language that is told apart, such as en, de, zh-Hant, zh-Hans or ja',
+            ),
+        )
+        .min(1)
+        .optional()
+        .describe(
+          'only documents in these languages, such as [zh-Hant, en]; the others are left out, with the language that was found; left out, all',
+        ),
       decontaminate: z
         .array(z.string().min(1))
         .min(1)
@@ -260,6 +301,7 @@ export const pipelineFileSchema = z.strictObject({
     .describe(
       'what the weights start from; scratch: random ones; policy@3 or policy@champion: go on pretraining that model, with its tokenizer and its size; smollm2, ./model.gguf or ./folder: adapt that base model',
     ),
+  tokenizer: tokenizerWishSchema,
   model: z
     .union([
       z.strictObject({
@@ -432,7 +474,7 @@ export const pipelineSchema = pipelineFileSchema
   .superRefine((file, context) => {
     const { data, startFrom, model, goal, questions, phases, packing, budget, compute, sweep } =
       file;
-    const refuse = (field: string | string[], message: string) =>
+    const refuse = (field: string | (string | number)[], message: string) =>
       context.addIssue({
         code: 'custom',
         path: typeof field === 'string' ? field.split('.') : field,
@@ -519,6 +561,25 @@ export const pipelineSchema = pipelineFileSchema
     } else if (packing === true && model !== undefined && 'config' in model) {
       refuse('packing', 'expected false with model.config: chats of a row might see each other');
     }
+    const { sources = [] } = data;
+    const wishes = sources.map((source) => ({
+      ...mixedSources([source])[0]!,
+      ...('url' in source && { url: source.url }),
+    }));
+    for (const { source, field, message } of mixtureFaults(wishes)) {
+      refuse(['data', 'sources', source, field], message);
+    }
+    if (isMixed(sources) && data.replay !== undefined) {
+      refuse(
+        'data.replay',
+        'expected none where sources have a weight or a repeat: both say what is read how often',
+      );
+    } else if (isMixed(sources) && phases?.includes('pretrain') === false) {
+      refuse(
+        'phases',
+        'expected pretrain among them where sources have a weight or a repeat: it alone reads documents',
+      );
+    }
     if (data.replay !== undefined && isBase(startFrom)) {
       refuse(
         'data.replay',
@@ -547,6 +608,12 @@ export const pipelineSchema = pipelineFileSchema
     }
     if (goal === 'base' && isBase(startFrom)) {
       refuse('goal', `expected adapt or assistant, which ${startFrom} can be made into`);
+    }
+    if (file.tokenizer !== undefined && startFrom !== 'scratch') {
+      refuse(
+        'tokenizer',
+        `expected none: the weights of ${startFrom} know the tokens of its own tokenizer alone`,
+      );
     }
     if (model !== undefined && startFrom !== 'scratch' && goal !== 'embeddings') {
       refuse('model', `expected none: ${startFrom} has an architecture of its own`);

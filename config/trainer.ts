@@ -13,6 +13,7 @@
  * failed with.
  */
 import { z } from 'zod';
+import { tokenizerKinds } from './tokenizer.ts';
 import {
   givenConfigSchema,
   measuredModelSchema,
@@ -305,11 +306,12 @@ export const rehearseRunSchema = z.strictObject({
   threads: z.number().int().positive(),
 });
 
-/** `python -m trainer.tokenizer --config FILE`: byte-level BPE, deterministic. */
+/** `python -m trainer.tokenizer --config FILE`: a byte-level tokenizer, deterministic. */
 export const tokenizerRunSchema = z.strictObject({
   schemaVersion: z.literal(1),
   inputs: z.array(z.string()).describe('text files, JSON lines with a field "text"'),
   vocabSize: z.number().int().min(300),
+  kind: z.enum(tokenizerKinds).optional().describe('left out, bpe'),
   output: z.string().describe('path of tokenizer.json'),
 });
 

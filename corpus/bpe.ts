@@ -65,7 +65,7 @@ export function bpeEncoder(tokenizerJson: string): BpeEncoder | null {
 }
 
 /** The letter that stands for each byte in a byte-level vocabulary. */
-function byteLetters(): string[] {
+export function byteLetters(): string[] {
   let next = 256;
   return Array.from({ length: 256 }, (_, byte) => {
     const shown = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;

@@ -1,5 +1,5 @@
 /** Everything that is done to one shard on its own: clean, redact, judge, fingerprint. CPU-bound, so it runs in a worker thread. */
-import { stepsOf, type Cleaning } from '../config/cleaning.ts';
+import { stepsOf, type Cleaning, type Step } from '../config/cleaning.ts';
 import type { Document, DroppedDocument } from '../config/manifests.ts';
 import { kindsOf, type PersonalDataOption } from '../config/personal-data.ts';
 import { scriptShares } from './characters.ts';
@@ -16,6 +16,8 @@ export interface CleanOptions {
   personalData: PersonalDataOption;
   quality: boolean;
   clean?: Cleaning;
+  /** Those whose documents stay; left out, all. */
+  languages?: readonly string[] | undefined;
   /** What evaluation sets say. */
   contamination?: Contamination;
 }
@@ -62,7 +64,9 @@ export function cleanShard(
   const redacted: Record<string, number> = {};
   const bands = new Uint32Array(raw.length * numBands * 2);
   const kinds = kindsOf(options.personalData);
-  const steps = stepsOf(options.clean);
+  const { languages } = options;
+  const steps: Step[] = stepsOf(options.clean);
+  if (languages !== undefined) steps.push({ step: 'language', keep: languages });
   const usual = {
     width: options.clean?.except?.includes('width') !== true,
     controls: options.clean?.except?.includes('controls') !== true,

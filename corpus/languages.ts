@@ -1,7 +1,12 @@
 /**
- * The main language of a text, as far as its letters tell it. Traditional and simplified Chinese are told
- * apart by the characters that only one of their everyday standards knows: Big5 and GB 2312.
+ * The main language of a text: by its letters where they tell it, else by what letters come together, as a library has
+ * counted them. Traditional and simplified Chinese are told apart by the characters that only one of their everyday
+ * standards knows: Big5 and GB 2312.
  */
+import { createRequire, findPackageJSON } from 'node:module';
+import path from 'node:path';
+import type { eld } from 'eld/small';
+import { languagesOfScript, scriptNames, type SharedScript } from '../config/languages.ts';
 import { scriptOf, scripts, scriptShares, type Script } from './characters.ts';
 
 /** Letters looked at in one text; more would not change the answer. */
@@ -14,22 +19,51 @@ const ofScript: Partial<Record<Script, string>> = {
   lao: 'lo',
   khmer: 'km',
   myanmar: 'my',
-  cyrillic: 'Cyrillic script',
-  greek: 'Greek script',
-  arabic: 'Arabic script',
-  hebrew: 'Hebrew script',
-  devanagari: 'Devanagari script',
-  other: 'another script',
 };
 
-/** A language tag where the letters are enough to know it, else the name of the script; "no letters" where there are none. */
+/** A language tag where it is known, else the name of the script; "no letters" where there are none. */
 export function languageOf(text: string): string {
   const sample = sampleOf(text);
   const { main } = scriptShares(sample);
   if (main === 'none') return 'no letters';
   if (main === 'han') return chinese(sample);
-  if (main === 'latin') return isEnglish(sample) ? 'en' : 'Latin script';
-  return ofScript[main] ?? 'another script';
+  if (main === 'latin' && isEnglish(sample)) return 'en';
+  return ofScript[main] ?? amongOthers(sample, main as SharedScript);
+}
+
+/** Whether a text in Cyrillic letters has those of Kazakh, Kyrgyz, Tatar and the like, which the library takes for Russian. */
+function isTurkic(text: string): boolean {
+  return (text.match(/[әғқңөұүһҗӣӯҳҷӊҥ]/gi)?.length ?? 0) * 100 > text.length;
+}
+
+/** Characters that the library looks at. */
+const looksAt = 1000;
+
+/** The language of a text in an alphabet that several share, where the library is sure of it; else the name of the script. */
+function amongOthers(sample: string, script: SharedScript): string {
+  if (script === 'cyrillic' && isTurkic(sample)) return scriptNames.cyrillic;
+  const found = detector().detect(spread(sample));
+  const known = languagesOfScript[script].has(found.language) && found.isReliable();
+  return known ? found.language : scriptNames[script];
+}
+
+/** Beginning, middle and end of a text, as much as the library looks at. */
+function spread(text: string): string {
+  if (text.length <= looksAt) return text;
+  const part = Math.floor(looksAt / 3) - 1;
+  const middle = Math.floor((text.length - part) / 2);
+  return `${text.slice(0, part)} ${text.slice(middle, middle + part)} ${text.slice(-part)}`;
+}
+
+let loaded: typeof eld | null = null;
+
+/** Loaded when a text needs it, for that takes a third of a second and 60 MB; by its file, for the package is for `import` alone. */
+function detector(): typeof eld {
+  if (loaded !== null) return loaded;
+  const folder = path.dirname(findPackageJSON('eld', import.meta.url)!);
+  const entry = path.join(folder, 'src/entries/static.small.js');
+  loaded = (createRequire(import.meta.url)(entry) as { eld: typeof eld }).eld;
+  return loaded;
 }
 
 /** Beginning, middle and end: a preface in another language does not decide. */

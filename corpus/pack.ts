@@ -9,6 +9,8 @@ export interface IndexLine {
   first: number;
   /** Without the end-of-text token. */
   num: number;
+  /** Number of the source, where sources are mixed. */
+  source?: number;
 }
 
 /** Two bytes a token where the vocabulary allows it. */

@@ -7,14 +7,15 @@ import type {
   Reason,
 } from '../config/recipe.ts';
 import { mostReplayed, replayReason, type PlannedParent, type Replay } from './continuation.ts';
-import { baseNatsPerToken } from './loss.ts';
+import { baseNatsPerToken, mostReadable, type ReadText } from './loss.ts';
+import { mixtureReasons } from './mixture.ts';
 import { countParameters, trainingFlopsPerToken } from './shapes.ts';
 import { availableBytes, doesNotFit, gigabytes, trainingBytes } from './memory.ts';
 import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
 import { saveEvery, saveEveryMs } from './step.ts';
 
 export interface AdaptationInputs {
-  statistics: { numTokens: number; bytes: number };
+  statistics: ReadText;
   /** Training time. */
   budgetMs: number;
   machine: Machine;
@@ -133,7 +134,7 @@ export function planAdaptation(inputs: AdaptationInputs): ReadingRecipe {
   const epochs = maxEpochs + round;
   const readable =
     inputs.replay === undefined
-      ? statistics.numTokens * epochs
+      ? mostReadable(statistics, epochs)
       : mostReplayed(inputs.replay, statistics.numTokens, epochs);
   const wanted = readable / tokensPerStep;
   const numSteps = Math.max(10, Math.floor(Math.min(affordable, wanted)));
@@ -221,6 +222,7 @@ function explain(
         'on text that the base wrote itself, it must go on foretelling what it did: what it knew is kept without having its data',
       source: 'Robins 1995; Huang et al. 2024; measured in docs/log.md',
     },
+    ...mixtureReasons(statistics),
     ...(replay && parent ? [replayReason(parent, replay)] : []),
     {
       choice: 'merge',

@@ -20,17 +20,58 @@ const nextWord: Law = { irreducible: 0.508, size: 16.5, data: 18.9, plateau: 275
 /** The beginning is longer, for a model of hidden words first learns only how often each word comes (docs/log.md). */
 const hiddenWords: Law = { irreducible: 0.37, size: 22, data: 25.2, plateau: 1_400_000 };
 
-function natsPerByte(law: Law, numParameters: number, trained: number, unique: number): number {
+function natsPerByte(
+  law: Law,
+  numParameters: number,
+  trained: number,
+  unique: UniqueTokens,
+): number {
   const learnt = effectiveTokens(trained ** 2 / (trained + law.plateau), unique);
   const { irreducible, size, data } = law;
   return irreducible + size / numParameters ** sizeExponent + data / learnt ** dataExponent;
+}
+
+/** Text that is trained on, each document once; of a mix, by source with its share of what is read. */
+export type UniqueTokens = number | readonly { share: number; numTokens: number }[];
+
+/** What training reads: the tokens and bytes of an epoch, and of a mix the text that each source gives. */
+export interface ReadText {
+  numTokens: number;
+  bytes: number;
+  /** Left out, an epoch reads each document once. */
+  mixture?: readonly { source: string; share: number; numTokens: number }[] | undefined;
+}
+
+/** The text of a corpus without its repetitions, as the law takes it. */
+export function uniqueOf({ numTokens, mixture }: ReadText): UniqueTokens {
+  return mixture ?? numTokens;
+}
+
+/** Tokens of the corpus, each document once. */
+export function distinctTokens({ numTokens, mixture }: ReadText): number {
+  return mixture?.reduce((sum, source) => sum + source.numTokens, 0) ?? numTokens;
+}
+
+/** Tokens that may be trained on before those of any source came more often than that. */
+export function mostReadable({ numTokens, mixture }: ReadText, maxTimes: number): number {
+  if (mixture === undefined) return numTokens * maxTimes;
+  return Math.min(...mixture.map((source) => (source.numTokens * maxTimes) / source.share));
 }
 
 /**
  * Tokens that repeat are worth less: after R repetitions of U unique tokens they count as
  * U + U·R*·(1 − e^(−R/R*)), with R* = 15.4 (Muennighoff et al. 2023).
  */
-export function effectiveTokens(trainedTokens: number, uniqueTokens: number): number {
+export function effectiveTokens(trainedTokens: number, unique: UniqueTokens): number {
+  if (typeof unique === 'number') return effectiveOf(trainedTokens, unique);
+  // Of a mix each source has repetitions of its own.
+  return unique.reduce(
+    (sum, { share, numTokens }) => sum + effectiveOf(trainedTokens * share, numTokens),
+    0,
+  );
+}
+
+function effectiveOf(trainedTokens: number, uniqueTokens: number): number {
   if (trainedTokens <= uniqueTokens) return trainedTokens;
   const halfLife = 15.4;
   const repetitions = trainedTokens / uniqueTokens - 1;
@@ -41,9 +82,9 @@ export function effectiveTokens(trainedTokens: number, uniqueTokens: number): nu
 export function expectedBitsPerByte(
   numParameters: number,
   trainedTokens: number,
-  uniqueTokens: number,
+  unique: UniqueTokens,
 ): number {
-  return natsPerByte(nextWord, numParameters, trainedTokens, uniqueTokens) / Math.LN2;
+  return natsPerByte(nextWord, numParameters, trainedTokens, unique) / Math.LN2;
 }
 
 /** Nats a token of a base that has read as much as it can learn from, with the constants of Hoffmann et al. 2022. */
@@ -55,11 +96,14 @@ export function baseNatsPerToken(numParameters: number): number {
 export function expectedMaskedLoss(
   numParameters: number,
   trainedTokens: number,
-  { numTokens, bytes }: { numTokens: number; bytes: number },
+  statistics: ReadText,
   vocabSize: number,
 ): number {
-  const unique = Math.max(1, numTokens);
-  const nats = (natsPerByte(hiddenWords, numParameters, trainedTokens, unique) * bytes) / unique;
+  const { numTokens, bytes, mixture } = statistics;
+  const unique = mixture ?? Math.max(1, numTokens);
+  const nats =
+    (natsPerByte(hiddenWords, numParameters, trainedTokens, unique) * bytes) /
+    Math.max(1, numTokens);
   // What knows nothing foretells each token alike: no training is worse.
   return Math.min(Math.log(vocabSize), nats);
 }

@@ -3,7 +3,8 @@
  * the corpus can teach. Pure, as the planner of causal models.
  */
 import type { MaskedShape, PretrainRecipe, ReadingRecipe, Reason } from '../config/recipe.ts';
-import { expectedMaskedLoss } from './loss.ts';
+import { distinctTokens, expectedMaskedLoss, mostReadable } from './loss.ts';
+import { mixtureReasons } from './mixture.ts';
 import { maskedLadder, maskRate } from './masked-shapes.ts';
 import {
   ending,
@@ -49,13 +50,13 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
     (shape, rung) =>
       rung === 0 ||
       (fitsAlone(machine, shape, contextLength) &&
-        countParameters(shape) <= mostParametersPerToken * statistics.numTokens),
+        countParameters(shape) <= mostParametersPerToken * distinctTokens(statistics)),
   );
   const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
   const candidates = shapes.map((shape) => {
     const stepMs = pretrainingStepMs(machine, shape, { batchSize, contextLength }) * pace;
     const affordable = (trainMs / stepMs) * tokensPerStep;
-    const numTokens = Math.min(affordable, statistics.numTokens * maxEpochs);
+    const numTokens = Math.min(affordable, mostReadable(statistics, maxEpochs));
     const numParameters = countParameters(shape);
     const loss = expectedMaskedLoss(numParameters, numTokens, statistics, shape.vocabSize);
     const bpb = loss / Math.LN2 / bytesPerToken;
@@ -148,6 +149,7 @@ function explain(
       reason: `grows with the text: ${millions(statistics.bytes)}B; the mask and the padding follow it, so that the corpus serves causal models as well`,
       source: 'Tao et al. 2024',
     },
+    ...mixtureReasons(statistics),
     {
       choice: 'tokens',
       value: `${millions(numTokens)}, ${(numTokens / statistics.numTokens).toFixed(2)} epochs`,

@@ -9,6 +9,7 @@ import type {
 } from '../config/recipe.ts';
 import { continuationReasons } from './continuation.ts';
 import { limitReasons } from './limits.ts';
+import { mixtureReasons } from './mixture.ts';
 import type { PlanInputs } from './plan.ts';
 import { courseReasons, maxEpochs, usualBatch } from './pretraining.ts';
 
@@ -90,6 +91,7 @@ export function explain(
   ];
   const reasons: Reason[] = [
     ...(limits ? limitReasons(limits) : []),
+    ...mixtureReasons(statistics),
     ...(parent ? continuationReasons(parent, { size, vocabSize, replay }) : beginning),
     {
       choice: 'tokens',

@@ -27,7 +27,13 @@ import {
   type Replay,
 } from './continuation.ts';
 import { shapeWithin, type Limits } from './limits.ts';
-import { expectedBitsPerByte } from './loss.ts';
+import {
+  distinctTokens,
+  expectedBitsPerByte,
+  mostReadable,
+  uniqueOf,
+  type ReadText,
+} from './loss.ts';
 import { packingReasons } from './packing.ts';
 import { explain } from './plan-reasons.ts';
 import { endingOnPlateau } from './plateau.ts';
@@ -48,7 +54,7 @@ import { planTuning, usualChats, type ChatSizes } from './tuning.ts';
 import { bestPrecision, paceReasons, trainerStartMs } from './speed.ts';
 
 export interface PlanInputs {
-  statistics: { numTokens: number; bytes: number };
+  statistics: ReadText;
   goal: 'base' | 'adapt' | 'assistant' | 'embeddings';
   /** Training time of all phases. */
   budgetMs: number;
@@ -268,7 +274,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
         (shape, rung) =>
           rung === 0 ||
           (hasRoom(inputs, shape, contextLength) &&
-            countParameters(shape) <= mostParametersPerToken * statistics.numTokens),
+            countParameters(shape) <= mostParametersPerToken * distinctTokens(statistics)),
       );
   const pace = inputs.pace ?? 1;
   const candidates = shapes.map((shape) => {
@@ -277,13 +283,13 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
     const numTokens = Math.min(
       affordable,
       replay === undefined
-        ? statistics.numTokens * maxEpochs
+        ? mostReadable(statistics, maxEpochs)
         : mostReplayed(replay, statistics.numTokens, maxEpochs),
       limits.numTokens ?? Infinity,
     );
     const numParameters = countParameters(shape);
     const seen = (parent?.numTokens ?? 0) + numTokens;
-    const bpb = expectedBitsPerByte(numParameters, seen, statistics.numTokens);
+    const bpb = expectedBitsPerByte(numParameters, seen, uniqueOf(statistics));
     return { shape, msPerToken, numTokens, numParameters, bpb };
   });
   // The loss alone favours narrow models on a short budget, but facts did not settle in them: after the

@@ -16,7 +16,13 @@ const tokenizerSchema = z.looseObject({
     .array(z.looseObject({ id: z.number().int(), content: z.string(), special: z.boolean() }))
     .default([]),
   decoder: z.looseObject({ type: z.string() }).nullable(),
-  model: z.looseObject({ vocab: z.record(z.string(), z.number().int()) }),
+  model: z.looseObject({
+    vocab: z.union([
+      z.record(z.string(), z.number().int()),
+      // Of a unigram model: each with its score, in the order of the ids.
+      z.array(z.tuple([z.string(), z.number()])),
+    ]),
+  }),
 });
 
 const noBytes = new Uint8Array();
@@ -41,7 +47,10 @@ export async function openTextCodec(folder: string, config: ServingConfig): Prom
     );
   }
   const tokenizer = Tokenizer.fromString(source);
-  const table = tokenBytes(layout.model.vocab);
+  const { vocab } = layout.model;
+  const table = tokenBytes(
+    Array.isArray(vocab) ? vocab.map(([token], id) => [token, id]) : Object.entries(vocab),
+  );
   const special = new Map<number, string>();
   for (const token of layout.added_tokens) {
     table[token.id] = Buffer.from(token.content);
@@ -124,7 +133,7 @@ export async function openTextCodec(folder: string, config: ServingConfig): Prom
 }
 
 /** A byte-level vocabulary writes each byte as a visible character; this turns that back. */
-function tokenBytes(vocab: Record<string, number>): Uint8Array[] {
+function tokenBytes(vocab: readonly (readonly [token: string, id: number])[]): Uint8Array[] {
   const byteOf = new Map<string, number>();
   let next = 256;
   for (let byte = 0; byte < 256; byte++) {
@@ -133,7 +142,7 @@ function tokenBytes(vocab: Record<string, number>): Uint8Array[] {
     byteOf.set(String.fromCodePoint(visible ? byte : next++), byte);
   }
   const table: Uint8Array[] = [];
-  for (const [token, id] of Object.entries(vocab)) {
+  for (const [token, id] of vocab) {
     const bytes = [...token].map((character) => byteOf.get(character));
     table[id] = bytes.includes(undefined) ? Buffer.from(token) : Uint8Array.from(bytes as number[]);
   }

@@ -157,6 +157,7 @@ def count_tokens(data: PhaseData) -> dict[str, Any]:
     change = np.zeros(len(at), np.int64)
     np.add.at(change, inverse, np.concatenate(changes))
     times = np.cumsum(change)[:-1]
+    sources = _sources(data, at, times)
     return {
         'kind': 'tokens',
         'size': data.size,
@@ -164,6 +165,7 @@ def count_tokens(data: PhaseData) -> dict[str, Any]:
         'epochs': epochs,
         'seen': _histogram(times, np.diff(at)),
         'documents': _documents(data, at, times),
+        **({'sources': sources} if sources else {}),
     }
 
 
@@ -196,6 +198,32 @@ def _documents(data: PhaseData, at: Array, times: Array) -> dict[str, Any]:
         found['partly'] += len(documents) - whole - len(never)
         base += shard.numTokens
     return {**found, 'named': named}
+
+
+def _sources(data: PhaseData, at: Array, times: Array) -> list[dict[str, int]]:
+    """What was foretold of each source, each token as often as it was; none where none is named."""
+    foretold = np.concatenate([[0], np.cumsum(np.diff(at) * times)])
+
+    def foretold_before(tokens: Array) -> Array:
+        piece = np.clip(np.searchsorted(at, tokens, side='right') - 1, 0, len(times) - 1)
+        return foretold[piece] + times[piece] * (tokens - at[piece])
+
+    found: dict[int, Counter[str]] = {}
+    base = 0
+    for shard in data.shards:
+        for line in Path(shard.path).read_text('utf-8').splitlines():
+            document = json.loads(line) if line else {}
+            if (source := document.get('source')) is None:
+                continue
+            # With the token that ends it.
+            edges = base + document['first'] + np.array([0, document['num'] + 1], np.int64)
+            before, after = foretold_before(edges)
+            total = found.setdefault(source, Counter(documents=0, tokens=0, foretold=0))
+            total['documents'] += 1
+            total['tokens'] += document['num'] + 1
+            total['foretold'] += int(after - before)
+        base += shard.numTokens
+    return [{'source': source, **found[source]} for source in sorted(found)]
 
 
 def _rehearsed(rehearsed: Rehearsed) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Trains a byte-level BPE tokenizer: `python -m trainer.tokenizer --config FILE`.
+"""Trains a byte-level tokenizer, BPE or unigram: `python -m trainer.tokenizer --config FILE`.
 
 The special tokens come first, so their ids do not depend on the corpus; equal inputs, equal bytes.
 """
@@ -24,6 +24,7 @@ class TokenizerRun:
     inputs: list[str]
     vocabSize: int
     output: str
+    kind: Literal['bpe', 'unigram'] = 'bpe'
 
     def __post_init__(self) -> None:
         smallest = 256 + len(SPECIAL_TOKENS)
@@ -51,10 +52,39 @@ def read_texts(inputs: list[str]) -> Iterator[str]:
 
 def train_tokenizer(run: TokenizerRun) -> dict[str, Any]:
     """Trains and writes the tokenizer; it appears whole."""
-    tokenizer = Tokenizer(models.BPE())
+    tokenizer = _unigram(run) if run.kind == 'unigram' else _bpe(run)
+    output = Path(run.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    aside = output.with_name(f'.{output.name}.{os.getpid()}')
+    tokenizer.save(str(aside), pretty=False)
+    aside.replace(output)
+    return {'vocabSize': tokenizer.get_vocab_size()}
+
+
+def _byte_level(model: models.Model) -> Tokenizer:
+    """Knows every byte, whatever the model."""
+    tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    return tokenizer
+
+
+def _unigram(run: TokenizerRun) -> Tokenizer:
+    from trainer.unigram import train_pieces
+
+    pieces = train_pieces(read_texts(run.inputs), run.vocabSize - len(SPECIAL_TOKENS))
+    # The scores of special tokens are never asked for: text is split at them first.
+    vocabulary = [(token, 0.0) for token in SPECIAL_TOKENS] + pieces
+    tokenizer = _byte_level(models.Unigram(vocabulary))
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS]
+    )
+    return tokenizer
+
+
+def _bpe(run: TokenizerRun) -> Tokenizer:
+    tokenizer = _byte_level(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=run.vocabSize,
         min_frequency=2,
@@ -65,12 +95,7 @@ def train_tokenizer(run: TokenizerRun) -> dict[str, Any]:
         show_progress=False,
     )
     tokenizer.train_from_iterator(read_texts(run.inputs), trainer=trainer)
-    output = Path(run.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    aside = output.with_name(f'.{output.name}.{os.getpid()}')
-    tokenizer.save(str(aside), pretty=False)
-    aside.replace(output)
-    return {'vocabSize': tokenizer.get_vocab_size()}
+    return tokenizer
 
 
 if __name__ == '__main__':

@@ -107,8 +107,8 @@ async function challenge(
   const { name } = pipeline;
   const startFrom = champion === null ? firstStart(pipeline) : nameOf(champion);
   setCurrentDetails(`something new: run \`${run}\` starts from ${startFrom}`);
-  // The champion has an architecture of its own.
-  const { model: _, ...onward } = pipeline;
+  // The champion has an architecture and a tokenizer of its own.
+  const { model: _model, tokenizer: _tokenizer, ...onward } = pipeline;
   try {
     const made = await executeChild(pipelineWorkflow, {
       workflowId: workflowId.pipeline(run),

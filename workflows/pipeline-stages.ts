@@ -108,7 +108,14 @@ export type Stages = ReturnType<typeof createStages>;
 export function createStages(input: PipelineInput, board: StageBoard) {
   const { run, pipeline, machine, baseDir, ingested, challenge = false, follows, added } = input;
   const { sources = [], dataset: named, sample, replay, originals, ...data } = pipeline.data;
-  const readsOtherFiles = data.decontaminate !== undefined || data.conversations !== undefined;
+  const isMixed = sources.some(
+    ({ weight, repeat }) => weight !== undefined || repeat !== undefined,
+  );
+  const { tokenizer: tokenizerWish } = pipeline;
+  const readsOtherFiles =
+    data.decontaminate !== undefined ||
+    data.conversations !== undefined ||
+    (tokenizerWish !== undefined && 'from' in tokenizerWish);
   /** Whose pretraining goes on; null: from random weights. */
   let parent: ParentModel | null = null;
   /** The model from elsewhere that is adapted; null: none. */
@@ -181,6 +188,8 @@ export function createStages(input: PipelineInput, board: StageBoard) {
               seed,
               unread: dropped,
               ...(readsOtherFiles && { baseDir }),
+              ...(isMixed && { mixed: sources }),
+              ...(tokenizerWish && { tokenizerWish }),
               ...keptTokenizer(),
             },
           ],

@@ -19,7 +19,13 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
   const { dataset, questions, seed, unread } = input;
   const data = await withEvaluationSets(input);
   const conversations = await readConversations(input, data.grams);
-  const asked = { ...input, data, ...(conversations !== undefined && { conversations }) };
+  const given = await keptTokenizer(input);
+  const asked = {
+    ...input,
+    data,
+    ...(conversations !== undefined && { conversations }),
+    ...(given !== undefined && { tokenizer: given }),
+  };
   const { corpus, numShards, found, shuffle } =
     await activities('look for this corpus').findCorpus(asked);
   if (found !== null) {
@@ -72,22 +78,26 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
     ...(conversations !== undefined && { conversations }),
   });
 
-  const how = input.tokenizer === undefined ? 'training the tokenizer' : 'keeping the tokenizer';
+  const how = given === undefined ? 'training the tokenizer' : 'keeping the tokenizer';
   setCurrentDetails(`${kept} documents kept, ${dropped} dropped; ${how}`);
   const { tokenizer, vocabSize } =
-    input.tokenizer === undefined
-      ? await activities('train tokenizer').trainTokenizer({ split })
-      : await activities('keep the tokenizer').keepTokenizer(input.tokenizer);
+    given === undefined
+      ? await activities('train tokenizer').trainTokenizer({ split, ...trainedWish(input) })
+      : await activities('keep the tokenizer').keepTokenizer(given);
 
   setCurrentDetails(`vocabulary of ${vocabSize}; encoding ${numTrainShards} shards`);
   await fanOut(numTrainShards, async ({ from, to, label }) => {
     await activities(`encode ${label}`).encodeShards({ split, tokenizer, from, to });
   });
+  const mix =
+    input.mixed &&
+    (await activities('mix the sources').mixCorpus({ split, tokenizer, seed, mixed: input.mixed }));
   const result = await activities('write the corpus').finishCorpus({
     corpus,
     dataset,
     split,
     tokenizer,
+    ...(mix && { mix: mix.mix }),
   });
   const { numTokens } = result.summary;
   setCurrentDetails(
@@ -127,6 +137,17 @@ async function readConversations(
     seed,
     ...(grams !== undefined && { grams }),
   });
+}
+
+/** The tokenizer of an earlier model, or the one that the pipeline names; undefined where one is trained. */
+async function keptTokenizer({ tokenizer, tokenizerWish: wish, baseDir }: PreprocessInput) {
+  if (tokenizer !== undefined || wish === undefined || !('from' in wish)) return tokenizer;
+  if (baseDir === undefined) return undefined;
+  return await activities('read the tokenizer').takeTokenizer({ baseDir, from: wish.from });
+}
+
+function trainedWish({ tokenizerWish: wish }: PreprocessInput) {
+  return wish !== undefined && 'train' in wish ? { wish } : {};
 }
 
 /** A killed worker is noticed within the heartbeat's time-out and its work done again within seconds. */

@@ -1,7 +1,9 @@
 /** `temper datasets list|show|expire`. */
 import type { RetentionReport } from '../../config/retention.ts';
 import { describeDataset, summariseDatasets, type DatasetDetails } from '../datasets.ts';
-import { size } from '../report/words.ts';
+import { compressionTable, referenceSentence } from '../report/render-compression.ts';
+import { wishText } from '../report/render-mixture.ts';
+import { percent, size } from '../report/words.ts';
 import { clientOf, openContext, stdoutPaint } from './context.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { count, plain, table } from './text.ts';
@@ -32,6 +34,7 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
   const details = await describeDataset(store, reference);
   if (options.json === true) printJson(details);
   const { dataset, versions, dropped, models, cleaned, expiry, encrypted } = details;
+  const { mixture, compression } = details;
   const others = versions.filter((version) => version !== dataset.version);
   say(options, stdoutPaint()('bold', `${dataset.name}@${dataset.version}`));
   const facts = [
@@ -69,6 +72,25 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
     say(options);
     for (const line of table(['step of data.clean', 'documents changed or dropped'], steps))
       say(options, `  ${line}`);
+  }
+  if (mixture !== undefined) {
+    const all = mixture.sources.reduce((sum, { epoch }) => sum + epoch.numTokens, 0);
+    const mixed = mixture.sources.map(({ source, weight, repeat, used, epoch }) => [
+      plain(source),
+      wishText({ weight, repeat }),
+      count(epoch.numTokens),
+      percent(epoch.numTokens / Math.max(1, all)),
+      (epoch.numTokens / Math.max(1, used.numTokens)).toFixed(2),
+    ]);
+    say(options);
+    for (const line of table(['an epoch reads', 'asked for', 'tokens', 'share', 'times'], mixed))
+      say(options, `  ${line}`);
+  }
+  if (compression !== undefined) {
+    const { header, rows } = compressionTable(compression);
+    say(options);
+    for (const line of table(header, rows)) say(options, `  ${line}`);
+    say(options, `  ${referenceSentence(compression)}`);
   }
   say(options);
   say(options, '  What preprocessing dropped of it stands in the report of a run.');

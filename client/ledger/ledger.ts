@@ -9,6 +9,7 @@ import {
   type CorpusManifest,
   type Head,
 } from '../../config/manifests.ts';
+import type { Mixture } from '../../config/mixture.ts';
 import type { PhaseRecipe } from '../../config/recipe.ts';
 import { readBlob } from '../../registry/blobs.ts';
 import {
@@ -52,6 +53,17 @@ const countedFields = {
       named: z.array(z.string()).describe('ids of the first of those never seen'),
     })
     .optional(),
+  sources: z
+    .array(
+      z.strictObject({
+        source: count.describe('its number in the mixture of the corpus'),
+        documents: count.describe('of an epoch, each as often as it is read'),
+        tokens: count.describe('of them'),
+        foretold: count.describe('tokens, each as often as it was foretold'),
+      }),
+    )
+    .optional()
+    .describe('of a corpus whose sources are mixed; left out, they are not'),
 };
 
 /** What trainer/ledger.py answers for a phase. */
@@ -92,6 +104,17 @@ const phaseLedgerSchema = z.strictObject({
   seed: count,
   numGenerations: count.describe('that were opened, those without a word included'),
   counted: countedSchema,
+  sources: z
+    .array(
+      z.strictObject({
+        source: z.string(),
+        tokens: count.describe('foretold, each as often as it was'),
+        share: z.number().describe('of all that were foretold'),
+        times: z.number().describe('how often the text that is read of it was, on average'),
+      }),
+    )
+    .optional()
+    .describe('what was read of each source, where they are mixed; left out, they are not'),
   steps: z.strictObject({
     durable: count.describe('steps that count: of the model, or of the newest checkpoint'),
     checkpoints: z.strictObject({ num: count, agreeing: count }),
@@ -129,7 +152,13 @@ export interface LedgerRequest {
   count: (phases: PhaseData[]) => Promise<Counted[]>;
 }
 
-type Uncounted = Omit<PhaseLedger, 'counted'>;
+type Uncounted = Omit<PhaseLedger, 'counted' | 'sources'>;
+
+interface Facts {
+  ledger: Uncounted;
+  data: PhaseData;
+  mixture: Mixture | undefined;
+}
 
 export async function gatherLedger({
   store,
@@ -138,7 +167,7 @@ export async function gatherLedger({
   count: counting,
 }: LedgerRequest): Promise<Ledger> {
   const missing: string[] = [];
-  const phases: { ledger: Uncounted; data: PhaseData }[] = [];
+  const phases: Facts[] = [];
   for (const { phase, round } of trace.trials) {
     const facts = await factsOf(store, run, trace, { phase, round });
     if (typeof facts === 'string') missing.push(`No ledger of ${phase}: ${facts}`);
@@ -146,9 +175,11 @@ export async function gatherLedger({
   }
   if (trace.trials.length === 0) missing.push('Nothing of its training is stored.');
   const counted = phases.length === 0 ? [] : await counting(phases.map(({ data }) => data));
-  const whole = phases.flatMap(({ ledger }, index) => {
+  const whole = phases.flatMap(({ ledger, mixture }, index) => {
     const found = counted[index];
-    return found === undefined ? [] : [withDoubles(ledger, found)];
+    if (found === undefined) return [];
+    const sources = mixture && found.sources && readOf(mixture, found.sources);
+    return [{ ...withDoubles(ledger, found), ...(sources && { sources }) }];
   });
   return {
     schemaVersion: 1,
@@ -157,6 +188,23 @@ export async function gatherLedger({
     phases: whole,
     missing,
   };
+}
+
+/** What was read of each source: from what was foretold, and the text that the mix takes of it. */
+function readOf(
+  { sources }: Mixture,
+  counted: NonNullable<Counted['sources']>,
+): NonNullable<PhaseLedger['sources']> {
+  const all = counted.reduce((sum, { foretold }) => sum + foretold, 0);
+  return counted.map(({ source: number, foretold }) => {
+    const { source, used } = sources[number]!;
+    return {
+      source,
+      tokens: foretold,
+      share: foretold / Math.max(1, all),
+      times: foretold / Math.max(1, used.numTokens),
+    };
+  });
 }
 
 function isProven({ steps: { faults } }: PhaseLedger): boolean {
@@ -182,7 +230,7 @@ async function factsOf(
   run: string,
   trace: Trace,
   { phase, round }: { phase: string; round: number },
-): Promise<{ ledger: Uncounted; data: PhaseData } | string> {
+): Promise<Facts | string> {
   const at = { run, phase, round };
   const own = { ...at, trial: await chosenTrial(store, at) };
   const model = trace.models.findLast((one) => one.phase === phase && one.round === round);
@@ -211,7 +259,7 @@ async function readFacts(
   head: Head,
   recipe: PhaseRecipe,
   corpus: CorpusManifest,
-): Promise<{ ledger: Uncounted; data: PhaseData }> {
+): Promise<Facts> {
   const { phase, numSteps, batchSize, contextLength, seed } = recipe;
   const finished =
     head.finished === null
@@ -257,7 +305,7 @@ async function readFacts(
     numGenerations: head.fence,
     steps,
   };
-  return { ledger, data };
+  return { ledger, data, mixture: phase === 'pretrain' ? corpus.mixture : undefined };
 }
 
 /** What a phase reads of a corpus. */

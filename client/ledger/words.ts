@@ -15,7 +15,7 @@ function timesWords(seen: Record<string, number>): string {
 
 /** What a phase was trained on and what proves it: a name and a sentence each. */
 export function ledgerLines(ledger: PhaseLedger): [what: string, words: string][] {
-  const { counted, steps, batchSize } = ledger;
+  const { counted, steps, batchSize, sources = [] } = ledger;
   const { documents, epochs, rehearsed, replayed, size } = counted;
   const what = counted.kind === 'tokens' ? 'windows' : 'rows';
   const whole = counted.windowsAnEpoch ?? size;
@@ -44,6 +44,12 @@ export function ledgerLines(ledger: PhaseLedger): [what: string, words: string][
     lines.push([
       'documents',
       `of ${count(documents.num)}: ${count(documents.whole)} whole, ${count(documents.partly)} in part, ${count(documents.never)} never${never}`,
+    ]);
+  }
+  for (const { source, tokens, share, times: often } of sources) {
+    lines.push([
+      'source',
+      `${source}: ${count(tokens)} tokens, ${percent(share)} of what was read, each ${often.toFixed(2)} times`,
     ]);
   }
   if (replayed !== undefined) {

@@ -145,6 +145,8 @@ async function corpusFacts(
     numTokens,
     bytes,
     characters,
+    ...(manifest.mixture && { mixture: manifest.mixture }),
+    ...(manifest.compression && { compression: manifest.compression }),
     tokensPerDocument: spreadOf(await documentLengths(store, manifest)),
     heldOut: {
       numDocuments: heldOut.numDocuments,

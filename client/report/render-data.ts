@@ -1,6 +1,8 @@
 /** The section about data: where it came from, what was dropped and why with samples, tokens and tokenizer. */
 import { lengthChart, shareBar } from './charts.ts';
 import { foreign, html, langOf, type Html } from './html.ts';
+import { renderCompression } from './render-compression.ts';
+import { renderMixture } from './render-mixture.ts';
 import { digest, table } from './render-parts.ts';
 import type { DataReport, RunReport } from './run-report.ts';
 import { count, large, percent, plural, reasonWords, size, words } from './words.ts';
@@ -148,6 +150,7 @@ function renderCorpus(
       }
     </p>
     ${corpus.cleaned !== null && renderSteps(corpus.cleaned)}
+    ${corpus.mixture !== undefined && renderMixture(corpus.mixture)}
     <h3>Tokens</h3>
     ${table(
       ['', ''],
@@ -157,10 +160,7 @@ function renderCorpus(
           'held out, never trained on',
           `${large(heldOut.numTokens)} tokens, ${plural(heldOut.numDocuments, 'document')}, ${size(heldOut.bytes)}`,
         ],
-        [
-          'tokenizer',
-          html`byte-level BPE, ${count(vocabSize)} entries, ${digest(tokenizer.sha256)}`,
-        ],
+        ['tokenizer', html`byte-level, ${count(vocabSize)} entries, ${digest(tokenizer.sha256)}`],
         [
           'a token is',
           `${(bytes / read).toFixed(2)} bytes, ${(characters / read).toFixed(2)} characters on average`,
@@ -192,5 +192,6 @@ function renderCorpus(
             ]),
       ],
     )}
+    ${corpus.compression !== undefined && renderCompression(corpus.compression)}
     ${lengths !== null && html`<figure>${lengthChart(lengths)}</figure>`}`;
 }

@@ -8,6 +8,8 @@ import {
   evaluationSchema,
   modelVersionSchema,
 } from '../../config/manifests.ts';
+import { compressionSchema } from '../../config/compression.ts';
+import { mixtureSchema } from '../../config/mixture.ts';
 import { machineSchema, recipeSchema } from '../../config/recipe.ts';
 import { sweepDecisionSchema } from '../../config/sweep.ts';
 import { runCostSchema } from '../../config/run-records.ts';
@@ -167,6 +169,10 @@ export const dataReportSchema = z.strictObject({
           bins: z.array(z.strictObject({ from: count, to: count, numDocuments: count })),
         })
         .nullable(),
+      compression: compressionSchema
+        .optional()
+        .describe('what its tokens stand for; left out by older versions'),
+      mixture: mixtureSchema.optional().describe('left out: sources are not mixed'),
       heldOut: z.strictObject({ numDocuments: count, numTokens: count, bytes: count }),
       instructions: z
         .strictObject({

@@ -25,6 +25,7 @@ import { putJsonLines, readBlob, readJsonLines } from '../../registry/blobs.ts';
 import { getDataset } from '../../registry/datasets.ts';
 import { findStage } from '../../registry/stages.ts';
 import type { BlobRef } from '../../config/digest.ts';
+import { madeTokenizer } from '../corpus/made-tokenizer.ts';
 import { english, seeded } from '../corpus/random.ts';
 import {
   failureOf,
@@ -101,9 +102,12 @@ async function preprocess(input: PreprocessInput): Promise<PreprocessResult> {
     from: 0,
     to: split.numShards,
   });
-  return (
-    await inActivity(activities.finishCorpus, { corpus, dataset, split: split.split, tokenizer })
-  ).result;
+  const { mixed } = input;
+  const made = { split: split.split, tokenizer };
+  const mix =
+    mixed && (await inActivity(activities.mixCorpus, { ...made, seed, mixed })).result.mix;
+  const finished = { corpus, dataset, ...made, ...(mix && { mix }) };
+  return (await inActivity(activities.finishCorpus, finished)).result;
 }
 
 async function manifestOf({ corpus }: PreprocessResult): Promise<CorpusManifest> {
@@ -470,6 +474,117 @@ test('the activities of a shuffle record what they make, and a search after them
   const { kept, dropped } = found.result;
   expect({ kept, dropped }).toEqual({ kept: wanted.result.kept, dropped: wanted.result.dropped });
 }, 60_000);
+
+test('a corpus is encoded with a tokenizer that somebody else made, to the ids of its library', async () => {
+  await fixture.put('given/tokenizer.json', JSON.stringify(madeTokenizer()));
+  const taken = { baseDir: fixture.folder, from: './given' };
+  const tokenizer = (await inActivity(activities.takeTokenizer, taken)).result;
+  expect((await inActivity(activities.takeTokenizer, taken)).result).toEqual(tokenizer);
+  const input = await ingested('given-text', originals.slice(0, 12));
+  const manifest = await manifestOf(await preprocess({ ...input, tokenizer }));
+  expect(manifest).toMatchObject({ vocabSize: 262, tokenizer: tokenizer.file });
+  const library = Tokenizer.fromString(
+    (await readBlob(fixture.deps.store, tokenizer.file)).toString('utf8'),
+  );
+  const [held] = (await plainLines(manifest.heldOut.documents)) as Document[];
+  const encoding = await library.encode(held!.text, null, { addSpecialTokens: false });
+  const bytes = await readBlob(fixture.deps.store, manifest.heldOut.tokens);
+  const ids = new Uint16Array(Uint8Array.from(bytes).buffer);
+  expect([...ids]).toEqual([...encoding.getIds(), 258]);
+});
+
+test('a tokenizer that is not there, or is none, is a wrong configuration', async () => {
+  const place = { baseDir: fixture.folder, from: './nowhere.json' };
+  expect(await failureOf(activities.takeTokenizer, place)).toMatchObject({
+    type: FailureType.InvalidConfig,
+    message: expect.stringContaining('tokenizer.from: ./nowhere.json: found no file'),
+  });
+  await fixture.put('bad.json', '{}');
+  expect(await failureOf(activities.takeTokenizer, { ...place, from: './bad.json' })).toMatchObject(
+    { type: FailureType.InvalidConfig },
+  );
+});
+
+test('sources are mixed by their weights, and nothing else of the corpus changes', async () => {
+  const chance = seeded(31);
+  const texts = (number: number) => Array.from({ length: number }, () => english(chance, 1200));
+  const put = async (name: string, some: string[]) =>
+    fixture.put(`mixed/${name}/a.jsonl`, some.map((text) => JSON.stringify({ text })).join('\n'));
+  await put('laws', texts(20));
+  await put('mail', texts(70));
+  const sources = [pathSource('mixed/mail'), pathSource('mixed/laws')];
+  const { ingestCorpus } = createIngestActivities(fixture.deps);
+  const read = { run: 'r', name: 'mixed', sources, baseDir: fixture.folder };
+  const { dataset } = (await inActivity(ingestCorpus, read)).result;
+  const input: PreprocessInput = { run: 'r', dataset, data, questions: [], seed: 1, unread: {} };
+  const plain = await manifestOf(await preprocess(input));
+  expect(plain).not.toHaveProperty('mixture');
+
+  const wished = [
+    { ...sources[0]!, weight: 1 },
+    { ...sources[1]!, weight: 3, repeat: 4 },
+  ];
+  const made = await preprocess({ ...input, mixed: wished });
+  const { mixture, shards, ...rest } = await manifestOf(made);
+  const { shards: natural, ...same } = plain;
+  expect(rest).toEqual(same);
+
+  const [mail, laws] = mixture!.sources;
+  expect(mail).toMatchObject({ source: 'mixed/mail', weight: 1 });
+  expect(laws).toMatchObject({ source: 'mixed/laws', weight: 3, repeat: 4 });
+  expect(laws!.epoch.numDocuments).toBe(laws!.whole.numDocuments * 4);
+  expect(laws!.used).toEqual(laws!.whole);
+  // To half a document, of which none is twice as long as another.
+  const half = mail!.whole.numTokens / mail!.whole.numDocuments;
+  expect(Math.abs(laws!.epoch.numTokens / 3 - mail!.epoch.numTokens)).toBeLessThan(half);
+  expect(mail!.used.numDocuments).toBeLessThan(mail!.whole.numDocuments);
+
+  // Each reading is the document's own tokens, and as many of them lie in the shards as the record says.
+  const tokensById = async (some: typeof shards) => {
+    const found = new Map<string, string[]>();
+    for (const { tokens, index } of some) {
+      const bytes = await readBlob(fixture.deps.store, tokens);
+      for (const line of (await plainLines(index)) as {
+        id: string;
+        first: number;
+        num: number;
+      }[]) {
+        const part = bytes.subarray(line.first * 2, (line.first + line.num + 1) * 2);
+        found.set(line.id, [...(found.get(line.id) ?? []), part.toString('hex')]);
+      }
+    }
+    return found;
+  };
+  const once = await tokensById(natural);
+  const mixed = await tokensById(shards);
+  for (const [id, readings] of mixed) expect(new Set(readings)).toEqual(new Set(once.get(id)));
+  const readings = [...mixed.values()].map(({ length }) => length);
+  expect(readings.filter((times) => times === 4)).toHaveLength(laws!.whole.numDocuments);
+  expect(readings.filter((times) => times === 1)).toHaveLength(mail!.used.numDocuments);
+  const numTokens = mixture!.sources.reduce((sum, { epoch }) => sum + epoch.numTokens, 0);
+  expect(shards.reduce((sum, shard) => sum + shard.numTokens, 0)).toBe(numTokens);
+});
+
+test('a source whose documents are all dropped cannot have a weight', async () => {
+  await fixture.put('empty-mix/few/a.jsonl', JSON.stringify({ text: 'too short' }));
+  await fixture.put(
+    'empty-mix/many/a.jsonl',
+    originals
+      .slice(0, 20)
+      .map((line) => JSON.stringify(line))
+      .join('\n'),
+  );
+  const sources = [pathSource('empty-mix/few'), pathSource('empty-mix/many')];
+  const { ingestCorpus } = createIngestActivities(fixture.deps);
+  const read = { run: 'r', name: 'empty-mix', sources, baseDir: fixture.folder };
+  const { dataset } = (await inActivity(ingestCorpus, read)).result;
+  const input: PreprocessInput = { run: 'r', dataset, data, questions: [], seed: 1, unread: {} };
+  const mixed = sources.map((source) => ({ ...source, weight: 1 }));
+  await expect(preprocess({ ...input, mixed })).rejects.toMatchObject({
+    type: FailureType.InvalidCorpus,
+    message: expect.stringContaining('data.sources: empty-mix/few has weight 1, and no document'),
+  });
+});
 
 test('one document is too few, because one is held out', async () => {
   const { dataset } = await ingested('single', originals.slice(0, 1));

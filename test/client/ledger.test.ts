@@ -34,6 +34,11 @@ const corpus = digestOf('4');
 const numDocuments = 41;
 const phase = { ...recipe.pretrain, seed: 5, numSteps: 50, saveEverySteps: 10 };
 const small = { ...phase, batchSize: 4, contextLength: 32 };
+/** A source whose documents are read so often in an epoch. */
+const sourceOf = (source: string, documents: number, times: number) => {
+  const size = (number: number) => ({ numDocuments: number, numTokens: number * 25, bytes: 1 });
+  return { source, whole: size(documents), used: size(documents), epoch: size(documents * times) };
+};
 let s3: TestS3;
 let home: string;
 let activities: ReturnType<typeof createTrainActivities>;
@@ -44,13 +49,14 @@ beforeAll(async () => {
   s3 = await startS3();
   home = await mkdtemp(path.join(os.tmpdir(), 'temper-ledger-'));
   const documents = Array.from({ length: numDocuments }, (_, number) =>
-    JSON.stringify({ first: number * 25, id: `d${number}`, num: 24 }),
+    JSON.stringify({ first: number * 25, id: `d${number}`, num: 24, source: number % 2 }),
   );
   const index = await putBlob(s3.store, Buffer.from(`${documents.join('\n')}\n`));
   const tokens = await putBlob(s3.store, Buffer.alloc(2 * 25 * numDocuments));
   const blank = corpusOf('ledger');
   await recordStage(s3.store, 'preprocess', corpus, corpusManifestSchema, {
     ...blank,
+    mixture: { sources: [sourceOf('laws', 7, 3), sourceOf('mail', 20, 1)] },
     tokenizer: tokens,
     heldOut: { ...blank.heldOut, documents: tokens, tokens, numTokens: 1025 },
     shards: [{ tokens, index, numDocuments, numTokens: 25 * numDocuments }],
@@ -150,6 +156,25 @@ describe('a training whose trainer was killed once and whose watcher once', () =
     expect(counted.windowsAnEpoch).toBe(31);
     expect(counted.epochs.map(({ visited }) => visited)).toEqual([31, 31, 31, 31, 31, 31, 14]);
     expect(counted.documents).toMatchObject({ num: numDocuments, never: 0 });
+  });
+
+  test('says of each source of a mix how much of it was read, and how often', () => {
+    const { sources, counted } = ledger.phases[0]!;
+    expect(sources!.map(({ source }) => source)).toEqual(['laws', 'mail']);
+    const foretold = Object.entries(counted.seen).reduce(
+      (sum, [times, tokens]) => sum + Number(times) * tokens,
+      0,
+    );
+    expect(sources!.reduce((sum, { tokens }) => sum + tokens, 0)).toBe(foretold);
+    expect(sources!.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(1);
+    // 21 of the 41 documents of an epoch are readings of 7 documents.
+    const [laws, mail] = sources!;
+    expect(laws!.share).toBeCloseTo(21 / 41, 1);
+    expect(laws!.times / mail!.times).toBeCloseTo(3, 0);
+    expect(ledgerLines(ledger.phases[0]!)).toContainEqual([
+      'source',
+      'laws: 3,195 tokens, 49.9 % of what was read, each 18.26 times',
+    ]);
   });
 
   test('is told in words, and on the report page', async () => {

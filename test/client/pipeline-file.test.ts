@@ -315,17 +315,17 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a mistyped key',
     good.replace('path:', 'paht:'),
-    'p.yaml:5:9 data.sources[0].paht: found an unknown key, expected path, include, license, textField, package, git, s3 or url. Did you mean path?',
+    'p.yaml:5:9 data.sources[0].paht: found an unknown key, expected path, include, license, textField, weight, repeat, package, git, s3 or url. Did you mean path?',
   ],
   [
     'a key in the wrong place',
     `${good}endpoint: policy\n`,
-    'p.yaml:6:1 endpoint: found an unknown key, expected version, name, data, startFrom, model, goal, prefer, phases, questions, packing, budget, sweep, compute, seed, evaluate or deploy. It belongs in deploy.',
+    'p.yaml:6:1 endpoint: found an unknown key, expected version, name, data, startFrom, tokenizer, model, goal, prefer, phases, questions, packing, budget, sweep, compute, seed, evaluate or deploy. It belongs in deploy.',
   ],
   [
     'a key in other case',
     `${good}  personaldata: keep\n`,
-    'p.yaml:6:3 data.personaldata: found an unknown key, expected sources, dataset, sample, originals, personalData, clean, decontaminate, conversations, heldOut, replay, quality or maxDropped. Did you mean personalData?',
+    'p.yaml:6:3 data.personaldata: found an unknown key, expected sources, dataset, sample, originals, personalData, clean, languages, decontaminate, conversations, heldOut, replay, quality or maxDropped. Did you mean personalData?',
   ],
   [
     'no licence',
@@ -497,6 +497,51 @@ const cases: [what: string, text: string, expected: string][] = [
     'an assistant that is asked nothing',
     `${good}goal: assistant\n`,
     'p.yaml:6:1 goal: found assistant, and no questions, expected questions that an assistant can learn from. Add questions, or set goal: base.',
+  ],
+  [
+    'a weight of nothing',
+    good.replace('internal', 'internal, weight: 0'),
+    'p.yaml:5:42 data.sources[0].weight: found 0, expected more than 0.',
+  ],
+  [
+    'a negative repeat',
+    good.replace('internal', 'internal, repeat: -1'),
+    'p.yaml:5:42 data.sources[0].repeat: found -1, expected more than 0.',
+  ],
+  [
+    'a weight beside a source without one',
+    `${good.replace('internal', 'internal, weight: 3')}    - { path: ./docs/a.txt, license: internal }\n`,
+    'p.yaml:6:7 data.sources[1].weight: found nothing, expected a number, as ./docs has one: a share is relative to the other sources.',
+  ],
+  [
+    'a weight for sources that nothing tells apart',
+    `${good.replace('internal', 'internal, repeat: 2')}    - { path: ./docs, license: internal }\n`,
+    'p.yaml:6:7 data.sources[1].weight: found nothing, expected sources of different names where one has a weight or a repeat: ./docs comes twice, and its documents could not be told apart.',
+  ],
+  [
+    'repeats beside a replayed share',
+    `${good.replace('internal', 'internal, repeat: 2')}  replay: 10%\nstartFrom: policy@3\n`,
+    'p.yaml:6:3 data.replay: found "10%", expected none where sources have a weight or a repeat: both say what is read how often.',
+  ],
+  [
+    'a language that nobody tells apart',
+    `${good}  languages: [en, xx]\n`,
+    'p.yaml:6:19 data.languages[1]: found "xx", expected a language that is told apart, such as en, de, zh-Hant, zh-Hans or ja.',
+  ],
+  [
+    'a tokenizer of another kind',
+    `${good}tokenizer: { train: bert }\n`,
+    'p.yaml:6:14 tokenizer.train: found "bert", expected bpe or unigram.',
+  ],
+  [
+    'a tokenizer that is not there',
+    `${good}tokenizer: { from: ./docs }\n`,
+    'p.yaml:6:14 tokenizer.from: found "./docs", a folder without a tokenizer.json, expected a tokenizer.json. It is looked for from the folder of the pipeline file.',
+  ],
+  [
+    'a tokenizer beside a base model',
+    `${good}tokenizer: { train: bpe }\nstartFrom: smollm2\n`,
+    'p.yaml:6:1 tokenizer: found keys with values, expected none: the weights of smollm2 know the tokens of its own tokenizer alone.',
   ],
   [
     'a package that is not installed',

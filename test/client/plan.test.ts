@@ -93,6 +93,31 @@ test('the page of a model from scratch speaks of pretraining alone', async () =>
   expect(text).not.toMatch(/adapt|LoRA/);
 });
 
+test('a mix is planned by what an epoch reads of each source, in a base model’s tokens too', async () => {
+  mkdirSync(path.join(folder, 'laws'));
+  writeFileSync(path.join(folder, 'laws/a.txt'), 'y'.repeat(bytes / 10));
+  const sources = [
+    { path: './docs', license: 'internal', weight: 1 },
+    { path: './laws', license: 'internal', weight: 1, repeat: 2 },
+  ];
+  const { corpus, recipe } = await plan('scratch', { data: { sources } });
+  // Laws come twice, and as much of docs is read: a fifth of it.
+  expect(corpus.read!.numTokens / estimateTokens(bytes * 1.1)).toBeCloseTo(0.4 / 1.1, 2);
+  const [docs, laws] = corpus.read!.mixture!;
+  expect(docs!.share).toBeCloseTo(0.5, 2);
+  expect(docs!.numTokens / laws!.numTokens).toBeCloseTo(2, 2);
+  const value = recipe.reasons.find(({ choice }) => choice === 'mixture')!.value;
+  expect(value).toBe('./docs 50 %, ./laws 50 %');
+  const adapted = await plan('smollm2', { data: { sources } });
+  expect(adapted.corpus.read!.numTokens / adapted.corpus.numTokens).toBeCloseTo(0.4 / 1.1, 2);
+  expect(adapted.recipe.reasons.some(({ choice }) => choice === 'mixture')).toBe(true);
+});
+
+test('a vocabulary that the file names is the one that is planned with', async () => {
+  const { recipe } = await plan('scratch', { tokenizer: { train: 'unigram', vocabSize: 1024 } });
+  expect(recipe.model.vocabSize).toBe(1024);
+});
+
 test('a folder is planned by its config.json, and one of another kind is refused with a sentence', async () => {
   mkdirSync(path.join(folder, 'tiny'));
   const config = {

@@ -86,3 +86,27 @@ test('metadata is cleaned and redacted like the text', () => {
   expect(cleaned.documents[0]!.metadata).toEqual({ by: 'Ann <EMAIL>', n: 3 });
   expect(cleaned.redacted).toEqual({ email: 1 });
 });
+
+test('only documents in the languages that are asked for stay, and nothing else of them changes', () => {
+  const texts = {
+    en: 'If there is no applicable act for a civil case, the case shall be decided by customs.',
+    de: 'Alle Menschen sind frei und gleich an Würde und Rechten geboren und mit Vernunft begabt.',
+    'zh-Hant': '關於一定之數量，同時以文字及號碼表示者，其文字與號碼有不符合時，應以文字為準。',
+    'zh-Hans': '关于一定之数量，同时以文字及号码表示者，其文字与号码有不符合时，应以文字为准。',
+  };
+  const documents = Object.entries(texts).map(([id, text]) => ({
+    id,
+    text,
+    source: `docs/${id}`,
+    metadata: {},
+  }));
+  const all = cleanShard(documents, { personalData: 'keep', quality: false });
+  const languages = ['zh-Hant', 'en'];
+  const some = cleanShard(documents, { personalData: 'keep', quality: false, languages });
+  expect(some.documents.map(({ id }) => id)).toEqual(['en', 'zh-Hant']);
+  expect(some.documents).toEqual(all.documents.filter(({ id }) => languages.includes(id)));
+  expect(some.dropped).toMatchObject([
+    { id: 'de', reason: 'language', detail: 'found de, expected zh-Hant, en' },
+    { id: 'zh-Hans', reason: 'language', detail: 'found zh-Hans, expected zh-Hant, en' },
+  ]);
+});

@@ -1,5 +1,10 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { openTextStream } from '../../serving/engine-text.ts';
+import { adoptTokenizer } from '../../corpus/given-tokenizer.ts';
+import { openTextCodec, openTextStream } from '../../serving/engine-text.ts';
+import { madeTokenizer } from '../corpus/made-tokenizer.ts';
 
 function run(parts: Uint8Array[], stop: string[]) {
   const stream = openTextStream(stop);
@@ -46,5 +51,45 @@ describe('the text of an answer', () => {
 
   test('the earliest of several stop sequences counts', () => {
     expect(run([Buffer.from('a b c d')], ['d', 'c', ' c']).pieces.join('')).toBe('a b');
+  });
+});
+
+describe('the tokens of a vocabulary', () => {
+  const made = madeTokenizer();
+  const pieces = Object.keys(made.model.vocab).map((token): [string, number] => [
+    token,
+    -9 + token.length,
+  ]);
+  const unigram = { type: 'Unigram', unk_id: null, byte_fallback: false, vocab: pieces };
+
+  test.each([
+    ['byte pairs', made],
+    ['a unigram model', { ...made, model: unigram }],
+  ])('of %s are bytes, and a text comes back from them', async (_, tokenizer) => {
+    const folder = await mkdtemp(path.join(os.tmpdir(), 'temper-codec-'));
+    try {
+      const adopted = await adoptTokenizer(JSON.stringify(tokenizer), './t.json');
+      await writeFile(path.join(folder, 'tokenizer.json'), adopted.tokenizer);
+      const codec = await openTextCodec(folder, {
+        schemaVersion: 1,
+        contextLength: 64,
+        bosToken: '<|endoftext|>',
+        eosTokens: ['<|end|>', '<|endoftext|>'],
+        chat: false,
+        maxNewTokens: 8,
+        numLayers: 1,
+        numKvHeads: 1,
+        headDim: 16,
+        vocabSize: adopted.vocabSize,
+      });
+      const text = 'the 統計\n of other 🙂';
+      const [first, ...ids] = await codec.encode({ kind: 'text', text });
+      expect(first).toBe(258);
+      expect(Buffer.concat(ids.map((id) => codec.textBytes(id))).toString('utf8')).toBe(text);
+      expect(Buffer.from(codec.bytes(ids[0]!)).toString()).toBe('the');
+      expect([codec.isEnd(258), codec.isEnd(261), codec.isEnd(257)]).toEqual([true, true, false]);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 });

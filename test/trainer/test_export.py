@@ -15,6 +15,7 @@ from transformers import LlamaForCausalLM
 
 from trainer.chat import end_tokens, load_tokenizer
 from trainer.export import ExportRun, export
+from trainer.tokenizer import TokenizerRun, train_tokenizer
 
 
 def _export(finished: Run, tokenizer: str, output: Path) -> Path:
@@ -61,6 +62,33 @@ def _empty(rows: int) -> dict[str, Any]:
         for layer in range(2)
         for part in ('key', 'value')
     }
+
+
+def test_a_model_of_a_unigram_vocabulary_is_exported_and_answers(
+    finished: Run, tokenizer: str, tmp_path: Path
+) -> None:
+    text = Path(tokenizer).with_name('text.jsonl')
+    unigram = tmp_path / 'unigram.json'
+    train_tokenizer(
+        TokenizerRun(
+            schemaVersion=1,
+            inputs=[str(text)],
+            vocabSize=320,
+            output=str(unigram),
+            kind='unigram',
+        )
+    )
+    folder = _export(finished, str(unigram), tmp_path / 'out')
+    assert (folder / 'tokenizer.json').read_bytes() == unigram.read_bytes()
+    probe = json.loads((folder / 'probe.json').read_text())
+    session = onnxruntime.InferenceSession(str(folder / 'model.onnx'))
+    ids = [probe['promptIds']]
+    logits = session.run(['logits'], _feeds(ids, _empty(1), len(ids[0])))[0][0, -1]
+    assert np.abs(logits - np.array(probe['logits'])).max() < probe['tolerance']
+    chat = load_tokenizer(str(unigram), 64).apply_chat_template(
+        [{'role': 'user', 'content': 'Who spoke?'}], add_generation_prompt=True, tokenize=False
+    )
+    assert chat == '<|endoftext|><|user|>Who spoke?<|end|><|assistant|>'
 
 
 def test_the_same_model_gives_the_same_bytes(

@@ -91,6 +91,33 @@ def test_every_token_is_counted_as_often_as_the_loader_gives_it(tmp_path: Path, 
     }
 
 
+@pytest.mark.parametrize('seed', range(4))
+def test_of_each_source_is_counted_what_the_loader_gives_of_it(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed * 17)
+    data = _tokens(tmp_path, seed, 8, [(0, chance.randrange(1, 150))])
+    times = _by_hand(data)
+    expected: dict[int, Counter[str]] = {}
+    base = 0
+    for shard in data.shards:
+        lines = []
+        for line in Path(shard.path).read_text().splitlines():
+            document = {**json.loads(line), 'source': chance.randrange(3)}
+            lines.append(json.dumps(document))
+            first = base + document['first']
+            found = expected.setdefault(document['source'], Counter())
+            found['documents'] += 1
+            found['tokens'] += document['num'] + 1
+            found['foretold'] += int(times[first : first + document['num'] + 1].sum())
+        Path(shard.path).write_text('\n'.join(lines) + '\n')
+        base += shard.numTokens
+    counted = count_tokens(data)
+    assert counted['sources'] == [{'source': n, **expected[n]} for n in sorted(expected)]
+
+
+def test_where_no_source_is_named_none_is_counted(tmp_path: Path) -> None:
+    assert 'sources' not in count_tokens(_tokens(tmp_path, 2, 8, [(0, 9)]))
+
+
 def test_a_whole_epoch_leaves_out_the_edges_alone(tmp_path: Path) -> None:
     data = _tokens(tmp_path, 5, 8, [])
     size = Order(seed=5, num_tokens=data.size, context_length=8).windows_per_epoch

@@ -1,10 +1,16 @@
 """The tokenizer is a function of its inputs, byte for byte."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from conftest import PROJECT
 from tokenizers import Tokenizer
+from tokenizers.pre_tokenizers import ByteLevel
 
 from trainer.short_lived import Refused
 from trainer.special_tokens import SPECIAL_TOKENS
@@ -18,29 +24,70 @@ def _corpus(folder: Path) -> list[str]:
     return [str(folder / 'a'), str(folder / 'b')]
 
 
-def _train(folder: Path, name: str) -> Path:
+def _train(folder: Path, name: str, kind: Any = 'bpe') -> Path:
     output = folder / name
-    run = TokenizerRun(schemaVersion=1, inputs=_corpus(folder), vocabSize=400, output=str(output))
+    run = TokenizerRun(
+        schemaVersion=1, inputs=_corpus(folder), vocabSize=400, output=str(output), kind=kind
+    )
     assert train_tokenizer(run)['vocabSize'] <= 400
     return output
 
 
-def test_the_same_text_gives_the_same_bytes(tmp_path: Path) -> None:
-    assert (
-        _train(tmp_path, 'first.json').read_bytes() == _train(tmp_path, 'second.json').read_bytes()
-    )
+both = pytest.mark.parametrize('kind', ['bpe', 'unigram'])
 
 
-def test_special_tokens_come_first_and_are_never_split(tmp_path: Path) -> None:
-    tokenizer = Tokenizer.from_file(str(_train(tmp_path, 'tokenizer.json')))
+@both
+def test_the_same_text_gives_the_same_bytes(tmp_path: Path, kind: str) -> None:
+    first, second = (_train(tmp_path, name, kind) for name in ('first.json', 'second.json'))
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize(('hash_seed', 'threads'), [('1', '1'), ('2', '3')])
+def test_a_unigram_does_not_depend_on_hashes_or_threads(
+    tmp_path: Path, hash_seed: str, threads: str
+) -> None:
+    here = _train(tmp_path, 'here.json', 'unigram')
+    there = tmp_path / 'there.json'
+    config = {
+        'schemaVersion': 1,
+        'inputs': _corpus(tmp_path),
+        'vocabSize': 400,
+        'output': str(there),
+        'kind': 'unigram',
+    }
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+    environment = {
+        **os.environ,
+        'PYTHONHASHSEED': hash_seed,
+        'OMP_NUM_THREADS': threads,
+        'RAYON_NUM_THREADS': threads,
+        'TOKENIZERS_PARALLELISM': 'true',
+    }
+    command = [sys.executable, '-m', 'trainer.tokenizer', '--config', str(tmp_path / 'config.json')]
+    subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True)
+    assert here.read_bytes() == there.read_bytes()
+
+
+def test_a_unigram_keeps_the_words_of_the_text_whole(tmp_path: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(_train(tmp_path, 'tokenizer.json', 'unigram')))
+    assert tokenizer.encode(' growth of 統計').tokens[:2] == ['Ġgrowth', 'Ġof']
+    model = json.loads(tokenizer.to_str())['model']
+    assert model['type'] == 'Unigram'
+    assert set(ByteLevel.alphabet()) <= {token for token, _ in model['vocab']}
+
+
+@both
+def test_special_tokens_come_first_and_are_never_split(tmp_path: Path, kind: str) -> None:
+    tokenizer = Tokenizer.from_file(str(_train(tmp_path, 'tokenizer.json', kind)))
     assert [tokenizer.token_to_id(token) for token in SPECIAL_TOKENS] == [0, 1, 2, 3]
     assert tokenizer.encode('<|user|>growth<|end|>').ids[0] == 1
     assert tokenizer.encode('<|user|>growth<|end|>').ids[-1] == 3
 
 
+@both
 @pytest.mark.parametrize('text', ['The year 12', '  spaces\n\ttabs ', '統計學', 'naïve 🙂 \x00'])
-def test_any_text_comes_back_whole(tmp_path: Path, text: str) -> None:
-    tokenizer = Tokenizer.from_file(str(_train(tmp_path, 'tokenizer.json')))
+def test_any_text_comes_back_whole(tmp_path: Path, text: str, kind: str) -> None:
+    tokenizer = Tokenizer.from_file(str(_train(tmp_path, 'tokenizer.json', kind)))
     assert tokenizer.decode(tokenizer.encode(text).ids) == text
 
 

@@ -112,6 +112,8 @@ function fakes(scores: Record<string, number>[]): { activities: Activities; call
     splitCorpus: unused,
     trainTokenizer: unused,
     keepTokenizer: unused,
+    takeTokenizer: unused,
+    mixCorpus: unused,
     encodeShards: unused,
     finishCorpus: unused,
     findParent: unused,

@@ -77,6 +77,14 @@ function fakes(
       numRecords: 1,
       numTooShort: 0,
     }),
+    takeTokenizer: async ({ from }) => {
+      calls.push(`take ${from}`);
+      return { file: { sha256: digest('8'), bytes: 5 }, vocabSize: 600 };
+    },
+    mixCorpus: async () => {
+      calls.push('mix');
+      return { mix: digest('b'), numTokens: 9 };
+    },
     readConversations: async () => {
       throw new Error('no conversations were asked for');
     },
@@ -218,6 +226,53 @@ test('the tokenizer of a model that is gone on from is kept, and none is trained
   const tokenizer = { file: { sha256: digest('9'), bytes: 5 }, vocabSize: 512 };
   await run(activities, { ...input, tokenizer });
   expect(calls).toEqual(['clean', 'duplicates', 'split', 'kept tokenizer', 'encode', 'finish']);
+});
+
+test('a tokenizer that the pipeline names is read first, and kept as that of the corpus', async () => {
+  const { activities, calls } = fakes(1);
+  const asked: unknown[] = [];
+  await run(
+    {
+      ...activities,
+      findCorpus: async ({ tokenizer }) => {
+        asked.push(tokenizer);
+        return { corpus: digest('c'), numShards: 1, found: null };
+      },
+      keepTokenizer: async (kept) => {
+        asked.push(kept);
+        return { tokenizer: digest('a'), vocabSize: 600 };
+      },
+    },
+    { ...input, baseDir: '/somewhere', tokenizerWish: { from: './tokenizer.json' } },
+  );
+  expect(calls).toEqual([
+    'take ./tokenizer.json',
+    'clean',
+    'duplicates',
+    'split',
+    'encode',
+    'finish',
+  ]);
+  const kept = { file: { sha256: digest('8'), bytes: 5 }, vocabSize: 600 };
+  expect(asked).toEqual([kept, kept]);
+});
+
+test('sources are mixed after they are encoded, where one has a weight', async () => {
+  const { activities, calls } = fakes(1);
+  const source = { path: 'docs', include: '**/*', license: 'MIT', textField: 'text', weight: 2 };
+  const finished: unknown[] = [];
+  await run(
+    {
+      ...activities,
+      finishCorpus: async ({ mix }) => {
+        finished.push(mix);
+        return result;
+      },
+    },
+    { ...input, mixed: [source] },
+  );
+  expect(calls).toEqual(['clean', 'duplicates', 'split', 'tokenizer', 'encode', 'mix']);
+  expect(finished).toEqual([digest('b')]);
 });
 
 test('a corpus of many shards stays within one history: an activity does several', async () => {

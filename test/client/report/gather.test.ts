@@ -21,7 +21,7 @@ import { pipelineSchema } from '../../../config/pipeline.ts';
 import { putBlob, putJsonLines } from '../../../registry/blobs.ts';
 import { registerDataset } from '../../../registry/datasets.ts';
 import { registerModel } from '../../../registry/models.ts';
-import { putRunRecord } from '../../../registry/runs.ts';
+import { addRunInputs, putRunRecord } from '../../../registry/runs.ts';
 import { recordStage, stageDigest } from '../../../registry/stages.ts';
 import {
   commitCheckpoint,
@@ -38,6 +38,8 @@ import { startS3, type TestS3 } from '../../support/s3.ts';
 
 const now = new Date(Date.UTC(2026, 0, 2));
 const corpusKey = digestOf('9');
+/** So many documents of ten tokens. */
+const ten = (numDocuments: number) => ({ numDocuments, numTokens: numDocuments * 10, bytes: 1 });
 const pipeline = pipelineSchema.parse({
   version: 1,
   name: 'policy',
@@ -96,6 +98,27 @@ beforeAll(async () => {
     tokenBytes: 2,
     shards: [{ tokens: blob, index, numDocuments: 2, numTokens: 40 }],
     heldOut: { documents: blob, tokens: blob, numDocuments: 1, numTokens: 8, bytes: 30 },
+    compression: {
+      reference: 'SmolLM2-135M-Instruct',
+      languages: [
+        {
+          language: 'zh-Hant',
+          numDocuments: 1,
+          bytes: 300,
+          characters: 100,
+          words: null,
+          tokens: 80,
+          bitsPerToken: 5.25,
+          reference: { tokens: 160, bitsPerToken: 6 },
+        },
+      ],
+    },
+    mixture: {
+      sources: [
+        { source: 'laws', weight: 3, repeat: 4, whole: ten(1), used: ten(1), epoch: ten(3) },
+        { source: 'mail', weight: 1, whole: ten(2), used: ten(1), epoch: ten(1) },
+      ],
+    },
     instructions: null,
     statistics: {
       numDocuments: 12,
@@ -395,6 +418,19 @@ describe('from S3 alone', () => {
     expect(page).not.toContain('chen@example.tw');
   });
 
+  test('the mix of the sources and what tokens stand for are on the page', async () => {
+    const report = await gather('policy-done');
+    expect(report.data?.corpus?.mixture?.sources).toHaveLength(2);
+    const page = renderReport(report)
+      .replaceAll(/<[^>]*>/g, ' ')
+      .replaceAll(/\s+/g, ' ');
+    expect(page).toContain('An epoch reads 40 tokens');
+    expect(page).toContain('laws weight 3, repeat 4 1 0 3.00 30 75.0 %');
+    expect(page).toContain('mail weight 1 1 1 1.00 10 25.0 %');
+    expect(page).toContain('Compared with the tokenizer of SmolLM2-135M-Instruct.');
+    expect(page).toContain('zh-Hant 1 3.75 1.25 – 5.25 1.88 −50.0 %');
+  });
+
   test('tokens a document are counted from the index of the shards', async () => {
     const { data } = await gather('policy-done');
     expect(data?.corpus?.tokensPerDocument).toMatchObject({ low: 10, high: 30, numDocuments: 2 });
@@ -586,6 +622,11 @@ describe('datasets', () => {
     const shown = await describeDataset(s3.store, 'policy');
     expect(shown.models).toEqual([{ name: 'policy', version: 1, run: 'policy-done' }]);
     expect(shown.dropped[0]?.samples[0]).toMatchObject({ source: 'x.pdf' });
+    await addRunInputs(s3.store, 'policy-done', { corpus: corpusKey });
+    const known = await describeDataset(s3.store, 'policy');
+    expect(known.mixture).toEqual(corpus.mixture);
+    expect(known.compression).toEqual(corpus.compression);
+    await putRunRecord(s3.store, 'policy-done', 'inputs', { schemaVersion: 1 });
   });
 
   test('an unknown name is answered with the nearest, an unknown version with those there are', async () => {

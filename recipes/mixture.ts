@@ -1,0 +1,35 @@
+/** What a mix of sources is to the planner: the text of an epoch, what of it is distinct, and why it is read so. */
+import type { Mixture } from '../config/mixture.ts';
+import type { Reason } from '../config/recipe.ts';
+import type { ReadText } from './loss.ts';
+
+/** The tokens and bytes of an epoch of a mix, with the share of each source and the text that it gives. */
+export function readOfMixture({ sources }: Mixture): ReadText {
+  const read = sources.filter(({ epoch }) => epoch.numTokens > 0);
+  const numTokens = read.reduce((sum, { epoch }) => sum + epoch.numTokens, 0);
+  return {
+    numTokens,
+    bytes: read.reduce((sum, { epoch }) => sum + epoch.bytes, 0),
+    mixture: read.map(({ source, epoch, used }) => ({
+      source,
+      share: epoch.numTokens / numTokens,
+      numTokens: used.numTokens,
+    })),
+  };
+}
+
+/** Why an epoch holds so much of each source; none where nothing is mixed. */
+export function mixtureReasons({ numTokens, mixture }: ReadText): Reason[] {
+  if (mixture === undefined) return [];
+  const percent = (share: number) => `${Number((share * 100).toFixed(1))} %`;
+  const times = (source: (typeof mixture)[number]) =>
+    Number(((source.share * numTokens) / source.numTokens).toFixed(2));
+  return [
+    {
+      choice: 'mixture',
+      value: mixture.map(({ source, share }) => `${source} ${percent(share)}`).join(', '),
+      reason: `as the pipeline file asks; an epoch reads the documents that it takes of each source ${mixture.map(times).join(', ')} times, and each has repetitions of its own`,
+      source: 'data.sources; Muennighoff et al. 2023',
+    },
+  ];
+}
