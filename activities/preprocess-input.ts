@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { blobRefSchema, sha256Schema } from '../config/digest.ts';
 import { conversationsReadSchema } from '../config/conversations.ts';
+import { preparationSchema } from '../config/manifests.ts';
 import { pipelineFileSchema, questionsSchema } from '../config/pipeline.ts';
 
 const count = z.number().int().nonnegative();
@@ -127,6 +128,7 @@ export const finishCorpusInputSchema = z.strictObject({
   dataset: datasetRefSchema,
   split: sha256Schema,
   tokenizer: sha256Schema,
+  preparation: preparationSchema.optional(),
 });
 export type FinishCorpusInput = z.infer<typeof finishCorpusInputSchema>;
 

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { blobRefSchema, sha256Schema } from '../config/digest.ts';
 import { corpusManifestSchema } from '../config/manifests.ts';
+import type { Traits } from '../corpus/statistics.ts';
 
 const count = z.number().int().nonnegative();
 const counts = z.record(z.string(), count);
@@ -17,6 +18,7 @@ export interface FingerprintLine {
   bytes: number;
   characters: number;
   script: string;
+  traits: Traits;
 }
 
 /** stages/clean-shard/<digest>.json */

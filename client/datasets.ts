@@ -46,7 +46,10 @@ export async function summariseDatasets(store: Store): Promise<DatasetSummary[]>
 }
 
 /** `policy` means its newest version, `policy@2` that one. Throws a ClientError for one that there is not. */
-export async function describeDataset(store: Store, reference: string): Promise<DatasetDetails> {
+export async function findDataset(
+  store: Store,
+  reference: string,
+): Promise<Pick<DatasetDetails, 'dataset' | 'versions'>> {
   const match = /^([a-z][a-z0-9-]*)(?:@(\d{1,9}))?$/.exec(reference);
   if (match === null) {
     throw new ClientError(
@@ -75,6 +78,12 @@ export async function describeDataset(store: Store, reference: string): Promise<
       `${name}: found no version ${wanted}, expected ${versions.join(', ')}.`,
     );
   }
+  return { dataset, versions };
+}
+
+/** Everything about one version; which one as for `findDataset`. */
+export async function describeDataset(store: Store, reference: string): Promise<DatasetDetails> {
+  const { dataset, versions } = await findDataset(store, reference);
   const { models, corpus } = await modelsOf(store, dataset);
   const manifest =
     corpus === null ? null : await findStage(store, 'preprocess', corpus, corpusManifestSchema);

@@ -1,7 +1,10 @@
 /** The records kept in the registry. Every one carries its schema version; none holds data, only references. */
 import { z } from 'zod';
+import { cleaningSchema } from './cleaning.ts';
 import { blobRefSchema, sha256Schema } from './digest.ts';
+import { personalDataSchema } from './personal-data.ts';
 import { gpuSchema, machineSchema, modelShapeSchema, phaseNames } from './recipe.ts';
+import { distributionsSchema } from './statistics.ts';
 import {
   microBatchSchema,
   plateauFoundSchema,
@@ -51,6 +54,9 @@ export const datasetManifestSchema = z.strictObject({
   bytes: count.describe('UTF-8 bytes of text'),
   dropped: counts.describe('files and records that could not be read, by reason'),
   droppedDocuments: blobRefSchema.nullable().describe('DroppedDocument lines'),
+  distributions: distributionsSchema
+    .optional()
+    .describe('of the documents as they were read; left out by older versions'),
 });
 export type DatasetManifest = z.infer<typeof datasetManifestSchema>;
 
@@ -60,6 +66,18 @@ const tokenShardSchema = z.strictObject({
   numDocuments: count,
   numTokens: count,
 });
+
+/** What a pipeline file asked of the documents, so that a corpus can be understood without its run. */
+export const preparationSchema = z
+  .strictObject({
+    quality: z.boolean(),
+    personalData: personalDataSchema,
+    clean: cleaningSchema,
+    decontaminate: z.array(z.string()).optional().describe('evaluation sets; left out: none'),
+    heldOut: z.number().describe('share'),
+  })
+  .describe('what was asked of the documents; left out by older versions');
+export type Preparation = z.infer<typeof preparationSchema>;
 
 /** stages/preprocess/<digest>.json: what training reads. */
 export const corpusManifestSchema = z.strictObject({
@@ -125,8 +143,16 @@ export const corpusManifestSchema = z.strictObject({
     bytes: count,
     characters: count,
     scripts: counts.describe('documents by main script'),
+    distributions: distributionsSchema
+      .optional()
+      .describe('of the documents that were kept; left out by older versions'),
   }),
   droppedDocuments: blobRefSchema,
+  documents: z
+    .array(blobRefSchema)
+    .optional()
+    .describe('the texts to train on, cleaned, in training order; left out by older versions'),
+  preparation: preparationSchema.optional(),
 });
 export type CorpusManifest = z.infer<typeof corpusManifestSchema>;
 

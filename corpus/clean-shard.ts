@@ -10,6 +10,7 @@ import { bandsOf, numBands } from './minhash.ts';
 import { digestOf } from './order.ts';
 import { qualityRefusal } from './quality.ts';
 import { redact } from './redact.ts';
+import { traitsOf, type Traits } from './statistics.ts';
 import { wordsOf } from './words.ts';
 
 export interface CleanOptions {
@@ -47,6 +48,7 @@ export interface DocumentSize {
   bytes: number;
   characters: number;
   script: string;
+  traits: Traits;
 }
 
 /** Cleans documents one by one; `onDocument` hears of each, so that the caller can tell progress. */
@@ -107,7 +109,12 @@ export function cleanShard(
       bands.set(bandsOf(text, script, words), documents.length * numBands * 2);
       documents.push({ id, metadata, source, text });
       contents.push(digestOf(text));
-      sizes.push({ bytes: Buffer.byteLength(text), characters: numCharacters(text), script });
+      sizes.push({
+        bytes: Buffer.byteLength(text),
+        characters: numCharacters(text),
+        script,
+        traits: traitsOf(document, text),
+      });
     }
     onDocument(index + 1);
   }
@@ -122,7 +129,7 @@ export function sampleOf(text: string): string {
 }
 
 /** Code points, so that one emoji or rare Han character counts once. */
-function numCharacters(text: string): number {
+export function numCharacters(text: string): number {
   let count = text.length;
   for (let index = 0; index < text.length; index += 1) {
     const unit = text.charCodeAt(index);

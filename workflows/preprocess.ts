@@ -5,6 +5,7 @@
 import { log, proxyActivities, setCurrentDetails } from '@temporalio/workflow';
 import type { PreprocessInput, PreprocessResult } from '../activities/preprocess-input.ts';
 import type { PreprocessActivities } from '../activities/preprocess.ts';
+import type { Preparation } from '../config/manifests.ts';
 import { nonRetryableErrorTypes } from '../config/failures.ts';
 import { TaskQueue } from '../config/queues.ts';
 
@@ -88,6 +89,7 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
     dataset,
     split,
     tokenizer,
+    preparation: preparationOf(input),
   });
   const { numTokens } = result.summary;
   setCurrentDetails(
@@ -95,6 +97,18 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
   );
   log.info('preprocessed', { runName: input.run, stage: 'preprocess', corpus, numTokens });
   return result;
+}
+
+/** What the pipeline file asked of the documents, in its own words. */
+function preparationOf({ data }: PreprocessInput): Preparation {
+  const { quality, personalData, clean, decontaminate, heldOut } = data;
+  return {
+    quality,
+    personalData,
+    heldOut,
+    ...(clean !== undefined && { clean }),
+    ...(decontaminate !== undefined && { decontaminate }),
+  };
 }
 
 /** What is asked of the documents, with what the evaluation sets say in place of their paths. */

@@ -2,6 +2,7 @@
 import { describeDataset, summariseDatasets } from '../datasets.ts';
 import { size } from '../report/words.ts';
 import { openContext, stdoutPaint } from './context.ts';
+import { distributionLines } from './datasets-statistics.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { count, plain, table } from './text.ts';
 
@@ -61,6 +62,11 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
       say(options, `    ${plain(source)}: ${plain(detail)}`);
     if (number > samples.length) say(options, `    and ${number - samples.length} more`);
   }
+  if (dataset.distributions !== undefined) {
+    say(options);
+    for (const line of distributionLines(dataset.distributions).slice(0, -1))
+      say(options, `  ${line}`);
+  }
   if (cleaned !== null) {
     const steps = Object.entries(cleaned).map(([step, number]) => [step, count(number)]);
     say(options);
@@ -68,6 +74,6 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
       say(options, `  ${line}`);
   }
   say(options);
-  say(options, '  What preprocessing dropped of it stands in the report of a run.');
+  say(options, `  What was kept and dropped: npx temper datasets inspect ${dataset.name}@${dataset.version}`);
   return ExitCode.ok;
 }

@@ -13,6 +13,7 @@ import { readBlob, readJsonLines } from '../../registry/blobs.ts';
 import { getDataset } from '../../registry/datasets.ts';
 import { findStage } from '../../registry/stages.ts';
 import type { Store } from '../../registry/store.ts';
+import { dataCard } from '../datasets/card.ts';
 import type { DataReport } from './run-report.ts';
 import type { Trace } from './trace.ts';
 
@@ -35,17 +36,29 @@ export async function readData(
   const ref = trace.dataset ?? manifest?.dataset ?? null;
   const dataset = ref === null ? null : await getDataset(store, ref.name, ref.version);
   if (dataset === null) return null;
-  const { name, version, digest, sources, numDocuments, bytes } = dataset;
+  const { name, version, digest, sources, numDocuments, bytes, distributions } = dataset;
   const dropped = await ingestDrops(store, dataset);
   if (manifest !== null) {
     const documents = await readDropped(store, manifest.droppedDocuments);
     dropped.push(...dropsOf('preprocess', manifest.statistics.dropped, documents));
   }
   const data: DataReport = {
-    dataset: { name, version, digest, sources, numDocuments, bytes },
+    dataset: {
+      name,
+      version,
+      digest,
+      sources,
+      numDocuments,
+      bytes,
+      ...(distributions !== undefined && { distributions }),
+    },
     personalData: wayOf(trace.pipeline?.data.personalData),
     dropped,
     corpus: manifest === null ? null : await corpusFacts(store, trace, manifest),
+    card: dataCard({
+      dataset,
+      corpus: manifest === null ? null : { stage: trace.corpus!, manifest },
+    }),
   };
   return { data, manifest };
 }
@@ -107,7 +120,7 @@ async function corpusFacts(
   manifest: CorpusManifest,
 ): Promise<NonNullable<DataReport['corpus']>> {
   const { statistics, heldOut, instructions } = manifest;
-  const { kept, redacted, scripts, numTokens, bytes, characters } = statistics;
+  const { kept, redacted, scripts, distributions, numTokens, bytes, characters } = statistics;
   return {
     stage: trace.corpus!,
     inferred: trace.corpusInferred,
@@ -116,6 +129,7 @@ async function corpusFacts(
     cleaned: statistics.cleaned ?? null,
     conversations: conversationFacts(instructions?.conversations),
     scripts,
+    ...(distributions !== undefined && { distributions }),
     numTokens,
     bytes,
     characters,
