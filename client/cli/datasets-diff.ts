@@ -1,6 +1,11 @@
 /** `temper datasets diff`: what a version has that another has not, by documents, sources and statistics. */
 import type { Distributions } from '../../config/statistics.ts';
-import { diffDatasets, type ChangedSample, type ChangedSource, type DatasetDiff } from '../datasets/diff.ts';
+import {
+  diffDatasets,
+  type ChangedSample,
+  type ChangedSource,
+  type DatasetDiff,
+} from '../datasets/diff.ts';
 import { plural, size, words } from '../report/words.ts';
 import { openContext, stdoutPaint } from './context.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
@@ -52,7 +57,9 @@ function sayDiff(diff: DatasetDiff, flags: DiffFlags): void {
 }
 
 function sourceRow({ name, before, after }: ChangedSource): string[] {
-  const licenses = new Set([before, after].flatMap((side) => (side === null ? [] : [side.license])));
+  const licenses = new Set(
+    [before, after].flatMap((side) => (side === null ? [] : [side.license])),
+  );
   const bytes = (after?.bytes ?? 0) - (before?.bytes ?? 0);
   const sign = bytes > 0 ? '+' : '-';
   return [

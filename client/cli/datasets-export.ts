@@ -27,8 +27,15 @@ export async function exportCommand(
   const bytes = exported.files.reduce((sum, file) => sum + file.bytes, 0);
   const what = `${plural(exported.numDocuments, 'document')} in ${plural(exported.files.length, 'file')}, ${size(bytes)}`;
   say(flags, exported.reused ? `There already, the same: ${what}` : `Written: ${what}`);
-  say(flags, `  ${plural(exported.numDropped, 'dropped document')} in dropped.jsonl, the data card in README.md`);
-  if (!cleaned) say(flags, '  These are the documents as they were read, with whatever personal data they hold.');
+  say(
+    flags,
+    `  ${plural(exported.numDropped, 'dropped document')} in dropped.jsonl, the data card in README.md`,
+  );
+  if (!cleaned)
+    say(
+      flags,
+      '  These are the documents as they were read, with whatever personal data they hold.',
+    );
   say(flags, `  datasets.load_dataset(${JSON.stringify(exported.folder)})`);
   return ExitCode.ok;
 }

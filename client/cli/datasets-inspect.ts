@@ -75,7 +75,8 @@ function sayHead(
   flags: CommonOptions,
 ): void {
   const read = `${plural(dataset.numDocuments, 'document')} read, ${size(dataset.bytes)} of text`;
-  const left = corpus === null ? '' : `; ${count(corpus.kept)} kept in corpus ${corpus.stage.slice(0, 12)}`;
+  const left =
+    corpus === null ? '' : `; ${count(corpus.kept)} kept in corpus ${corpus.stage.slice(0, 12)}`;
   say(flags, `${dataset.name}@${dataset.version}: ${read}${left}`);
   for (const note of notes) say(flags, note);
 }
@@ -84,7 +85,12 @@ function detailOf({ detail, survivor }: { detail: string; survivor?: string | un
   return survivor === undefined ? detail : `kept instead: ${survivor}`;
 }
 
-function sayDocument(source: string, detail: string, text: string | null, flags: CommonOptions): void {
+function sayDocument(
+  source: string,
+  detail: string,
+  text: string | null,
+  flags: CommonOptions,
+): void {
   const paint = stdoutPaint();
   say(flags, `  ${plain(source)}${detail === '' ? '' : paint('dim', `  ${plain(detail)}`)}`);
   if (text !== null) say(flags, `    ${plain(text)}`);

@@ -58,7 +58,9 @@ function barLines(title: string, rows: readonly Row[]): string[] {
   return [
     title,
     ...rows.map(({ number }, index) => {
-      const bar = '█'.repeat(number === 0 ? 0 : Math.max(1, Math.round((number / most) * barColumns)));
+      const bar = '█'.repeat(
+        number === 0 ? 0 : Math.max(1, Math.round((number / most) * barColumns)),
+      );
       return `  ${padEnd(names[index]!, wide)}  ${padStart(numbers[index]!, digits)}  ${bar}`;
     }),
     '',

@@ -74,6 +74,9 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
       say(options, `  ${line}`);
   }
   say(options);
-  say(options, `  What was kept and dropped: npx temper datasets inspect ${dataset.name}@${dataset.version}`);
+  say(
+    options,
+    `  What was kept and dropped: npx temper datasets inspect ${dataset.name}@${dataset.version}`,
+  );
   return ExitCode.ok;
 }

@@ -301,7 +301,12 @@ command('inspect', 'samples of what was kept and of what was dropped, by reason'
   .option('--dropped', 'only what was dropped')
   .option('--kept', 'only what was kept')
   .option('--reason <reason>', 'only what was dropped for this reason, such as duplicate_near')
-  .option('-n, --number <number>', 'samples of each; with --dropped, all lists every one', numberOrAll, 10)
+  .option(
+    '-n, --number <number>',
+    'samples of each; with --dropped, all lists every one',
+    numberOrAll,
+    10,
+  )
   .option('--seed <number>', 'another seed shows other samples', wholeNumber, 1)
   .addHelpText(
     'after',
@@ -316,14 +321,26 @@ command('inspect', 'samples of what was kept and of what was dropped, by reason'
       (await import('./datasets-inspect.ts')).inspectCommand(reference, flags),
     ),
   );
-command('diff', 'what one version has that another has not: documents, sources, statistics', datasets)
+command(
+  'diff',
+  'what one version has that another has not: documents, sources, statistics',
+  datasets,
+)
   .argument('<dataset>', 'name (its version before the newest), or name@version')
   .argument('[dataset]', 'the version to compare it with (default: the newest)')
-  .option('-n, --number <number>', 'samples of what was added and of what was removed', wholeNumber, 5)
+  .option(
+    '-n, --number <number>',
+    'samples of what was added and of what was removed',
+    wholeNumber,
+    5,
+  )
   .option('--seed <number>', 'another seed shows other samples', wholeNumber, 1)
   .addHelpText(
     'after',
-    examples('npx temper datasets diff policy', 'npx temper datasets diff policy@1 policy@2 --json'),
+    examples(
+      'npx temper datasets diff policy',
+      'npx temper datasets diff policy@1 policy@2 --json',
+    ),
   )
   .action((before: string, after: string | undefined, flags: DiffFlags) =>
     finish(flags, async () =>
@@ -351,17 +368,22 @@ command('export', 'write a version as a folder that Hugging Face’s datasets lo
       (await import('./datasets-export.ts')).exportCommand(reference, folder, flags),
     ),
   );
-command('card', 'the data card of a version: sources, licences, what was left out, limits', datasets)
+command(
+  'card',
+  'the data card of a version: sources, licences, what was left out, limits',
+  datasets,
+)
   .argument('<dataset>', 'name (its newest version), or name@version')
   .option('-o, --output <file>', 'where to write it (default: standard output)')
   .addHelpText(
     'after',
-    examples('npx temper datasets card policy', 'npx temper datasets card policy@2 --output card.md'),
+    examples(
+      'npx temper datasets card policy',
+      'npx temper datasets card policy@2 --output card.md',
+    ),
   )
   .action((reference: string, flags: CardFlags) =>
-    finish(flags, async () =>
-      (await import('./datasets-export.ts')).cardCommand(reference, flags),
-    ),
+    finish(flags, async () => (await import('./datasets-export.ts')).cardCommand(reference, flags)),
   );
 
 const models = program.command('models').description('registered models and what is served');

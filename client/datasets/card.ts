@@ -155,7 +155,11 @@ function sizes({ dataset, corpus }: CardFacts): string {
   const spread = lengthRows(read, left);
   const table = markdownTable(header, rows);
   if (spread.length === 0) return table;
-  const columns = ['Characters of a document', ...(read ? ['As read'] : []), ...(left ? ['Kept'] : [])];
+  const columns = [
+    'Characters of a document',
+    ...(read ? ['As read'] : []),
+    ...(left ? ['Kept'] : []),
+  ];
   return `${table}\n\n${markdownTable(columns, spread)}`;
 }
 
@@ -209,7 +213,9 @@ function places(facts: CardFacts): string {
 
 /** The ten most frequent names, and how many more there are. */
 function namesOf({ top, numOthers, numDocumentsOfOthers }: Top): string {
-  const shown = top.slice(0, 10).map(({ name, numDocuments }) => `${cell(name)} (${count(numDocuments)})`);
+  const shown = top
+    .slice(0, 10)
+    .map(({ name, numDocuments }) => `${cell(name)} (${count(numDocuments)})`);
   const rest = top.slice(10).reduce((sum, { numDocuments }) => sum + numDocuments, 0);
   const numMore = numOthers + Math.max(0, top.length - 10);
   const more =
@@ -245,7 +251,9 @@ function cleaning(manifest: CorpusManifest | null): string {
     count(statistics.cleaned?.[step] ?? 0),
   ]);
   const more =
-    steps.length === 0 ? '' : `\n\n${markdownTable(['Step', 'Documents changed or left out'], steps)}`;
+    steps.length === 0
+      ? ''
+      : `\n\n${markdownTable(['Step', 'Documents changed or left out'], steps)}`;
   return `${usual}\n${quality}${more}`;
 }
 
@@ -293,7 +301,9 @@ function limits({ dataset, corpus }: CardFacts, folder?: CardFolder): string {
   const numUnread = Object.values(dataset.dropped).reduce((sum, number) => sum + number, 0);
   const numFound = dataset.numDocuments + numUnread;
   if (numUnread > 0)
-    found.push(`${percent(numUnread / numFound)} of what was found could not be read, and nobody knows what it says.`);
+    found.push(
+      `${percent(numUnread / numFound)} of what was found could not be read, and nobody knows what it says.`,
+    );
   const unclear = Object.entries(dataset.distributions?.languages ?? {})
     .filter(([language]) => !/^[a-z]{2,3}(-|$)/.test(language))
     .reduce((sum, [, number]) => sum + number, 0);
@@ -302,12 +312,18 @@ function limits({ dataset, corpus }: CardFacts, folder?: CardFolder): string {
   const kinds = manifest?.preparation && kindsOf(manifest.preparation.personalData);
   const missing = likelyKinds.filter((kind) => kinds?.includes(kind) === false);
   if (folder?.cleaned !== false && manifest !== null && missing.length > 0)
-    found.push(`Of personal data, ${missing.map((kind) => likelyWords[kind]).join(' and ')} were not looked for.`);
+    found.push(
+      `Of personal data, ${missing.map((kind) => likelyWords[kind]).join(' and ')} were not looked for.`,
+    );
   if (kinds !== undefined && kinds.length > 0)
-    found.push('Personal data are found by their form and check digits; what has another form is missed.');
+    found.push(
+      'Personal data are found by their form and check digits; what has another form is missed.',
+    );
   if (manifest !== null && manifest.statistics.distributions === undefined)
     found.push('How the kept documents spread over languages and lengths was not counted.');
-  found.push('Licences are those that the pipeline file or the documents state; nobody has verified them.');
+  found.push(
+    'Licences are those that the pipeline file or the documents state; nobody has verified them.',
+  );
   return found.map((line) => `- ${line}`).join('\n');
 }
 

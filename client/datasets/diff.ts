@@ -1,9 +1,5 @@
 /** What changed between two dataset versions: documents by their ids, so that one that only moved has not changed. */
-import {
-  documentSchema,
-  type DatasetManifest,
-  type Document,
-} from '../../config/manifests.ts';
+import { documentSchema, type DatasetManifest, type Document } from '../../config/manifests.ts';
 import type { BlobRef } from '../../config/digest.ts';
 import type { Distributions } from '../../config/statistics.ts';
 import { newestCorpus } from '../../registry/corpora.ts';
@@ -123,8 +119,7 @@ function sharedShards(before: DatasetManifest, after: DatasetManifest): Set<stri
 }
 
 async function* idsOf(store: Store, shards: readonly BlobRef[]): AsyncGenerator<string> {
-  for (const shard of shards)
-    for await (const line of readLines(store, shard)) yield idOf(line);
+  for (const shard of shards) for await (const line of readLines(store, shard)) yield idOf(line);
 }
 
 async function idsIn(store: Store, shards: readonly BlobRef[]): Promise<Set<string>> {
@@ -210,7 +205,11 @@ function changedSources(before: DatasetManifest, after: DatasetManifest): Change
       bytes: found.reduce((sum, { bytes }) => sum + bytes, 0),
     };
   };
-  const all = [...names].map((name) => ({ name, before: of(before, name), after: of(after, name) }));
+  const all = [...names].map((name) => ({
+    name,
+    before: of(before, name),
+    after: of(after, name),
+  }));
   const isSame = (source: ChangedSource): boolean =>
     JSON.stringify(source.before) === JSON.stringify(source.after);
   return all.toSorted(

@@ -6,7 +6,11 @@ import { mkdir, readdir, readFile, rename, rm, rmdir, stat, writeFile } from 'no
 import path from 'node:path';
 import { z } from 'zod';
 import { canonicalJson, sha256Schema, type BlobRef } from '../../config/digest.ts';
-import { documentSchema, type CorpusManifest, type DatasetManifest } from '../../config/manifests.ts';
+import {
+  documentSchema,
+  type CorpusManifest,
+  type DatasetManifest,
+} from '../../config/manifests.ts';
 import { newestCorpus } from '../../registry/corpora.ts';
 import { readRecords } from '../../registry/lines.ts';
 import type { Store } from '../../registry/store.ts';
@@ -93,7 +97,10 @@ export async function exportDataset(store: Store, request: ExportRequest): Promi
   const planned = cleaned ? cleanedFiles(corpus!.manifest, format) : rawFiles(dataset, format);
   const files: z.infer<typeof wholeSchema>['files'] = [];
   for (const [index, { file, shards }] of planned.entries()) {
-    files.push({ file, ...(await writeOnce(store, path.join(partial, file), shards, dataset, format)) });
+    files.push({
+      file,
+      ...(await writeOnce(store, path.join(partial, file), shards, dataset, format)),
+    });
     request.onFile?.(file, index + 1, planned.length);
   }
   const numDropped = await writeDropped(store, partial, dataset, cleaned ? corpus!.manifest : null);
@@ -124,11 +131,21 @@ interface PlannedFile {
 }
 
 function rawFiles({ shards }: DatasetManifest, format: ExportFormat): PlannedFile[] {
-  return split('train', shards.map(({ documents }) => documents), format);
+  return split(
+    'train',
+    shards.map(({ documents }) => documents),
+    format,
+  );
 }
 
-function cleanedFiles({ documents = [], heldOut }: CorpusManifest, format: ExportFormat): PlannedFile[] {
-  return [...split('train', documents, format), ...split('validation', [heldOut.documents], format)];
+function cleanedFiles(
+  { documents = [], heldOut }: CorpusManifest,
+  format: ExportFormat,
+): PlannedFile[] {
+  return [
+    ...split('train', documents, format),
+    ...split('validation', [heldOut.documents], format),
+  ];
 }
 
 /** Consecutive shards into files of about one size: which shard goes where follows from the manifest alone. */
@@ -199,7 +216,10 @@ async function writeDropped(
 }
 
 /** A folder that holds this export; null where there is nothing yet. */
-async function wholeFolder(folder: string, mark: Mark): Promise<z.infer<typeof wholeSchema> | null> {
+async function wholeFolder(
+  folder: string,
+  mark: Mark,
+): Promise<z.infer<typeof wholeSchema> | null> {
   const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return [];
     throw occupied(folder);

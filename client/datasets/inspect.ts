@@ -52,7 +52,9 @@ export async function inspectDataset(store: Store, request: InspectRequest): Pro
   const samples = new Map(groups.map((group) => [group, new Sample<ListedDrop>(number, seed)]));
   if (only !== 'kept') {
     for await (const drop of dropsOf(store, dataset, corpus?.manifest ?? null)) {
-      const group = groups.find(({ reason, stage }) => drop.reason === reason && drop.stage === stage);
+      const group = groups.find(
+        ({ reason, stage }) => drop.reason === reason && drop.stage === stage,
+      );
       if (group !== undefined) samples.get(group)!.add(`${drop.id} ${drop.source}`, drop);
     }
   }
@@ -99,10 +101,7 @@ export async function listDropped(
   };
 }
 
-async function* only(
-  drops: AsyncIterable<ListedDrop>,
-  reason: string,
-): AsyncGenerator<ListedDrop> {
+async function* only(drops: AsyncIterable<ListedDrop>, reason: string): AsyncGenerator<ListedDrop> {
   for await (const drop of drops) if (drop.reason === reason) yield drop;
 }
 

@@ -1,10 +1,6 @@
 /** The cleaned texts of a corpus by the ids of their documents: which shard holds one, its index says. */
 import { z } from 'zod';
-import {
-  documentSchema,
-  type CorpusManifest,
-  type Document,
-} from '../../config/manifests.ts';
+import { documentSchema, type CorpusManifest, type Document } from '../../config/manifests.ts';
 import { readLines } from '../../registry/lines.ts';
 import type { Store } from '../../registry/store.ts';
 

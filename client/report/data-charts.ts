@@ -111,7 +111,10 @@ function barChart(id: string, title: string, none: string, bars: readonly Bar[])
   const x = scale(0, most, left, right);
   const height = 26 + bars.length * rowHeight + 4;
   const text = bars
-    .map(({ name, read, kept }) => `${name}: ${count(read)}${kept === null ? '' : `, ${count(kept)} kept`}`)
+    .map(
+      ({ name, read, kept }) =>
+        `${name}: ${count(read)}${kept === null ? '' : `, ${count(kept)} kept`}`,
+    )
     .join('; ');
   return html`<svg
     viewBox="0 0 ${width} ${height}"
@@ -183,7 +186,12 @@ function lengthsChart({ read, kept }: Spread): Html | null {
       kept: read === null || kept === null ? null : of(kept),
     });
   }
-  return columnChart('characters', 'Characters of a document', columns, 'each column is twice as long');
+  return columnChart(
+    'characters',
+    'Characters of a document',
+    columns,
+    'each column is twice as long',
+  );
 }
 
 /** 64, 1K, 2M: powers of two in few letters. */
@@ -226,7 +234,10 @@ function columnChart(id: string, title: string, columns: readonly Column[], foot
   // Every so many columns has its words, so that they do not touch.
   const every = Math.ceil(44 / step);
   const text = columns
-    .map(({ words, read, kept }) => `${words}: ${count(read)}${kept === null ? '' : `, ${count(kept)} kept`}`)
+    .map(
+      ({ words, read, kept }) =>
+        `${words}: ${count(read)}${kept === null ? '' : `, ${count(kept)} kept`}`,
+    )
     .join('; ');
   const column = (kind: string, value: number, at: number): Html =>
     html`<rect
@@ -256,12 +267,22 @@ function columnChart(id: string, title: string, columns: readonly Column[], foot
       }${
         (every === 1 || read === most) &&
         read > 0 &&
-        html`<text class="tick" x="${fixed(at + step / 2)}" y="${fixed(y(Math.max(read, kept ?? 0)) - 5)}" text-anchor="middle"
+        html`<text
+          class="tick"
+          x="${fixed(at + step / 2)}"
+          y="${fixed(y(Math.max(read, kept ?? 0)) - 5)}"
+          text-anchor="middle"
           >${count(read)}</text
         >`
       }`;
     })}
-    <line class="base" x1="2" x2="${fixed(10 + step * columns.length)}" y1="${bottom}" y2="${bottom}" />
+    <line
+      class="base"
+      x1="2"
+      x2="${fixed(10 + step * columns.length)}"
+      y1="${bottom}"
+      y2="${bottom}"
+    />
     <text class="axis" x="6" y="${bottom + 32}">${foot}</text>
   </svg>`;
 }
