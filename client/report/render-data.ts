@@ -28,7 +28,8 @@ export function renderData({ data }: RunReport): Html | null {
     ${corpus !== null && renderCorpus(corpus, data.personalData)} ${renderCard(data)}`;
 }
 
-function renderDrops({ dropped, corpus, dataset }: DataReport): Html {
+function renderDrops(data: DataReport): Html {
+  const { dropped, corpus, dataset } = data;
   const numDropped = dropped.reduce((sum, drop) => sum + drop.count, 0);
   const unread = dropped
     .filter(({ stage }) => stage === 'ingest')
