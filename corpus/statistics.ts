@@ -33,7 +33,11 @@ export interface PartCounts {
 /** Characters of a text that its language is told by here: more would cost time and change little. */
 const sampled = 3000;
 const dateFields =
-  'date published published_at publication_date created created_at timestamp time year'.split(' ');
+  'date published published_at publication_date created created_at timestamp time year updated modified'.split(
+    ' ',
+  );
+const isoDate =
+  /^(1\d{3}|2[01]\d{2})(?:[-/]?(0[1-9]|1[0-2])(?:[-/]?(0[1-9]|[12]\d|3[01]))?)?(?!\d)/;
 
 /** The traits of a document, whose text may be a cleaned one. */
 export function traitsOf({ source, metadata }: Omit<Document, 'text'>, text: string): Traits {
@@ -70,7 +74,7 @@ function dateOf(metadata: Document['metadata']): string | null {
   for (const field of dateFields) {
     const value = metadata[field];
     if (typeof value !== 'string' && typeof value !== 'number') continue;
-    const found = /^(1\d{3}|2[01]\d{2})(?:[-/](\d{2})(?:[-/](\d{2}))?)?(?!\d)/.exec(String(value));
+    const found = isoDate.exec(String(value));
     if (found === null) continue;
     return found.slice(1).filter(Boolean).join('-');
   }

@@ -36,7 +36,9 @@ export async function exportCommand(
       flags,
       '  These are the documents as they were read, with whatever personal data they hold.',
     );
-  say(flags, `  datasets.load_dataset(${JSON.stringify(exported.folder)})`);
+  const needs =
+    format === 'jsonl' ? '   # datasets reads packed lines where zstandard is installed' : '';
+  say(flags, `  datasets.load_dataset(${JSON.stringify(exported.folder)})${needs}`);
   return ExitCode.ok;
 }
 

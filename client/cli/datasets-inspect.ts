@@ -53,7 +53,7 @@ export async function inspectCommand(reference: string, flags: InspectFlags): Pr
   for (const { reason: why, stage, count: total, samples } of inspection.dropped) {
     say(flags);
     const by = stage === 'ingest' ? 'not read' : 'dropped';
-    const title = `${by}, ${reasonWords(why)}: ${some(samples.length, total)}`;
+    const title = `${by}, ${reasonWords(why, stage)}: ${some(samples.length, total)}`;
     say(flags, stdoutPaint()('bold', title));
     for (const drop of samples)
       sayDocument(drop.source, detailOf(drop), drop.sample ?? null, flags);

@@ -65,7 +65,7 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
   if (dataset.distributions !== undefined) {
     say(options);
     for (const line of distributionLines(dataset.distributions).slice(0, -1))
-      say(options, `  ${line}`);
+      say(options, `  ${line}`.trimEnd());
   }
   if (cleaned !== null) {
     const steps = Object.entries(cleaned).map(([step, number]) => [step, count(number)]);

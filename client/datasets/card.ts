@@ -227,7 +227,7 @@ function leftOut({ dataset, corpus }: CardFacts): string {
   const groups = groupsOf(dataset, corpus?.manifest ?? null);
   if (groups.length === 0) return 'Nothing.';
   const rows = groups.map(({ reason, stage, count: number }) => [
-    reasonWords(reason),
+    reasonWords(reason, stage),
     stage === 'ingest' ? 'could not be read' : 'cleaning',
     count(number),
   ]);

@@ -105,7 +105,7 @@ function shortened(bars: Bar[], numOthers: number, numRead: number, totalKept: n
 /** Bars to the right of their names. */
 function barChart(id: string, title: string, none: string, bars: readonly Bar[]): Html | null {
   if (bars.length === 0) return null;
-  const left = 150;
+  const left = 172;
   const right = width - 64;
   const most = Math.max(...bars.map(({ read }) => read), 1);
   const x = scale(0, most, left, right);
@@ -159,9 +159,17 @@ function atLeast(length: number, number: number): number {
   return number === 0 ? 0 : Math.max(2, length);
 }
 
+/** As much as fits to the left of the bars; a Chinese character takes the room of two letters. */
 function clipped(name: string): string {
-  const characters = [...name];
-  return characters.length <= 22 ? name : `${characters.slice(0, 21).join('')}…`;
+  const room = 22;
+  let used = 0;
+  let kept = '';
+  for (const character of name) {
+    used += character >= '\u2E80' ? 2 : 1;
+    if (used > room) return `${kept}…`;
+    kept += character;
+  }
+  return name;
 }
 
 interface Column {

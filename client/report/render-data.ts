@@ -50,10 +50,10 @@ function renderDrops(data: DataReport): Html {
           { chart: shareBar(kept / total, 'kept') },
         ],
         ...dropped.map(({ reason, stage, count: number }) => [
-          html`${reasonWords(reason)}${stage === 'ingest' && html` <span class="hint">(could not be read)</span>`}`,
+          html`${reasonWords(reason, stage)}${stage === 'ingest' && html` <span class="hint">(could not be read)</span>`}`,
           { number: count(number) },
           { number: percent(number / total) },
-          { chart: shareBar(number / total, 'dropped') },
+          { chart: shareBar(number / total, kindOf({ reason, stage })) },
         ]),
       ],
     )}
@@ -89,22 +89,21 @@ function renderDrops(data: DataReport): Html {
 function fatesOf({ dropped, corpus, dataset }: DataReport): Went[] {
   const sum = (some: DataReport['dropped']): number =>
     some.reduce((total, drop) => total + drop.count, 0);
-  const later = dropped.filter(({ stage }) => stage === 'preprocess');
-  const isDuplicate = ({ reason }: { reason: string }): boolean => reason.startsWith('duplicate');
+  const of = (kind: Went['kind']): number => sum(dropped.filter((drop) => kindOf(drop) === kind));
   return [
     { name: 'kept', number: corpus?.kept ?? dataset.numDocuments, kind: 'kept' },
-    { name: 'duplicates', number: sum(later.filter(isDuplicate)), kind: 'duplicates' },
-    {
-      name: 'left out by a rule',
-      number: sum(later.filter((drop) => !isDuplicate(drop))),
-      kind: 'left-out',
-    },
-    {
-      name: 'could not be read',
-      number: sum(dropped.filter(({ stage }) => stage === 'ingest')),
-      kind: 'unread',
-    },
+    { name: 'duplicates', number: of('duplicates'), kind: 'duplicates' },
+    { name: 'left out by a rule', number: of('left-out'), kind: 'left-out' },
+    { name: 'could not be read', number: of('unread'), kind: 'unread' },
   ];
+}
+
+function kindOf({
+  reason,
+  stage,
+}: Pick<DataReport['dropped'][number], 'reason' | 'stage'>): Went['kind'] {
+  if (stage === 'ingest') return 'unread';
+  return reason.startsWith('duplicate') ? 'duplicates' : 'left-out';
 }
 
 function renderCard({ card }: DataReport): Html | null {
