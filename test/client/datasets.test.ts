@@ -21,8 +21,12 @@ import { exportDataset } from '../../client/datasets/export.ts';
 import { inspectDataset, listDropped } from '../../client/datasets/inspect.ts';
 import { hubLicense, licenseOf } from '../../client/datasets/licenses.ts';
 import { Sample } from '../../client/datasets/sample.ts';
-import { getDataset } from '../../registry/datasets.ts';
+import { trainedIds, trainedTexts } from '../../client/datasets/texts.ts';
+import { corpusManifestSchema } from '../../config/manifests.ts';
 import { newestCorpus } from '../../registry/corpora.ts';
+import { getDataset } from '../../registry/datasets.ts';
+import { recordStage } from '../../registry/stages.ts';
+import { digestOf } from '../support/records.ts';
 import { runCommand } from '../support/command.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
 import { documentOf, makeCorpus, makeVersions } from './datasets-fixture.ts';
@@ -69,6 +73,35 @@ test('a version without a corpus says so, and shows what could not be read', asy
   expect(seen.corpus).toBeNull();
   expect(seen.notes[0]).toContain('No corpus was made of policy@1 yet');
   expect(seen.dropped.map(({ reason }) => reason)).toEqual(['needs_ocr']);
+});
+
+test('of a corpus of an older version samples are of the held-out part, which is said', async () => {
+  const { manifest } = (await newestCorpus(s3.store, { name: 'policy', digest: digestOf('2') }))!;
+  const { documents: _, preparation: __, ...older } = manifest;
+  const name = { ...older.dataset, digest: digestOf('1') };
+  const stage = digestOf('b');
+  await recordStage(s3.store, 'preprocess', stage, corpusManifestSchema, {
+    ...older,
+    dataset: name,
+  });
+  const seen = await inspectDataset(s3.store, { reference: 'policy@1', ...asked });
+  expect(seen.notes[0]).toContain('older version');
+  expect(seen.kept.map(({ source }) => source)).toEqual(['./docs/19.md']);
+  const request = {
+    reference: 'policy@1',
+    folder: place('old'),
+    format: 'jsonl',
+    cleaned: true,
+  } as const;
+  await expect(exportDataset(s3.store, request)).rejects.toThrow('Run its pipeline again');
+});
+
+test('a corpus that was parted by age still shows its texts', async () => {
+  const { manifest } = (await newestCorpus(s3.store, { name: 'policy', digest: digestOf('2') }))!;
+  const [first, second] = manifest.shards;
+  const parted = { ...manifest, shards: [second!], older: [first!] };
+  const ids = await Array.fromAsync(trainedIds(s3.store, parted));
+  expect((await trainedTexts(s3.store, parted, ids)).size).toBe(15);
 });
 
 test('every dropped document is listed, or every one of a reason', async () => {
