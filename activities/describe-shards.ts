@@ -4,13 +4,13 @@
  */
 import { z } from 'zod';
 import type { DatasetManifest, Document } from '../config/manifests.ts';
-import type { Distributions } from '../config/statistics.ts';
 import { describeShard } from '../corpus/describe-shard.ts';
 import { Tally, type PartCounts } from '../corpus/statistics.ts';
-import { readJsonLines } from '../registry/blobs.ts';
+import { hasBlob, readJsonLines } from '../registry/blobs.ts';
 import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
 import { codeVersion } from './code-version.ts';
 import type { Deps } from './deps.ts';
+import { inParallel } from './preprocess-parallel.ts';
 
 const counts = z.record(z.string(), z.number().int().nonnegative());
 
@@ -30,35 +30,47 @@ const sources = ['corpus/languages*.ts', 'corpus/characters.ts', 'corpus/statist
 
 type Shard = Pick<DatasetManifest['shards'][number], 'documents'>;
 
+/** Shards read at once. */
+const shardsAhead = 4;
+
 export function createShardDescriber({ store, projectDir }: Pick<Deps, 'store' | 'projectDir'>) {
   const code = codeVersion(projectDir, sources);
-  const keyOf = ({ documents }: Shard): string =>
-    stageDigest({ documents: documents.sha256, code });
 
-  async function keep(shard: Shard, documents: Iterable<Document>): Promise<PartCounts> {
-    const described = { schemaVersion: 1 as const, ...describeShard(documents) };
-    return recordStage(store, 'describe-shard', keyOf(shard), describedShardSchema, described);
-  }
-
-  async function countsOf(shard: Shard): Promise<PartCounts> {
-    const found = await findStage(store, 'describe-shard', keyOf(shard), describedShardSchema);
-    return found ?? keep(shard, (await readJsonLines(store, shard.documents)) as Document[]);
+  /** Null where the shard was never described and its documents are gone. */
+  async function countsOf({ documents }: Shard): Promise<PartCounts | null> {
+    const key = stageDigest({ documents: documents.sha256, code });
+    const found = await findStage(store, 'describe-shard', key, describedShardSchema);
+    if (found !== null) return found;
+    if (!(await hasBlob(store, documents))) return null;
+    const described = describeShard((await readJsonLines(store, documents)) as Document[]);
+    const record = { schemaVersion: 1 as const, ...described };
+    return recordStage(store, 'describe-shard', key, describedShardSchema, record);
   }
 
   return {
-    /** Describes a shard whose documents are at hand, so that they need not be read for it. */
-    keep,
-    /** The whole of a version, one shard after the other. */
-    async describe(shards: readonly Shard[]): Promise<Distributions> {
+    /** The whole of a version, as the field of its manifest; nothing where not all of it is known. */
+    async describe(
+      shards: readonly Shard[],
+    ): Promise<Required<Pick<DatasetManifest, 'distributions'>> | null> {
       const tally = new Tally();
-      for (const shard of shards) tally.addPart(await countsOf(shard));
-      return tally.summary((kind) => async (add) => {
+      let isWhole = true;
+      await inParallel(
+        shards,
+        async (shard) => {
+          const counts = await countsOf(shard);
+          if (counts === null) isWhole = false;
+          else tally.addPart(counts);
+        },
+        shardsAhead,
+      );
+      if (!isWhole) return null;
+      const distributions = await tally.summary((kind) => async (add) => {
         for (const shard of shards) {
-          for (const [name, count] of Object.entries((await countsOf(shard))[kind]))
-            add(name, count);
+          const counts = await countsOf(shard);
+          for (const [name, count] of Object.entries(counts?.[kind] ?? {})) add(name, count);
         }
       });
+      return { distributions };
     },
   };
 }
-export type ShardDescriber = ReturnType<typeof createShardDescriber>;

@@ -21,7 +21,7 @@ import { addRunInputs, getRunRecord } from '../registry/runs.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
 import type { Deps } from './deps.ts';
-import { createShardDescriber, type ShardDescriber } from './describe-shards.ts';
+import { createShardDescriber } from './describe-shards.ts';
 import { s3Files, s3Place } from './s3-source.ts';
 import { webFiles } from './web-source.ts';
 import { parseInput, progress, withFailures } from './preprocess-failures.ts';
@@ -64,11 +64,9 @@ export function createIngestActivities(deps: Deps) {
       } = parseInput(inputSchema, input);
       return withFailures(async () => {
         const from = { baseDir, projectDir: projectDir ?? deps.projectDir, run };
-        const { opened, numFound, distributions, ...read } = await whileBeating(async (at) => {
+        const { opened, numFound, ...read } = await whileBeating(async (at) => {
           const found = await openAll(deps, sources, from, at);
-          const contents = await readAll(deps, describer, found, sample, at);
-          const distributions = await describer.describe(contents.shards);
-          return { opened: found, distributions, ...contents };
+          return { opened: found, ...(await readAll(deps, found, sample, at)) };
         });
         const { numDocuments, bytes } = read;
         if (numDocuments === 0 && numFound > 0) throw nothingSampled(sample, numFound);
@@ -83,7 +81,7 @@ export function createIngestActivities(deps: Deps) {
             ...(sample < 1 && { sample }),
           }),
           ...read,
-          distributions,
+          ...(await whileBeating(async () => describer.describe(read.shards))),
         });
         const ingested: IngestResult = {
           dataset: { name, version, digest },
@@ -178,7 +176,6 @@ type Contents = Omit<DatasetManifest, 'schemaVersion' | 'name' | 'version' | 'di
 
 async function readAll(
   { store }: Deps,
-  describer: ShardDescriber,
   opened: readonly OpenSource[],
   sample: number,
   at: Progress,
@@ -197,9 +194,10 @@ async function readAll(
   let numFound = 0;
   const endShard = async (): Promise<void> => {
     if (shard.length === 0) return;
-    const documents = await putJsonLines(store, shard);
-    contents.shards.push({ documents, numDocuments: shard.length });
-    await describer.keep({ documents }, shard);
+    contents.shards.push({
+      documents: await putJsonLines(store, shard),
+      numDocuments: shard.length,
+    });
     shard = [];
   };
   for (const source of opened) {

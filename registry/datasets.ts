@@ -39,12 +39,17 @@ export async function latestDataset(store: Store, name: string): Promise<Dataset
   return (await readVersions(store, folderOf(name), datasetManifestSchema)).at(-1) ?? null;
 }
 
-/** Every version of every dataset, by name, then by number. */
-export async function listDatasets(store: Store): Promise<DatasetManifest[]> {
+/** The name of every dataset, in order. */
+export async function datasetNames(store: Store): Promise<string[]> {
   const names = new Set<string>();
   for await (const { key } of store.list('datasets/')) names.add(key.split('/')[1] ?? '');
+  return [...names].toSorted();
+}
+
+/** Every version of every dataset, by name, then by number. */
+export async function listDatasets(store: Store): Promise<DatasetManifest[]> {
   const all: DatasetManifest[] = [];
-  for (const name of [...names].toSorted()) {
+  for (const name of await datasetNames(store)) {
     all.push(...(await readVersions(store, folderOf(name), datasetManifestSchema)));
   }
   return all;

@@ -1,11 +1,11 @@
 /** `temper datasets export` and `temper datasets card`. */
 import { writeFile } from 'node:fs/promises';
 import { newestCorpus } from '../../registry/corpora.ts';
-import { findDataset } from '../datasets.ts';
 import { dataCard } from '../datasets/card.ts';
 import { exportDataset } from '../datasets/export.ts';
 import type { ExportFormat } from '../datasets/export-files.ts';
 import { ClientError } from '../errors.ts';
+import { findDataset } from '../find-dataset.ts';
 import { plural, size } from '../report/words.ts';
 import { openContext } from './context.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
@@ -48,7 +48,7 @@ export interface CardFlags extends CommonOptions {
 
 export async function cardCommand(reference: string, flags: CardFlags): Promise<number> {
   const { store } = await openContext();
-  const { dataset } = await findDataset(store, reference);
+  const dataset = await findDataset(store, reference);
   const corpus = await newestCorpus(store, dataset);
   const card = dataCard({ dataset, corpus });
   const { name, version, digest } = dataset;

@@ -5,9 +5,9 @@ import type { Distributions } from '../../config/statistics.ts';
 import { newestCorpus } from '../../registry/corpora.ts';
 import { readLines } from '../../registry/lines.ts';
 import type { Store } from '../../registry/store.ts';
-import { findDataset } from '../datasets.ts';
 import { ClientError } from '../errors.ts';
-import { dropsOf } from './drops.ts';
+import { findDataset } from '../find-dataset.ts';
+import { dropsOf, requireTexts } from './drops.ts';
 import { beginning, Sample } from './sample.ts';
 import { idOf, trainedIds, trainedTexts } from './texts.ts';
 
@@ -60,6 +60,7 @@ export interface DiffRequest {
 /** Compares two versions shard by shard; what is held are ids of documents in shards that differ. */
 export async function diffDatasets(store: Store, request: DiffRequest): Promise<DatasetDiff> {
   const { before, after } = await versionsOf(store, request);
+  for (const dataset of [before, after]) await requireTexts(store, dataset);
   const shared = sharedShards(before, after);
   const isShared = ({ documents }: { documents: BlobRef }): boolean => shared.has(documents.sha256);
   const [beforeOnly, afterOnly] = [before, after].map(({ shards }) =>
@@ -95,20 +96,15 @@ async function versionsOf(
 ): Promise<{ before: DatasetManifest; after: DatasetManifest }> {
   const name = before.replace(/@.*$/, '');
   const newest = await findDataset(store, after ?? name);
-  if (before !== name || after !== undefined) {
-    return { before: (await findDataset(store, before)).dataset, after: newest.dataset };
-  }
-  const previous = newest.versions.at(-2);
-  if (previous === undefined) {
+  if (before !== name || after !== undefined)
+    return { before: await findDataset(store, before), after: newest };
+  if (newest.version === 1) {
     throw new ClientError(
       'input',
-      `${name}: found version ${newest.dataset.version} alone, expected two to compare. A later version comes of a run whose sources have changed.`,
+      `${name}: found version 1 alone, expected two to compare. A later version comes of a run whose sources have changed.`,
     );
   }
-  return {
-    before: (await findDataset(store, `${name}@${previous}`)).dataset,
-    after: newest.dataset,
-  };
+  return { before: await findDataset(store, `${name}@${newest.version - 1}`), after: newest };
 }
 
 function sharedShards(before: DatasetManifest, after: DatasetManifest): Set<string> {
@@ -165,22 +161,19 @@ async function withTexts(
   const corpus = samples.length === 0 ? null : await newestCorpus(store, dataset);
   if (corpus === null) return samples;
   const byId = new Map(samples.map((sample) => [sample.id, sample]));
-  for await (const { id, reason, sample: text } of dropsOf(
-    store,
-    { droppedDocuments: null },
-    corpus.manifest,
-  )) {
+  const { manifest } = corpus;
+  const lists = { dataset: { droppedDocuments: null }, manifest };
+  for await (const { id, reason, sample: text } of dropsOf(store, lists)) {
     const sample = byId.get(id);
     if (sample === undefined) continue;
     sample.dropped = reason;
     sample.text = text ?? null;
   }
   const wanted: { id: string; shard: number }[] = [];
-  if (corpus.manifest.documents !== undefined) {
-    for await (const one of trainedIds(store, corpus.manifest))
-      if (byId.has(one.id)) wanted.push(one);
+  if (manifest.documents !== undefined) {
+    for await (const one of trainedIds(store, manifest)) if (byId.has(one.id)) wanted.push(one);
   }
-  for (const [id, { text }] of await trainedTexts(store, corpus.manifest, wanted)) {
+  for (const [id, { text }] of await trainedTexts(store, manifest, wanted)) {
     const sample = byId.get(id)!;
     sample.dropped = null;
     sample.text = beginning(text);

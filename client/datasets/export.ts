@@ -14,11 +14,11 @@ import {
 import { newestCorpus } from '../../registry/corpora.ts';
 import { readRecords } from '../../registry/lines.ts';
 import type { Store } from '../../registry/store.ts';
-import { findDataset } from '../datasets.ts';
 import { ClientError } from '../errors.ts';
+import { findDataset } from '../find-dataset.ts';
 import { dataCard } from './card.ts';
 import { writers, type ExportFormat, type Row } from './export-files.ts';
-import { dropsOf } from './drops.ts';
+import { dropsOf, requireTexts } from './drops.ts';
 import { licenseOf } from './licenses.ts';
 
 export interface ExportRequest {
@@ -68,9 +68,10 @@ const fileBytes = 64_000_000;
 /** Writes the folder; throws a ClientError where it holds something else. */
 export async function exportDataset(store: Store, request: ExportRequest): Promise<Exported> {
   const { reference, format, cleaned } = request;
-  const { dataset } = await findDataset(store, reference);
+  const dataset = await findDataset(store, reference);
   const corpus = await newestCorpus(store, dataset);
   if (cleaned && corpus?.manifest.documents === undefined) throw noTexts(dataset, corpus !== null);
+  if (!cleaned) await requireTexts(store, dataset);
   const { name, version, digest } = dataset;
   const mark: Mark = {
     schemaVersion: 1,
@@ -212,7 +213,7 @@ async function writeDropped(
   manifest: CorpusManifest | null,
 ): Promise<number> {
   const file = path.join(folder, 'dropped.jsonl');
-  return writers.plain(file, dropsOf(store, dataset, manifest));
+  return writers.plain(file, dropsOf(store, { dataset, manifest }));
 }
 
 /** A folder that holds this export; null where there is nothing yet. */

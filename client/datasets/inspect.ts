@@ -11,10 +11,10 @@ import {
 import { newestCorpus } from '../../registry/corpora.ts';
 import { readRecords } from '../../registry/lines.ts';
 import type { Store } from '../../registry/store.ts';
-import { findDataset } from '../datasets.ts';
 import { ClientError } from '../errors.ts';
+import { findDataset } from '../find-dataset.ts';
 import { nearest } from '../nearest.ts';
-import { dropsOf, groupsOf, type DropGroup, type ListedDrop } from './drops.ts';
+import { dropsOf, goneLists, groupsOf, type DropGroup, type ListedDrop } from './drops.ts';
 import { beginning, Sample } from './sample.ts';
 import { trainedIds, trainedTexts } from './texts.ts';
 
@@ -51,7 +51,7 @@ export async function inspectDataset(store: Store, request: InspectRequest): Pro
   const { name, version, digest, numDocuments, bytes } = dataset;
   const samples = new Map(groups.map((group) => [group, new Sample<ListedDrop>(number, seed)]));
   if (only !== 'kept') {
-    for await (const drop of dropsOf(store, dataset, corpus?.manifest ?? null)) {
+    for await (const drop of dropsOf(store, { dataset, manifest: corpus?.manifest ?? null })) {
       const group = groups.find(
         ({ reason, stage }) => drop.reason === reason && drop.stage === stage,
       );
@@ -88,7 +88,7 @@ export async function listDropped(
 ): Promise<Omit<Inspection, 'kept' | 'dropped'> & { drops: AsyncIterable<ListedDrop> }> {
   const { dataset, corpus, notes } = await inspectable(store, request);
   const { name, version, digest, numDocuments, bytes } = dataset;
-  const all = dropsOf(store, dataset, corpus?.manifest ?? null);
+  const all = dropsOf(store, { dataset, manifest: corpus?.manifest ?? null });
   return {
     dataset: { name, version, digest, numDocuments, bytes },
     corpus: corpus && {
@@ -110,18 +110,18 @@ async function inspectable(
   store: Store,
   { reference, reason }: Pick<InspectRequest, 'reference' | 'reason'>,
 ) {
-  const { dataset } = await findDataset(store, reference);
+  const dataset = await findDataset(store, reference);
   const corpus = await newestCorpus(store, dataset);
   const all = groupsOf(dataset, corpus?.manifest ?? null);
   const groups = reason === undefined ? all : all.filter((group) => group.reason === reason);
   if (reason !== undefined && groups.length === 0) throw unknownReason(dataset, reason, all);
-  const notes =
-    corpus === null
-      ? [
-          `No corpus was made of ${dataset.name}@${dataset.version} yet: this is what ingest could not read. A run cleans the rest and says what it drops.`,
-        ]
-      : [];
+  const notes = await goneLists(store, { dataset, manifest: corpus?.manifest ?? null });
+  if (corpus === null) notes.push(noCorpus(dataset));
   return { dataset, corpus, groups, notes };
+}
+
+function noCorpus({ name, version }: DatasetManifest): string {
+  return `No corpus was made of ${name}@${version} yet: this is what ingest could not read. A run cleans the rest and says what it drops.`;
 }
 
 async function keptSamples(

@@ -197,7 +197,14 @@ test('shards that were described before are not read again for it', async () => 
     return store.get(key);
   };
   const describer = createShardDescriber({ ...fixture.deps, store: { ...store, get } });
-  expect(await describer.describe(manifest.shards)).toEqual(manifest.distributions);
+  expect(await describer.describe(manifest.shards)).toEqual({
+    distributions: manifest.distributions,
+  });
   expect(read).toHaveLength(manifest.shards.length);
   expect(read.every((key) => key.startsWith('stages/describe-shard/'))).toBe(true);
+});
+
+test('a version whose documents are gone and were never counted is left without counts', async () => {
+  const gone = { documents: { sha256: 'a'.repeat(64), bytes: 1 }, numDocuments: 1 };
+  expect(await createShardDescriber(fixture.deps).describe([gone])).toBeNull();
 });
