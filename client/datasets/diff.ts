@@ -69,7 +69,7 @@ export async function diffDatasets(store: Store, request: DiffRequest): Promise<
   const removed = await idsIn(store, beforeOnly);
   const added = new Set<string>();
   for await (const id of idsOf(store, afterOnly)) added.add(id);
-  for (const id of [...added]) if (removed.delete(id)) added.delete(id);
+  for (const id of added) if (removed.delete(id)) added.delete(id);
   // The same text may lie in a shard that differs and in one that does not.
   if (removed.size > 0 || added.size > 0) {
     const others = after.shards.filter(isShared).map(({ documents }) => documents);

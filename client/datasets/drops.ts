@@ -23,7 +23,7 @@ export interface DropGroup {
   reason: string;
   stage: Stage;
   count: number;
-  samples: DroppedDocument[];
+  samples: ListedDrop[];
 }
 
 /** The reasons of ingest and of the corpus, most frequent first. */

@@ -6,7 +6,6 @@ import {
   documentSchema,
   type CorpusManifest,
   type DatasetManifest,
-  type DroppedDocument,
 } from '../../config/manifests.ts';
 import { newestCorpus } from '../../registry/corpora.ts';
 import { readRecords } from '../../registry/lines.ts';
@@ -73,7 +72,7 @@ export async function inspectDataset(store: Store, request: InspectRequest): Pro
         ? []
         : groups.map((group) => ({
             ...group,
-            samples: samples.get(group)!.items().map(withoutStage),
+            samples: samples.get(group)!.items(),
           })),
   };
 }
@@ -145,10 +144,6 @@ async function keptSamples(
     if (document === undefined) return [];
     return [{ id, source: document.source, text: beginning(document.text) }];
   });
-}
-
-function withoutStage({ stage: _, ...drop }: ListedDrop): DroppedDocument {
-  return drop;
 }
 
 function unknownReason(
