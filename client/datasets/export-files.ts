@@ -19,16 +19,23 @@ export interface Row {
 
 /** Text of a row group. */
 const groupUnits = 8_000_000;
+/** Of lines that are packed at once: each piece costs a way to another thread and back. */
+const pieceUnits = 500_000;
 const columns = ['id', 'source', 'license', 'text', 'metadata'] as const;
 
 async function* linesOf(
   records: AsyncIterable<unknown>,
   onLine: () => void,
 ): AsyncGenerator<string> {
+  let piece = '';
   for await (const record of records) {
     onLine();
-    yield `${canonicalJson(record)}\n`;
+    piece += `${canonicalJson(record)}\n`;
+    if (piece.length < pieceUnits) continue;
+    yield piece;
+    piece = '';
   }
+  if (piece !== '') yield piece;
 }
 
 async function jsonLines(

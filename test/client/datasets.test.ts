@@ -23,6 +23,8 @@ import { hubLicense, licenseOf } from '../../client/datasets/licenses.ts';
 import { Sample } from '../../client/datasets/sample.ts';
 import { trainedIds, trainedTexts } from '../../client/datasets/texts.ts';
 import { corpusManifestSchema } from '../../config/manifests.ts';
+import { sourceSchema } from '../../config/pipeline.ts';
+import { openSource, readSource } from '../../corpus/sources.ts';
 import { newestCorpus } from '../../registry/corpora.ts';
 import { getDataset, registerDataset } from '../../registry/datasets.ts';
 import { recordStage } from '../../registry/stages.ts';
@@ -213,6 +215,21 @@ function rowsIn(file: string): ExportedRow[] {
     .filter(Boolean)
     .map((line) => JSON.parse(line) as ExportedRow);
 }
+
+test('what was exported is read again as it was, by either format', async () => {
+  for (const format of ['jsonl', 'parquet'] as const) {
+    const folder = place(`back-${format}`);
+    await exportDataset(s3.store, { reference: 'policy@2', folder, format, cleaned: true });
+    const source = sourceSchema.parse({ path: folder, license: 'x', include: 'data/train-*' });
+    if (!('path' in source)) throw new Error('expected a path');
+    const opened = await openSource(source, { baseDir: '/', projectDir: '/' });
+    const texts: string[] = [];
+    for await (const item of readSource(opened))
+      if ('document' in item) texts.push(item.document.text);
+    expect(texts).toHaveLength(15);
+    expect(texts[0]).toBe('Rule 4. Write to <EMAIL>. 第4條');
+  }
+});
 
 test('the same export again changes nothing; another one, or a changed one, is refused', async () => {
   const request = {
