@@ -240,8 +240,14 @@ const noCorpus = 'No corpus was made of it yet, so nothing was cleaned.';
 function cleaning(manifest: CorpusManifest | null): string {
   if (manifest === null) return noCorpus;
   const { preparation, statistics } = manifest;
-  const usual =
-    'Unicode, white space and line ends of every text have one form; full-width letters and digits became plain ones; controls and invisible marks are gone.';
+  const except = preparation?.clean?.except ?? [];
+  const usual = [
+    'Unicode, white space and line ends of every text have one form',
+    ...(except.includes('width') ? [] : ['full-width letters and digits became plain ones']),
+    ...(except.includes('controls') ? [] : ['controls and invisible marks are gone']),
+  ]
+    .join('; ')
+    .concat('.');
   if (preparation === undefined) return usual;
   const quality = preparation.quality
     ? 'Documents were judged by rules that follow their script, with the thresholds that Gopher published where words are parted by spaces.'
@@ -279,7 +285,7 @@ function duplicates(manifest: CorpusManifest | null): string {
   const { dropped } = manifest.statistics;
   return (
     `${plural(dropped['duplicate_exact'] ?? 0, 'document')} said letter for letter what another says, and ${count(dropped['duplicate_near'] ?? 0)} almost the same ` +
-    '(MinHash over 14 bands of 8 hashes); one of each group was kept.'
+    '(found by MinHash); one of each group was kept.'
   );
 }
 

@@ -22,7 +22,7 @@ import { inspectDataset, listDropped } from '../../client/datasets/inspect.ts';
 import { hubLicense, licenseOf } from '../../client/datasets/licenses.ts';
 import { Sample } from '../../client/datasets/sample.ts';
 import { trainedIds, trainedTexts } from '../../client/datasets/texts.ts';
-import { corpusManifestSchema } from '../../config/manifests.ts';
+import { corpusManifestSchema, type CorpusManifest } from '../../config/manifests.ts';
 import { sourceSchema } from '../../config/pipeline.ts';
 import { openSource, readSource } from '../../corpus/sources.ts';
 import { newestCorpus } from '../../registry/corpora.ts';
@@ -327,6 +327,34 @@ test('the card says where documents came from, what was left out and what nobody
   const alone = dataCard({ dataset: (await getDataset(s3.store, 'policy', 1))!, corpus: null });
   expect(alone).toContain('No corpus was made of it yet');
   expect(alone).toContain('Nobody looked for personal data');
+});
+
+test('a card says of steps only what was asked', async () => {
+  const dataset = (await getDataset(s3.store, 'policy', 2))!;
+  const { stage, manifest } = (await newestCorpus(s3.store, dataset))!;
+  const cardOf = (change: Partial<CorpusManifest['preparation']>) =>
+    dataCard({
+      dataset,
+      corpus: {
+        stage,
+        manifest: { ...manifest, preparation: { ...manifest.preparation!, ...change } },
+      },
+    });
+  expect(cardOf({})).toContain('full-width letters');
+  const changed = cardOf({
+    clean: { preset: 'usual', except: ['width'], steps: ['dates'] },
+    quality: false,
+    personalData: 'keep',
+    decontaminate: ['evals/a.jsonl'],
+  });
+  for (const sentence of [
+    '| dates | 0 |',
+    'No document was judged by its quality',
+    'nobody looked for personal data',
+    'Held against `evals/a.jsonl` by 13-grams: 0 documents left out',
+  ])
+    expect(changed).toContain(sentence);
+  expect(changed).not.toContain('full-width letters');
 });
 
 test('what documents are called cannot break a card', async () => {
