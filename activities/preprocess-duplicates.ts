@@ -140,6 +140,8 @@ async function conclude(
   });
   await addSamples(store, cleaned, copies);
   dropped.push(...copies.map(({ entry }) => entry));
+  const reasons: Record<string, number> = {};
+  for (const { reason } of dropped) reasons[reason] = (reasons[reason] ?? 0) + 1;
   const distributions = await tally.summary((kind) => async (add) => {
     let number = 0;
     await eachShard(store, cleaned, async (lines) => {
@@ -150,8 +152,6 @@ async function conclude(
       }
     });
   });
-  const reasons: Record<string, number> = {};
-  for (const { reason } of dropped) reasons[reason] = (reasons[reason] ?? 0) + 1;
   return {
     schemaVersion: 1,
     shards: cleaned.map(({ documents }) => documents),

@@ -1,8 +1,8 @@
 /** What the workflow and the activities of preprocessing say to each other: references, options and counts. */
 import { z } from 'zod';
+import { preparationSchema } from '../config/manifests.ts';
 import { blobRefSchema, sha256Schema } from '../config/digest.ts';
 import { conversationsReadSchema } from '../config/conversations.ts';
-import { preparationSchema } from '../config/manifests.ts';
 import { pipelineFileSchema, questionsSchema } from '../config/pipeline.ts';
 
 const count = z.number().int().nonnegative();
@@ -124,11 +124,11 @@ export const encodeShardsInputSchema = z.strictObject({
 export type EncodeShardsInput = z.infer<typeof encodeShardsInputSchema>;
 
 export const finishCorpusInputSchema = z.strictObject({
+  preparation: preparationSchema.optional(),
   corpus: sha256Schema,
   dataset: datasetRefSchema,
   split: sha256Schema,
   tokenizer: sha256Schema,
-  preparation: preparationSchema.optional(),
 });
 export type FinishCorpusInput = z.infer<typeof finishCorpusInputSchema>;
 

@@ -1,8 +1,8 @@
 /** What the steps of preprocessing record: each manifest names blobs, and is itself named by the digest of its inputs. */
 import { z } from 'zod';
+import type { Traits } from '../corpus/statistics.ts';
 import { blobRefSchema, sha256Schema } from '../config/digest.ts';
 import { corpusManifestSchema } from '../config/manifests.ts';
-import type { Traits } from '../corpus/statistics.ts';
 
 const count = z.number().int().nonnegative();
 const counts = z.record(z.string(), count);

@@ -388,10 +388,7 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
     },
 
     async finishCorpus(given: FinishCorpusInput): Promise<PreprocessResult> {
-      const { corpus, dataset, split, tokenizer, preparation } = parseInput(
-        finishCorpusInputSchema,
-        given,
-      );
+      const { corpus, dataset, split, tokenizer } = parseInput(finishCorpusInputSchema, given);
       return withFailures(async () => {
         const parts = await requireStage(store, 'split', split, splitSchema);
         const trained = await requireStage(store, 'tokenizer', tokenizer, tokenizerSchema);
@@ -427,7 +424,7 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
           statistics: { ...statistics, numTokens },
           droppedDocuments: dropped,
           documents: parts.shards.map(({ documents }) => documents),
-          ...(preparation !== undefined && { preparation }),
+          ...(given.preparation !== undefined && { preparation: given.preparation }),
         };
         const manifest = await recordStage(store, 'preprocess', corpus, corpusManifestSchema, made);
         return resultOf(corpus, manifest, false);

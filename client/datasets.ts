@@ -1,10 +1,11 @@
 /** Datasets as an operator sees them: which there are, what is in one, which models were trained on it. */
 import { corpusManifestSchema, type DatasetManifest } from '../config/manifests.ts';
-import { listDatasets } from '../registry/datasets.ts';
+import { getDataset, listDatasets } from '../registry/datasets.ts';
 import { listModels, listVersions } from '../registry/models.ts';
 import { findStage } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
-import { findDataset } from './find-dataset.ts';
+import { ClientError } from './errors.ts';
+import { nearest } from './nearest.ts';
 import { ingestDrops } from './report/data.ts';
 import type { DataReport } from './report/run-report.ts';
 
@@ -46,9 +47,34 @@ export async function summariseDatasets(store: Store): Promise<DatasetSummary[]>
 
 /** `policy` means its newest version, `policy@2` that one. Throws a ClientError for one that there is not. */
 export async function describeDataset(store: Store, reference: string): Promise<DatasetDetails> {
-  const dataset = await findDataset(store, reference);
+  const match = /^([a-z][a-z0-9-]*)(?:@(\d{1,9}))?$/.exec(reference);
+  if (match === null) {
+    throw new ClientError(
+      'input',
+      `dataset: found ${JSON.stringify(reference)}, expected a name such as policy, or policy@2 for one version.`,
+    );
+  }
+  const name = match[1]!;
   const known = await summariseDatasets(store);
-  const versions = known.find(({ name }) => name === dataset.name)?.versions ?? [dataset.version];
+  const found = known.find((summary) => summary.name === name);
+  if (found === undefined) {
+    const names = known.map((summary) => summary.name);
+    const near = nearest(name, names);
+    const hint = near === null ? '' : ` Did you mean ${near}?`;
+    throw new ClientError(
+      'input',
+      `dataset: found "${name}", expected one that is registered (${names.join(', ') || 'none yet'}).${hint}`,
+    );
+  }
+  const { versions } = found;
+  const wanted = match[2] === undefined ? versions.at(-1)! : Number(match[2]);
+  const dataset = await getDataset(store, name, wanted);
+  if (dataset === null) {
+    throw new ClientError(
+      'input',
+      `${name}: found no version ${wanted}, expected ${versions.join(', ')}.`,
+    );
+  }
   const { models, corpus } = await modelsOf(store, dataset);
   const manifest =
     corpus === null ? null : await findStage(store, 'preprocess', corpus, corpusManifestSchema);

@@ -1,16 +1,16 @@
 /** The records kept in the registry. Every one carries its schema version; none holds data, only references. */
 import { z } from 'zod';
-import { cleaningSchema } from './cleaning.ts';
 import { blobRefSchema, sha256Schema } from './digest.ts';
-import { personalDataSchema } from './personal-data.ts';
 import { gpuSchema, machineSchema, modelShapeSchema, phaseNames } from './recipe.ts';
-import { distributionsSchema } from './statistics.ts';
 import {
   microBatchSchema,
   plateauFoundSchema,
   rollbackSchema,
   trainerFaultSchema,
 } from './trainer.ts';
+import { cleaningSchema } from './cleaning.ts';
+import { personalDataSchema } from './personal-data.ts';
+import { distributionsSchema } from './statistics.ts';
 
 const count = z.number().int().nonnegative();
 const counts = z.record(z.string(), count);
@@ -52,11 +52,11 @@ export const datasetManifestSchema = z.strictObject({
   shards: z.array(z.strictObject({ documents: blobRefSchema, numDocuments: count })),
   numDocuments: count,
   bytes: count.describe('UTF-8 bytes of text'),
-  dropped: counts.describe('files and records that could not be read, by reason'),
-  droppedDocuments: blobRefSchema.nullable().describe('DroppedDocument lines'),
   distributions: distributionsSchema
     .optional()
     .describe('of the documents as they were read; left out by older versions'),
+  dropped: counts.describe('files and records that could not be read, by reason'),
+  droppedDocuments: blobRefSchema.nullable().describe('DroppedDocument lines'),
 });
 export type DatasetManifest = z.infer<typeof datasetManifestSchema>;
 

@@ -10,7 +10,6 @@ import { bandsOf, numBands } from './minhash.ts';
 import { digestOf } from './order.ts';
 import { qualityRefusal } from './quality.ts';
 import { redact } from './redact.ts';
-import { traitsOf, type Traits } from './statistics.ts';
 import { wordsOf } from './words.ts';
 
 export interface CleanOptions {
@@ -48,7 +47,6 @@ export interface DocumentSize {
   bytes: number;
   characters: number;
   script: string;
-  traits: Traits;
 }
 
 /** Cleans documents one by one; `onDocument` hears of each, so that the caller can tell progress. */
@@ -109,12 +107,7 @@ export function cleanShard(
       bands.set(bandsOf(text, script, words), documents.length * numBands * 2);
       documents.push({ id, metadata, source, text });
       contents.push(digestOf(text));
-      sizes.push({
-        bytes: Buffer.byteLength(text),
-        characters: numCharacters(text),
-        script,
-        traits: traitsOf(document, text),
-      });
+      sizes.push({ bytes: Buffer.byteLength(text), characters: numCharacters(text), script });
     }
     onDocument(index + 1);
   }

@@ -85,11 +85,11 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
     await activities(`encode ${label}`).encodeShards({ split, tokenizer, from, to });
   });
   const result = await activities('write the corpus').finishCorpus({
+    preparation: preparationOf(input),
     corpus,
     dataset,
     split,
     tokenizer,
-    preparation: preparationOf(input),
   });
   const { numTokens } = result.summary;
   setCurrentDetails(

@@ -2,9 +2,9 @@
 import { describeDataset, summariseDatasets } from '../datasets.ts';
 import { size } from '../report/words.ts';
 import { openContext, stdoutPaint } from './context.ts';
-import { distributionLines } from './datasets-statistics.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { count, plain, table } from './text.ts';
+import { distributionLines } from './datasets-statistics.ts';
 
 export async function listCommand(options: CommonOptions): Promise<number> {
   const { store } = await openContext();

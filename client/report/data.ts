@@ -36,7 +36,7 @@ export async function readData(
   const ref = trace.dataset ?? manifest?.dataset ?? null;
   const dataset = ref === null ? null : await getDataset(store, ref.name, ref.version);
   if (dataset === null) return null;
-  const { name, version, digest, sources, numDocuments, bytes, distributions } = dataset;
+  const { name, version, digest, sources, numDocuments, bytes } = dataset;
   const dropped = await ingestDrops(store, dataset);
   if (manifest !== null) {
     const documents = await readDropped(store, manifest.droppedDocuments);
@@ -50,7 +50,7 @@ export async function readData(
       sources,
       numDocuments,
       bytes,
-      ...(distributions !== undefined && { distributions }),
+      ...distributionsOf(dataset),
     },
     personalData: wayOf(trace.pipeline?.data.personalData),
     dropped,
@@ -61,6 +61,10 @@ export async function readData(
     }),
   };
   return { data, manifest };
+}
+
+function distributionsOf({ distributions }: DatasetManifest) {
+  return distributions === undefined ? {} : { distributions };
 }
 
 function wayOf(option: PersonalDataOption | undefined): DataReport['personalData'] {

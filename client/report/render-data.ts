@@ -2,10 +2,10 @@
 import { lengthChart, shareBar } from './charts.ts';
 import { dataCharts, fateChart, type Went } from './data-charts.ts';
 import { foreign, html, langOf, type Html } from './html.ts';
-import { personal } from './personal-words.ts';
 import { digest, table } from './render-parts.ts';
 import type { DataReport, RunReport } from './run-report.ts';
 import { count, large, percent, plural, reasonWords, size, words } from './words.ts';
+import { personal } from './personal-words.ts';
 
 export function renderData({ data }: RunReport): Html | null {
   if (data === null) return null;

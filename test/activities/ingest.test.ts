@@ -4,7 +4,6 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createShardDescriber } from '../../activities/describe-shards.ts';
 import { createIngestActivities, type IngestInput } from '../../activities/ingest.ts';
 import { FailureType } from '../../config/failures.ts';
 import type { Document, DroppedDocument } from '../../config/manifests.ts';
@@ -186,25 +185,4 @@ test('a source that is long in opening heartbeats meanwhile', async () => {
 test('a wrong argument is refused as such', async () => {
   const failure = await failureOf(ingest, { ...input('x'), sources: [] });
   expect([failure.type, failure.nonRetryable]).toEqual([FailureType.InvalidConfig, true]);
-});
-
-test('shards that were described before are not read again for it', async () => {
-  const store = fixture.deps.store;
-  const manifest = (await getDataset(store, 'sotu', 1))!;
-  const read: string[] = [];
-  const get: typeof store.get = async (key) => {
-    read.push(key);
-    return store.get(key);
-  };
-  const describer = createShardDescriber({ ...fixture.deps, store: { ...store, get } });
-  expect(await describer.describe(manifest.shards)).toEqual({
-    distributions: manifest.distributions,
-  });
-  expect(read).toHaveLength(manifest.shards.length);
-  expect(read.every((key) => key.startsWith('stages/describe-shard/'))).toBe(true);
-});
-
-test('a version whose documents are gone and were never counted is left without counts', async () => {
-  const gone = { documents: { sha256: 'a'.repeat(64), bytes: 1 }, numDocuments: 1 };
-  expect(await createShardDescriber(fixture.deps).describe([gone])).toBeNull();
 });

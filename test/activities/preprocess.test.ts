@@ -102,13 +102,7 @@ async function preprocess(input: PreprocessInput): Promise<PreprocessResult> {
     to: split.numShards,
   });
   return (
-    await inActivity(activities.finishCorpus, {
-      corpus,
-      dataset,
-      split: split.split,
-      tokenizer,
-      preparation: { quality: true, personalData: 'redact', clean: undefined, heldOut },
-    })
+    await inActivity(activities.finishCorpus, { corpus, dataset, split: split.split, tokenizer })
   ).result;
 }
 
@@ -151,7 +145,6 @@ test('a dataset becomes a corpus whose tokens are exactly its texts', async () =
   const { store } = fixture.deps;
   expect(manifest.statistics.redacted).toEqual({ email: 92 });
   expect(manifest.statistics.scripts).toEqual({ latin: 90 });
-  expect(manifest.preparation).toEqual({ quality: true, personalData: 'redact', heldOut: 0.05 });
   const { distributions } = manifest.statistics;
   const inLengths = distributions!.lengths.reduce((sum, { numDocuments }) => sum + numDocuments, 0);
   expect(inLengths).toBe(90);
