@@ -25,6 +25,7 @@ import { addRunInputs, getRunRecord } from '../registry/runs.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
 import type { Deps } from './deps.ts';
+import { createShardDescriber, type ShardDescriber } from './describe-shards.ts';
 import { VersionBefore } from './ingest-before.ts';
 import { ShardWriter } from './ingest-shards.ts';
 import { expiryOf, sealingOf, type Originals } from './originals.ts';
@@ -78,12 +79,13 @@ const inputSchema = z.strictObject({
 const mostAttempts = 10;
 
 export function createIngestActivities(deps: Deps) {
+  const describer = createShardDescriber(deps);
   return {
     async ingestCorpus(given: IngestInput): Promise<IngestResult> {
       const input = parseInput(inputSchema, given);
       return withFailures(async () => {
         for (let attempt = 1; attempt <= mostAttempts; attempt += 1) {
-          const ingested = await ingest(deps, input);
+          const ingested = await ingest(deps, describer, input);
           if (ingested === null) continue;
           await keepForRun(deps.store, input.run, ingested);
           return ingested;
@@ -118,6 +120,7 @@ export type IngestActivities = ReturnType<typeof createIngestActivities>;
 /** The sources as a version that follows on the newest one; null when somebody else was quicker with the next. */
 async function ingest(
   deps: Deps,
+  describer: ShardDescriber,
   input: z.infer<typeof inputSchema>,
 ): Promise<IngestResult | null> {
   const { run, name, sources, sample = 1, originals, baseDir, projectDir, onto } = input;
@@ -157,6 +160,7 @@ async function ingest(
       ...(sample < 1 && { sample }),
     }),
     ...read,
+    ...(await whileBeating(async () => describer.describe(read.shards))),
     ...expiry,
   };
   if (onto === 0 && newest !== null && newest.digest !== made.digest) throw nameTaken(name);

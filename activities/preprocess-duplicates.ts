@@ -4,6 +4,7 @@ import { sampleOf } from '../corpus/clean-shard.ts';
 import { joinDuplicates, type Duplicate, type Fingerprint } from '../corpus/duplicates.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { byCodeUnits } from '../corpus/order.ts';
+import { Tally } from '../corpus/statistics.ts';
 import { decodeJsonLines, putJsonLines, readBlob, readJsonLines } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import { beatsOf, progress } from './preprocess-failures.ts';
@@ -124,6 +125,7 @@ async function conclude(
   const copies: Copy[] = [];
   const kept: KeptLine[] = [];
   const scripts: Record<string, number> = {};
+  const tally = new Tally();
   let bytes = 0;
   let characters = 0;
   let index = 0;
@@ -136,6 +138,7 @@ async function conclude(
         bytes += line.bytes;
         characters += line.characters;
         scripts[line.script] = (scripts[line.script] ?? 0) + 1;
+        tally.add(line.traits, line.characters);
       } else {
         const { reason, survivor: detail, survivorSource: survivor } = duplicate;
         const { id, source } = line;
@@ -150,6 +153,16 @@ async function conclude(
   const since = cleaned.map((shard) => shard.since ?? 1);
   const reasons: Record<string, number> = {};
   for (const { reason } of dropped) reasons[reason] = (reasons[reason] ?? 0) + 1;
+  const distributions = await tally.summary((kind) => async (add) => {
+    let number = 0;
+    await eachShard(store, cleaned, async (lines) => {
+      for (const { traits } of lines) {
+        const name = traits[kind === 'domains' ? 'domain' : 'license'];
+        if (name !== undefined && !duplicateAt.has(number)) add(name, 1);
+        number += 1;
+      }
+    });
+  });
   return {
     schemaVersion: 1,
     of: cleaned.flatMap(({ of }) => of ?? []),
@@ -170,6 +183,7 @@ async function conclude(
       bytes,
       characters,
       scripts,
+      distributions,
     },
   };
 }

@@ -1,5 +1,6 @@
 /** What the workflow and the activities of preprocessing say to each other: references, options and counts. */
 import { z } from 'zod';
+import { preparationSchema } from '../config/manifests.ts';
 import { blobRefSchema, sha256Schema } from '../config/digest.ts';
 import { conversationsReadSchema } from '../config/conversations.ts';
 import { trainedTokenizerWishSchema } from '../config/tokenizer.ts';
@@ -144,6 +145,7 @@ export const encodeShardsInputSchema = z.strictObject({
 export type EncodeShardsInput = z.infer<typeof encodeShardsInputSchema>;
 
 export const finishCorpusInputSchema = z.strictObject({
+  preparation: preparationSchema.optional(),
   corpus: sha256Schema,
   dataset: datasetRefSchema,
   split: sha256Schema,

@@ -1,5 +1,6 @@
 /** What the steps of preprocessing record: each manifest names blobs, and is itself named by the digest of its inputs. */
 import { z } from 'zod';
+import type { Traits } from '../corpus/statistics.ts';
 import { blobRefSchema, sha256Schema } from '../config/digest.ts';
 import { corpusManifestSchema } from '../config/manifests.ts';
 import { mixtureSchema } from '../config/mixture.ts';
@@ -18,6 +19,7 @@ export interface FingerprintLine {
   bytes: number;
   characters: number;
   script: string;
+  traits: Traits;
 }
 
 /** stages/clean-shard/<digest>.json */

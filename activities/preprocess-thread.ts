@@ -25,6 +25,7 @@ import { numBands } from '../corpus/minhash.ts';
 import { sourceFinder } from '../corpus/mixture.ts';
 import { endOfText, Packer, tokenWidth } from '../corpus/pack.ts';
 import { Bucket, bytesOf, scatter, wordsIn } from '../corpus/shuffle.ts';
+import { traitsOf } from '../corpus/statistics.ts';
 import type { Questions } from '../config/pipeline.ts';
 import {
   compressLines,
@@ -153,6 +154,7 @@ const tasks: {
       content: cleaned.contents[index]!,
       bands: packed(cleaned.bands.subarray(index * numBands * 2, (index + 1) * numBands * 2)),
       ...cleaned.sizes[index]!,
+      traits: traitsOf(cleaned.documents[index]!, cleaned.documents[index]!.text),
     }));
     return {
       documents: await encodeJsonLines(cleaned.documents),

@@ -486,6 +486,8 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
           instructions: instructed.instructions,
           statistics: { ...statistics, numTokens },
           droppedDocuments: dropped,
+          documents: parts.shards.map(({ documents }) => documents),
+          ...(given.preparation !== undefined && { preparation: given.preparation }),
         };
         const manifest = await recordStage(store, 'preprocess', corpus, corpusManifestSchema, made);
         return resultOf(corpus, manifest, false);

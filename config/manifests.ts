@@ -10,6 +10,9 @@ import {
   rollbackSchema,
   trainerFaultSchema,
 } from './trainer.ts';
+import { cleaningSchema } from './cleaning.ts';
+import { personalDataSchema } from './personal-data.ts';
+import { distributionsSchema } from './statistics.ts';
 
 const count = z.number().int().nonnegative();
 const counts = z.record(z.string(), count);
@@ -62,6 +65,9 @@ export const datasetManifestSchema = z.strictObject({
     .describe('oldest version first'),
   numDocuments: count,
   bytes: count.describe('UTF-8 bytes of text'),
+  distributions: distributionsSchema
+    .optional()
+    .describe('of the documents as they were read; left out by older versions'),
   dropped: counts.describe('files and records that could not be read, by reason'),
   droppedDocuments: blobRefSchema.nullable().describe('DroppedDocument lines'),
   expiresAt: z
@@ -85,6 +91,18 @@ const tokenShardSchema = z.strictObject({
   numDocuments: count,
   numTokens: count,
 });
+
+/** What a pipeline file asked of the documents, so that a corpus can be understood without its run. */
+export const preparationSchema = z
+  .strictObject({
+    quality: z.boolean(),
+    personalData: personalDataSchema,
+    clean: cleaningSchema,
+    decontaminate: z.array(z.string()).optional().describe('evaluation sets; left out: none'),
+    heldOut: z.number().describe('share'),
+  })
+  .describe('what was asked of the documents; left out by older versions');
+export type Preparation = z.infer<typeof preparationSchema>;
 
 /** stages/preprocess/<digest>.json: what training reads. */
 export const corpusManifestSchema = z.strictObject({
@@ -158,8 +176,16 @@ export const corpusManifestSchema = z.strictObject({
     bytes: count,
     characters: count,
     scripts: counts.describe('documents by main script'),
+    distributions: distributionsSchema
+      .optional()
+      .describe('of the documents that were kept; left out by older versions'),
   }),
   droppedDocuments: blobRefSchema,
+  documents: z
+    .array(blobRefSchema)
+    .optional()
+    .describe('the texts to train on, cleaned, in training order; left out by older versions'),
+  preparation: preparationSchema.optional(),
 });
 export type CorpusManifest = z.infer<typeof corpusManifestSchema>;
 

@@ -126,7 +126,7 @@ export function sampleOf(text: string): string {
 }
 
 /** Code points, so that one emoji or rare Han character counts once. */
-function numCharacters(text: string): number {
+export function numCharacters(text: string): number {
   let count = text.length;
   for (let index = 0; index < text.length; index += 1) {
     const unit = text.charCodeAt(index);

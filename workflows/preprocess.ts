@@ -5,6 +5,7 @@
 import { log, proxyActivities, setCurrentDetails } from '@temporalio/workflow';
 import type { PreprocessInput, PreprocessResult } from '../activities/preprocess-input.ts';
 import type { PreprocessActivities } from '../activities/preprocess.ts';
+import type { Preparation } from '../config/manifests.ts';
 import { nonRetryableErrorTypes } from '../config/failures.ts';
 import { TaskQueue } from '../config/queues.ts';
 
@@ -93,6 +94,7 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
     input.mixed &&
     (await activities('mix the sources').mixCorpus({ split, tokenizer, seed, mixed: input.mixed }));
   const result = await activities('write the corpus').finishCorpus({
+    preparation: preparationOf(input),
     corpus,
     dataset,
     split,
@@ -105,6 +107,18 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
   );
   log.info('preprocessed', { runName: input.run, stage: 'preprocess', corpus, numTokens });
   return result;
+}
+
+/** What the pipeline file asked of the documents, in its own words. */
+function preparationOf({ data }: PreprocessInput): Preparation {
+  const { quality, personalData, clean, decontaminate, heldOut } = data;
+  return {
+    quality,
+    personalData,
+    heldOut,
+    ...(clean !== undefined && { clean }),
+    ...(decontaminate !== undefined && { decontaminate }),
+  };
 }
 
 /** What is asked of the documents, with what the evaluation sets say in place of their paths. */

@@ -7,6 +7,7 @@ import { percent, size } from '../report/words.ts';
 import { clientOf, openContext, stdoutPaint } from './context.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { count, plain, table } from './text.ts';
+import { distributionLines } from './datasets-statistics.ts';
 
 export async function listCommand(options: CommonOptions): Promise<number> {
   const { store } = await openContext();
@@ -67,6 +68,11 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
       say(options, `    ${plain(source)}: ${plain(detail)}`);
     if (number > samples.length) say(options, `    and ${number - samples.length} more`);
   }
+  if (dataset.distributions !== undefined) {
+    say(options);
+    for (const line of distributionLines(dataset.distributions).slice(0, -1))
+      say(options, `  ${line}`.trimEnd());
+  }
   if (cleaned !== null) {
     const steps = Object.entries(cleaned).map(([step, number]) => [step, count(number)]);
     say(options);
@@ -93,7 +99,10 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
     say(options, `  ${referenceSentence(compression)}`);
   }
   say(options);
-  say(options, '  What preprocessing dropped of it stands in the report of a run.');
+  say(
+    options,
+    `  What was kept and dropped: npx temper datasets inspect ${dataset.name}@${dataset.version}`,
+  );
   return ExitCode.ok;
 }
 

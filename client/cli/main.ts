@@ -1,6 +1,9 @@
 #!/usr/bin/env node
 /** The command line: `npx temper <command>`. Commands are loaded when they are used, so that help is instant. */
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import type { DiffFlags } from './datasets-diff.ts';
+import type { CardFlags, ExportFlags } from './datasets-export.ts';
+import type { InspectFlags } from './datasets-inspect.ts';
 import { ExitCode, finish, type CommonOptions } from './output.ts';
 
 const program = new Command('temper')
@@ -293,6 +296,95 @@ command('show', 'one version: sources, licences, what was dropped, who was train
   .action((reference: string, options: CommonOptions) =>
     finish(options, async () => (await import('./datasets.ts')).showCommand(reference, options)),
   );
+command('inspect', 'samples of what was kept and of what was dropped, by reason', datasets)
+  .argument('<dataset>', 'name (its newest version), or name@version')
+  .option('--dropped', 'only what was dropped')
+  .option('--kept', 'only what was kept')
+  .option('--reason <reason>', 'only what was dropped for this reason, such as duplicate_near')
+  .option(
+    '-n, --number <number>',
+    'samples of each; with --dropped, all lists every one',
+    numberOrAll,
+    10,
+  )
+  .option('--seed <number>', 'another seed shows other samples', wholeNumber, 1)
+  .addHelpText(
+    'after',
+    examples(
+      'npx temper datasets inspect policy',
+      'npx temper datasets inspect policy@2 --reason duplicate_near --number 20',
+      'npx temper datasets inspect policy --dropped --number all --json',
+    ),
+  )
+  .action((reference: string, flags: InspectFlags) =>
+    finish(flags, async () =>
+      (await import('./datasets-inspect.ts')).inspectCommand(reference, flags),
+    ),
+  );
+command(
+  'diff',
+  'what one version has that another has not: documents, sources, statistics',
+  datasets,
+)
+  .argument('<dataset>', 'name (its version before the newest), or name@version')
+  .argument('[dataset]', 'the version to compare it with (default: the newest)')
+  .option(
+    '-n, --number <number>',
+    'samples of what was added and of what was removed',
+    wholeNumber,
+    5,
+  )
+  .option('--seed <number>', 'another seed shows other samples', wholeNumber, 1)
+  .addHelpText(
+    'after',
+    examples(
+      'npx temper datasets diff policy',
+      'npx temper datasets diff policy@1 policy@2 --json',
+    ),
+  )
+  .action((before: string, after: string | undefined, flags: DiffFlags) =>
+    finish(flags, async () =>
+      (await import('./datasets-diff.ts')).diffCommand(before, after, flags),
+    ),
+  );
+command('export', 'write a version as a folder that Hugging Face’s datasets loads', datasets)
+  .argument('<dataset>', 'name (its newest version), or name@version')
+  .argument('<folder>', 'folder to make')
+  .addOption(
+    new Option('--format <format>', 'packed JSON lines, or Parquet')
+      .choices(['jsonl', 'parquet'])
+      .default('jsonl'),
+  )
+  .option('--cleaned', 'the texts as training reads them, not as they were read')
+  .addHelpText(
+    'after',
+    examples(
+      'npx temper datasets export policy ./policy-data',
+      'npx temper datasets export policy@2 ./policy-clean --cleaned --format parquet',
+    ),
+  )
+  .action((reference: string, folder: string, flags: ExportFlags) =>
+    finish(flags, async () =>
+      (await import('./datasets-export.ts')).exportCommand(reference, folder, flags),
+    ),
+  );
+command(
+  'card',
+  'the data card of a version: sources, licences, what was left out, limits',
+  datasets,
+)
+  .argument('<dataset>', 'name (its newest version), or name@version')
+  .option('-o, --output <file>', 'where to write it (default: standard output)')
+  .addHelpText(
+    'after',
+    examples(
+      'npx temper datasets card policy',
+      'npx temper datasets card policy@2 --output card.md',
+    ),
+  )
+  .action((reference: string, flags: CardFlags) =>
+    finish(flags, async () => (await import('./datasets-export.ts')).cardCommand(reference, flags)),
+  );
 
 command('expire', 'delete the documents whose time is over, now rather than tonight', datasets)
   .option('--dry-run', 'say what would be deleted, and delete nothing')
@@ -545,6 +637,10 @@ function command(name: string, description: string, parent: Command = program): 
 
 function examples(...lines: string[]): string {
   return `\nExamples:\n${lines.map((line) => `  ${line}`).join('\n')}`;
+}
+
+function numberOrAll(text: string): number | 'all' {
+  return text === 'all' ? 'all' : wholeNumber(text);
 }
 
 function wholeNumber(text: string): number {

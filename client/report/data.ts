@@ -14,6 +14,7 @@ import { DataKeyMissing } from '../../registry/errors.ts';
 import { getDataset, getExpiry } from '../../registry/datasets.ts';
 import { findStage } from '../../registry/stages.ts';
 import type { Store } from '../../registry/store.ts';
+import { dataCard } from '../datasets/card.ts';
 import type { DataReport } from './run-report.ts';
 import type { Trace } from './trace.ts';
 
@@ -46,12 +47,28 @@ export async function readData(
     dropped.push(...dropsOf('preprocess', manifest.statistics.dropped, documents));
   }
   const data: DataReport = {
-    dataset: { name, version, digest, sources, numDocuments, bytes },
+    dataset: {
+      name,
+      version,
+      digest,
+      sources,
+      numDocuments,
+      bytes,
+      ...distributionsOf(dataset),
+    },
     personalData: wayOf(trace.pipeline?.data.personalData),
     dropped,
     corpus: manifest === null ? null : await corpusFacts(store, trace, manifest),
+    card: dataCard({
+      dataset,
+      corpus: manifest === null ? null : { stage: trace.corpus!, manifest },
+    }),
   };
   return { data, manifest };
+}
+
+function distributionsOf({ distributions }: DatasetManifest) {
+  return distributions === undefined ? {} : { distributions };
 }
 
 function wayOf(option: PersonalDataOption | undefined): DataReport['personalData'] {
@@ -133,7 +150,7 @@ async function corpusFacts(
   manifest: CorpusManifest,
 ): Promise<NonNullable<DataReport['corpus']>> {
   const { statistics, heldOut, instructions } = manifest;
-  const { kept, redacted, scripts, numTokens, bytes, characters } = statistics;
+  const { kept, redacted, scripts, distributions, numTokens, bytes, characters } = statistics;
   return {
     stage: trace.corpus!,
     inferred: trace.corpusInferred,
@@ -142,6 +159,7 @@ async function corpusFacts(
     cleaned: statistics.cleaned ?? null,
     conversations: conversationFacts(instructions?.conversations),
     scripts,
+    ...(distributions !== undefined && { distributions }),
     numTokens,
     bytes,
     characters,

@@ -1,11 +1,13 @@
 /** The section about data: where it came from, what was dropped and why with samples, tokens and tokenizer. */
 import { lengthChart, shareBar } from './charts.ts';
+import { dataCharts, fateChart, type Went } from './data-charts.ts';
 import { foreign, html, langOf, type Html } from './html.ts';
 import { renderCompression } from './render-compression.ts';
 import { renderMixture } from './render-mixture.ts';
 import { digest, table } from './render-parts.ts';
 import type { DataReport, RunReport } from './run-report.ts';
 import { count, large, percent, plural, reasonWords, size, words } from './words.ts';
+import { personal } from './personal-words.ts';
 
 export function renderData({ data }: RunReport): Html | null {
   if (data === null) return null;
@@ -23,18 +25,23 @@ export function renderData({ data }: RunReport): Html | null {
         { number: size(bytes) },
       ]),
     )}
-    ${renderDrops(data)} ${corpus !== null && renderCorpus(corpus, data.personalData)}`;
+    ${renderDrops(data)}
+    ${dataCharts({ read: dataset.distributions ?? null, kept: corpus?.distributions ?? null })}
+    ${corpus !== null && renderCorpus(corpus, data.personalData)} ${renderCard(data)}`;
 }
 
-function renderDrops({ dropped, corpus, dataset }: DataReport): Html {
+function renderDrops(data: DataReport): Html {
+  const { dropped, corpus, dataset } = data;
   const numDropped = dropped.reduce((sum, drop) => sum + drop.count, 0);
   const unread = dropped
     .filter(({ stage }) => stage === 'ingest')
     .reduce((sum, drop) => sum + drop.count, 0);
   const total = dataset.numDocuments + unread;
   const kept = corpus?.kept ?? dataset.numDocuments;
+  const reference = `${dataset.name}@${dataset.version}`;
   const sampled = dropped.filter(({ samples }) => samples.length > 0);
   return html`<h3>Kept and dropped</h3>
+    ${fateChart(fatesOf(data))}
     ${table(
       ['', 'documents', '', ''],
       [
@@ -45,10 +52,10 @@ function renderDrops({ dropped, corpus, dataset }: DataReport): Html {
           { chart: shareBar(kept / total, 'kept') },
         ],
         ...dropped.map(({ reason, stage, count: number }) => [
-          html`${reasonWords(reason)}${stage === 'ingest' && html` <span class="hint">(could not be read)</span>`}`,
+          html`${reasonWords(reason, stage)}${stage === 'ingest' && html` <span class="hint">(could not be read)</span>`}`,
           { number: count(number) },
           { number: percent(number / total) },
-          { chart: shareBar(number / total, 'dropped') },
+          { chart: shareBar(number / total, kindOf({ reason, stage })) },
         ]),
       ],
     )}
@@ -61,8 +68,52 @@ function renderDrops({ dropped, corpus, dataset }: DataReport): Html {
             ${samples.length === number ? '' : `${samples.length} of `}${plural(number, 'document')}
           </summary>
           ${samples.map(renderSample)}
+          ${
+            samples.length < number &&
+            html`<p class="hint">
+              All of them:
+              <code>npx temper datasets inspect ${reference} --reason ${reason} --number all</code>
+            </p>`
+          }
         </details>`,
-    )}`;
+    )}
+    ${
+      numDropped > 0 &&
+      html`<p class="hint">
+        Every dropped document with its reason:
+        <code>npx temper datasets inspect ${reference} --dropped --number all</code>; what was kept:
+        <code>npx temper datasets inspect ${reference} --kept</code>
+      </p>`
+    }`;
+}
+
+/** The reasons in a few kinds, which fit into one bar. */
+function fatesOf({ dropped, corpus, dataset }: DataReport): Went[] {
+  const sum = (some: DataReport['dropped']): number =>
+    some.reduce((total, drop) => total + drop.count, 0);
+  const of = (kind: Went['kind']): number => sum(dropped.filter((drop) => kindOf(drop) === kind));
+  return [
+    { name: 'kept', number: corpus?.kept ?? dataset.numDocuments, kind: 'kept' },
+    { name: 'duplicates', number: of('duplicates'), kind: 'duplicates' },
+    { name: 'left out by a rule', number: of('left-out'), kind: 'left-out' },
+    { name: 'could not be read', number: of('unread'), kind: 'unread' },
+  ];
+}
+
+function kindOf({
+  reason,
+  stage,
+}: Pick<DataReport['dropped'][number], 'reason' | 'stage'>): Went['kind'] {
+  if (stage === 'ingest') return 'unread';
+  return reason.startsWith('duplicate') ? 'duplicates' : 'left-out';
+}
+
+function renderCard({ card }: DataReport): Html | null {
+  if (card === undefined) return null;
+  return html`<details>
+    <summary>The data card, to copy</summary>
+    <pre class="card">${card}</pre>
+  </details>`;
 }
 
 function renderSample({
@@ -106,27 +157,6 @@ function renderSteps(cleaned: Readonly<Record<string, number>>): Html {
             steps.map(([step, number]) => [step, { number: count(number) }]),
           )
     }`;
-}
-
-const personalWords: Record<string, [one: string, many: string]> = {
-  email: ['e-mail address', 'e-mail addresses'],
-  ip: ['IP address', 'IP addresses'],
-  iban: ['IBAN', 'IBANs'],
-  secret: ['secret or key', 'secrets and keys'],
-  address: ['address', 'addresses'],
-  name: ['name', 'names'],
-  tw_id: ['Taiwan identity number', 'Taiwan identity numbers'],
-  tw_resident: ['Taiwan resident certificate', 'Taiwan resident certificates'],
-  tw_company: ['Taiwan company number', 'Taiwan company numbers'],
-  us_ssn: ['US social security number', 'US social security numbers'],
-  uk_nino: ['UK insurance number', 'UK insurance numbers'],
-  uk_nhs: ['NHS number', 'NHS numbers'],
-  cn_id: ['Chinese identity number', 'Chinese identity numbers'],
-};
-
-function personal(kind: string, number: number): string {
-  const [one, many] = personalWords[kind] ?? [`${words(kind)} number`, `${words(kind)} numbers`];
-  return plural(number, one, many);
 }
 
 function renderCorpus(

@@ -13,6 +13,7 @@ import { mixtureSchema } from '../../config/mixture.ts';
 import { machineSchema, recipeSchema } from '../../config/recipe.ts';
 import { sweepDecisionSchema } from '../../config/sweep.ts';
 import { runCostSchema } from '../../config/run-records.ts';
+import { distributionsSchema } from '../../config/statistics.ts';
 import { plateauFoundSchema } from '../../config/trainer.ts';
 import { stageNames } from '../../workflows/messages.ts';
 import { ledgerSchema } from '../ledger/ledger.ts';
@@ -128,6 +129,7 @@ export const dataReportSchema = z.strictObject({
     sources: true,
     numDocuments: true,
     bytes: true,
+    distributions: true,
   }),
   personalData: z.enum(['redact', 'keep']).nullable().describe('keep: nothing is replaced'),
   dropped: z.array(
@@ -155,6 +157,9 @@ export const dataReportSchema = z.strictObject({
         .describe('what came of data.conversations; null: none'),
       cleaned: counts.nullable().describe('by step; null: data.clean has none'),
       scripts: counts,
+      distributions: distributionsSchema
+        .optional()
+        .describe('of what was kept; left out by older versions'),
       numTokens: count,
       bytes: count,
       characters: count,
@@ -187,6 +192,7 @@ export const dataReportSchema = z.strictObject({
       vocabSize: count,
     })
     .nullable(),
+  card: z.string().optional().describe('the data card, Markdown; left out by older versions'),
 });
 export type DataReport = z.infer<typeof dataReportSchema>;
 

@@ -65,6 +65,8 @@ svg .label { font-weight: 600; } svg .label.soft { font-weight: 400; }
 .mark line { stroke: var(--warn); stroke-width: 1.2; stroke-dasharray: 2 3; } .mark text { fill: var(--warn); font-weight: 600; font-size: 12px; }
 .mark.lost line { stroke: var(--bad); } .mark.lost text { fill: var(--bad); }
 .rest { fill: var(--line); fill-opacity: 0.6; } .kept, .span { fill: var(--accent); } .span.reused { fill: var(--rate); } .span.failed { fill: var(--bad); }
+.read { fill: var(--raw); } .duplicates { fill: var(--rate); } .left-out { fill: var(--warn); } .unread { fill: var(--bad); }
+svg.fate { height: 34px; border-radius: 8px; overflow: hidden; } pre.card { white-space: pre-wrap; }
 .dropped { fill: var(--warn); } .score { fill: var(--accent); } .column { fill: var(--accent); }
 .planned-band { fill: var(--raw); } .found { fill: var(--accent); stroke: var(--page); stroke-width: 1.5; } .found.worse { fill: var(--bad); } .found.better { fill: var(--good); }
 details { margin: 8px 0; } summary { cursor: pointer; color: var(--accent); font-size: 15px; }
@@ -73,6 +75,7 @@ ol.marks { padding-left: 24px; margin: 10px 0; font-size: 15px; } ol.marks li::m
 .sample { border-left: 3px solid var(--line); padding: 2px 0 2px 12px; margin: 10px 0; font-size: 14px; }
 .sample p { margin: 2px 0; overflow-wrap: anywhere; }
 .dots { display: inline-flex; gap: 16px; flex-wrap: wrap; font-size: 13px; color: var(--soft); }
+.dots i.block { width: 12px; height: 12px; } .dots i.read { background: var(--raw); } .dots i.kept { background: var(--accent); } .dots i.duplicates { background: var(--rate); } .dots i.left-out { background: var(--warn); } .dots i.unread { background: var(--bad); }
 .dots i { display: inline-block; width: 14px; height: 3px; vertical-align: middle; margin-right: 6px; border-radius: 2px; }
 footer { margin-top: 60px; padding-bottom: 40px; color: var(--soft); font-size: 14px; }
 footer > p { border-top: 1px solid var(--line); padding-top: 16px; max-width: none; }

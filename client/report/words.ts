@@ -82,11 +82,21 @@ const drops: Record<string, string> = {
   duplicate_near: 'almost the same text',
   empty: 'no letter or digit after cleaning',
   letters: 'too few letters among the signs',
+  word_length: 'words that are too long or too short on average',
+  common_words: 'no common words of a known language',
+  repeated_phrase: 'one phrase fills too much of the text',
+  symbols: 'too many hashes or ellipses',
+  contaminated: 'says what an evaluation set says',
+  needs_ocr: 'a scan without text',
+  undecodable: 'bytes of no known encoding',
 };
 
-/** What a reason means, where its name does not say it. */
-export function reasonWords(reason: string): string {
-  const meaning = drops[reason];
+/** Of what could not be read, where the same word means something else. */
+const unread: Record<string, string> = { empty: 'nothing in it' };
+
+/** What a reason means, where its name does not say it; ingest and preprocess may mean different things by it. */
+export function reasonWords(reason: string, stage: 'ingest' | 'preprocess' = 'preprocess'): string {
+  const meaning = (stage === 'ingest' ? unread[reason] : undefined) ?? drops[reason];
   return meaning === undefined ? words(reason) : `${words(reason)}: ${meaning}`;
 }
 

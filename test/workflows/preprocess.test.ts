@@ -210,6 +210,10 @@ test('evaluation sets and conversations are read once, and what they gave goes t
         asked.push(conversations);
         return { split: digest('f'), numShards: 1, bytes: 1 };
       },
+      finishCorpus: async ({ preparation }) => {
+        asked.push(preparation);
+        return result;
+      },
     },
     {
       ...input,
@@ -218,7 +222,9 @@ test('evaluation sets and conversations are read once, and what they gave goes t
     },
   );
   expect(calls.slice(0, 2)).toEqual(['sets gsm8k.jsonl', 'conversations chats.jsonl 0.02']);
-  expect(asked).toEqual([grams, [grams, undefined, undefined, read], grams, read]);
+  const { quality, personalData, heldOut } = input.data;
+  const preparation = { quality, personalData, heldOut, decontaminate: ['gsm8k.jsonl'] };
+  expect(asked).toEqual([grams, [grams, undefined, undefined, read], grams, read, preparation]);
 });
 
 test('the tokenizer of a model that is gone on from is kept, and none is trained', async () => {

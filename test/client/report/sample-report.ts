@@ -1,10 +1,27 @@
 /** A whole report for tests of the page, made through its schema. */
 import { runReportSchema, type RunReport } from '../../../client/report/run-report.ts';
+import type { Distributions } from '../../../config/statistics.ts';
 import { stageNames } from '../../../workflows/messages.ts';
 import { digestOf } from '../../support/records.ts';
 import { machine, recipe } from '../../support/recipes.ts';
 
 const at = (seconds: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, seconds)).toISOString();
+
+/** Of hostile names, too. */
+export const sampleDistributions: Distributions = {
+  languages: { 'zh-Hant': 2, 'Latin script': 1 },
+  lengths: [
+    { from: 64, numDocuments: 1 },
+    { from: 256, numDocuments: 2 },
+  ],
+  domains: {
+    top: [{ name: '"><script>alert(2)</script>.example', numDocuments: 2 }],
+    numOthers: 3,
+    numDocumentsOfOthers: 4,
+  },
+  licenses: { top: [], numOthers: 0, numDocumentsOfOthers: 0 },
+  dates: { first: '1990', last: '2024-05-02', years: { 1990: 1, 2024: 2 } },
+};
 
 /** A finished run that lost a worker, over documents in English and Chinese, some of them hostile. */
 export function sampleReport(change: Partial<RunReport> = {}): RunReport {
@@ -93,6 +110,7 @@ export function sampleReport(change: Partial<RunReport> = {}): RunReport {
         sources: [{ name: './文件', license: 'internal', numDocuments: 3, bytes: 900 }],
         numDocuments: 3,
         bytes: 900,
+        distributions: sampleDistributions,
       },
       personalData: 'redact',
       dropped: [
@@ -110,6 +128,7 @@ export function sampleReport(change: Partial<RunReport> = {}): RunReport {
         },
       ],
       corpus: null,
+      card: '# policy@1\n\n| </pre><script>alert(1)</script> |\n',
     },
     stages: stageNames.map((name, index) => ({
       name,

@@ -1,0 +1,293 @@
+/**
+ * A dataset version, or the corpus made of it, as a folder that Hugging Face's `datasets` loads. The folder appears
+ * whole; one that was cut off is gone on with file by file, and making the same one again changes nothing.
+ */
+import { mkdir, readdir, readFile, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { z } from 'zod';
+import { canonicalJson, sha256Schema, type BlobRef } from '../../config/digest.ts';
+import {
+  documentSchema,
+  type CorpusManifest,
+  type DatasetManifest,
+} from '../../config/manifests.ts';
+import { newestCorpus } from '../../registry/corpora.ts';
+import { readRecords } from '../../registry/lines.ts';
+import type { Store } from '../../registry/store.ts';
+import { ClientError } from '../errors.ts';
+import { findDataset } from '../find-dataset.ts';
+import { dataCard } from './card.ts';
+import { writers, type ExportFormat, type Row } from './export-files.ts';
+import { dropsOf, requireTexts } from './drops.ts';
+import { licenseOf } from './licenses.ts';
+
+export interface ExportRequest {
+  /** `policy` or `policy@2`. */
+  reference: string;
+  folder: string;
+  format: ExportFormat;
+  cleaned: boolean;
+  /** Hears of each file that is whole. */
+  onFile?: (file: string, done: number, total: number) => void;
+}
+
+export interface Exported {
+  dataset: { name: string; version: number; digest: string };
+  /** Digest of the corpus's stage, where it is the cleaned one. */
+  corpus: string | null;
+  folder: string;
+  format: ExportFormat;
+  files: { file: string; bytes: number; numDocuments: number }[];
+  numDocuments: number;
+  numDropped: number;
+  /** It was there already, and is what it would be. */
+  reused: boolean;
+}
+
+const count = z.number().int().nonnegative();
+const markSchema = z.strictObject({
+  schemaVersion: z.literal(1),
+  dataset: z.strictObject({ name: z.string(), version: count, digest: sha256Schema }),
+  corpus: sha256Schema.nullable(),
+  format: z.enum(['jsonl', 'parquet']),
+});
+type Mark = z.infer<typeof markSchema>;
+
+/** temper-export.json: what the folder is, and its files once all are there. */
+const wholeSchema = markSchema.extend({
+  files: z.array(z.strictObject({ file: z.string(), bytes: count, numDocuments: count })),
+  numDropped: count,
+});
+
+const markFile = 'temper-export.json';
+/** How far a folder that is not whole yet has come; gone from one that is. */
+const notes = '.temper';
+/** Of packed bytes of shards; a file of text is about three times that. */
+const fileBytes = 64_000_000;
+
+/** Writes the folder; throws a ClientError where it holds something else. */
+export async function exportDataset(store: Store, request: ExportRequest): Promise<Exported> {
+  const { reference, format, cleaned } = request;
+  const dataset = await findDataset(store, reference);
+  const corpus = await newestCorpus(store, dataset);
+  if (cleaned && corpus?.manifest.documents === undefined) throw noTexts(dataset, corpus !== null);
+  if (!cleaned) await requireTexts(store, dataset);
+  const { name, version, digest } = dataset;
+  const mark: Mark = {
+    schemaVersion: 1,
+    dataset: { name, version, digest },
+    corpus: cleaned ? corpus!.stage : null,
+    format,
+  };
+  const folder = path.resolve(request.folder);
+  const answer = (whole: z.infer<typeof wholeSchema>, reused: boolean): Exported => ({
+    dataset: mark.dataset,
+    corpus: mark.corpus,
+    folder,
+    format,
+    files: whole.files,
+    numDocuments: whole.files.reduce((sum, { numDocuments }) => sum + numDocuments, 0),
+    numDropped: whole.numDropped,
+    reused,
+  });
+  const there = await wholeFolder(folder, mark);
+  if (there !== null) return answer(there, true);
+
+  const partial = `${folder}.partial`;
+  await openPartial(partial, mark);
+  const planned = cleaned ? cleanedFiles(corpus!.manifest, format) : rawFiles(dataset, format);
+  const files: z.infer<typeof wholeSchema>['files'] = [];
+  for (const [index, { file, shards }] of planned.entries()) {
+    files.push({
+      file,
+      ...(await writeOnce(store, path.join(partial, file), shards, dataset, format)),
+    });
+    request.onFile?.(file, index + 1, planned.length);
+  }
+  const numDropped = await writeDropped(store, partial, dataset, cleaned ? corpus!.manifest : null);
+  const splits = [...new Set(planned.map(({ split }) => split))].map((split) => ({
+    name: split,
+    pattern: `data/${split}-*.${endings[format]}`,
+  }));
+  await writeFile(
+    path.join(partial, 'README.md'),
+    dataCard({ dataset, corpus }, { cleaned, splits }),
+  );
+  const whole = { ...mark, files, numDropped };
+  await writeWhole(path.join(partial, markFile), `${canonicalJson(whole)}\n`);
+  await rmdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw occupied(folder);
+  });
+  await rename(partial, folder);
+  await rm(path.join(folder, notes), { recursive: true, force: true });
+  return answer(whole, false);
+}
+
+const endings: Record<ExportFormat, string> = { jsonl: 'jsonl.zst', parquet: 'parquet' };
+
+interface PlannedFile {
+  file: string;
+  split: string;
+  shards: BlobRef[];
+}
+
+function rawFiles({ shards }: DatasetManifest, format: ExportFormat): PlannedFile[] {
+  return split(
+    'train',
+    shards.map(({ documents }) => documents),
+    format,
+  );
+}
+
+function cleanedFiles(
+  { documents = [], heldOut }: CorpusManifest,
+  format: ExportFormat,
+): PlannedFile[] {
+  return [
+    ...split('train', documents, format),
+    ...split('validation', [heldOut.documents], format),
+  ];
+}
+
+/** Consecutive shards into files of about one size: which shard goes where follows from the manifest alone. */
+function split(name: string, shards: readonly BlobRef[], format: ExportFormat): PlannedFile[] {
+  const groups: BlobRef[][] = [];
+  let bytes = Infinity;
+  for (const shard of shards) {
+    if (bytes >= fileBytes) {
+      groups.push([]);
+      bytes = 0;
+    }
+    groups.at(-1)!.push(shard);
+    bytes += shard.bytes;
+  }
+  return groups.map((group, index) => ({
+    file: `data/${name}-${String(index).padStart(5, '0')}.${endings[format]}`,
+    split: name,
+    shards: group,
+  }));
+}
+
+/** The rows of shards, one after the other. */
+async function* rowsOf(
+  store: Store,
+  shards: readonly BlobRef[],
+  { sources }: DatasetManifest,
+): AsyncGenerator<Row> {
+  for (const shard of shards) {
+    for await (const record of readRecords(store, shard)) {
+      const document = documentSchema.parse(record);
+      const { id, source, text, metadata } = document;
+      const license = licenseOf(document, sources);
+      yield { id, source, license, text, metadata: canonicalJson(metadata) };
+    }
+  }
+}
+
+const doneSchema = z.strictObject({ bytes: count, numDocuments: count });
+
+/** Writes a file, unless it is there: a file has its name only when it is whole, and what it holds lies beside it. */
+async function writeOnce(
+  store: Store,
+  file: string,
+  shards: readonly BlobRef[],
+  dataset: DatasetManifest,
+  format: ExportFormat,
+): Promise<{ bytes: number; numDocuments: number }> {
+  await mkdir(path.dirname(file), { recursive: true });
+  const note = path.join(path.dirname(path.dirname(file)), notes, `${path.basename(file)}.json`);
+  const found = doneSchema.safeParse(await jsonOf(note)).data;
+  const size = (await stat(file).catch(() => null))?.size;
+  if (found !== undefined && size === found.bytes) return found;
+  const numDocuments = await writers[format](`${file}.tmp`, rowsOf(store, shards, dataset));
+  await rename(`${file}.tmp`, file);
+  const done = { bytes: (await stat(file)).size, numDocuments };
+  await writeWhole(note, JSON.stringify(done));
+  return done;
+}
+
+async function writeDropped(
+  store: Store,
+  folder: string,
+  dataset: DatasetManifest,
+  manifest: CorpusManifest | null,
+): Promise<number> {
+  const file = path.join(folder, 'dropped.jsonl');
+  return writers.plain(file, dropsOf(store, { dataset, manifest }));
+}
+
+/** A folder that holds this export; null where there is nothing yet. */
+async function wholeFolder(
+  folder: string,
+  mark: Mark,
+): Promise<z.infer<typeof wholeSchema> | null> {
+  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw occupied(folder);
+  });
+  if (names.length === 0) return null;
+  const found = wholeSchema.safeParse(await jsonOf(path.join(folder, markFile))).data;
+  if (found === undefined || !isSame(found, mark)) throw occupied(folder);
+  for (const { file, bytes } of found.files) {
+    const size = (await stat(path.join(folder, file)).catch(() => null))?.size;
+    if (size !== bytes) {
+      throw new ClientError(
+        'input',
+        `${path.join(folder, file)}: found ${size ?? 'no'} bytes, expected ${bytes}: the export was changed. Remove the folder, or name another.`,
+      );
+    }
+  }
+  await rm(path.join(folder, notes), { recursive: true, force: true });
+  return found;
+}
+
+/** Begins, or goes on with what was cut off; what another export left here is made anew. */
+async function openPartial(folder: string, mark: Mark): Promise<void> {
+  await mkdir(path.dirname(folder), { recursive: true });
+  const names = await readdir(folder).catch(() => null);
+  if (names !== null) {
+    const found = markSchema.safeParse(await jsonOf(path.join(folder, notes, markFile))).data;
+    if (found !== undefined && isSame(found, mark)) return;
+    if (found === undefined && names.length > 0) throw occupied(folder);
+    await rm(folder, { recursive: true });
+  }
+  await mkdir(path.join(folder, notes), { recursive: true });
+  await writeWhole(path.join(folder, notes, markFile), canonicalJson(mark));
+}
+
+function isSame({ dataset, corpus, format }: Mark, mark: Mark): boolean {
+  return canonicalJson({ dataset, corpus, format }) === canonicalJson(pick(mark));
+}
+
+function pick({ dataset, corpus, format }: Mark): object {
+  return { dataset, corpus, format };
+}
+
+async function writeWhole(file: string, text: string): Promise<void> {
+  await writeFile(`${file}.tmp`, text);
+  await rename(`${file}.tmp`, file);
+}
+
+async function jsonOf(file: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8'));
+  } catch {
+    return null;
+  }
+}
+
+function occupied(folder: string): ClientError {
+  return new ClientError(
+    'input',
+    `${folder}: found something else there, expected no folder, an empty one, or this same export. Name another folder.`,
+  );
+}
+
+function noTexts({ name, version }: DatasetManifest, isOld: boolean): ClientError {
+  return new ClientError(
+    'input',
+    isOld
+      ? `--cleaned: the corpus of ${name}@${version} was made by an older version of Temper, which did not note where its texts lie. Run its pipeline again, or leave --cleaned out.`
+      : `--cleaned: no corpus was made of ${name}@${version} yet. Run its pipeline, or leave --cleaned out.`,
+  );
+}
