@@ -10,12 +10,12 @@ import type { CleanShard, ResolvedBucket, Scattered } from './preprocess-records
 import type { ThreadPool } from './preprocess-threads.ts';
 
 /** Shards whose fingerprints are brought together by one activity, with no shuffle: some 180 MB of text. */
-const groupSize = 256;
+export const groupSize = 256;
 
 /** How a corpus of so many shards is shuffled; null where one activity can hold it all. */
-export function shuffleFor(numShards: number): Shuffle | null {
-  if (numShards <= groupSize) return null;
-  return { groupSize, numBuckets: Math.ceil(numShards / groupSize) };
+export function shuffleFor(numShards: number, shardsTogether = groupSize): Shuffle | null {
+  if (numShards <= shardsTogether) return null;
+  return { groupSize: shardsTogether, numBuckets: Math.ceil(numShards / shardsTogether) };
 }
 
 /** Scatters the fingerprints of consecutive shards. */
