@@ -1,6 +1,6 @@
 /** The shuffle of fingerprints: groups of shards into buckets, and each bucket on its own, with the store in between. */
 import type { BlobRef } from '../config/digest.ts';
-import { edgesOf, wordsIn } from '../corpus/shuffle.ts';
+import { contentBand, edgesOf, wordsIn } from '../corpus/shuffle.ts';
 import { putBlob, readBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import { beatsOf, progress } from './preprocess-failures.ts';
@@ -63,9 +63,9 @@ export async function resolveRecords(
   return { schemaVersion: 1, edges: await putBlob(store, edges) };
 }
 
-/** Pairs of documents that share a band, and every document that a duplicate may be of; by number in the corpus. */
+/** Documents that share a band, and every document that a duplicate may be of; by number in the corpus. */
 export interface Candidates {
-  pairs: [a: number, b: number][];
+  groups: number[][];
   documents: Set<number>;
 }
 
@@ -76,9 +76,7 @@ export async function gatherEdges(
   firsts: readonly number[],
 ): Promise<Candidates> {
   const documents = new Set<number>();
-  const pairs: Candidates['pairs'] = [];
-  // The same two documents share several bands as a rule.
-  const seen = new Set<string>();
+  const groups = new Map<number, number[]>();
   let done = 0;
   const read = await inParallel(buckets, async ({ edges }) => {
     const bytes = await readBlob(store, edges);
@@ -86,14 +84,15 @@ export async function gatherEdges(
     return bytes;
   });
   for (const bytes of read) {
-    for (const { a, b, content } of edgesOf(wordsIn(bytes))) {
-      const pair: [number, number] = [firsts[a.shard]! + a.position, firsts[b.shard]! + b.position];
-      for (const document of pair) documents.add(document);
-      const key = `${pair[0]} ${pair[1]}`;
-      if (content || seen.has(key)) continue;
-      seen.add(key);
-      pairs.push(pair);
+    for (const { a, b, band } of edgesOf(wordsIn(bytes))) {
+      const [first, other] = [firsts[a.shard]! + a.position, firsts[b.shard]! + b.position];
+      documents.add(first).add(other);
+      if (band === contentBand) continue;
+      const key = first * contentBand + band;
+      const group = groups.get(key);
+      if (group === undefined) groups.set(key, [first, other]);
+      else group.push(other);
     }
   }
-  return { pairs, documents };
+  return { groups: [...groups.values()], documents };
 }

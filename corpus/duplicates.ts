@@ -1,5 +1,5 @@
 /** Which documents say what another already says. The answer depends on the documents alone, not on their order or shards. */
-import { numBands } from './minhash.ts';
+import { areAlike, numBands } from './minhash.ts';
 import { byCodeUnits } from './order.ts';
 
 /** What dedup needs to know of one document. */
@@ -8,8 +8,9 @@ export interface Fingerprint {
   source: string;
   /** SHA-256 of the clean text. */
   content: string;
-  /** See `bandsOf`. */
+  /** See `signatureOf`. */
   bands: Uint32Array;
+  sketch: Uint8Array;
 }
 
 export interface Duplicate {
@@ -26,10 +27,10 @@ export function findDuplicates(documents: readonly Fingerprint[]): Duplicate[] {
   return joinDuplicates(documents, sharingBand(documents));
 }
 
-/** As `findDuplicates`, where the pairs that share a band are known; each is two indices into the list. */
+/** As `findDuplicates`, where it is known which documents share a band; each group holds indices into the list. */
 export function joinDuplicates(
   documents: readonly Omit<Fingerprint, 'bands'>[],
-  pairs: Iterable<readonly [a: number, b: number]>,
+  groups: Iterable<readonly number[]>,
 ): Duplicate[] {
   const rank = Array.from(documents.keys()).toSorted((a, b) => {
     const [one, other] = [documents[a]!, documents[b]!];
@@ -63,7 +64,7 @@ export function joinDuplicates(
       join(at, at - 1);
     }
   }
-  for (const [a, b] of pairs) join(place[a]!, place[b]!);
+  for (const [a, b] of alikePairs(documents, groups, place)) join(place[a]!, place[b]!);
   const duplicates: Duplicate[] = [];
   for (const [at, index] of rank.entries()) {
     const kept = root(at);
@@ -75,15 +76,40 @@ export function joinDuplicates(
   return duplicates.toSorted((a, b) => a.index - b.index);
 }
 
-function* sharingBand(documents: readonly Fingerprint[]): Generator<[number, number]> {
+/** Of a band, documents like no earlier one of it, with which the others are compared; a bound where they share boilerplate alone. */
+const maxCompared = 1000;
+
+/** Documents that share a band and are alike, in the order of their places: no other order finds others. */
+function* alikePairs(
+  documents: readonly Pick<Fingerprint, 'sketch'>[],
+  groups: Iterable<readonly number[]>,
+  place: Uint32Array,
+): Generator<[number, number]> {
+  for (const group of groups) {
+    const first: number[] = [];
+    for (const index of group.toSorted((a, b) => place[a]! - place[b]!)) {
+      const { sketch } = documents[index]!;
+      let isAlike = false;
+      for (const other of first) {
+        if (!areAlike(documents[other]!.sketch, sketch)) continue;
+        isAlike = true;
+        yield [other, index];
+      }
+      if (!isAlike && first.length < maxCompared) first.push(index);
+    }
+  }
+}
+
+function* sharingBand(documents: readonly Fingerprint[]): Generator<number[]> {
   for (let band = 0; band < numBands; band += 1) {
-    const first = new Map<number, number>();
+    const groups = new Map<number, number[]>();
     for (const [index, { bands }] of documents.entries()) {
       // 53 of the 64 bits: what a number holds exactly.
       const key = bands[band * 2]! * 2 ** 21 + (bands[band * 2 + 1]! >>> 11);
-      const met = first.get(key);
-      if (met === undefined) first.set(key, index);
-      else yield [met, index];
+      const met = groups.get(key);
+      if (met === undefined) groups.set(key, [index]);
+      else met.push(index);
     }
+    for (const group of groups.values()) if (group.length > 1) yield group;
   }
 }
