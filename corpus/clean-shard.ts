@@ -112,7 +112,9 @@ export function cleanShard(
       sketches.set(signature.sketch, documents.length * numHashes);
       documents.push({ id, metadata, source, text });
       contents.push(digestOf(text));
-      sizes.push({ bytes: Buffer.byteLength(text), characters: numCharacters(text), script });
+      const bytes = Buffer.byteLength(text);
+      const characters = bytes === text.length ? bytes : numCharacters(text);
+      sizes.push({ bytes, characters, script });
     }
     onDocument(index + 1);
   }
