@@ -192,6 +192,7 @@ export class CheckpointUploads {
   readonly #deps: Deps;
   readonly #generation: Generation;
   readonly #committed: number[];
+  readonly #tell: () => Promise<void>;
   readonly #seen = new Set<number>();
   /** How long one took at most; null before the first. */
   slowestMs: number | null = null;
@@ -205,10 +206,12 @@ export class CheckpointUploads {
   #patientUntil = Infinity;
   readonly #closing = new AbortController();
 
-  constructor(deps: Deps, generation: Generation, head: Head) {
+  /** `tell` stores what the trainer told: a checkpoint counts only when the steps that lead to it cannot be lost. */
+  constructor(deps: Deps, generation: Generation, head: Head, tell: () => Promise<void>) {
     this.#deps = deps;
     this.#generation = generation;
     this.#committed = head.chain.map(({ step }) => step);
+    this.#tell = tell;
   }
 
   get durableStep(): number {
@@ -283,6 +286,7 @@ export class CheckpointUploads {
         this.#waiting = { checkpoint, brought };
         const refs = brought.others.map(([, ref]) => ref);
         if (!(await areThere(this.#deps.store, refs))) continue;
+        await this.#tell();
         await commitBrought(this.#deps, this.#generation, brought);
         this.slowestMs = Math.max(this.slowestMs, performance.now() - began);
         this.#committed.push(checkpoint.step);

@@ -16,12 +16,19 @@ import {
   type Head,
 } from '../config/manifests.ts';
 import { ranksAHost } from '../config/recipe.ts';
-import { trainerRunSchema, type TrainerRun } from '../config/trainer.ts';
+import { trainerRunSchema, type TrainerEvent, type TrainerRun } from '../config/trainer.ts';
 import { readBlob } from '../registry/blobs.ts';
 import { readRunControl } from '../registry/run-control.ts';
 import { microBatchesOf } from '../registry/micro-batches.ts';
 import { rollbacksOf } from '../registry/rollbacks.ts';
-import { endingOf, ratesFault, ratesOf, readHead } from '../registry/training.ts';
+import {
+  endingOf,
+  putEvents,
+  ratesFault,
+  ratesOf,
+  readEvents,
+  readHead,
+} from '../registry/training.ts';
 import { isRatesDiffer, isUnusable, ratesUsed, uploadCheckpoint } from './checkpoint-uploads.ts';
 import type { Deps } from './deps.ts';
 import { openMeeting, placeInGang } from './gang-meeting.ts';
@@ -38,6 +45,7 @@ import {
   writeControl,
   writeRun,
 } from './trainer-files.ts';
+import { untoldSequence } from './trainer-metrics.ts';
 import { endTrainer, startTrainer, trainerIsGone } from './trainer-process.ts';
 import { throwIfEnded } from './trainer-signs.ts';
 import { endTraining, TrainingBudget } from './training-budget.ts';
@@ -116,7 +124,8 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   };
   const there = await readRun(runDir);
   const same = there !== null && identity(there) === identity(wanted);
-  const lastStep = await lastStepSeen(runDir);
+  const events = await new EventTail(runDir).read();
+  const lastStep = lastStepOf(events);
   const told = await readControl(runDir);
   /** What of this host's work does not count, and why. */
   const discarded = new Set<string>();
@@ -156,6 +165,9 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   await endTrainer(runDir, 0);
   const checkpoint = await restoreCheckpoint(deps, runDir, upTo(generation.until, head));
   await keepOnly(path.join(runDir, 'checkpoints'), checkpoint?.folder);
+  // Of a trainer that did not do what was decided, only what is gone on from counts.
+  const counts = discarded.size === 0 ? Infinity : (checkpoint?.step ?? 0);
+  if (same) await storeUntold(deps, generation, events, counts);
   for (const file of ['result.json', 'events.jsonl'])
     await rm(path.join(runDir, file), { force: true });
   const wish = await readRunControl(deps.store, job.trial.run, generation.execution);
@@ -250,11 +262,27 @@ async function takeOverCheckpoint(
   return head;
 }
 
-async function lastStepSeen(runDir: string): Promise<number> {
+function lastStepOf(events: readonly TrainerEvent[]): number {
   let step = 0;
-  for (const event of await new EventTail(runDir).read())
+  for (const event of events)
     if (event.event === 'start' || event.event === 'step') step = event.step;
   return step;
+}
+
+/** What a trainer told while nobody watched, up to a step: the one that goes on from its work does not tell it again. */
+async function storeUntold(
+  { store }: Deps,
+  { job: { trial }, fence }: Generation,
+  events: readonly TrainerEvent[],
+  lastStep: number,
+): Promise<void> {
+  const stored = new Set<unknown>();
+  for (const line of await readEvents(store, trial)) stored.add((line as { step?: number }).step);
+  const mine = events.filter(
+    (event) => event.event !== 'working' && (!('step' in event) || event.step <= lastStep),
+  );
+  if (mine.every((event) => event.event !== 'step' || stored.has(event.step))) return;
+  await putEvents(store, trial, fence, untoldSequence, mine);
 }
 
 /** Brings the inputs to this host and says what to train. */

@@ -107,13 +107,14 @@ async function watchToEnd(deps: Deps, watched: Watched): Promise<TrainedModel | 
     );
     if (finished.model !== null) return finished.model;
     const { head, control, budget } = finished;
-    const uploads = new CheckpointUploads(deps, watched, head);
+    const metrics = new Metrics(deps, watched, Date.now());
+    const uploads = new CheckpointUploads(deps, watched, head, () => metrics.flush());
     const { workflowExecution, activityId } = context.info;
     const lease = new LeaseKeeper(deps, watched, workflowExecution?.workflowId ?? activityId);
     try {
       // One that only makes the model of where the training ended is let be.
       const isEnding = endingOf(head) !== undefined;
-      const watching = { context, runDir, uploads, lease, control, budget, isEnding };
+      const watching = { context, runDir, uploads, metrics, lease, control, budget, isEnding };
       return await watch(deps, watched, watching);
     } finally {
       uploads.close();
@@ -132,6 +133,7 @@ async function watch(
     context,
     runDir,
     uploads,
+    metrics,
     lease,
     control,
     budget,
@@ -140,6 +142,7 @@ async function watch(
     context: Context;
     runDir: string;
     uploads: CheckpointUploads;
+    metrics: Metrics;
     lease: LeaseKeeper;
     control: TrainerControl;
     budget: TrainingBudget | null;
@@ -152,7 +155,6 @@ async function watch(
   const tail = new EventTail(runDir);
   const pace = new Pace(Date.now());
   const isGone = createSight(runDir);
-  const metrics = new Metrics(deps, generation, Date.now());
   const figures = new Figures();
   const progress: TrainingProgress = {
     kind: 'training',
@@ -222,7 +224,6 @@ async function watch(
   // A host that trains alone learns of a newer generation when it commits; a gang must not wait for that.
   const fence = generation.gang === undefined ? null : new FenceWatch(deps, generation);
   let stoppingSince = Infinity;
-  let numAcknowledged = uploads.acknowledged.length;
   for (let tick = 0; ; tick += 1) {
     if (signal.aborted) return await withSigns(sign, letGo);
     // The result is read before the events, so that no event of a trainer that has ended is missed.
@@ -238,8 +239,7 @@ async function watch(
     if (budget !== null && !isEnding) keepWithin(budget);
     await control.obey(acknowledged);
     if (control.isPaused) pace.rest(Date.now());
-    if (acknowledged.length > numAcknowledged || metrics.isDue(Date.now())) {
-      numAcknowledged = acknowledged.length;
+    if (metrics.isDue(Date.now())) {
       metrics.flush().catch((error: unknown) => log.warn('metrics not stored yet', { error }));
     }
     if (result !== null) {

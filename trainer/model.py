@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from trainer.config import GivenModel, ModelShape
 from trainer.given import OwnPass, build_given
+from trainer.initialise import initialise
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -72,23 +73,12 @@ def build_model(shape: ModelShape | GivenModel, seed: int, end_of_text: int) -> 
     )
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config)
-    _initialise(model, seed)
+    initialise(model, seed, _draw)
     return model
 
 
-def _initialise(model: 'PreTrainedModel', seed: int) -> None:
-    """Scaled by width; what writes into the residual stream is scaled down by depth."""
-    generator = torch.Generator().manual_seed(seed)
-    depth = 2 * model.config.num_hidden_layers
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.ndim < 2:
-                parameter.fill_(0.0 if name.endswith('.bias') else 1.0)
-                continue
-            std = 0.02 if 'embed' in name or 'lm_head' in name else parameter.shape[1] ** -0.5 / 2
-            if name.endswith(('o_proj.weight', 'down_proj.weight')):
-                std *= depth**-0.5
-            parameter.normal_(0.0, std, generator=generator)
+def _draw(parameter: Tensor, std: float, generator: torch.Generator) -> None:
+    parameter.normal_(0.0, std, generator=generator)
 
 
 def training_pass(

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.config import MaskedShape
+from trainer.initialise import initialise
 
 if TYPE_CHECKING:
     from transformers import ModernBertForMaskedLM
@@ -58,24 +59,13 @@ def build_masked(
     )
     torch.manual_seed(seed)
     model = ModernBertForMaskedLM._from_config(config, attn_implementation='sdpa')
-    _initialise(model, seed)
+    initialise(model, seed, _draw)
     return model
 
 
-def _initialise(model: 'ModernBertForMaskedLM', seed: int) -> None:
-    """Scaled by width; what writes into the residual stream is scaled down by depth."""
-    generator = torch.Generator().manual_seed(seed)
-    depth = 2 * model.config.num_hidden_layers
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.ndim < 2:
-                parameter.fill_(0.0 if name.endswith('.bias') else 1.0)
-                continue
-            std = 0.02 if 'embeddings' in name else parameter.shape[1] ** -0.5 / 2
-            if name.endswith('.Wo.weight'):
-                std *= depth**-0.5
-            bound = _CUTOFF * std
-            nn.init.trunc_normal_(parameter, 0.0, std, -bound, bound, generator=generator)
+def _draw(parameter: Tensor, std: float, generator: torch.Generator) -> None:
+    bound = _CUTOFF * std
+    nn.init.trunc_normal_(parameter, 0.0, std, -bound, bound, generator=generator)
 
 
 class MaskedPass(nn.Module):

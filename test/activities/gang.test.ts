@@ -158,7 +158,7 @@ describe('a checkpoint that is parted among two hosts', () => {
   const opened = async () => {
     const generation = { ...(await open()), gang: { hosts: names, adopt: false } };
     const head = (await readHead(s3.store, trial))!.value;
-    return new CheckpointUploads(hosts[0]!.deps, generation, head);
+    return new CheckpointUploads(hosts[0]!.deps, generation, head, async () => {});
   };
   const chain = async () => (await readHead(s3.store, trial))!.value.chain.map(({ step }) => step);
 

@@ -86,7 +86,7 @@ async function lead(numHosts: number, uploadMs: number): Promise<CheckpointUploa
   const job = { trial } as Generation['job'];
   const generation = { job, stage: head.stage, fence: head.fence, writer: 'w' };
   const gang = { hosts, adopt: false };
-  return new CheckpointUploads({ store } as Deps, { ...generation, gang }, head);
+  return new CheckpointUploads({ store } as Deps, { ...generation, gang }, head, async () => {});
 }
 
 const chain = async () =>

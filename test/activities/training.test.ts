@@ -215,7 +215,7 @@ describe('a generation of training', () => {
     await script({ stepMs: 60 });
     const stale = await open();
     const watching = failure(train(stale));
-    await sleep(300);
+    await until(() => existsSync(path.join(runDir, 'events.jsonl')));
     const current = await open();
     const error = await watching;
     expect(error).toMatchObject({ type: FailureType.Fenced });
@@ -412,7 +412,8 @@ describe('while the store does not answer', () => {
     const held = heldStore();
     const generation = await open();
     const head = (await readHead(s3.store, trial))!.value;
-    const uploads = new CheckpointUploads({ ...deps, store: held.store }, generation, head);
+    const store = held.store;
+    const uploads = new CheckpointUploads({ ...deps, store }, generation, head, async () => {});
     held.hold();
     for (const step of [10, 20, 30]) {
       const folder = path.join(home, String(step));
@@ -425,6 +426,26 @@ describe('while the store does not answer', () => {
     await uploads.settle();
     expect(await chain()).toEqual([10, 30]);
     expect(uploads.acknowledged).toEqual([10, 20, 30]);
+  });
+
+  test('a checkpoint counts only when the steps that lead to it are stored', async () => {
+    const generation = await open();
+    const head = (await readHead(s3.store, trial))!.value;
+    const metrics = new Metrics(deps, generation, Date.now());
+    const committedBefore: number[][] = [];
+    const uploads = new CheckpointUploads(deps, generation, head, async () => {
+      committedBefore.push(await chain());
+      await metrics.flush();
+    });
+    const folder = path.join(home, '10');
+    await mkdir(folder);
+    await writeFile(path.join(folder, 'state.json'), JSON.stringify({ step: 10, files: {} }));
+    metrics.see({ event: 'save_started', step: 10, at: 1 });
+    uploads.offer(10, folder);
+    await uploads.settle();
+    expect(committedBefore).toEqual([[]]);
+    expect(await chain()).toEqual([10]);
+    expect(await readEvents(s3.store, trial)).toMatchObject([{ step: 10 }]);
   });
 
   test('a preparation that was overtaken meanwhile ends nothing and starts nothing', async () => {
@@ -488,6 +509,11 @@ describe('while the store does not answer', () => {
 });
 
 describe('a trainer that nobody watched', () => {
+  async function stepsTold(): Promise<unknown[]> {
+    const events = (await readEvents(s3.store, trial)) as { event: string; step: number }[];
+    return events.flatMap(({ event, step }) => (event === 'step' ? [step] : []));
+  }
+
   /** Trains unwatched until a checkpoint is there, then ends the trainer, which saves once more. */
   async function leaveAlone(): Promise<number> {
     await script({ stepMs: 30 });
@@ -509,6 +535,7 @@ describe('a trainer that nobody watched', () => {
     expect(start.note).toBe(`resumed from step ${saved}, 0 steps lost`);
     expect(await chain()).toEqual([saved]);
     expect((await watch(next, start)).weights).toBe(undisturbed.weights);
+    expect(await stepsTold()).toEqual(Array.from({ length: 30 }, (_, step) => step + 1));
   });
 
   test('and whose newest checkpoint is damaged is resumed from the one before', async () => {
