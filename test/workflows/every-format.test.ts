@@ -10,6 +10,7 @@ import {
   type EveryFormat,
 } from '../../bench/support/every-format.ts';
 import { startGround, type Ground } from '../../bench/support/killed-workers.ts';
+import { readPipelineFile } from '../../client/pipeline-file.ts';
 
 let folder: string;
 let made: EveryFormat;
@@ -47,3 +48,8 @@ test('one, two and three data workers, one killed each time, make the same datas
   expect(numDocuments - sum(statistics.dropped)).toBe(statistics.kept);
   expect(one.dropped.every(({ detail, reason }) => detail !== '' && reason !== '')).toBe(true);
 }, 120_000);
+
+test('the pipeline file beside the folder names its sources', async () => {
+  const { pipeline } = await readPipelineFile(path.join(folder, 'pipeline.yaml'));
+  expect(pipeline.data.sources).toEqual(formatSources);
+});
