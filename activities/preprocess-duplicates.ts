@@ -60,22 +60,28 @@ export async function joinBuckets(
     firsts.push(total);
     total += kept;
   }
-  const { pairs, documents } = await gatherEdges(store, buckets, firsts);
+  const { groups, documents } = await gatherEdges(store, buckets, firsts);
   const numbers: number[] = [];
   const fingerprints: Omit<Fingerprint, 'bands'>[] = [];
   const place = new Map<number, number>();
   await eachShard(store, cleaned, async (lines, shard) => {
-    for (const [position, { id, source, content }] of lines.entries()) {
+    for (const [position, { id, source, content, sketch }] of lines.entries()) {
       const number = firsts[shard]! + position;
       if (!documents.has(number)) continue;
       place.set(number, numbers.length);
       numbers.push(number);
-      fingerprints.push({ id, source, content, since: cleaned[shard]!.since ?? 1 });
+      fingerprints.push({
+        id,
+        source,
+        content,
+        sketch: Buffer.from(sketch, 'base64'),
+        since: cleaned[shard]!.since ?? 1,
+      });
     }
   });
   const joined = joinDuplicates(
     fingerprints,
-    pairs.map(([a, b]): [number, number] => [place.get(a)!, place.get(b)!]),
+    groups.map((group) => group.map((number) => place.get(number)!)),
   );
   const duplicates = joined.map((found) => ({ ...found, index: numbers[found.index]! }));
   return conclude(store, cleaned, duplicates);

@@ -16,6 +16,8 @@ export interface FingerprintLine {
   content: string;
   /** Base64 of 32-bit little-endian numbers. */
   bands: string;
+  /** Base64 of its bytes. */
+  sketch: string;
   bytes: number;
   characters: number;
   script: string;

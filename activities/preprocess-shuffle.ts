@@ -1,6 +1,6 @@
 /** The shuffle of fingerprints: groups of shards into buckets, and each bucket on its own, with the store in between. */
 import type { BlobRef } from '../config/digest.ts';
-import { edgesOf, wordsIn } from '../corpus/shuffle.ts';
+import { contentBand, edgesOf, wordsIn } from '../corpus/shuffle.ts';
 import { putBlob, readBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import { beatsOf, progress } from './preprocess-failures.ts';
@@ -10,12 +10,12 @@ import type { CleanShard, ResolvedBucket, Scattered } from './preprocess-records
 import type { ThreadPool } from './preprocess-threads.ts';
 
 /** Shards whose fingerprints are brought together by one activity, with no shuffle: some 180 MB of text. */
-const groupSize = 256;
+export const groupSize = 256;
 
 /** How a corpus of so many shards is shuffled; null where one activity can hold it all. */
-export function shuffleFor(numShards: number): Shuffle | null {
-  if (numShards <= groupSize) return null;
-  return { groupSize, numBuckets: Math.ceil(numShards / groupSize) };
+export function shuffleFor(numShards: number, shardsTogether = groupSize): Shuffle | null {
+  if (numShards <= shardsTogether) return null;
+  return { groupSize: shardsTogether, numBuckets: Math.ceil(numShards / shardsTogether) };
 }
 
 /** Scatters the fingerprints of consecutive shards. */
@@ -65,9 +65,9 @@ export async function resolveRecords(
   return { schemaVersion: 1, edges: await putBlob(store, edges) };
 }
 
-/** Pairs of documents that share a band, and every document that a duplicate may be of; by number in the corpus. */
+/** Documents that share a band, and every document that a duplicate may be of; by number in the corpus. */
 export interface Candidates {
-  pairs: [a: number, b: number][];
+  groups: number[][];
   documents: Set<number>;
 }
 
@@ -78,9 +78,7 @@ export async function gatherEdges(
   firsts: readonly number[],
 ): Promise<Candidates> {
   const documents = new Set<number>();
-  const pairs: Candidates['pairs'] = [];
-  // The same two documents share several bands as a rule.
-  const seen = new Set<string>();
+  const groups = new Map<number, number[]>();
   let done = 0;
   const read = await inParallel(buckets, async ({ edges }) => {
     const bytes = await readBlob(store, edges);
@@ -88,14 +86,15 @@ export async function gatherEdges(
     return bytes;
   });
   for (const bytes of read) {
-    for (const { a, b, content } of edgesOf(wordsIn(bytes))) {
-      const pair: [number, number] = [firsts[a.shard]! + a.position, firsts[b.shard]! + b.position];
-      for (const document of pair) documents.add(document);
-      const key = `${pair[0]} ${pair[1]}`;
-      if (content || seen.has(key)) continue;
-      seen.add(key);
-      pairs.push(pair);
+    for (const { a, b, band } of edgesOf(wordsIn(bytes))) {
+      const [first, other] = [firsts[a.shard]! + a.position, firsts[b.shard]! + b.position];
+      documents.add(first).add(other);
+      if (band === contentBand) continue;
+      const key = first * contentBand + band;
+      const group = groups.get(key);
+      if (group === undefined) groups.set(key, [first, other]);
+      else group.push(other);
     }
   }
-  return { pairs, documents };
+  return { groups: [...groups.values()], documents };
 }

@@ -21,7 +21,7 @@ import {
 } from '../corpus/conversations.ts';
 import { findDuplicates, type Duplicate, type Fingerprint } from '../corpus/duplicates.ts';
 import { makeInstructions, type Instructions } from '../corpus/instructions.ts';
-import { numBands } from '../corpus/minhash.ts';
+import { numBands, numHashes } from '../corpus/minhash.ts';
 import { sourceFinder } from '../corpus/mixture.ts';
 import { endOfText, Packer, tokenWidth } from '../corpus/pack.ts';
 import { Bucket, bytesOf, scatter, wordsIn } from '../corpus/shuffle.ts';
@@ -153,6 +153,9 @@ const tasks: {
       source,
       content: cleaned.contents[index]!,
       bands: packed(cleaned.bands.subarray(index * numBands * 2, (index + 1) * numBands * 2)),
+      sketch: Buffer.from(
+        cleaned.sketches.subarray(index * numHashes, (index + 1) * numHashes),
+      ).toString('base64'),
       ...cleaned.sizes[index]!,
       traits: traitsOf(cleaned.documents[index]!, cleaned.documents[index]!.text),
     }));
@@ -311,11 +314,12 @@ function encoderOf(sha256: string, tokenizer: Uint8Array): BpeEncoder | null {
 
 async function fingerprintsOf(bytes: Uint8Array): Promise<Fingerprint[]> {
   const lines = (await decodeJsonLines(bytes)) as FingerprintLine[];
-  return lines.map(({ id, source, content, bands }) => ({
+  return lines.map(({ id, source, content, bands, sketch }) => ({
     id,
     source,
     content,
     bands: unpacked(bands),
+    sketch: Buffer.from(sketch, 'base64'),
   }));
 }
 

@@ -76,7 +76,7 @@ import {
   type TrainedTokenizer,
 } from './preprocess-records.ts';
 import { inParallel } from './preprocess-parallel.ts';
-import { resolveRecords, scatterShards, shuffleFor } from './preprocess-shuffle.ts';
+import { groupSize, resolveRecords, scatterShards, shuffleFor } from './preprocess-shuffle.ts';
 import { splitDocuments } from './preprocess-split.ts';
 import { ThreadPool } from './preprocess-threads.ts';
 import { requireStage } from './stage-records.ts';
@@ -105,8 +105,15 @@ const tokenizerSources = [
 /** Of one run: its dataset, split and tokenizer. */
 const maxRemembered = 6;
 
-/** The threads start when they are needed and end with the process. */
-export function createPreprocessActivities(deps: Deps, threads = new ThreadPool()) {
+/**
+ * The threads start when they are needed and end with the process. Above `shardsTogether` shards, fingerprints are
+ * shuffled; what comes of it is the same.
+ */
+export function createPreprocessActivities(
+  deps: Deps,
+  threads = new ThreadPool(),
+  shardsTogether = groupSize,
+) {
   const { store } = deps;
   const code = codeVersion(deps.projectDir, loadedSources);
   const tokenizerCode = (): string => codeVersion(deps.projectDir, tokenizerSources);
@@ -262,7 +269,7 @@ export function createPreprocessActivities(deps: Deps, threads = new ThreadPool(
           refuseIfTooFew(manifest.statistics, unread, data.maxDropped),
         );
       }
-      const shuffle = shuffleFor(shards.length);
+      const shuffle = shuffleFor(shards.length, shardsTogether);
       return { corpus, numShards: shards.length, found, ...(shuffle !== null && { shuffle }) };
     },
 

@@ -3,6 +3,7 @@ import { adapt } from './adapt.ts';
 import { answers } from './answers.ts';
 import { checkpoints } from './checkpoints.ts';
 import { firstHour } from './first-hour.ts';
+import { formats } from './formats.ts';
 import { html } from './html.ts';
 import { install } from './install.ts';
 import { kills } from './kills.ts';
@@ -36,6 +37,7 @@ const benches = [
   checkpoints,
   preprocess,
   personalData,
+  formats,
 ];
 
 async function main([name, ...args]: string[]): Promise<number> {

@@ -1,9 +1,10 @@
-/** A 7B model on 64 GPUs, on paper: the arithmetic behind docs/scale.md, held against published memory figures. */
+/** A 7B model on 64 GPUs and a corpus of terabytes, on paper: the arithmetic behind docs/scale.md, held against published memory figures. */
 import type { PlainShape } from '../config/recipe.ts';
 import { z } from 'zod';
 import { gpuMemory, planOnCluster, type Cluster, type ClusterPlan } from '../recipes/cluster.ts';
 import { countParameters } from '../recipes/shapes.ts';
 import { defineBench, say } from './support/bench.ts';
+import { dataBounds, dataOnPaper, renderBounds, renderData } from './support/data-at-scale.ts';
 
 const llama8b: PlainShape = {
   family: 'llama',
@@ -56,6 +57,13 @@ const settings = z.strictObject({
   uploadMb: z.number().positive().default(137).describe('MB a second from a host to S3'),
   usd: z.number().positive().default(4.92).describe('of a GPU for an hour'),
   mfu: z.number().positive().max(1).default(0.34).describe('share of the peak'),
+});
+
+/** Rates of preparing text, as `npm run bench -- preprocess` measured them: 60 MB on two cores while other work ran. */
+export const dataRates = z.strictObject({
+  ingestMb: z.number().positive().default(28).describe('MB of text a second into a dataset'),
+  coreMb: z.number().positive().default(1.4).describe('MB a second of a core to token shards'),
+  usdPerCoreHour: z.number().positive().default(0.0446).describe('of a core for an hour'),
 });
 
 /** The plans that docs/scale.md sets side by side. */
@@ -129,18 +137,26 @@ export function renderPlans(plans: [string, ClusterPlan][]): string[] {
 
 export const scale = defineBench({
   name: 'scale',
-  summary: 'a 7B model on 64 GPUs, on paper, held against published memory figures',
-  settings,
+  summary:
+    'a 7B model on 64 GPUs and a corpus of terabytes, on paper, held against published memory figures',
+  settings: settings.extend(dataRates.shape),
   async measure(given) {
     const plans = plansOnPaper(given);
     for (const line of renderPlans(plans)) say(line);
+    const data = dataOnPaper(given);
+    for (const line of ['', ...renderData(data), '', ...renderBounds(given)]) say(line);
     const memory = published.map(({ gpus, gib }) => {
       const job = { shape: llama8b, recompute: 'selective' as const, lossChunk: Infinity };
       const { totalBytes } = gpuMemory(job, { gpus, tensorParallel: 1, microBatch: 2 });
       return { gpus, gib: totalBytes / 2 ** 30, published: gib };
     });
     return {
-      figures: { plans: Object.fromEntries(plans), memory },
+      figures: {
+        plans: Object.fromEntries(plans),
+        memory,
+        data: Object.fromEntries(data),
+        dataBounds: dataBounds(given),
+      },
       bounds: memory.map(({ gpus, gib, published: theirs }) => ({
         name: `memory of a GPU against torchtitan’s, 8B on ${gpus}`,
         value: gib / theirs,

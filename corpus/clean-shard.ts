@@ -6,7 +6,7 @@ import { scriptShares } from './characters.ts';
 import { cleanText } from './clean.ts';
 import { changeText, repairFirst, stepsRefusal, type StepCounts } from './cleaning/steps.ts';
 import type { Contamination } from './contamination.ts';
-import { bandsOf, numBands } from './minhash.ts';
+import { numBands, numHashes, signatureOf } from './minhash.ts';
 import { digestOf } from './order.ts';
 import { qualityRefusal } from './quality.ts';
 import { redact } from './redact.ts';
@@ -37,6 +37,8 @@ export interface CleanedShard {
   contents: string[];
   /** The bands of all kept documents, one after the other. */
   bands: Uint32Array;
+  /** Their sketches, likewise. */
+  sketches: Uint8Array;
   dropped: DroppedDocument[];
   /** Of each kept document, for counting again after duplicates are gone. */
   sizes: DocumentSize[];
@@ -63,6 +65,7 @@ export function cleanShard(
   const sizes: DocumentSize[] = [];
   const redacted: Record<string, number> = {};
   const bands = new Uint32Array(raw.length * numBands * 2);
+  const sketches = new Uint8Array(raw.length * numHashes);
   const kinds = kindsOf(options.personalData);
   const { languages } = options;
   const steps: Step[] = stepsOf(options.clean);
@@ -108,15 +111,27 @@ export function cleanShard(
           typeof value === 'string' ? purge(value, {}) : value,
         ]),
       );
-      bands.set(bandsOf(text, script, words), documents.length * numBands * 2);
+      const signature = signatureOf(text, script, words);
+      bands.set(signature.bands, documents.length * numBands * 2);
+      sketches.set(signature.sketch, documents.length * numHashes);
       documents.push({ id, metadata, source, text });
       contents.push(digestOf(text));
-      sizes.push({ bytes: Buffer.byteLength(text), characters: numCharacters(text), script });
+      const bytes = Buffer.byteLength(text);
+      const characters = bytes === text.length ? bytes : numCharacters(text);
+      sizes.push({ bytes, characters, script });
     }
     onDocument(index + 1);
   }
-  const used = bands.slice(0, documents.length * numBands * 2);
-  return { documents, contents, bands: used, dropped, sizes, redacted, cleaned: stepCounts };
+  return {
+    documents,
+    contents,
+    bands: bands.slice(0, documents.length * numBands * 2),
+    sketches: sketches.slice(0, documents.length * numHashes),
+    dropped,
+    sizes,
+    redacted,
+    cleaned: stepCounts,
+  };
 }
 
 /** The beginning of a cleaned text, for a person who wants to know what was dropped. */

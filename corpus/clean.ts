@@ -38,8 +38,9 @@ export function cleanText(
     text
       // The tokenizer's own control words must not be spelled by a document.
       .replaceAll(/<\|(\w+)\|>/g, '<| $1 |>')
-      .replaceAll(/[^\S\n]+/g, ' ')
-      .replaceAll(/ ?\n ?/g, '\n')
+      // Not what is one space or one line feed already, which most are.
+      .replaceAll(/[^\S\n ][^\S\n]*| [^\S\n]+/g, ' ')
+      .replaceAll(/ \n ?|\n /g, '\n')
       .replaceAll(/\n{3,}/g, '\n\n')
       .trim()
   );

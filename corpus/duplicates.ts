@@ -1,5 +1,5 @@
 /** Which documents say what another already says. The answer depends on the documents alone, not on their order or shards. */
-import { numBands } from './minhash.ts';
+import { areAlike, numBands } from './minhash.ts';
 import { byCodeUnits } from './order.ts';
 
 /** What dedup needs to know of one document. */
@@ -8,8 +8,9 @@ export interface Fingerprint {
   source: string;
   /** SHA-256 of the clean text. */
   content: string;
-  /** See `bandsOf`. */
+  /** See `signatureOf`. */
   bands: Uint32Array;
+  sketch: Uint8Array;
   /** Version of its dataset in which the document first came; left out: the first. */
   since?: number;
 }
@@ -31,13 +32,10 @@ export function findDuplicates(documents: readonly Fingerprint[]): Duplicate[] {
   return joinDuplicates(documents, sharingBand(documents));
 }
 
-/**
- * As `findDuplicates`, where the pairs that share a band are known; each is two indices into the list. Of those that
- * share one, each must be paired with one of the oldest of them.
- */
+/** As `findDuplicates`, where it is known which documents share a band; each group holds indices into the list. */
 export function joinDuplicates(
   documents: readonly Omit<Fingerprint, 'bands'>[],
-  pairs: Iterable<readonly [a: number, b: number]>,
+  groups: Iterable<readonly number[]>,
 ): Duplicate[] {
   const sinceOf = (index: number): number => documents[index]!.since ?? 1;
   const rank = Array.from(documents.keys()).toSorted((a, b) => {
@@ -51,7 +49,7 @@ export function joinDuplicates(
   });
   const place = new Uint32Array(rank.length);
   for (const [at, index] of rank.entries()) place[index] = at;
-  const groups = new Groups(Uint32Array.from(rank, sinceOf));
+  const clusters = new Clusters(Uint32Array.from(rank, sinceOf));
 
   const exact = new Uint8Array(rank.length);
   const byContent = Array.from(rank.keys()).toSorted(
@@ -62,16 +60,16 @@ export function joinDuplicates(
     const { content } = documents[rank[at]!]!;
     if (first !== null && documents[rank[first]!]!.content === content) {
       exact[at] = 1;
-      groups.join(at, first);
+      clusters.join(at, first);
     } else {
       first = at;
     }
   }
-  for (const [a, b] of pairs) groups.join(place[a]!, place[b]!);
-  groups.settle();
+  for (const [a, b] of alikePairs(documents, groups, place)) clusters.join(place[a]!, place[b]!);
+  clusters.settle();
   const duplicates: Duplicate[] = [];
   for (const [at, index] of rank.entries()) {
-    const kept = groups.survivorOf(at);
+    const kept = clusters.survivorOf(at);
     if (kept === at) continue;
     const reason = exact[at] === 1 ? 'duplicate_exact' : 'duplicate_near';
     const { id: survivor, source: survivorSource } = documents[rank[kept]!]!;
@@ -81,7 +79,7 @@ export function joinDuplicates(
 }
 
 /** Documents by rank, oldest version first: the smallest number of a group is its survivor, so a root is always right. */
-class Groups {
+class Clusters {
   readonly #since: Uint32Array;
   readonly #parent: Uint32Array;
   /** Pairs of documents of two versions, by the later one. */
@@ -133,19 +131,40 @@ class Groups {
   }
 }
 
-function* sharingBand(documents: readonly Fingerprint[]): Generator<[number, number]> {
-  const oldestFirst = Array.from(documents.keys()).toSorted(
-    (a, b) => (documents[a]!.since ?? 1) - (documents[b]!.since ?? 1),
-  );
+/** Of a band, documents like no earlier one of it, with which the others are compared; a bound where they share boilerplate alone. */
+const maxCompared = 1000;
+
+/** Documents that share a band and are alike, in the order of their places: no other order finds others. */
+function* alikePairs(
+  documents: readonly Pick<Fingerprint, 'sketch'>[],
+  groups: Iterable<readonly number[]>,
+  place: Uint32Array,
+): Generator<[number, number]> {
+  for (const group of groups) {
+    const first: number[] = [];
+    for (const index of group.toSorted((a, b) => place[a]! - place[b]!)) {
+      const { sketch } = documents[index]!;
+      let isAlike = false;
+      for (const other of first) {
+        if (!areAlike(documents[other]!.sketch, sketch)) continue;
+        isAlike = true;
+        yield [other, index];
+      }
+      if (!isAlike && first.length < maxCompared) first.push(index);
+    }
+  }
+}
+
+function* sharingBand(documents: readonly Fingerprint[]): Generator<number[]> {
   for (let band = 0; band < numBands; band += 1) {
-    const first = new Map<number, number>();
-    for (const index of oldestFirst) {
-      const { bands } = documents[index]!;
+    const groups = new Map<number, number[]>();
+    for (const [index, { bands }] of documents.entries()) {
       // 53 of the 64 bits: what a number holds exactly.
       const key = bands[band * 2]! * 2 ** 21 + (bands[band * 2 + 1]! >>> 11);
-      const met = first.get(key);
-      if (met === undefined) first.set(key, index);
-      else yield [met, index];
+      const met = groups.get(key);
+      if (met === undefined) groups.set(key, [index]);
+      else met.push(index);
     }
+    for (const group of groups.values()) if (group.length > 1) yield group;
   }
 }

@@ -125,7 +125,10 @@ function lineRules(lines: readonly string[]): Refusal | null {
   return null;
 }
 
-/** Share of the text that its most frequent n-gram fills; Gopher's bounds for 2, 3 and 4 words, the same in characters doubled in length. */
+/**
+ * Share of the text's characters that its most frequent n-gram fills, spaces included; Gopher's bounds for 2, 3 and 4
+ * words, the same in characters doubled in length.
+ */
 function repetitionRules(text: string, script: Script, words: Words): Refusal | null {
   const byCharacter = unspaced.has(script);
   const hashes = byCharacter ? lettersOf(text) : words.hashes;
@@ -140,25 +143,23 @@ function repetitionRules(text: string, script: Script, words: Words): Refusal | 
         [3, 0.18],
         [4, 0.16],
       ];
-  let units = 0;
-  if (byCharacter) units = hashes.length;
-  else for (const length of words.lengths) units += length;
   let longest = 1;
   if (!byCharacter) for (const length of words.lengths) longest = Math.max(longest, length);
   let most = hashes.length;
   for (const [length, bound] of bounds) {
     // No phrase is met more often than the shorter ones within it: most texts need one count, not three.
-    if (most * length * longest <= bound * units) continue;
+    const spaces = byCharacter ? 0 : length - 1;
+    if (most * (length * longest + spaces) <= bound * text.length) continue;
     const { count, start } = topGram(hashes, length);
     most = count;
     if (count < 2) continue;
     let gramUnits = length;
     if (!byCharacter) {
-      gramUnits = 0;
+      gramUnits = spaces;
       for (let index = start; index < start + length; index += 1)
         gramUnits += words.lengths[index]!;
     }
-    const share = (count * gramUnits) / units;
+    const share = (count * gramUnits) / text.length;
     if (share > bound) {
       const what = byCharacter ? `${length} characters` : `${length} words`;
       return refusal(

@@ -6,17 +6,18 @@ import type { Fingerprint } from './duplicates.ts';
 import { numBands } from './minhash.ts';
 
 /** Stands for the text's digest, as if it were a band. */
-const contentBand = numBands;
+export const contentBand = numBands;
 /** Band, both halves of its hash, shard and position of the document. */
 const recordLength = 5;
-/** Shard and position of two documents, and whether they share their text. */
+/** Shard and position of two documents, and the band that they share. */
 const edgeLength = 5;
 
 export interface Edge {
+  /** The same one in all edges of those that share a band. */
   a: DocumentPlace;
   b: DocumentPlace;
-  /** Whether the beginning of the texts' digests is the same, so that the texts may be. */
-  content: boolean;
+  /** `contentBand` where the beginning of the texts' digests is the same, so that the texts may be. */
+  band: number;
 }
 
 export interface DocumentPlace {
@@ -60,7 +61,7 @@ export class Bucket {
       const key = records[at + 1]! * 2 ** 21 + (records[at + 2]! >>> 11);
       const met = this.#first[band]!.get(key);
       if (met === undefined) this.#first[band]!.set(key, { shard, position });
-      else this.#edges.push(met.shard, met.position, shard, position, band === contentBand ? 1 : 0);
+      else this.#edges.push(met.shard, met.position, shard, position, band);
     }
   }
 
@@ -72,11 +73,11 @@ export class Bucket {
 /** The edges that a bucket found. */
 export function* edgesOf(numbers: Uint32Array): Generator<Edge> {
   for (let at = 0; at < numbers.length; at += edgeLength) {
-    const [shardA, positionA, shardB, positionB, content] = numbers.subarray(at, at + edgeLength);
+    const [shardA, positionA, shardB, positionB, band] = numbers.subarray(at, at + edgeLength);
     yield {
       a: { shard: shardA!, position: positionA! },
       b: { shard: shardB!, position: positionB! },
-      content: content === 1,
+      band: band!,
     };
   }
 }

@@ -100,7 +100,8 @@ export async function* readSource(
         const license = (await source.licenseOf?.(file.path)) ?? null;
         const metadata = license === null ? record.metadata : { ...record.metadata, license };
         const id = digestOf(source.name, text).slice(0, 32);
-        yield { document: { id, source: origin, text, metadata } };
+        // In this order they need not be sorted for their canonical form.
+        yield { document: { id, metadata, source: origin, text } };
       }
     }
     onFile(index + 1);

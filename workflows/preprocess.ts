@@ -10,11 +10,11 @@ import { nonRetryableErrorTypes } from '../config/failures.ts';
 import { TaskQueue } from '../config/queues.ts';
 
 /** Activities in flight at once: enough to keep a fleet of data workers busy, few enough for one history. */
-const maxInFlight = 50;
+export const maxInFlight = 50;
 /** Activities of one fan-out; with more shards than that, an activity does several. */
-const maxActivities = 400;
+export const maxActivities = 400;
 /** Of each half of the shuffle. */
-const maxShuffleActivities = 40;
+export const maxShuffleActivities = 40;
 
 export async function preprocessWorkflow(input: PreprocessInput): Promise<PreprocessResult> {
   const { dataset, questions, seed, unread } = input;

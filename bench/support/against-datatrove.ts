@@ -25,8 +25,15 @@ import { gpt2Tokenizer, peerPackages, peerPython } from './peer-environment.ts';
 
 const vocabSize = 50_257;
 const warmUpBytes = 6e6;
-/** Repeated n-grams of 5 to 10 words are refused by datatrove alone, so it is told not to look for them. */
-const repeatedGrams: [length: number, share: number][] = [];
+/** Repeated n-grams, as both count them. */
+const repeatedGrams: [length: number, share: number][] = [
+  [5, 0.15],
+  [6, 0.14],
+  [7, 0.13],
+  [8, 0.12],
+  [9, 0.11],
+  [10, 0.1],
+];
 
 const peerSchema = z.object({
   seconds: z.record(z.string(), z.number()),
@@ -56,6 +63,7 @@ export async function againstDatatrove(
     const options = preprocessInputSchema.shape.data.parse({
       personalData: 'keep',
       quality: true,
+      clean: { steps: ['gopher-repetition'] },
       heldOut: 0.005,
       maxDropped: 0.9,
     });

@@ -6,7 +6,7 @@ import { execa } from 'execa';
 import { z } from 'zod';
 import { cleanShard } from '../../corpus/clean-shard.ts';
 import { findDuplicates } from '../../corpus/duplicates.ts';
-import { numBands } from '../../corpus/minhash.ts';
+import { numBands, numHashes } from '../../corpus/minhash.ts';
 import { projectDir } from '../../infra/layout.ts';
 import { say, type Measured } from './bench.ts';
 import { peerPackages, peerPython } from './peer-environment.ts';
@@ -109,6 +109,7 @@ function ourClusters(documents: readonly LabelledDocument[]): Map<string, string
     source,
     content: cleaned.contents[index]!,
     bands: cleaned.bands.subarray(index * width, (index + 1) * width),
+    sketch: cleaned.sketches.subarray(index * numHashes, (index + 1) * numHashes),
   }));
   const clusters = new Map(documents.map(({ id }) => [id, id]));
   for (const { index, survivor } of findDuplicates(fingerprints))

@@ -38,7 +38,10 @@ export function gopherRepetition({ text, script, words }: Judged): Refusal | nul
   const bounds = [0.15, 0.14, 0.13, 0.12, 0.11, 0.1];
   for (const [index, bound] of bounds.entries()) {
     const length = byCharacter ? Math.round((5 + index) * 1.5) : 5 + index;
-    const share = repeatedShare(hashes, lengths, length);
+    const repeated = repeatedUnits(hashes, lengths, length);
+    // Where no gram repeats, no longer one does.
+    if (repeated === 0) break;
+    const share = repeated / text.length;
     if (share > bound) return repeats(`${length}-grams`, share, bound);
   }
   return null;
@@ -49,26 +52,30 @@ const repeats = (what: string, share: number, bound: number): Refusal => ({
   detail: `repeated ${what} are ${percent(share)}, expected at most ${percent(bound)}`,
 });
 
-/** Share of the letters that stand in n-grams met before; a gram that was met is passed over whole. */
-function repeatedShare(hashes: Int32Array, lengths: Uint32Array | null, length: number): number {
-  const seen = new Set<number>();
-  let units = 0;
+/** Letters that stand in n-grams met before; a gram that was met is passed over whole. */
+function repeatedUnits(hashes: Int32Array, lengths: Uint32Array | null, length: number): number {
+  const numGrams = hashes.length - length + 1;
+  if (numGrams < 2) return 0;
+  // An open table, because this looks at every word six times; 0 marks a free slot.
+  const size = 1 << (33 - Math.clz32(numGrams));
+  const seen = new Int32Array(size);
   let repeated = 0;
-  for (let index = 0; index < hashes.length; index += 1) units += lengths?.[index] ?? 1;
-  for (let start = 0; start + length <= hashes.length;) {
+  for (let start = 0; start < numGrams;) {
     let gram = 0;
     for (let index = start; index < start + length; index += 1)
       gram = (Math.imul(gram, 0x9e3779b1) + hashes[index]!) | 0;
-    gram = mixed(gram);
-    if (!seen.has(gram)) {
-      seen.add(gram);
+    gram = mixed(gram) || 1;
+    let slot = gram & (size - 1);
+    while (seen[slot] !== 0 && seen[slot] !== gram) slot = (slot + 1) & (size - 1);
+    if (seen[slot] === 0) {
+      seen[slot] = gram;
       start += 1;
       continue;
     }
     for (let index = start; index < start + length; index += 1) repeated += lengths?.[index] ?? 1;
     start += length;
   }
-  return units === 0 ? 0 : repeated / units;
+  return repeated;
 }
 
 /** C4's rules on pages (Raffel et al. 2020): no filler text, no source code, five sentences. */

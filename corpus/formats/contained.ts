@@ -144,9 +144,6 @@ async function* attemptOf(
     if (whole && idle === null) {
       thread.unref();
       idle = { thread, limits };
-      thread.once('exit', () => {
-        if (idle?.thread === thread) idle = null;
-      });
     } else {
       await thread.terminate();
     }
@@ -188,12 +185,10 @@ function takeIdle(limits: Limits): Worker | null {
 function newThread({ heapMb }: Limits): Worker {
   const thread = new Worker(new URL('./thread.ts', import.meta.url), {
     resourceLimits: { maxOldGenerationSizeMb: heapMb },
-    // Libraries warn of damaged files in words of their own.
-    stdout: true,
-    stderr: true,
   });
-  thread.stdout.resume();
-  thread.stderr.resume();
+  thread.once('exit', () => {
+    if (idle?.thread === thread) idle = null;
+  });
   // One that ends while nobody reads has harmed nobody.
   return thread.on('error', () => {});
 }

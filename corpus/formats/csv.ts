@@ -1,5 +1,6 @@
 /** Tables as text: a record a row, its fields by the names in the first row. */
-import { parse, type CsvError } from 'csv-parse';
+import { finished } from 'node:stream/promises';
+import { CsvError, parse } from 'csv-parse';
 import { decodedPieces } from './text.ts';
 import {
   fieldsRecord,
@@ -26,6 +27,8 @@ export async function* readCsv(
     return;
   }
   const tabs = /\.(tsv|tab)(\.|$)/i.test(name);
+  // Taken as they are parsed: what a stream still holds when it breaks off is lost, and how much that is depends on the clock.
+  const rows: Record<string, string>[] = [];
   const parser = parse({
     columns: (header: string[]) => header.map((field) => field.trim()),
     delimiter: tabs ? '\t' : separatorOf(first.value),
@@ -34,42 +37,46 @@ export async function* readCsv(
     relaxColumnCount: true,
     skipEmptyLines: true,
     maxRecordSize: maxRecordBytes,
+    onRecord: (row: Record<string, string>) => {
+      rows.push(row);
+      return null;
+    },
   });
-  let fault: unknown;
-  const feeding = (async () => {
-    try {
-      for (
-        let piece: IteratorResult<string> = first;
-        piece.done !== true;
-        piece = await text.next()
-      ) {
-        if (parser.destroyed) return;
-        if (!parser.write(piece.value)) await drained(parser);
-      }
-      parser.end();
-    } catch (error) {
-      fault = error;
-      parser.destroy(error as Error);
-    }
-  })();
+  parser.on('error', () => {}).resume();
   let position = 0;
-  try {
-    for await (const row of parser as AsyncIterable<Record<string, string>>) {
+  const records = function* (): Generator<FileRecord> {
+    for (const row of rows.splice(0)) {
       position += 1;
       yield fieldsRecord(position, values(row, textField), textField);
     }
-    if (position === 0) yield { position: null, reason: 'empty', detail: 'no rows' };
+  };
+  try {
+    for (
+      let piece: IteratorResult<string> = first;
+      piece.done !== true;
+      piece = await text.next()
+    ) {
+      parser.write(piece.value);
+      yield* records();
+      if (parser.errored !== null) throw parser.errored;
+    }
+    parser.end();
+    await finished(parser);
+    yield* records();
   } catch (error) {
-    if (fault instanceof Refused) throw fault;
-    const { code } = error as CsvError;
-    if (code === 'CSV_MAX_RECORD_SIZE') {
+    // The parser holds a row back until it sees what follows.
+    parser.end();
+    await finished(parser).catch(() => {});
+    yield* records();
+    if (!(error instanceof CsvError)) throw error;
+    if (error.code === 'CSV_MAX_RECORD_SIZE') {
       throw new Refused('too_large', `found a row of more than ${maxRecordBytes} bytes; split it`);
     }
-    throw new Refused('damaged', `row ${position + 1} is no row of a table (${code})`);
+    throw new Refused('damaged', `row ${position + 1} is no row of a table (${error.code})`);
   } finally {
     parser.destroy();
-    await feeding;
   }
+  if (position === 0) yield { position: null, reason: 'empty', detail: 'no rows' };
 }
 
 /** The sign that the first line has most of, outside quotes. */
@@ -90,14 +97,4 @@ function values(row: Record<string, string>, textField: string): Metadata {
     return [field, /^-?(0|[1-9]\d{0,14})(\.\d{1,15})?$/.test(value) ? Number(value) : value];
   });
   return Object.fromEntries(entries);
-}
-
-async function drained(stream: NodeJS.EventEmitter): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const go = (): void => {
-      for (const event of ['drain', 'close', 'error']) stream.off(event, go);
-      resolve();
-    };
-    for (const event of ['drain', 'close', 'error']) stream.once(event, go);
-  });
 }

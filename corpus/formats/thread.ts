@@ -11,6 +11,8 @@ const batchCharacters = 512 * 1024;
 const port = parentPort;
 if (port === null) throw new Error('thread.ts runs as a worker thread only');
 const say = (reply: ThreadReply): void => port.postMessage(reply);
+// Libraries warn of damaged files in words of their own; to read them there would keep the process alive.
+for (const stream of [process.stdout, process.stderr]) stream.write = () => true;
 
 let acknowledge: (() => void) | null = null;
 

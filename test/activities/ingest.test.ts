@@ -11,7 +11,8 @@ import { readJsonLines } from '../../registry/blobs.ts';
 import { runInputsSchema } from '../../config/run-records.ts';
 import { getRunRecord, putRunRecord } from '../../registry/runs.ts';
 import { machine } from '../support/recipes.ts';
-import type { Store } from '../../registry/store.ts';
+import { sourceSchema } from '../../config/pipeline.ts';
+import { openStore, type Store } from '../../registry/store.ts';
 import { getDataset, listDatasets } from '../../registry/datasets.ts';
 import {
   failureOf,
@@ -186,3 +187,66 @@ test('a wrong argument is refused as such', async () => {
   const failure = await failureOf(ingest, { ...input('x'), sources: [] });
   expect([failure.type, failure.nonRetryable]).toEqual([FailureType.InvalidConfig, true]);
 });
+
+test('a prefix in S3 is read to its last page, by whatever names its objects have; one that is gone is dropped', async () => {
+  const { endpoint, accessKeyId, secretAccessKey, store } = fixture.s3;
+  const put = (key: string, text: string) => store.putIfAbsent(key, Buffer.from(text));
+  const odd = [
+    'a b+c%20d&e=f.txt',
+    'quote"\'<tag>;#?.txt',
+    'ünï/法規 二〇二四/說明.txt',
+    'braces{1}[2]!.txt',
+  ];
+  const pages = Array.from({ length: 1050 }, (_, index) => `page/${index}.log`);
+  await Promise.all([
+    ...pages.map((name) => put(`papers/${name}`, 'x')),
+    ...odd.map((name) => put(`papers/${name}`, `text of ${name}`)),
+    put('papers/last.txt', 'last'),
+    put('papers/moving.txt', 'before'),
+    put('papers/gone.txt', 'gone'),
+    put('papers-other/a.txt', 'of another prefix'),
+  ]);
+  let numListed = 0;
+  const openBucket = (bucket: string): Store => {
+    const source = openStore({
+      endpoint,
+      region: 'us-east-1',
+      bucket,
+      accessKeyId,
+      secretAccessKey,
+    });
+    return {
+      ...source,
+      async *list(prefix) {
+        for await (const found of source.list(prefix)) {
+          numListed += 1;
+          yield found;
+        }
+        // Between the list and the reading, as others write there.
+        const moving = (await source.get('papers/moving.txt'))!;
+        await source.replace('papers/moving.txt', Buffer.from('after'), moving.etag);
+      },
+      async download(key, file, sha256) {
+        return source.download(key === 'papers/gone.txt' ? 'papers/none.txt' : key, file, sha256);
+      },
+    };
+  };
+  const { ingestCorpus } = createIngestActivities({ ...fixture.deps, openBucket });
+  const source = sourceSchema.parse({
+    s3: `${store.bucket}/papers`,
+    include: '**/*.txt',
+    license: 'internal',
+  });
+  const { result } = await inActivity(ingestCorpus, input('from-s3', source));
+  expect(numListed).toBeGreaterThan(1000);
+  expect(result).toMatchObject({ numDocuments: odd.length + 2, dropped: { unreadable: 1 } });
+  const manifest = (await getDataset(fixture.deps.store, 'from-s3', 1))!;
+  const documents = (await readJsonLines(store, manifest.shards[0]!.documents)) as Document[];
+  const texts = new Map(documents.map(({ source: from, text }) => [from, text]));
+  const name = `s3://${store.bucket}/papers`;
+  for (const one of odd) expect(texts.get(`${name}/${one}`)).toBe(`text of ${one}`);
+  expect(texts.get(`${name}/last.txt`)).toBe('last');
+  expect(texts.get(`${name}/moving.txt`)).toBe('after');
+  const again = await inActivity(ingestCorpus, input('from-s3', source));
+  expect(again.result).toEqual({ ...result, reused: true });
+}, 60_000);

@@ -2,8 +2,15 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { clusterOf, plansOnPaper, renderPlans, scale } from '../../bench/scale.ts';
+import { clusterOf, dataRates, plansOnPaper, renderPlans, scale } from '../../bench/scale.ts';
 import { runBench } from '../../bench/support/bench.ts';
+import {
+  dataBounds,
+  dataOnPaper,
+  planData,
+  renderBounds,
+  renderData,
+} from '../../bench/support/data-at-scale.ts';
 import type { PlainShape } from '../../config/recipe.ts';
 import { planOnCluster } from '../../recipes/cluster.ts';
 
@@ -25,6 +32,27 @@ test('the page shows the table that the bench prints', () => {
   const page = readFileSync(path.resolve(import.meta.dirname, '../../docs/scale.md'), 'utf8');
   const table = renderPlans(plansOnPaper({ uploadMb: 137, usd: 4.92, mfu: 0.34 }));
   expect(page).toContain(table.join('\n'));
+});
+
+test('the page shows what preparing terabytes would take, and what breaks first', () => {
+  const page = readFileSync(path.resolve(import.meta.dirname, '../../docs/scale.md'), 'utf8');
+  const rates = dataRates.parse({});
+  expect(page).toContain(renderData(dataOnPaper(rates)).join('\n'));
+  expect(page).toContain(renderBounds(rates).join('\n'));
+});
+
+test('the history of a corpus does not grow with it, and its activities do', () => {
+  const rates = dataRates.parse({});
+  const [small, large] = [7e9, 1e12].map((bytes) => planData(bytes, rates));
+  expect(small!.shards).toBe(10_000);
+  expect(small!.events).toBeCloseTo(2729, -2);
+  expect(large!.events).toBe(small!.events);
+  expect(large!.activityMinutes / small!.activityMinutes).toBeCloseTo(143, 0);
+  // A faster core takes less time, and an ingest of two hours then reads more.
+  const faster = { ...rates, ingestMb: rates.ingestMb * 2, coreMb: rates.coreMb * 2 };
+  expect(planData(1e12, faster).hours).toBeCloseTo(large!.hours / 2, 5);
+  const ingests = [rates, faster].map((of) => dataBounds(of).find(({ what }) => /read/.test(what)));
+  expect(ingests[1]!.bytes).toBe(ingests[0]!.bytes * 2);
 });
 
 test('what a GPU holds is within 10 % of what torchtitan reports', async () => {

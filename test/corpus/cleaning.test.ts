@@ -214,3 +214,38 @@ describe('steps', () => {
     expect(cleaningSchema.safeParse(given).error?.message).toContain(message);
   });
 });
+
+test('repeated n-grams are counted as datatrove counts them, decision for decision', () => {
+  const bounds = [0.15, 0.14, 0.13, 0.12, 0.11, 0.1];
+  /** Characters in n-grams met before, each passed over whole, as a share of the text. */
+  const shareOf = (words: readonly string[], length: number): number => {
+    const seen = new Set<string>();
+    let repeated = 0;
+    for (let at = 0; at + length <= words.length;) {
+      const gram = words.slice(at, at + length).join('');
+      if (seen.has(gram)) {
+        repeated += gram.length;
+        at += length;
+      } else {
+        seen.add(gram);
+        at += 1;
+      }
+    }
+    return repeated / words.join(' ').length;
+  };
+  const random = seeded(21);
+  const found = { kept: 0, dropped: 0 };
+  for (let round = 0; round < 150; round += 1) {
+    const words = english(random, 120).replace('.', '').split(' ');
+    const from = Math.floor(random() * 60);
+    const phrase = words.slice(from, from + 4 + Math.floor(random() * 10));
+    const text = [...words.slice(0, 80), ...phrase, ...words.slice(80), ...phrase].join(' ');
+    const wanted = bounds.findIndex((bound, at) => shareOf(text.split(' '), 5 + at) > bound);
+    const refusal = gopherRepetition({ text, script: 'latin', words: wordsOf(text) });
+    expect(refusal?.detail.match(/repeated (\d+)-grams/)?.[1]).toBe(
+      wanted === -1 ? undefined : String(5 + wanted),
+    );
+    found[refusal === null ? 'kept' : 'dropped'] += 1;
+  }
+  expect(Math.min(found.kept, found.dropped)).toBeGreaterThan(20);
+});

@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type * as threads from 'node:worker_threads';
+import { execa } from 'execa';
 import { expect, test, vi } from 'vitest';
 import { bytesOf } from '../../corpus/formats/bytes.ts';
 import { readContained } from '../../corpus/formats/contained.ts';
@@ -78,3 +79,22 @@ test.each([
     expect(heard).toEqual(expected);
   },
 );
+
+test('a process that has read a file in a thread ends by itself', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'temper-contained-'));
+  const file = path.join(folder, 'a.zip');
+  await writeFile(file, twoTexts);
+  const module = path.resolve(import.meta.dirname, '../../corpus/formats/contained.ts');
+  const script = path.join(folder, 'read.mjs');
+  await writeFile(
+    script,
+    `import { readContained } from ${JSON.stringify(module)};
+    for await (const { text } of readContained(${JSON.stringify(file)}, 'a.zip', 'text')) console.log(text);`,
+  );
+  const { stdout, timedOut } = await execa(process.execPath, [script], {
+    timeout: 15_000,
+    reject: false,
+  });
+  expect([stdout, timedOut]).toEqual(['one\ntwo', false]);
+  await rm(folder, { recursive: true });
+}, 20_000);

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { Document } from '../../config/manifests.ts';
 import { cleanShard } from '../../corpus/clean-shard.ts';
 import { findDuplicates, type Fingerprint } from '../../corpus/duplicates.ts';
-import { numBands } from '../../corpus/minhash.ts';
+import { areAlike, numBands, numHashes } from '../../corpus/minhash.ts';
 import { digestOf, shuffled } from '../../corpus/order.ts';
 import { english, pick, seeded } from './random.ts';
 
@@ -19,6 +19,7 @@ function fingerprints(documents: readonly Document[]): Fingerprint[] {
     source,
     content: cleaned.contents[index]!,
     bands: cleaned.bands.subarray(index * numBands * 2, (index + 1) * numBands * 2),
+    sketch: cleaned.sketches.subarray(index * numHashes, (index + 1) * numHashes),
   }));
 }
 
@@ -126,8 +127,12 @@ test('a pair of similarity 0.8 is found nine times in ten', () => {
 });
 
 test('the survivor is named by its own source, also where its copy has the same id', () => {
-  const bands = new Uint32Array(numBands * 2);
-  const copy = { id: 'same', content: 'c', bands };
+  const copy = {
+    id: 'same',
+    content: 'c',
+    bands: new Uint32Array(numBands * 2),
+    sketch: new Uint8Array(numHashes),
+  };
   const documents = [
     { ...copy, source: 'a.jsonl#1' },
     { ...copy, source: 'a.jsonl#2' },
@@ -136,4 +141,50 @@ test('the survivor is named by its own source, also where its copy has the same 
   expect(findDuplicates(documents.toReversed())).toMatchObject([
     { index: 0, survivorSource: 'a.jsonl#1' },
   ]);
+});
+
+test('texts that share a band by chance are no duplicates, in whatever order they come', () => {
+  const sketchOf = (numEqual: number, other: number): Uint8Array =>
+    Uint8Array.from({ length: numHashes }, (_, index) => (index < numEqual ? 7 : other));
+  const bands = new Uint32Array(numBands * 2);
+  const made = (name: string, sketch: Uint8Array): Fingerprint => ({
+    id: name,
+    source: name,
+    content: name,
+    bands,
+    sketch,
+  });
+  // All share every band; `b` is like `a`, `c` is not, and `e` is like `c`.
+  const documents = [
+    made('a', sketchOf(numHashes, 0)),
+    made('b', sketchOf(90, 1)),
+    made('c', sketchOf(50, 2)),
+    made('d', sketchOf(50, 3)),
+    made('e', sketchOf(50, 2)),
+  ];
+  for (const order of [documents, documents.toReversed()]) {
+    const found = findDuplicates(order).map(({ index, survivor }) => [order[index]!.id, survivor]);
+    expect(found.toSorted()).toEqual([
+      ['b', 'a'],
+      ['e', 'c'],
+    ]);
+  }
+});
+
+test('a sketch estimates the share of five-grams that two texts have in common', () => {
+  const words = english(random, 600).split(' ');
+  for (const [numChanged, alike] of [
+    [10, true],
+    [60, false],
+  ] as const) {
+    // Each changed word changes five of 596 five-grams.
+    const other = words.map((word, at) =>
+      at % 10 === 0 && at < numChanged * 10 ? `${word}x` : word,
+    );
+    const [one, two] = fingerprints([
+      document('a', words.join(' ')),
+      document('b', other.join(' ')),
+    ]);
+    expect(areAlike(one!.sketch, two!.sketch)).toBe(alike);
+  }
 });

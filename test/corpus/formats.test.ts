@@ -381,6 +381,45 @@ test('one over-long line of UTF-16 is passed over, and the lines behind it are r
   ]);
 });
 
+test('a line of 500 MB is passed over in bounded memory, whatever holds it', async () => {
+  const pieceBytes = 256 * 1024;
+  const numPieces = Math.ceil(500e6 / pieceBytes);
+  let peak = 0;
+  const before = process.memoryUsage().arrayBuffers;
+  const chunks = async function* () {
+    yield Buffer.from('{"text":"one"}\n{"text":"');
+    for (let count = 0; count < numPieces; count += 1) {
+      yield Buffer.alloc(pieceBytes, 0x78);
+      peak = Math.max(peak, process.memoryUsage().arrayBuffers - before);
+    }
+    yield Buffer.from('"}\n{"text":"three"}');
+  };
+  const found: string[] = [];
+  for await (const { line } of linesOf({ size: null, chunks }))
+    found.push(typeof line === 'string' ? line : `${line.reason}: ${line.detail}`);
+  const bytes = numPieces * pieceBytes + '{"text":""}'.length;
+  expect(found).toEqual([
+    '{"text":"one"}',
+    `too_large: found a record of ${bytes} bytes, expected at most 33554432; split it`,
+    '{"text":"three"}',
+  ]);
+  expect(peak).toBeLessThan(256e6);
+});
+
+test('rows before a damaged or an over-long one are kept, all of them', async () => {
+  const rows = Array.from({ length: 60 }, (_, number) => `row ${number}`);
+  const table = (last: string) => `text\n${rows.join('\n')}\n${last}\nlast\n`;
+  const { documents, dropped } = await read({
+    'a.csv': table('open "quote'),
+    'b.csv': table('x'.repeat(33 * 1024 * 1024)),
+  });
+  expect(documents.map(([, text]) => text)).toEqual([...rows, ...rows]);
+  expect(dropped).toEqual([
+    ['a.csv', 'damaged'],
+    ['b.csv', 'too_large'],
+  ]);
+});
+
 test('what was read before an archive breaks off is kept', async () => {
   const members = ['a', 'b', 'c'].map((name) => ({
     name: `${name}.txt`,

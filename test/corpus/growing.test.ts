@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import { DigestTable } from '../../corpus/digest-table.ts';
 import { findDuplicates, joinDuplicates, type Fingerprint } from '../../corpus/duplicates.ts';
-import { numBands } from '../../corpus/minhash.ts';
+import { numBands, numHashes } from '../../corpus/minhash.ts';
 import { byCodeUnits, digestOf, hashShare } from '../../corpus/order.ts';
-import { Bucket, edgesOf, scatter } from '../../corpus/shuffle.ts';
+import { Bucket, contentBand, edgesOf, scatter } from '../../corpus/shuffle.ts';
 import { heldOutIds } from '../../corpus/split.ts';
 import { pick, seeded } from './random.ts';
 
@@ -11,7 +11,12 @@ type Document = Fingerprint & { since: number };
 const bandsMet = 4;
 
 /** Documents that meet in a few bands again and again, and say the same now and then. */
-function documentsOf(random: () => number, num: number, numVersions: number): Document[] {
+function documentsOf(
+  random: () => number,
+  num: number,
+  numVersions: number,
+  numKinds = 1,
+): Document[] {
   const drawn = Array.from({ length: num }, (_, index): Document => {
     const bands = new Uint32Array(numBands * 2);
     for (let at = 0; at < bands.length; at += 1) bands[at] = Math.floor(random() * 2 ** 32);
@@ -23,7 +28,10 @@ function documentsOf(random: () => number, num: number, numVersions: number): Do
     const content = random() < 0.2 ? digestOf(String(index % 7)) : digestOf(`text ${index}`);
     const id = digestOf(`document ${index}`).slice(0, 32);
     const since = 1 + Math.floor(random() * numVersions);
-    return { id, source: `s/${index}`, content, bands, since };
+    // Of one kind all are alike, so that whoever meets is joined.
+    const kind = numKinds === 1 ? 0 : Math.floor(random() * numKinds);
+    const sketch = new Uint8Array(numHashes).fill(kind);
+    return { id, source: `s/${index}`, content, bands, sketch, since };
   });
   return drawn.toSorted((a, b) => a.since - b.since);
 }
@@ -94,21 +102,24 @@ function shuffled(documents: readonly Document[], random: () => number) {
       scatter(shard, from + at, records);
     for (const [at, bucket] of buckets.entries()) bucket.add(Uint32Array.from(records[at]!));
   }
-  const pairs = buckets
+  const edges = buckets
     .flatMap((bucket) => [...edgesOf(bucket.edges())])
-    .filter(({ content }) => !content)
-    .map(({ a, b }): [number, number] => [
-      firsts[a.shard]! + a.position,
-      firsts[b.shard]! + b.position,
-    ]);
-  return joinDuplicates(shards.flat(), pairs);
+    .filter(({ band }) => band !== contentBand)
+    .map(({ a, b, band }) => ({
+      band,
+      first: firsts[a.shard]! + a.position,
+      other: firsts[b.shard]! + b.position,
+    }));
+  const groups = Map.groupBy(edges, ({ band, first }) => `${band} ${first}`);
+  const sharing = [...groups.values()].map((of) => [of[0]!.first, ...of.map(({ other }) => other)]);
+  return joinDuplicates(shards.flat(), sharing);
 }
 
 test('an append displaces no older survivor, whatever it brings', () => {
   const random = seeded(11);
   let bridged = 0;
   for (let round = 0; round < 60; round += 1) {
-    const documents = documentsOf(random, 60, 4);
+    const documents = documentsOf(random, 60, 4, 1 + (round % 2));
     let before = new Map<string, string>();
     for (let version = 1; version <= 4; version += 1) {
       const some = documents.filter(({ since }) => since <= version);
@@ -145,7 +156,7 @@ test('who is dropped, and of one version for whom, is what the rule says pair by
 test('shards, groups and buckets of any number and documents in any order give the same survivors', () => {
   const random = seeded(13);
   for (let round = 0; round < 60; round += 1) {
-    const documents = documentsOf(random, 60, 1 + (round % 4));
+    const documents = documentsOf(random, 60, 1 + (round % 4), 1 + (round % 3));
     const whole = survivorsBy(documents, findDuplicates(documents));
     expect(whole.size).toBeGreaterThan(0);
     const other = documents

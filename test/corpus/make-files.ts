@@ -163,3 +163,90 @@ export function warcRecord(
   const head = `WARC/1.0\r\nWARC-Type: ${type}\r\nWARC-Target-URI: ${url}\r\n${kind}Content-Length: ${content.length}\r\n\r\n`;
   return Buffer.concat([Buffer.from(head), content, Buffer.from('\r\n\r\n')]);
 }
+
+/** A Parquet file of one row group and one column of texts, neither packed nor encoded. */
+export function parquet(column: string, texts: readonly string[]): Buffer {
+  const values = Buffer.concat(
+    texts.map((text) => {
+      const bytes = Buffer.from(text);
+      const length = Buffer.alloc(4);
+      length.writeUInt32LE(bytes.length);
+      return Buffer.concat([length, bytes]);
+    }),
+  );
+  const [plain, rle, byteArray, uncompressed, utf8Text] = [0, 3, 6, 0, 0];
+  const page = Buffer.concat([
+    struct({
+      1: int(0),
+      2: int(values.length),
+      3: int(values.length),
+      5: nested({ 1: int(texts.length), 2: int(plain), 3: int(rle), 4: int(rle) }),
+    }),
+    values,
+  ]);
+  const leaf = { 1: int(byteArray), 3: int(0), 4: name(column), 6: int(utf8Text) };
+  const chunk = {
+    1: int(byteArray),
+    2: list(compact.int, [varint(zigzag(plain))]),
+    3: list(compact.binary, [name(column).value]),
+    4: int(uncompressed),
+    5: long(texts.length),
+    6: long(page.length),
+    7: long(page.length),
+    9: long(4),
+  };
+  const group = {
+    1: list(compact.struct, [struct({ 2: long(4), 3: nested(chunk) })]),
+    2: long(page.length),
+    3: long(texts.length),
+  };
+  const footer = struct({
+    1: int(1),
+    2: list(compact.struct, [struct({ 4: name('schema'), 5: int(1) }), struct(leaf)]),
+    3: long(texts.length),
+    4: list(compact.struct, [struct(group)]),
+  });
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(footer.length);
+  return Buffer.concat([Buffer.from('PAR1'), page, footer, length, Buffer.from('PAR1')]);
+}
+
+/** Types of Thrift's compact protocol, which Parquet's headers are written in. */
+const compact = { int: 5, long: 6, binary: 8, list: 9, struct: 12 } as const;
+interface Field {
+  type: number;
+  value: Buffer;
+}
+
+const zigzag = (value: number): number => value * 2;
+const int = (value: number): Field => ({ type: compact.int, value: varint(zigzag(value)) });
+const long = (value: number): Field => ({ type: compact.long, value: varint(zigzag(value)) });
+const name = (text: string): Field => ({
+  type: compact.binary,
+  value: Buffer.concat([varint(Buffer.byteLength(text)), Buffer.from(text)]),
+});
+const nested = (fields: Record<number, Field>): Field => ({
+  type: compact.struct,
+  value: struct(fields),
+});
+const list = (type: number, items: readonly Buffer[]): Field => ({
+  type: compact.list,
+  value: Buffer.concat([Buffer.of((items.length << 4) | type), ...items]),
+});
+
+function varint(value: number): Buffer {
+  const bytes: number[] = [];
+  let left = value;
+  for (; left >= 0x80; left = Math.floor(left / 0x80)) bytes.push((left % 0x80) | 0x80);
+  return Buffer.from([...bytes, left]);
+}
+
+function struct(fields: Record<number, Field>): Buffer {
+  let before = 0;
+  const parts = Object.entries(fields).map(([id, { type, value }]) => {
+    const header = ((Number(id) - before) << 4) | type;
+    before = Number(id);
+    return Buffer.concat([Buffer.of(header), value]);
+  });
+  return Buffer.concat([...parts, Buffer.of(0)]);
+}
