@@ -301,10 +301,15 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const eligible = tunes && wide.length > 0 ? wide : candidates;
   const prefer = inputs.prefer ?? 'quality';
   const chosen = preferred(eligible, prefer);
-  const { shape, numParameters, bpb } = chosen;
+  const { shape, numParameters } = chosen;
+  // What knows nothing foretells each token alike: no training is worse.
+  const bpb = Math.min(chosen.bpb, Math.log2(vocabSize) / bytesPerToken);
   const tokensPerStep = batchSize * contextLength;
-  const numSteps = Math.max(20, Math.floor(chosen.numTokens / tokensPerStep));
   const stepMs = pretrainingStepMs(machine, shape, { batchSize, contextLength }) * pace;
+  // Where a step was measured, what it costs beside its tokens is known too.
+  const affordableSteps = inputs.pace === undefined ? Infinity : Math.floor(pretrainMs / stepMs);
+  const readSteps = Math.floor(chosen.numTokens / tokensPerStep);
+  const numSteps = Math.max(20, Math.min(readSteps, affordableSteps));
 
   const common = allWeights(machine, seed);
   const rate = turn.pretrain.rate * (parent ? rewarmedRate : 1);
