@@ -101,9 +101,8 @@ export function expectedMaskedLoss(
 ): number {
   const { numTokens, bytes, mixture } = statistics;
   const unique = mixture ?? Math.max(1, numTokens);
-  const nats =
-    (natsPerByte(hiddenWords, numParameters, trainedTokens, unique) * bytes) /
-    Math.max(1, numTokens);
+  const perByte = natsPerByte(hiddenWords, numParameters, trainedTokens, unique);
+  const nats = (perByte * bytes) / Math.max(1, numTokens);
   // What knows nothing foretells each token alike: no training is worse.
   return Math.min(Math.log(vocabSize), nats);
 }
