@@ -115,11 +115,11 @@ export async function requireWhole(store: Store, name: string, version: number):
   const marks = await expiriesOfAll(store);
   if (marks.length === 0) return;
   const mine = await getDataset(store, name, version);
-  const refs = mine?.shards.map(({ documents }) => documents) ?? [];
+  const refs = mine === null ? [] : rawOf(mine);
   const names = new Set(refs.map(({ sha256 }) => sha256));
   for (const mark of marks.filter(({ finished }) => !finished)) {
     const other = await getDataset(store, mark.name, mark.version);
-    if (other?.shards.some(({ documents }) => names.has(documents.sha256)) !== true) continue;
+    if (other === null || !rawOf(other).some(({ sha256 }) => names.has(sha256))) continue;
     throw new Error(
       `dataset ${name}@${version}: found ${mark.name}@${mark.version}, which holds some of the same documents, being deleted, ` +
         'expected it to be over. It is read again; npx temper datasets expire finishes a deletion that was cut short.',
@@ -131,6 +131,14 @@ export async function requireWhole(store: Store, name: string, version: number):
       `dataset ${name}@${version}: documents expired under another version while they were read again. They are read once more.`,
     );
   });
+}
+
+/** The blobs that a version names itself: its documents, and the list of what could not be read. */
+function rawOf({ shards, droppedDocuments }: DatasetManifest): BlobRef[] {
+  return [
+    ...shards.map(({ documents }) => documents),
+    ...(droppedDocuments ? [droppedDocuments] : []),
+  ];
 }
 
 async function expiriesOfAll(store: Store): Promise<(VersionName & { finished: boolean })[]> {
@@ -161,7 +169,11 @@ async function findExpired(
   const live = all.filter((version) => !gone.has(keyOf(version)));
   const liveRaw = new Set(live.flatMap(({ shards }) => shards.map(nameOfShard)));
   const liveDigests = new Set(live.map(({ digest }) => digest));
-  const goneDigests = new Set(going.map(({ digest }) => digest));
+  const goingDigests = new Set(going.map(({ digest }) => digest));
+  // Of those that went before too: what they dropped stayed where others held it, and goes with the last of these.
+  const goneDigests = new Set(
+    all.filter((version) => gone.has(keyOf(version))).map(({ digest }) => digest),
+  );
   const goneRaw = new Set(
     going.flatMap(({ shards }) => shards.map(nameOfShard)).filter((name) => !liveRaw.has(name)),
   );
@@ -189,7 +201,7 @@ async function findExpired(
       }
       const digest = dataset?.digest ?? '';
       if (stage === 'preprocess' && goneDigests.has(digest) && !liveDigests.has(digest)) {
-        drop(droppedDocuments);
+        if (goingDigests.has(digest)) drop(droppedDocuments);
         keep({ ...(value as object), droppedDocuments: null });
         return;
       }
