@@ -20,7 +20,7 @@ import {
   latestDataset,
   registerDatasetAfter,
 } from '../registry/datasets.ts';
-import { requireUnexpired, requireWhole } from '../registry/expiry.ts';
+import { isWhole, requireTime, requireUnexpired, requireWhole } from '../registry/expiry.ts';
 import { addRunInputs, getRunRecord } from '../registry/runs.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
@@ -85,7 +85,7 @@ export function createIngestActivities(deps: Deps) {
       const input = parseInput(inputSchema, given);
       return withFailures(async () => {
         for (let attempt = 1; attempt <= mostAttempts; attempt += 1) {
-          const ingested = await ingest(deps, describer, input);
+          const ingested = await whileBeating(async (at) => ingest(deps, describer, input, at));
           if (ingested === null) continue;
           await keepForRun(deps.store, input.run, ingested);
           return ingested;
@@ -122,6 +122,7 @@ async function ingest(
   deps: Deps,
   describer: ShardDescriber,
   input: z.infer<typeof inputSchema>,
+  at: Progress,
 ): Promise<IngestResult | null> {
   const { run, name, sources, sample = 1, originals, baseDir, projectDir, onto } = input;
   const { store } = deps;
@@ -130,6 +131,8 @@ async function ingest(
   const grows = onto !== undefined && onto > 0;
   const isExpired = newest !== null && (await getExpiry(store, name, newest.version)) !== null;
   if (grows && isExpired) await requireUnexpired(store, name, newest.version);
+  // What grows inherits the time, so it would be deleted with the next sweep.
+  if (grows && newest?.version === onto) requireTime(newest, deps.now());
   // What grows stays as it is: sealed with the same key, and over at the same time.
   const inherited = grows && originals === undefined ? newest : null;
   const sealed = inherited?.shards.at(-1)?.documents.sealed ?? sealingOf(originals, store);
@@ -137,17 +140,18 @@ async function ingest(
     inherited === null
       ? expiryOf(originals, deps.now())
       : inherited.expiresAt !== undefined && { expiresAt: inherited.expiresAt };
-  // Shards that are gone, or that are sealed otherwise, are not taken over.
+  // Shards that are gone, or that are sealed otherwise, are not taken over: they are written again.
   const isTakenOver =
     grows ||
-    (!isExpired && newest?.shards.every(({ documents }) => documents.sealed === sealed) === true);
+    (newest !== null &&
+      !isExpired &&
+      newest.shards.every(({ documents }) => documents.sealed === sealed) &&
+      (await isWhole(store, newest)));
   const from = { baseDir, projectDir: projectDir ?? deps.projectDir, run };
-  const { opened, numFound, ...read } = await whileBeating(async (at) => {
-    const found = await openAll(deps, sources, from, at);
-    const before = newest && isTakenOver ? await VersionBefore.open(store, newest) : null;
-    const taking = { sample, before, grows, sealed };
-    return { opened: found, ...(await readAll(store, found, taking, at)) };
-  });
+  const opened = await openAll(deps, sources, from, at);
+  const before = newest && isTakenOver ? await VersionBefore.open(store, newest) : null;
+  const taking = { sample, before, grows, sealed };
+  const { numFound, ...read } = await readAll(store, opened, taking, at);
   const { numDocuments, bytes } = read;
   if (numDocuments === 0 && numFound > 0) throw nothingSampled(sample, numFound);
   if (numFound === 0) throw nothingReadable(opened, read.dropped);
@@ -160,7 +164,7 @@ async function ingest(
       ...(sample < 1 && { sample }),
     }),
     ...read,
-    ...(await whileBeating(async () => describer.describe(read.shards))),
+    ...(await describer.describe(read.shards)),
     ...expiry,
   };
   if (onto === 0 && newest !== null && newest.digest !== made.digest) throw nameTaken(name);

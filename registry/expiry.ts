@@ -107,6 +107,24 @@ export async function requireUnexpired(store: Store, name: string, version: numb
   );
 }
 
+/** Throws where the time of a version is over, though its documents may still be there. */
+export function requireTime({ name, version, expiresAt }: DatasetManifest, now: Date): void {
+  if (expiresAt === undefined || Date.parse(expiresAt) > now.getTime()) return;
+  throw new DatasetExpired(
+    `dataset ${name}@${version}: the time of its documents was over on ${expiresAt.slice(0, 10)}, and what is added would be deleted with them, ` +
+      'expected a version that lasts. Read the sources again: npx temper run pipeline.yaml.',
+  );
+}
+
+/** Whether all documents of a version are there. */
+export async function isWhole(store: Store, { shards }: DatasetManifest): Promise<boolean> {
+  let found = true;
+  await inBatches(shards, async ({ documents }) => {
+    if (!(await hasBlob(store, documents))) found = false;
+  });
+  return found;
+}
+
 /**
  * Throws where a version that was just registered lacks documents, because they expired under another name while they
  * were read. The next try puts them back.

@@ -6,7 +6,8 @@ import { afterAll, expect, test } from 'vitest';
 import type { Deps } from '../../activities/deps.ts';
 import { createIngestActivities, type IngestInput } from '../../activities/ingest.ts';
 import { FailureType } from '../../config/failures.ts';
-import { getDataset } from '../../registry/datasets.ts';
+import { blobKey } from '../../registry/blobs.ts';
+import { getDataset, markExpired } from '../../registry/datasets.ts';
 import { expireDatasets } from '../../registry/expiry.ts';
 import { memoryStore } from '../support/memory-store.ts';
 import { failureOf, inActivity, pathSource } from './corpus-fixtures.ts';
@@ -87,4 +88,29 @@ test('what is appended is sealed and expires as what it is appended to; what is 
   for (const name of again.names) {
     expect(store.objects.has(`blobs/sha256/${name.slice(0, 2)}/${name}`)).toBe(true);
   }
+});
+
+test('documents that were deleted while a version of them was registered are put back by the next try', async () => {
+  const input = { name: 'holes', run: 'r', sources: [pathSource('docs')], baseDir: folder };
+  const made = await ingest(input);
+  await markExpired(store, 'others', 1, { at: new Date(now).toISOString(), finished: true });
+  for (const name of made.names) store.objects.delete(blobKey(name));
+  for (const key of store.objects.keys())
+    if (key.startsWith('stages/shard-ids/')) store.objects.delete(key);
+  expect(await ingest(input)).toEqual(made);
+  for (const name of made.names) expect(store.objects.has(blobKey(name))).toBe(true);
+});
+
+test('nothing is added to a version whose time is over, swept or not', async () => {
+  const originals = { keep: 30 * day, encrypt: true };
+  const { version } = await ingest({ name: 'over', originals });
+  now += 30 * day;
+  put('c.txt');
+  const input = { run: 'r', name: 'over', sources: [pathSource('docs')], baseDir: folder };
+  const failure = await failureOf(ingestCorpus, { ...input, onto: version });
+  expect([failure.type, failure.message]).toEqual([
+    FailureType.DatasetExpired,
+    expect.stringMatching(/over@1.*would be deleted with them/),
+  ]);
+  expect(await getDataset(store, 'over', version + 1)).toBe(null);
 });
