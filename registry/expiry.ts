@@ -19,7 +19,7 @@ export interface VersionName {
 export interface InUse {
   /** Versions that runs at work have read. */
   versions: readonly VersionName[];
-  /** Runs that are reading documents now: what they find in the store they may refer to next. */
+  /** Runs that read or preprocess documents now: what they find in the store they may refer to next. */
   reading: readonly string[];
 }
 
