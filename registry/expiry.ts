@@ -37,8 +37,19 @@ const readAhead = 32;
 /** Deletes what has expired. */
 export async function expireDatasets(
   store: Store,
-  { now, inUse, dryRun = false, onProgress = () => {} }: ExpiryOptions,
+  options: ExpiryOptions,
 ): Promise<RetentionReport> {
+  for (;;) {
+    const report = await sweep(store, options);
+    if (report !== null) return report;
+  }
+}
+
+/** Null: another sweep was quicker with one of the versions, and what this one found may be somebody's again. */
+async function sweep(
+  store: Store,
+  { now, inUse, dryRun = false, onProgress = () => {} }: ExpiryOptions,
+): Promise<RetentionReport | null> {
   const due = await dueVersions(store, now);
   const marked = new Set((await expiriesOfAll(store)).map(keyOf));
   // What was begun is finished: whoever registers the same documents waits for it.
@@ -70,9 +81,20 @@ export async function expireDatasets(
   report.numBlobs = blobs.length;
   report.bytes = blobs.reduce((sum, { bytes }) => sum + bytes, 0);
   if (dryRun) return report;
+  const removeAll = async (keys: readonly string[]): Promise<boolean> => {
+    for (let from = 0; from < keys.length; from += readAhead) {
+      // Once it is finished nobody waits for it: whoever reads the same documents has put them back.
+      for (const { name, version } of going) {
+        if ((await getExpiry(store, name, version))?.finishedAt !== null) return false;
+      }
+      await Promise.all(keys.slice(from, from + readAhead).map((key) => store.remove(key)));
+      onProgress(from);
+    }
+    return true;
+  };
   // Blobs first: a record that still stands names those that are left.
-  await inBatches(blobs, async ({ sha256 }) => store.remove(blobKey(sha256)), onProgress);
-  await inBatches(records, async (key) => store.remove(key), onProgress);
+  if (!(await removeAll(blobs.map(({ sha256 }) => blobKey(sha256))))) return null;
+  if (!(await removeAll(records))) return null;
   for (const { name, version } of going) {
     await markExpired(store, name, version, { at, finished: true });
   }

@@ -309,3 +309,24 @@ test('a version whose list of what was not read is being deleted waits, and noti
   store.objects.delete(blobKey(droppedDocuments.sha256));
   await expect(requireWhole(store, 'laws', 2)).rejects.toThrow(/read once more/);
 });
+
+test('a sweep that was overtaken by another deletes nothing that was read again since', async () => {
+  const store = memoryStore();
+  await version(store, 'policy', ['ann'], past);
+  let overtaken = false;
+  const slow: Store = {
+    ...store,
+    async *list(prefix) {
+      if (prefix === 'models/' && !overtaken) {
+        overtaken = true;
+        await expireDatasets(store, { now, inUse: nobody });
+        const again = await version(store, 'policy', ['ann'], future);
+        await requireWhole(store, 'policy', again.version);
+      }
+      yield* store.list(prefix);
+    },
+  };
+  await expireDatasets(slow, { now, inUse: nobody });
+  await requireWhole(store, 'policy', 2);
+  expect(overtaken).toBe(true);
+});
