@@ -19,6 +19,7 @@ import {
   latestDataset,
   registerDatasetAfter,
 } from '../registry/datasets.ts';
+import { DataKeyMissing, SealBroken } from '../registry/errors.ts';
 import { isWhole, requireTime, requireUnexpired, requireWhole } from '../registry/expiry.ts';
 import { addRunInputs, getRunRecord } from '../registry/runs.ts';
 import { stageDigest } from '../registry/stages.ts';
@@ -140,16 +141,13 @@ async function ingest(
       ? expiryOf(originals, deps.now())
       : inherited.expiresAt !== undefined && { expiresAt: inherited.expiresAt };
   // Shards that are gone, or that are sealed otherwise, are not taken over: they are written again.
-  const isTakenOver =
-    grows ||
-    (newest !== null &&
-      !isExpired &&
-      newest.shards.every(({ documents }) => documents.sealed === sealed) &&
-      (await isWhole(store, newest)));
+  const isThere = grows || (newest !== null && !isExpired && (await isWhole(store, newest)));
+  const takesOver =
+    grows || newest?.shards.every(({ documents }) => documents.sealed === sealed) === true;
   const from = { baseDir, projectDir: projectDir ?? deps.projectDir, run };
   const opened = await openAll(deps, sources, from, at);
-  const before = newest && isTakenOver ? await VersionBefore.open(store, newest) : null;
-  const taking = { sample, before, grows, sealed };
+  const before = newest && isThere ? await openBefore(store, newest, takesOver) : null;
+  const taking = { sample, before, grows, takesOver, sealed };
   const { numFound, ...read } = await readAll(store, opened, taking, at);
   const { numDocuments, bytes } = read;
   if (numDocuments === 0 && numFound > 0) throw nothingSampled(sample, numFound);
@@ -302,6 +300,20 @@ function bucketOf(deps: Deps, place: string): Store {
   return deps.openBucket(s3Place(place).bucket);
 }
 
+/** What is known of the version before; null where nothing of it is taken over, and its key is gone. */
+async function openBefore(
+  store: Store,
+  newest: DatasetManifest,
+  takesOver: boolean,
+): Promise<VersionBefore | null> {
+  try {
+    return await VersionBefore.open(store, newest);
+  } catch (error) {
+    if (takesOver || !(error instanceof DataKeyMissing || error instanceof SealBroken)) throw error;
+    return null;
+  }
+}
+
 type Contents = Omit<DatasetManifest, 'schemaVersion' | 'name' | 'version' | 'digest'>;
 
 /** How documents are taken. `grows`: all of the version before stays, and what is read is added. */
@@ -309,6 +321,8 @@ interface Taking {
   sample: number;
   before: VersionBefore | null;
   grows: boolean;
+  /** Its shards stay as they are; else all that is read is written, each document as old as it was. */
+  takesOver: boolean;
   /** Id of the data key that seals the documents; undefined: they stay plain. */
   sealed: string | undefined;
 }
@@ -316,7 +330,7 @@ interface Taking {
 async function readAll(
   store: Store,
   opened: readonly OpenSource[],
-  { sample, before, grows, sealed }: Taking,
+  { sample, before, grows, takesOver, sealed }: Taking,
   at: Progress,
 ): Promise<Contents & { numFound: number }> {
   const old = grows ? before : null;
@@ -357,11 +371,11 @@ async function readAll(
       total.numDocuments += 1;
       total.bytes += bytes;
       if (met === null) await shards.add(document, bytes, next);
-      else if (met.known === 'changed') await shards.add(document, bytes, met.since);
+      else if (met.known === 'changed' || !takesOver) await shards.add(document, bytes, met.since);
     }
   }
-  const kept = grows ? (before?.manifest.shards ?? []) : ((await before?.shardsMet(store)) ?? []);
-  contents.shards = [...kept, ...(await shards.finish())].toSorted(
+  const kept = grows ? before?.manifest.shards : takesOver && (await before?.shardsMet(store));
+  contents.shards = [...(kept || []), ...(await shards.finish())].toSorted(
     (a, b) => (a.since ?? 1) - (b.since ?? 1),
   );
   contents.sources = contents.sources.toSorted((a, b) => byCodeUnits(a.name, b.name));

@@ -8,6 +8,7 @@ import { createIngestActivities, type IngestInput } from '../../activities/inges
 import { FailureType } from '../../config/failures.ts';
 import { blobKey } from '../../registry/blobs.ts';
 import { getDataset, markExpired } from '../../registry/datasets.ts';
+import { DataKeys } from '../../registry/data-keys.ts';
 import { expireDatasets } from '../../registry/expiry.ts';
 import { memoryStore } from '../support/memory-store.ts';
 import { failureOf, inActivity, pathSource } from './corpus-fixtures.ts';
@@ -72,8 +73,10 @@ test('what is appended is sealed and expires as what it is appended to; what is 
   const inUse = { versions: [], reading: [] };
   const { expired } = await expireDatasets(store, { now: new Date(now), inUse });
   expect(expired.map(({ version }) => version)).toEqual([2, 3]);
-  const left = [...store.objects.keys()].filter((key) => key.startsWith('stages/shard-ids/'));
-  expect(left).toEqual([]);
+  // Of the plain version, which stays, they stay too.
+  const left = [...store.objects].filter(([key]) => key.startsWith('stages/shard-ids/'));
+  const leftOf = left.map(([, bytes]) => (JSON.parse(String(bytes)) as { of: string }).of);
+  expect(leftOf).toEqual(plain.names);
   const onto = {
     run: 'r',
     name: 'policy',
@@ -113,4 +116,26 @@ test('nothing is added to a version whose time is over, swept or not', async () 
     expect.stringMatching(/over@1.*would be deleted with them/),
   ]);
   expect(await getDataset(store, 'over', version + 1)).toBe(null);
+});
+
+test('documents that are encrypted from now on are as old as before, also where the key before is gone', async () => {
+  const name = 'sealed-later';
+  await ingest({ name });
+  put('d.txt');
+  await ingest({ name });
+  const sinceOf = async (version: number) =>
+    (await getDataset(store, name, version))!.shards.map(({ since = 1 }) => since);
+  const originals = { keep: 'forever' as const, encrypt: true };
+  const sealed = await ingest({ name, originals });
+  expect([sealed.sealed, await sinceOf(sealed.version)]).toEqual([
+    ['new', 'new'],
+    [1, 2],
+  ]);
+  expect((await ingest({ name, originals })).names).toEqual(sealed.names);
+  const other = createIngestActivities({ ...deps, store: { ...store, dataKeys: new DataKeys() } });
+  for (const key of store.objects.keys())
+    if (key.startsWith('stages/shard-ids/')) store.objects.delete(key);
+  const input = { run: 'r', name, sources: [pathSource('docs')], baseDir: folder };
+  const { dataset } = (await inActivity(other.ingestCorpus, input)).result;
+  expect([dataset.version, await sinceOf(dataset.version)]).toEqual([4, [1]]);
 });
