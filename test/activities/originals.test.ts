@@ -7,7 +7,7 @@ import type { Deps } from '../../activities/deps.ts';
 import { createIngestActivities, type IngestInput } from '../../activities/ingest.ts';
 import { FailureType } from '../../config/failures.ts';
 import { blobKey } from '../../registry/blobs.ts';
-import { getDataset, markExpired } from '../../registry/datasets.ts';
+import { getDataset, latestDataset, markExpired } from '../../registry/datasets.ts';
 import { DataKeys } from '../../registry/data-keys.ts';
 import { expireDatasets } from '../../registry/expiry.ts';
 import { memoryStore } from '../support/memory-store.ts';
@@ -138,4 +138,21 @@ test('documents that are encrypted from now on are as old as before, also where 
   const input = { run: 'r', name, sources: [pathSource('docs')], baseDir: folder };
   const { dataset } = (await inActivity(other.ingestCorpus, input)).result;
   expect([dataset.version, await sinceOf(dataset.version)]).toEqual([4, [1]]);
+});
+
+test('of many versions the newest one alone is read, and what cannot be read of a run is tried again', async () => {
+  const read: string[] = [];
+  const failing = {
+    ...store,
+    get: async (key: string) => {
+      read.push(key);
+      if (key.startsWith('runs/')) throw new Error('the store is away');
+      return store.get(key);
+    },
+  };
+  const newest = await latestDataset(failing, 'sealed-later');
+  expect(read).toEqual([`datasets/sealed-later/versions/00000${newest!.version}.json`]);
+  const { findDataset } = createIngestActivities({ ...deps, store: failing });
+  const found = inActivity(findDataset, { run: 'r', dataset: 'sealed-later' });
+  await expect(found).rejects.toThrow('the store is away');
 });
