@@ -24,11 +24,11 @@ const shardIdsSchema = z.strictObject({
 });
 
 /** A document as the version before knows it. */
-export type Met =
-  | { known: 'unchanged' }
-  /** The same text under another path, or with other metadata. */
-  | { known: 'changed'; since: number }
-  | null;
+export type Met = {
+  /** Changed: the same text under another path, or with other metadata. */
+  known: 'unchanged' | 'changed';
+  since: number;
+} | null;
 
 export class VersionBefore {
   readonly manifest: DatasetManifest;
@@ -66,13 +66,13 @@ export class VersionBefore {
 
   /** Looks for a document; one that is unchanged counts as met. */
   meet(document: Document): Met {
-    const number = this.#records.find(recordDigest(document), (found) => this.#met[found] === 0);
-    if (number !== null) {
-      this.#met[number] = 1;
-      return { known: 'unchanged' };
-    }
     const known = this.#ids.find(Buffer.from(document.id, 'hex'));
-    return known === null ? null : { known: 'changed', since: this.#since[known]! };
+    if (known === null) return null;
+    const since = this.#since[known]!;
+    const number = this.#records.find(recordDigest(document), (found) => this.#met[found] === 0);
+    if (number === null) return { known: 'changed', since };
+    this.#met[number] = 1;
+    return { known: 'unchanged', since };
   }
 
   /** Its shards with what was met of them: the same ones where that is all, else the rest, written anew. */

@@ -9,7 +9,6 @@ import {
   type DatasetManifest,
 } from '../config/manifests.ts';
 import { pipelineFileSchema, sourceName, sourceSchema, type Source } from '../config/pipeline.ts';
-import { runSpecSchema } from '../config/run-records.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { byCodeUnits, hashShare } from '../corpus/order.ts';
 import { openSource, readSource, type OpenSource, type SourceItem } from '../corpus/sources.ts';
@@ -20,7 +19,8 @@ import {
   latestDataset,
   registerDatasetAfter,
 } from '../registry/datasets.ts';
-import { requireUnexpired, requireWhole } from '../registry/expiry.ts';
+import { DataKeyMissing, SealBroken } from '../registry/errors.ts';
+import { isWhole, requireTime, requireUnexpired, requireWhole } from '../registry/expiry.ts';
 import { addRunInputs, getRunRecord } from '../registry/runs.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
@@ -85,7 +85,7 @@ export function createIngestActivities(deps: Deps) {
       const input = parseInput(inputSchema, given);
       return withFailures(async () => {
         for (let attempt = 1; attempt <= mostAttempts; attempt += 1) {
-          const ingested = await ingest(deps, describer, input);
+          const ingested = await whileBeating(async (at) => ingest(deps, describer, input, at));
           if (ingested === null) continue;
           await keepForRun(deps.store, input.run, ingested);
           return ingested;
@@ -122,6 +122,7 @@ async function ingest(
   deps: Deps,
   describer: ShardDescriber,
   input: z.infer<typeof inputSchema>,
+  at: Progress,
 ): Promise<IngestResult | null> {
   const { run, name, sources, sample = 1, originals, baseDir, projectDir, onto } = input;
   const { store } = deps;
@@ -130,6 +131,8 @@ async function ingest(
   const grows = onto !== undefined && onto > 0;
   const isExpired = newest !== null && (await getExpiry(store, name, newest.version)) !== null;
   if (grows && isExpired) await requireUnexpired(store, name, newest.version);
+  // What grows inherits the time, so it would be deleted with the next sweep.
+  if (grows && newest?.version === onto) requireTime(newest, deps.now());
   // What grows stays as it is: sealed with the same key, and over at the same time.
   const inherited = grows && originals === undefined ? newest : null;
   const sealed = inherited?.shards.at(-1)?.documents.sealed ?? sealingOf(originals, store);
@@ -137,17 +140,15 @@ async function ingest(
     inherited === null
       ? expiryOf(originals, deps.now())
       : inherited.expiresAt !== undefined && { expiresAt: inherited.expiresAt };
-  // Shards that are gone, or that are sealed otherwise, are not taken over.
-  const isTakenOver =
-    grows ||
-    (!isExpired && newest?.shards.every(({ documents }) => documents.sealed === sealed) === true);
+  // Shards that are gone, or that are sealed otherwise, are not taken over: they are written again.
+  const isThere = grows || (newest !== null && !isExpired && (await isWhole(store, newest)));
+  const takesOver =
+    grows || newest?.shards.every(({ documents }) => documents.sealed === sealed) === true;
   const from = { baseDir, projectDir: projectDir ?? deps.projectDir, run };
-  const { opened, numFound, ...read } = await whileBeating(async (at) => {
-    const found = await openAll(deps, sources, from, at);
-    const before = newest && isTakenOver ? await VersionBefore.open(store, newest) : null;
-    const taking = { sample, before, grows, sealed };
-    return { opened: found, ...(await readAll(store, found, taking, at)) };
-  });
+  const opened = await openAll(deps, sources, from, at);
+  const before = newest && isThere ? await openBefore(store, newest, takesOver) : null;
+  const taking = { sample, before, grows, takesOver, sealed };
+  const { numFound, ...read } = await readAll(store, opened, taking, at);
   const { numDocuments, bytes } = read;
   if (numDocuments === 0 && numFound > 0) throw nothingSampled(sample, numFound);
   if (numFound === 0) throw nothingReadable(opened, read.dropped);
@@ -160,7 +161,7 @@ async function ingest(
       ...(sample < 1 && { sample }),
     }),
     ...read,
-    ...(await whileBeating(async () => describer.describe(read.shards))),
+    ...(await describer.describe(read.shards)),
     ...expiry,
   };
   if (onto === 0 && newest !== null && newest.digest !== made.digest) throw nameTaken(name);
@@ -209,7 +210,7 @@ async function growthOf(
 
 async function keepForRun(store: Store, run: string, ingested: IngestResult): Promise<void> {
   // A schedule looks before there is a run: then the run is given what was read.
-  const spec = await getRunRecord(store, run, 'spec', runSpecSchema).catch(() => null);
+  const spec = await getRunRecord(store, run, 'spec', z.unknown());
   if (spec !== null) await addRunInputs(store, run, { ingested });
 }
 
@@ -299,6 +300,20 @@ function bucketOf(deps: Deps, place: string): Store {
   return deps.openBucket(s3Place(place).bucket);
 }
 
+/** What is known of the version before; null where nothing of it is taken over, and its key is gone. */
+async function openBefore(
+  store: Store,
+  newest: DatasetManifest,
+  takesOver: boolean,
+): Promise<VersionBefore | null> {
+  try {
+    return await VersionBefore.open(store, newest);
+  } catch (error) {
+    if (takesOver || !(error instanceof DataKeyMissing || error instanceof SealBroken)) throw error;
+    return null;
+  }
+}
+
 type Contents = Omit<DatasetManifest, 'schemaVersion' | 'name' | 'version' | 'digest'>;
 
 /** How documents are taken. `grows`: all of the version before stays, and what is read is added. */
@@ -306,6 +321,8 @@ interface Taking {
   sample: number;
   before: VersionBefore | null;
   grows: boolean;
+  /** Its shards stay as they are; else all that is read is written, each document as old as it was. */
+  takesOver: boolean;
   /** Id of the data key that seals the documents; undefined: they stay plain. */
   sealed: string | undefined;
 }
@@ -313,7 +330,7 @@ interface Taking {
 async function readAll(
   store: Store,
   opened: readonly OpenSource[],
-  { sample, before, grows, sealed }: Taking,
+  { sample, before, grows, takesOver, sealed }: Taking,
   at: Progress,
 ): Promise<Contents & { numFound: number }> {
   const old = grows ? before : null;
@@ -354,11 +371,11 @@ async function readAll(
       total.numDocuments += 1;
       total.bytes += bytes;
       if (met === null) await shards.add(document, bytes, next);
-      else if (met.known === 'changed') await shards.add(document, bytes, met.since);
+      else if (met.known === 'changed' || !takesOver) await shards.add(document, bytes, met.since);
     }
   }
-  const kept = grows ? (before?.manifest.shards ?? []) : ((await before?.shardsMet(store)) ?? []);
-  contents.shards = [...kept, ...(await shards.finish())].toSorted(
+  const kept = grows ? before?.manifest.shards : takesOver && (await before?.shardsMet(store));
+  contents.shards = [...(kept || []), ...(await shards.finish())].toSorted(
     (a, b) => (a.since ?? 1) - (b.since ?? 1),
   );
   contents.sources = contents.sources.toSorted((a, b) => byCodeUnits(a.name, b.name));

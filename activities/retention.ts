@@ -32,7 +32,7 @@ export type RetentionActivities = ReturnType<typeof createRetentionActivities>;
 /** Workflows that read documents. */
 const readers = ['pipelineWorkflow', 'continuousPretrainingWorkflow', 'datasetWorkflow'];
 
-/** What runs at work have read, and which of them read now. */
+/** What runs at work have read, and which of them read or preprocess now. */
 async function readersAtWork(client: Pick<Client, 'workflow'>, store: Store): Promise<InUse> {
   const types = readers.map((type) => `'${type}'`).join(', ');
   const query = `ExecutionStatus = 'Running' AND WorkflowType IN (${types})`;
@@ -46,8 +46,9 @@ async function readersAtWork(client: Pick<Client, 'workflow'>, store: Store): Pr
       const spec = await getRunRecord(store, name, 'spec', runSpecSchema).catch(() => null);
       const inputs = await getRunRecord(store, name, 'inputs', runInputsSchema).catch(() => null);
       const dataset = inputs?.ingested?.dataset ?? spec?.ingested?.dataset;
-      if (dataset === undefined) reading.push(id);
-      else versions.push({ name: dataset.name, version: dataset.version });
+      if (dataset !== undefined) versions.push({ name: dataset.name, version: dataset.version });
+      // Until its corpus is made, what it finds in the store it may refer to next.
+      if (dataset === undefined || inputs?.corpus === undefined) reading.push(id);
     } else if (!hasRun(id, ids)) {
       reading.push(id);
     }
@@ -55,8 +56,13 @@ async function readersAtWork(client: Pick<Client, 'workflow'>, store: Store): Pr
   return { versions, reading };
 }
 
-/** A scheduled start reads before it starts its run, which is named after it. */
+/** A scheduled start reads before it starts its run, which is named after it and its time. */
 function hasRun(id: string, ids: readonly string[]): boolean {
-  const schedule = id.replace(/-\d{4}-\d\d-\d\dT.*$/, '').replace('continuous/', 'pipeline/');
-  return ids.some((other) => other.startsWith(`${schedule}-`));
+  const [, schedule, day, hours, minutes] =
+    /^continuous\/(.*)-(\d{4}-\d\d-\d\d)T(\d\d):(\d\d)/.exec(id) ?? [];
+  const run =
+    schedule === undefined
+      ? `${id.replace('continuous/', 'pipeline/')}-`
+      : `pipeline/${schedule}-${day}t${hours}-${minutes}`;
+  return ids.some((other) => other.startsWith(run));
 }

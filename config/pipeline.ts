@@ -492,6 +492,11 @@ export const pipelineSchema = pipelineFileSchema
         'data.sample',
         'expected none with dataset: a version is taken whole; a share is taken of sources',
       );
+    } else if (data.dataset !== undefined && data.originals !== undefined) {
+      refuse(
+        'data.originals',
+        'expected none with dataset: a version is kept and encrypted as it was registered',
+      );
     }
     const isSeveral = compute !== 'local' && compute.hosts !== undefined;
     if (compute !== 'local' && compute.device === 'cuda' && goal !== 'base') {

@@ -8,7 +8,7 @@ import {
 import { encodeRecord, readRecord, updateRecord } from './json.ts';
 import { keyPart, padded } from './keys.ts';
 import type { Store } from './store.ts';
-import { readVersions, registerVersion, versionKey } from './versions.ts';
+import { findVersion, readNewest, readVersions, registerVersion, versionKey } from './versions.ts';
 
 function folderOf(name: string): string {
   return `datasets/${keyPart('dataset', name)}`;
@@ -44,7 +44,7 @@ export async function registerDatasetAfter(
   const folder = folderOf(manifest.name);
   const stands = await standsFor(store, manifest);
   const registered = async (): Promise<DatasetManifest | null> =>
-    (await readVersions(store, folder, datasetManifestSchema)).find(stands) ?? null;
+    findVersion(store, folder, datasetManifestSchema, stands);
   const same = await registered();
   if (same !== null) return same;
   const version = datasetManifestSchema.parse({ ...manifest, version: before + 1 });
@@ -115,7 +115,7 @@ function expiryKey(name: string, version: number): string {
 
 /** The version with the highest number, or null. */
 export async function latestDataset(store: Store, name: string): Promise<DatasetManifest | null> {
-  return (await readVersions(store, folderOf(name), datasetManifestSchema)).at(-1) ?? null;
+  return readNewest(store, folderOf(name), datasetManifestSchema);
 }
 
 /** The name of every dataset, in order. */

@@ -19,7 +19,7 @@ export interface VersionName {
 export interface InUse {
   /** Versions that runs at work have read. */
   versions: readonly VersionName[];
-  /** Runs that are reading documents now: what they find in the store they may refer to next. */
+  /** Runs that read or preprocess documents now: what they find in the store they may refer to next. */
   reading: readonly string[];
 }
 
@@ -37,8 +37,19 @@ const readAhead = 32;
 /** Deletes what has expired. */
 export async function expireDatasets(
   store: Store,
-  { now, inUse, dryRun = false, onProgress = () => {} }: ExpiryOptions,
+  options: ExpiryOptions,
 ): Promise<RetentionReport> {
+  for (;;) {
+    const report = await sweep(store, options);
+    if (report !== null) return report;
+  }
+}
+
+/** Null: another sweep was quicker with one of the versions, and what this one found may be somebody's again. */
+async function sweep(
+  store: Store,
+  { now, inUse, dryRun = false, onProgress = () => {} }: ExpiryOptions,
+): Promise<RetentionReport | null> {
   const due = await dueVersions(store, now);
   const marked = new Set((await expiriesOfAll(store)).map(keyOf));
   // What was begun is finished: whoever registers the same documents waits for it.
@@ -70,9 +81,20 @@ export async function expireDatasets(
   report.numBlobs = blobs.length;
   report.bytes = blobs.reduce((sum, { bytes }) => sum + bytes, 0);
   if (dryRun) return report;
+  const removeAll = async (keys: readonly string[]): Promise<boolean> => {
+    for (let from = 0; from < keys.length; from += readAhead) {
+      // Once it is finished nobody waits for it: whoever reads the same documents has put them back.
+      for (const { name, version } of going) {
+        if ((await getExpiry(store, name, version))?.finishedAt !== null) return false;
+      }
+      await Promise.all(keys.slice(from, from + readAhead).map((key) => store.remove(key)));
+      onProgress(from);
+    }
+    return true;
+  };
   // Blobs first: a record that still stands names those that are left.
-  await inBatches(blobs, async ({ sha256 }) => store.remove(blobKey(sha256)), onProgress);
-  await inBatches(records, async (key) => store.remove(key), onProgress);
+  if (!(await removeAll(blobs.map(({ sha256 }) => blobKey(sha256))))) return null;
+  if (!(await removeAll(records))) return null;
   for (const { name, version } of going) {
     await markExpired(store, name, version, { at, finished: true });
   }
@@ -107,6 +129,24 @@ export async function requireUnexpired(store: Store, name: string, version: numb
   );
 }
 
+/** Throws where the time of a version is over, though its documents may still be there. */
+export function requireTime({ name, version, expiresAt }: DatasetManifest, now: Date): void {
+  if (expiresAt === undefined || Date.parse(expiresAt) > now.getTime()) return;
+  throw new DatasetExpired(
+    `dataset ${name}@${version}: the time of its documents was over on ${expiresAt.slice(0, 10)}, and what is added would be deleted with them, ` +
+      'expected a version that lasts. Read the sources again: npx temper run pipeline.yaml.',
+  );
+}
+
+/** Whether all documents of a version are there. */
+export async function isWhole(store: Store, { shards }: DatasetManifest): Promise<boolean> {
+  let found = true;
+  await inBatches(shards, async ({ documents }) => {
+    if (!(await hasBlob(store, documents))) found = false;
+  });
+  return found;
+}
+
 /**
  * Throws where a version that was just registered lacks documents, because they expired under another name while they
  * were read. The next try puts them back.
@@ -115,11 +155,11 @@ export async function requireWhole(store: Store, name: string, version: number):
   const marks = await expiriesOfAll(store);
   if (marks.length === 0) return;
   const mine = await getDataset(store, name, version);
-  const refs = mine?.shards.map(({ documents }) => documents) ?? [];
+  const refs = mine === null ? [] : rawOf(mine);
   const names = new Set(refs.map(({ sha256 }) => sha256));
   for (const mark of marks.filter(({ finished }) => !finished)) {
     const other = await getDataset(store, mark.name, mark.version);
-    if (other?.shards.some(({ documents }) => names.has(documents.sha256)) !== true) continue;
+    if (other === null || !rawOf(other).some(({ sha256 }) => names.has(sha256))) continue;
     throw new Error(
       `dataset ${name}@${version}: found ${mark.name}@${mark.version}, which holds some of the same documents, being deleted, ` +
         'expected it to be over. It is read again; npx temper datasets expire finishes a deletion that was cut short.',
@@ -131,6 +171,14 @@ export async function requireWhole(store: Store, name: string, version: number):
       `dataset ${name}@${version}: documents expired under another version while they were read again. They are read once more.`,
     );
   });
+}
+
+/** The blobs that a version names itself: its documents, and the list of what could not be read. */
+function rawOf({ shards, droppedDocuments }: DatasetManifest): BlobRef[] {
+  return [
+    ...shards.map(({ documents }) => documents),
+    ...(droppedDocuments ? [droppedDocuments] : []),
+  ];
 }
 
 async function expiriesOfAll(store: Store): Promise<(VersionName & { finished: boolean })[]> {
@@ -161,7 +209,11 @@ async function findExpired(
   const live = all.filter((version) => !gone.has(keyOf(version)));
   const liveRaw = new Set(live.flatMap(({ shards }) => shards.map(nameOfShard)));
   const liveDigests = new Set(live.map(({ digest }) => digest));
-  const goneDigests = new Set(going.map(({ digest }) => digest));
+  const goingDigests = new Set(going.map(({ digest }) => digest));
+  // Of those that went before too: what they dropped stayed where others held it, and goes with the last of these.
+  const goneDigests = new Set(
+    all.filter((version) => gone.has(keyOf(version))).map(({ digest }) => digest),
+  );
   const goneRaw = new Set(
     going.flatMap(({ shards }) => shards.map(nameOfShard)).filter((name) => !liveRaw.has(name)),
   );
@@ -189,7 +241,7 @@ async function findExpired(
       }
       const digest = dataset?.digest ?? '';
       if (stage === 'preprocess' && goneDigests.has(digest) && !liveDigests.has(digest)) {
-        drop(droppedDocuments);
+        if (goingDigests.has(digest)) drop(droppedDocuments);
         keep({ ...(value as object), droppedDocuments: null });
         return;
       }

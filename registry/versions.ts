@@ -17,17 +17,45 @@ export async function readVersions<T>(
   folder: string,
   schema: z.ZodType<T>,
 ): Promise<T[]> {
+  const numbers = await numbersOf(store, folder);
+  const records = await Promise.all(
+    numbers.map((number) => readRecord(store, versionKey(folder, number), schema)),
+  );
+  return records.flatMap((record) => (record === null ? [] : [record.value]));
+}
+
+/** The version with the highest number, or null; no other one is read. */
+export async function readNewest<T>(
+  store: Store,
+  folder: string,
+  schema: z.ZodType<T>,
+): Promise<T | null> {
+  const number = (await numbersOf(store, folder)).at(-1);
+  if (number === undefined) return null;
+  return (await readRecord(store, versionKey(folder, number), schema))?.value ?? null;
+}
+
+/** The oldest version that serves, or null; they are read one after the other, and none is held. */
+export async function findVersion<T>(
+  store: Store,
+  folder: string,
+  schema: z.ZodType<T>,
+  serves: (version: T) => boolean,
+): Promise<T | null> {
+  for (const number of await numbersOf(store, folder)) {
+    const found = await readRecord(store, versionKey(folder, number), schema);
+    if (found !== null && serves(found.value)) return found.value;
+  }
+  return null;
+}
+
+async function numbersOf(store: Store, folder: string): Promise<number[]> {
   const numbers: number[] = [];
   for await (const { key } of store.list(`${folder}/versions/`)) {
     const number = versionOfKey(key);
     if (number !== null) numbers.push(number);
   }
-  const records = await Promise.all(
-    numbers
-      .toSorted((a, b) => a - b)
-      .map((number) => readRecord(store, versionKey(folder, number), schema)),
-  );
-  return records.flatMap((record) => (record === null ? [] : [record.value]));
+  return numbers.toSorted((a, b) => a - b);
 }
 
 /**

@@ -135,7 +135,9 @@ export function expiryLines(report: RetentionReport, dryRun: boolean): string[] 
   if (numShared > 0) lines.push(`${count(numShared)} objects stay: others hold them too`);
   if (held.length > 0) lines.push(`${names(held)} waits: a run at work has read it`);
   if (waitsFor.length > 0) {
-    lines.push(`Nothing more is deleted while documents are read: ${waitsFor.join(', ')}`);
+    lines.push(
+      `Nothing more is deleted while documents are read or prepared: ${waitsFor.join(', ')}`,
+    );
   }
   return lines.length > 0 ? lines : ['Nothing has expired.'];
 }

@@ -6,7 +6,9 @@ import { afterAll, expect, test } from 'vitest';
 import type { Deps } from '../../activities/deps.ts';
 import { createIngestActivities, type IngestInput } from '../../activities/ingest.ts';
 import { FailureType } from '../../config/failures.ts';
-import { getDataset } from '../../registry/datasets.ts';
+import { blobKey } from '../../registry/blobs.ts';
+import { getDataset, latestDataset, markExpired } from '../../registry/datasets.ts';
+import { DataKeys } from '../../registry/data-keys.ts';
 import { expireDatasets } from '../../registry/expiry.ts';
 import { memoryStore } from '../support/memory-store.ts';
 import { failureOf, inActivity, pathSource } from './corpus-fixtures.ts';
@@ -71,8 +73,10 @@ test('what is appended is sealed and expires as what it is appended to; what is 
   const inUse = { versions: [], reading: [] };
   const { expired } = await expireDatasets(store, { now: new Date(now), inUse });
   expect(expired.map(({ version }) => version)).toEqual([2, 3]);
-  const left = [...store.objects.keys()].filter((key) => key.startsWith('stages/shard-ids/'));
-  expect(left).toEqual([]);
+  // Of the plain version, which stays, they stay too.
+  const left = [...store.objects].filter(([key]) => key.startsWith('stages/shard-ids/'));
+  const leftOf = left.map(([, bytes]) => (JSON.parse(String(bytes)) as { of: string }).of);
+  expect(leftOf).toEqual(plain.names);
   const onto = {
     run: 'r',
     name: 'policy',
@@ -87,4 +91,68 @@ test('what is appended is sealed and expires as what it is appended to; what is 
   for (const name of again.names) {
     expect(store.objects.has(`blobs/sha256/${name.slice(0, 2)}/${name}`)).toBe(true);
   }
+});
+
+test('documents that were deleted while a version of them was registered are put back by the next try', async () => {
+  const input = { name: 'holes', run: 'r', sources: [pathSource('docs')], baseDir: folder };
+  const made = await ingest(input);
+  await markExpired(store, 'others', 1, { at: new Date(now).toISOString(), finished: true });
+  for (const name of made.names) store.objects.delete(blobKey(name));
+  for (const key of store.objects.keys())
+    if (key.startsWith('stages/shard-ids/')) store.objects.delete(key);
+  expect(await ingest(input)).toEqual(made);
+  for (const name of made.names) expect(store.objects.has(blobKey(name))).toBe(true);
+});
+
+test('nothing is added to a version whose time is over, swept or not', async () => {
+  const originals = { keep: 30 * day, encrypt: true };
+  const { version } = await ingest({ name: 'over', originals });
+  now += 30 * day;
+  put('c.txt');
+  const input = { run: 'r', name: 'over', sources: [pathSource('docs')], baseDir: folder };
+  const failure = await failureOf(ingestCorpus, { ...input, onto: version });
+  expect([failure.type, failure.message]).toEqual([
+    FailureType.DatasetExpired,
+    expect.stringMatching(/over@1.*would be deleted with them/),
+  ]);
+  expect(await getDataset(store, 'over', version + 1)).toBe(null);
+});
+
+test('documents that are encrypted from now on are as old as before, also where the key before is gone', async () => {
+  const name = 'sealed-later';
+  await ingest({ name });
+  put('d.txt');
+  await ingest({ name });
+  const sinceOf = async (version: number) =>
+    (await getDataset(store, name, version))!.shards.map(({ since = 1 }) => since);
+  const originals = { keep: 'forever' as const, encrypt: true };
+  const sealed = await ingest({ name, originals });
+  expect([sealed.sealed, await sinceOf(sealed.version)]).toEqual([
+    ['new', 'new'],
+    [1, 2],
+  ]);
+  expect((await ingest({ name, originals })).names).toEqual(sealed.names);
+  const other = createIngestActivities({ ...deps, store: { ...store, dataKeys: new DataKeys() } });
+  for (const key of store.objects.keys())
+    if (key.startsWith('stages/shard-ids/')) store.objects.delete(key);
+  const input = { run: 'r', name, sources: [pathSource('docs')], baseDir: folder };
+  const { dataset } = (await inActivity(other.ingestCorpus, input)).result;
+  expect([dataset.version, await sinceOf(dataset.version)]).toEqual([4, [1]]);
+});
+
+test('of many versions the newest one alone is read, and what cannot be read of a run is tried again', async () => {
+  const read: string[] = [];
+  const failing = {
+    ...store,
+    get: async (key: string) => {
+      read.push(key);
+      if (key.startsWith('runs/')) throw new Error('the store is away');
+      return store.get(key);
+    },
+  };
+  const newest = await latestDataset(failing, 'sealed-later');
+  expect(read).toEqual([`datasets/sealed-later/versions/00000${newest!.version}.json`]);
+  const { findDataset } = createIngestActivities({ ...deps, store: failing });
+  const found = inActivity(findDataset, { run: 'r', dataset: 'sealed-later' });
+  await expect(found).rejects.toThrow('the store is away');
 });

@@ -47,7 +47,8 @@ test('versions that runs have read are held, runs that read are waited for, othe
   }
   const dataset = { name: 'policy', version: 1, digest: '70'.repeat(32) };
   const ingested = { dataset, numDocuments: 1, bytes: 1, dropped: {}, reused: false };
-  await addRunInputs(store, 'policy-7f3a', { ingested });
+  const run = 'policy-2026-12-24t03-00';
+  await addRunInputs(store, run, { ingested });
 
   const none = { expired: [], numBlobs: 0 };
   // It has not said yet what it read.
@@ -58,7 +59,18 @@ test('versions that runs have read are held, runs that read are waited for, othe
   // A scheduled start reads before it starts its run.
   const scheduled = 'continuous/policy-2026-12-24T03:00:00Z';
   expect(await sweep(scheduled)).toMatchObject({ ...none, waitsFor: [scheduled] });
-  expect(await sweep(scheduled, 'pipeline/policy-7f3a')).toMatchObject({
+  // A run of another start is not its run.
+  const [other, its] = ['pipeline/policy-7f3a', `pipeline/${run}`];
+  await addRunInputs(store, 'policy-7f3a', { ingested, corpus: 'c0'.repeat(32) });
+  expect(await sweep(scheduled, other)).toMatchObject({ ...none, waitsFor: [scheduled] });
+  // It may find in the store what others drop, and refer to it, until its corpus is made.
+  expect(await sweep(scheduled, its)).toMatchObject({
+    ...none,
+    held: [{ name: 'policy', version: 1 }],
+    waitsFor: [its],
+  });
+  await addRunInputs(store, run, { corpus: 'c0'.repeat(32) });
+  expect(await sweep(scheduled, its)).toMatchObject({
     expired: [{ name: 'laws', version: 1 }],
     held: [{ name: 'policy', version: 1 }],
     waitsFor: [],

@@ -24,6 +24,6 @@ test('a sweep says what it deleted, what stays and what waits for whom', () => {
     expiryLines({ ...nothing, held: [policy], waitsFor: ['pipeline/laws-7f3a'] }, false),
   ).toEqual([
     'policy@3 waits: a run at work has read it',
-    'Nothing more is deleted while documents are read: pipeline/laws-7f3a',
+    'Nothing more is deleted while documents are read or prepared: pipeline/laws-7f3a',
   ]);
 });

@@ -383,6 +383,11 @@ const cases: [what: string, text: string, expected: string][] = [
     'p.yaml:5:3 data.sample: found "5%", expected none with dataset: a version is taken whole; a share is taken of sources.',
   ],
   [
+    'a dataset whose originals the file would keep otherwise',
+    'version: 1\nname: policy\ndata:\n  dataset: policy@3\n  originals: { encrypt: true }\n',
+    'p.yaml:5:3 data.originals: found keys with values, expected none with dataset: a version is kept and encrypted as it was registered.',
+  ],
+  [
     'a dataset with a version that is no number',
     'version: 1\nname: policy\ndata:\n  dataset: policy@latest\n',
     'p.yaml:4:3 data.dataset: found "policy@latest", expected a registered dataset such as policy, or policy@3 for one version.',

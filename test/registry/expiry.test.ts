@@ -281,3 +281,52 @@ test('whoever wants an expired version is told when it expired and what to do, o
   await expect(refused).rejects.toThrow(DatasetExpired);
   await expect(refused).rejects.toThrow(/policy@1.*2026-12-24.*npx temper run/);
 });
+
+test('what was dropped of shards that a later version took over is deleted with that one', async () => {
+  const store = memoryStore();
+  const old = await version(store, 'policy', ['ann'], past);
+  const young = await version(store, 'policy', ['ann', 'ben'], future);
+  const before = await preprocessed(store, old);
+  const after = await preprocessed(store, young);
+  await expireDatasets(store, { now, inUse: nobody });
+  expect(holds(store, before.dropped)).toBe(true);
+  await expireDatasets(store, { now: new Date('2027-01-01'), inUse: nobody });
+  const dropped = [before.dropped, after.dropped];
+  expect(dropped.map((ref) => holds(store, ref))).toEqual([false, false]);
+  expect(holds(store, before.training)).toBe(true);
+});
+
+test('a version whose list of what was not read is being deleted waits, and notices that it is gone', async () => {
+  const store = memoryStore();
+  const old = await version(store, 'policy', ['ann'], past);
+  await markExpired(store, 'policy', 1, { at: past, finished: false });
+  const { version: _, ...rest } = await version(store, 'laws', ['ben'], future);
+  const droppedDocuments = old.droppedDocuments!;
+  const digest = stageDigest({ of: 'laws, again' });
+  await registerDataset(store, { ...rest, digest, droppedDocuments });
+  await expect(requireWhole(store, 'laws', 2)).rejects.toThrow(/policy@1.*being deleted/);
+  await markExpired(store, 'policy', 1, { at: past, finished: true });
+  store.objects.delete(blobKey(droppedDocuments.sha256));
+  await expect(requireWhole(store, 'laws', 2)).rejects.toThrow(/read once more/);
+});
+
+test('a sweep that was overtaken by another deletes nothing that was read again since', async () => {
+  const store = memoryStore();
+  await version(store, 'policy', ['ann'], past);
+  let overtaken = false;
+  const slow: Store = {
+    ...store,
+    async *list(prefix) {
+      if (prefix === 'models/' && !overtaken) {
+        overtaken = true;
+        await expireDatasets(store, { now, inUse: nobody });
+        const again = await version(store, 'policy', ['ann'], future);
+        await requireWhole(store, 'policy', again.version);
+      }
+      yield* store.list(prefix);
+    },
+  };
+  await expireDatasets(slow, { now, inUse: nobody });
+  await requireWhole(store, 'policy', 2);
+  expect(overtaken).toBe(true);
+});
