@@ -10,13 +10,18 @@ export function sourceFinder(names: readonly string[]): (document: string) => nu
     .map((name, number) => ({ name, number, origin: originOf(name) }))
     .toSorted((a, b) => b.name.length - a.name.length || byCodeUnits(a.name, b.name));
   return (document) => {
-    const named = byLength.find(({ name }) => document.startsWith(name));
+    const named = byLength.find(({ name }) => isWithin(document, name));
     if (named !== undefined) return named.number;
     // The pages of a sitemap carry their own address.
     const origin = originOf(document);
     if (origin === null) return -1;
     return byLength.find((source) => source.origin === origin)?.number ?? -1;
   };
+}
+
+/** A name is whole: `./laws` is not where `./laws-of-1990/1.txt` lies. */
+function isWithin(document: string, name: string): boolean {
+  return document.startsWith(name) && /^([/!#?]|$)/.test(document.slice(name.length));
 }
 
 function originOf(name: string): string | null {

@@ -80,6 +80,15 @@ test('a document is of the source with the longest name that it begins with, or 
   expect(find('./other')).toBe(-1);
 });
 
+test('a name of a source that begins that of a file or a host is not where it lies', () => {
+  const find = sourceFinder(['./docs', './docs/en', 'https://a.org', 'https://a.org.tw/map.xml']);
+  expect(find('./docs/english.txt')).toBe(0);
+  expect(find('./docs/en/1.zip!2.txt')).toBe(1);
+  expect(find('./docs-of-others/1.txt')).toBe(-1);
+  expect(find('https://a.org.tw/1')).toBe(3);
+  expect(find('https://a.org?page=2')).toBe(2);
+});
+
 test('a source that something is wished of must have a document', () => {
   expect(() => refuseEmpty([{ name: 'a', numTokens: 0 }])).not.toThrow();
   expect(() => refuseEmpty([{ name: 'a', weight: 2, numTokens: 0 }])).toThrow(
