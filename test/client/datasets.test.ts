@@ -70,6 +70,13 @@ test('what was kept and what was dropped is shown by reason, redacted, and the s
   expect(other.kept).not.toEqual(seen.kept);
 });
 
+test('texts of a mixed corpus are found, whose token shards hold other documents', async () => {
+  const { manifest } = (await newestCorpus(s3.store, { name: 'policy', digest: digestOf('2') }))!;
+  const mixed = { ...manifest, shards: manifest.shards.toReversed(), mixture: { sources: [] } };
+  const ids = await Array.fromAsync(trainedIds(s3.store, mixed));
+  expect((await trainedTexts(s3.store, mixed, ids)).size).toBe(ids.length);
+});
+
 test('a version without a corpus says so, and shows what could not be read', async () => {
   const seen = await inspectDataset(s3.store, { reference: 'policy@1', ...asked });
   expect(seen.corpus).toBeNull();
