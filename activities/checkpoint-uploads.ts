@@ -77,7 +77,7 @@ export async function uploadCheckpoint(
   deps: Deps,
   generation: Generation,
   checkpoint: LocalCheckpoint,
-  tell: (rates: RateChange[]) => Promise<void> = async () => {},
+  tell: (rates: readonly RateChange[]) => Promise<void> = async () => {},
 ): Promise<Head> {
   const brought = await bringCheckpoint(deps, generation, checkpoint);
   const missing = [];

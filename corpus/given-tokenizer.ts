@@ -84,7 +84,7 @@ export async function adoptTokenizer(
   }
   const ids = new Set(vocab.values());
   // Not spread into Math.max: each id would be an argument, and the stack holds fewer than some vocabularies have.
-  const size = ids.values().reduce((most, id) => Math.max(most, id), -1) + 1;
+  const size = [...ids].reduce((most, id) => Math.max(most, id), -1) + 1;
   if (ids.size !== size) {
     return refuse(`${ids.size} ids up to ${size - 1}`, 'ids without gaps, each of one token');
   }

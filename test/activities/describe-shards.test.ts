@@ -48,7 +48,8 @@ test('shards are described again where languages would be told otherwise', async
     copied.push(`corpus/${name}.ts`);
   for (const file of copied)
     cpSync(path.join(fixture.deps.projectDir, file), path.join(projectDir, file));
-  const numRecords = async () => (await Array.fromAsync(store.list('stages/describe-shard/'))).length;
+  const numRecords = async () =>
+    (await Array.fromAsync(store.list('stages/describe-shard/'))).length;
   try {
     await createShardDescriber(fixture.deps).describe([shard]);
     const before = await numRecords();

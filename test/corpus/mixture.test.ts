@@ -61,9 +61,7 @@ test('which documents are read once more does not depend on their order', async 
   };
   const whole = await chosen(documents);
   expect(whole.toSorted()).toEqual((await chosen(documents.toReversed())).toSorted());
-  expect(new Set(whole)).not.toEqual(
-    new Set(documents.slice(0, 12).map(({ id }) => id)),
-  );
+  expect(new Set(whole)).not.toEqual(new Set(documents.slice(0, 12).map(({ id }) => id)));
 });
 
 test('whoever reads more documents than are hashed in a row may breathe between', async () => {
