@@ -258,6 +258,24 @@ test('the same export again changes nothing; another one, or a changed one, is r
   );
 });
 
+test('an export says which lists of what was dropped were deleted with the documents', async () => {
+  const found = (await getDataset(s3.store, 'policy', 2))!;
+  const { manifest } = (await newestCorpus(s3.store, found))!;
+  const gone = { sha256: digestOf('9'), bytes: 9 };
+  const dataset = { ...found, name: 'forgotten', digest: digestOf('7'), droppedDocuments: gone };
+  const { version, name, digest } = await registerDataset(s3.store, dataset);
+  await recordStage(s3.store, 'preprocess', digestOf('8'), corpusManifestSchema, {
+    ...manifest,
+    dataset: { name, version, digest },
+  });
+  const request = { reference: name, folder: place(name), format: 'jsonl', cleaned: true } as const;
+  const whole = await exportDataset(s3.store, request);
+  expect(whole).toMatchObject({ numDocuments: 16, numDropped: 5 });
+  expect(whole.notes).toEqual([expect.stringContaining('what ingest dropped is gone')]);
+  expect(readFileSync(path.join(place(name), 'README.md'), 'utf8')).toContain(whole.notes[0]);
+  expect((await exportDataset(s3.store, request)).notes).toEqual(whole.notes);
+});
+
 test('an export that was cut off is gone on with, file by file', async () => {
   const request = {
     reference: 'policy@2',
