@@ -69,11 +69,15 @@ interface Brought {
   others: [name: string, ref: BlobRef][];
 }
 
-/** Uploads a checkpoint and makes it count, when its files are those that its state.json lists. */
+/**
+ * Uploads a checkpoint and makes it count, when its files are those that its state.json lists. `tell` stores first
+ * what the trainer told, if it may count by the rates that it was computed at.
+ */
 export async function uploadCheckpoint(
   deps: Deps,
   generation: Generation,
   checkpoint: LocalCheckpoint,
+  tell: (rates: readonly RateChange[]) => Promise<void> = async () => {},
 ): Promise<Head> {
   const brought = await bringCheckpoint(deps, generation, checkpoint);
   const missing = [];
@@ -84,6 +88,7 @@ export async function uploadCheckpoint(
       `checkpoint of step ${checkpoint.step}: ${missing.join(', ')} are not in the store yet; expected from the other hosts`,
     );
   }
+  await tell(brought.used.learningRates ?? []);
   return await commitBrought(deps, generation, brought);
 }
 

@@ -28,7 +28,15 @@ const describedShardSchema = z.strictObject({
   last: z.string().nullable(),
 });
 
-const sources = ['corpus/languages*.ts', 'corpus/characters.ts', 'corpus/statistics.ts'];
+/** Files whose change gives other counts of the same documents. */
+const sources = [
+  'config/languages.ts',
+  'corpus/languages*.ts',
+  'corpus/characters.ts',
+  'corpus/describe-shard.ts',
+  'corpus/statistics.ts',
+  'node_modules/eld/package.json',
+];
 
 type Shard = Pick<DatasetManifest['shards'][number], 'documents'>;
 

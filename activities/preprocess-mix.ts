@@ -5,10 +5,11 @@
 import { appendFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { canonicalJson } from '../config/digest.ts';
 import { timesRead, type MixedSource, type Mixture } from '../config/mixture.ts';
 import { CorpusError } from '../corpus/errors.ts';
-import { readingsOf, refuseEmpty } from '../corpus/mixture.ts';
+import { hashesAtOnce, readingsOf, refuseEmpty } from '../corpus/mixture.ts';
 import { byCodeUnits, digestOf, shareOf } from '../corpus/order.ts';
 import { tokenWidth, type IndexLine } from '../corpus/pack.ts';
 import { putBlob, readBlob } from '../registry/blobs.ts';
@@ -56,7 +57,7 @@ export async function mixSources(
   const mixture: Mixture = { sources: [] };
   for (const [at, { name, weight, repeat }] of sources.entries()) {
     const documents = bySource[at]!;
-    const counts = readingsOf(documents, times[at]!, `mix ${seed}`);
+    const counts = await readingsOf(documents, times[at]!, `mix ${seed}`, breathe);
     const epoch: Encoded[] = [];
     for (const [place, document] of documents.entries()) {
       for (let time = 0; time < counts[place]!; time += 1) {
@@ -64,6 +65,7 @@ export async function mixSources(
         const order = time === 0 ? `order ${seed}` : `order ${seed} again ${time}`;
         readings.push({ document, rank: digestOf(order, document.id) });
         epoch.push(document);
+        if (readings.length % hashesAtOnce === 0) await breathe();
       }
     }
     mixture.sources.push({
@@ -76,6 +78,12 @@ export async function mixSources(
     });
   }
   return { shards: await write(readings), mixture };
+
+  /** Lets the event loop send the heartbeat. */
+  async function breathe(): Promise<void> {
+    await progress('documents', readings.length, all.length);
+    await setImmediate();
+  }
 
   async function findDocuments(): Promise<Encoded[]> {
     const names = sources.map(({ name }) => name);

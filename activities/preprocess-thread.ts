@@ -205,7 +205,8 @@ const tasks: {
       name: reference.name,
       encode: libraryEncode(reference.tokenizer),
     };
-    return { compression: await measureCompression(texts, encode, other) };
+    const onText = (done: number): void => sayProgress(done, texts.length);
+    return { compression: await measureCompression(texts, encode, other, onText) };
   },
   async origins({ documents, names }) {
     const lines = await readDocuments(documents);

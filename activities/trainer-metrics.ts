@@ -6,8 +6,8 @@ import type { Generation } from './training-job.ts';
 
 /** Whoever looks at the curves of a running training waits for so long at most, early in it. */
 const leastEveryMs = 15_000;
-/** Of the piece in which a generation stores what its predecessor left unstored. */
-export const untoldSequence = 0;
+/** Of the pieces in which a generation stores what its predecessor left unstored: up to what counts, and behind that. */
+export const untoldSequence = { counting: 0, behind: 1 } as const;
 /** Of the time that was watched: so a training of weeks does not make a hundred thousand pieces. */
 const share = 0.005;
 
@@ -17,7 +17,7 @@ export class Metrics {
   #unsent: TrainerEvent[] = [];
   /** On its way. After a lost reply it may be stored already, so it must not grow. */
   #piece: TrainerEvent[] = [];
-  #sequence = untoldSequence + 1;
+  #sequence = untoldSequence.behind + 1;
   #sending: Promise<void> = Promise.resolve();
   readonly #openedAt: number;
   #flushedAt: number;

@@ -152,7 +152,7 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
       discarded.add(fault.message);
       await endTrainer(runDir, 0);
     }
-    head = await takeOverCheckpoint(deps, generation, runDir, head, discarded);
+    head = await takeOverCheckpoint(deps, generation, { runDir, events }, head, discarded);
   }
   let spent = '';
   if (budget !== null && endingOf(head) === undefined && budget.isDue(deps.now(), null)) {
@@ -167,7 +167,7 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   await keepOnly(path.join(runDir, 'checkpoints'), checkpoint?.folder);
   // Of a trainer that did not do what was decided, only what is gone on from counts.
   const counts = discarded.size === 0 ? Infinity : (checkpoint?.step ?? 0);
-  if (same) await storeUntold(deps, generation, events, counts);
+  if (same) await storeUntold(deps, generation, events, counts, untoldSequence.behind);
   for (const file of ['result.json', 'events.jsonl'])
     await rm(path.join(runDir, file), { force: true });
   const wish = await readRunControl(deps.store, job.trial.run, generation.execution);
@@ -239,7 +239,7 @@ export async function control(
 async function takeOverCheckpoint(
   deps: Deps,
   generation: Generation,
-  runDir: string,
+  { runDir, events }: { runDir: string; events: readonly TrainerEvent[] },
   head: Head,
   discarded: Set<string>,
 ): Promise<Head> {
@@ -249,9 +249,11 @@ async function takeOverCheckpoint(
   for (const step of steps.toSorted((a, b) => b - a)) {
     if (step <= durableStep) break;
     try {
-      return await uploadCheckpoint(deps, generation, {
-        step,
-        folder: path.join(folder, String(step)),
+      const checkpoint = { step, folder: path.join(folder, String(step)) };
+      return await uploadCheckpoint(deps, generation, checkpoint, async (rates) => {
+        const fault = ratesFault(head, step, rates);
+        if (fault !== null) throw fault;
+        await storeUntold(deps, generation, events, step, untoldSequence.counting);
       });
     } catch (error) {
       if (isRatesDiffer(error)) discarded.add(error.message);
@@ -275,6 +277,7 @@ async function storeUntold(
   { job: { trial }, fence }: Generation,
   events: readonly TrainerEvent[],
   lastStep: number,
+  sequence: number,
 ): Promise<void> {
   const stored = new Set<unknown>();
   for (const line of await readEvents(store, trial)) stored.add((line as { step?: number }).step);
@@ -282,7 +285,7 @@ async function storeUntold(
     (event) => event.event !== 'working' && (!('step' in event) || event.step <= lastStep),
   );
   if (mine.every((event) => event.event !== 'step' || stored.has(event.step))) return;
-  await putEvents(store, trial, fence, untoldSequence, mine);
+  await putEvents(store, trial, fence, sequence, mine);
 }
 
 /** Brings the inputs to this host and says what to train. */

@@ -458,6 +458,14 @@ function estimateMixture(
     ...source,
     numTokens: Math.round(bytes[at]! * tokensPerByte),
   }));
+  for (const { name, weight, repeat, numTokens } of given) {
+    if (numTokens > 0 || (weight === undefined && repeat === undefined)) continue;
+    const wish = weight === undefined ? `repeat ${repeat}` : `weight ${weight}`;
+    throw new ClientError(
+      'input',
+      `data.sources: found no text in ${name}, which has ${wish}, expected some. Correct the source, or remove it. Nothing was started.`,
+    );
+  }
   const times = timesRead(given);
   const size = (numTokens: number) => ({
     numDocuments: 0,

@@ -19,14 +19,15 @@ class Tally {
   readonly other = new Map<number, number>();
 }
 
-/** Measures texts, language by language, those with most text first. */
+/** Measures texts, language by language, those with most text first. `onText` is called after each. */
 export async function measureCompression(
   texts: readonly string[],
   encode: Encode,
   reference: { name: string; encode: Encode } | null,
+  onText: (numTexts: number) => void = () => {},
 ): Promise<Compression> {
   const tallies = new Map<string, Tally>();
-  for (const text of texts) {
+  for (const [index, text] of texts.entries()) {
     const language = languageOf(text);
     const tally = tallies.get(language) ?? new Tally();
     tallies.set(language, tally);
@@ -37,6 +38,7 @@ export async function measureCompression(
     else if (tally.words !== null) tally.words += wordsOf(text).hashes.length;
     count(await encode(text), tally.own);
     if (reference !== null) count(await reference.encode(text), tally.other);
+    onText(index + 1);
   }
   return {
     reference: reference?.name ?? null,

@@ -83,7 +83,8 @@ export async function adoptTokenizer(
     return refuse(`${missing} bytes without a token`, 'all 256: else some text would be unknown');
   }
   const ids = new Set(vocab.values());
-  const size = Math.max(...ids) + 1;
+  // Not spread into Math.max: each id would be an argument, and the stack holds fewer than some vocabularies have.
+  const size = [...ids].reduce((most, id) => Math.max(most, id), -1) + 1;
   if (ids.size !== size) {
     return refuse(`${ids.size} ids up to ${size - 1}`, 'ids without gaps, each of one token');
   }

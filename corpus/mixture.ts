@@ -10,13 +10,18 @@ export function sourceFinder(names: readonly string[]): (document: string) => nu
     .map((name, number) => ({ name, number, origin: originOf(name) }))
     .toSorted((a, b) => b.name.length - a.name.length || byCodeUnits(a.name, b.name));
   return (document) => {
-    const named = byLength.find(({ name }) => document.startsWith(name));
+    const named = byLength.find(({ name }) => isWithin(document, name));
     if (named !== undefined) return named.number;
     // The pages of a sitemap carry their own address.
     const origin = originOf(document);
     if (origin === null) return -1;
     return byLength.find((source) => source.origin === origin)?.number ?? -1;
   };
+}
+
+/** A name is whole: `./laws` is not where `./laws-of-1990/1.txt` lies. */
+function isWithin(document: string, name: string): boolean {
+  return document.startsWith(name) && /^([/!#?]|$)/.test(document.slice(name.length));
 }
 
 function originOf(name: string): string | null {
@@ -35,22 +40,30 @@ export function refuseEmpty(sources: readonly (MixedSource & { numTokens: number
   }
 }
 
+/** Hashes in a row; of millions of documents they take longer than a heartbeat may. */
+export const hashesAtOnce = 10_000;
+
 /**
  * How often each document of a source is read: all of them as often as the whole part of `times` says, and once more
- * those that come first by their hash, until the tokens are reached to half a document.
+ * those that come first by their hash, until the tokens are reached to half a document. `breathe` is awaited between.
  */
-export function readingsOf(
+export async function readingsOf(
   documents: readonly { id: string; numTokens: number }[],
   times: number,
   salt: string,
-): Uint32Array {
+  breathe: () => Promise<void> = async () => {},
+): Promise<Uint32Array> {
   const always = Math.floor(times);
   const readings = new Uint32Array(documents.length).fill(always);
   const all = documents.reduce((sum, { numTokens }) => sum + numTokens, 0);
   const wanted = all * (times - always);
-  const byHash = documents
-    .map(({ id }, at) => ({ at, rank: digestOf(salt, id) }))
-    .toSorted((a, b) => byCodeUnits(a.rank, b.rank));
+  if (wanted === 0) return readings;
+  const ranked: { at: number; rank: string }[] = [];
+  for (const [at, { id }] of documents.entries()) {
+    ranked.push({ at, rank: digestOf(salt, id) });
+    if (ranked.length % hashesAtOnce === 0) await breathe();
+  }
+  const byHash = ranked.toSorted((a, b) => byCodeUnits(a.rank, b.rank));
   let read = 0;
   for (const { at } of byHash) {
     const { numTokens } = documents[at]!;

@@ -5,6 +5,7 @@ threads, so that its pieces differ from run to run. Here every sum is taken in o
 """
 
 import math
+from array import array
 from collections import Counter
 from collections.abc import Iterable
 
@@ -21,6 +22,8 @@ _LONGEST_WORD = 30
 _MOST_CHARACTERS = 12_000_000
 _MOST_LETTERS = 1_000_000
 _SEEDS_PER_PIECE = 8
+# In which beginnings of seeds are counted, to bound memory.
+_SEED_PARTS = 16
 _KEPT_PER_ROUND = 0.75
 _PASSES = 2
 # Of a byte that the text does not have, against all pieces.
@@ -78,21 +81,31 @@ def _count_words(texts: Iterable[str]) -> list[tuple[str, int]]:
 
 def _seeds(words: list[tuple[str, int]], count: int) -> list[str]:
     """Parts of words of two letters and more that come twice, by the letters that they cover."""
-    found: Counter[str] = Counter()
-    for word, times in words:
+    places = [(array('q'), array('q')) for _ in range(_SEED_PARTS)]
+    for at, (word, _) in enumerate(words):
         for start in range(len(word) - 1):
+            numbers, starts = places[(31 * ord(word[start]) + ord(word[start + 1])) % _SEED_PARTS]
+            numbers.append(at)
+            starts.append(start)
+    best: list[tuple[str, int]] = []
+    # One part of the beginnings after the other: all at once would take gigabytes of Chinese.
+    for numbers, starts in places:
+        found: Counter[str] = Counter()
+        for at, start in zip(numbers, starts, strict=True):
+            word, times = words[at]
             for end in range(start + 2, min(len(word), start + _LONGEST_PIECE) + 1):
                 found[word[start:end]] += times
-    often = [(piece, times * len(piece)) for piece, times in found.items() if times > 1]
-    often.sort(key=lambda one: (-one[1], one[0]))
-    return [piece for piece, _ in often[:count]]
+        best += [(piece, times * len(piece)) for piece, times in found.items() if times > 1]
+        best.sort(key=lambda one: (-one[1], one[0]))
+        del best[count:]
+    return [piece for piece, _ in best]
 
 
 class _Lattice:
     """Every way to put words together of pieces: edges between the places of all words."""
 
     def __init__(self, words: list[tuple[str, int]], pieces: dict[str, int]) -> None:
-        starts, ends, used, heads, tails = [], [], [], [], []
+        starts, ends, used, heads, tails = (array('q') for _ in range(5))
         firsts: list[int] = []
         base = 0
         for word, _ in words:

@@ -31,6 +31,7 @@ export async function exportCommand(
     flags,
     `  ${plural(exported.numDropped, 'dropped document')} in dropped.jsonl, the data card in README.md`,
   );
+  for (const note of exported.notes) say(flags, `  ${note}`);
   if (!cleaned)
     say(
       flags,

@@ -23,6 +23,8 @@ export interface CardFolder {
   /** The corpus as training reads it, not the documents as they were read. */
   cleaned: boolean;
   splits: { name: string; pattern: string }[];
+  /** What the list of dropped documents beside it lacks. */
+  notes: string[];
 }
 
 /** The card; in a folder of Hugging Face's form it begins with the head that the Hub reads. */
@@ -112,6 +114,7 @@ function about({ dataset, corpus }: CardFacts, folder?: CardFolder): string {
         ? 'This folder holds the cleaned documents in the order in which training reads them. Split `validation` is held out and was never trained on. Fields: `id`, `source`, `license`, `text`, and `metadata` as JSON.'
         : 'This folder holds the documents as they were read, before any cleaning. Fields: `id`, `source`, `license`, `text`, and `metadata` as JSON.',
       '`dropped.jsonl` lists what is not in it, each with its reason.',
+      ...folder.notes,
     );
   }
   return lines.join('\n');

@@ -18,7 +18,7 @@ import { ClientError } from '../errors.ts';
 import { findDataset } from '../find-dataset.ts';
 import { dataCard } from './card.ts';
 import { writers, type ExportFormat, type Row } from './export-files.ts';
-import { dropsOf, requireTexts } from './drops.ts';
+import { dropsOf, goneLists, requireTexts } from './drops.ts';
 import { licenseOf } from './licenses.ts';
 
 export interface ExportRequest {
@@ -40,6 +40,8 @@ export interface Exported {
   files: { file: string; bytes: number; numDocuments: number }[];
   numDocuments: number;
   numDropped: number;
+  /** What dropped.jsonl lacks, as lists of what was dropped may expire before the cleaned documents. */
+  notes: string[];
   /** It was there already, and is what it would be. */
   reused: boolean;
 }
@@ -80,6 +82,8 @@ export async function exportDataset(store: Store, request: ExportRequest): Promi
     format,
   };
   const folder = path.resolve(request.folder);
+  const lists = { dataset, manifest: cleaned ? corpus!.manifest : null };
+  const gone = await goneLists(store, lists);
   const answer = (whole: z.infer<typeof wholeSchema>, reused: boolean): Exported => ({
     dataset: mark.dataset,
     corpus: mark.corpus,
@@ -88,6 +92,7 @@ export async function exportDataset(store: Store, request: ExportRequest): Promi
     files: whole.files,
     numDocuments: whole.files.reduce((sum, { numDocuments }) => sum + numDocuments, 0),
     numDropped: whole.numDropped,
+    notes: gone,
     reused,
   });
   const there = await wholeFolder(folder, mark);
@@ -104,14 +109,17 @@ export async function exportDataset(store: Store, request: ExportRequest): Promi
     });
     request.onFile?.(file, index + 1, planned.length);
   }
-  const numDropped = await writeDropped(store, partial, dataset, cleaned ? corpus!.manifest : null);
+  const numDropped = await writers.plain(
+    path.join(partial, 'dropped.jsonl'),
+    dropsOf(store, lists),
+  );
   const splits = [...new Set(planned.map(({ split }) => split))].map((split) => ({
     name: split,
     pattern: `data/${split}-*.${endings[format]}`,
   }));
   await writeFile(
     path.join(partial, 'README.md'),
-    dataCard({ dataset, corpus }, { cleaned, splits }),
+    dataCard({ dataset, corpus }, { cleaned, splits, notes: gone }),
   );
   const whole = { ...mark, files, numDropped };
   await writeWhole(path.join(partial, markFile), `${canonicalJson(whole)}\n`);
@@ -204,16 +212,6 @@ async function writeOnce(
   const done = { bytes: (await stat(file)).size, numDocuments };
   await writeWhole(note, JSON.stringify(done));
   return done;
-}
-
-async function writeDropped(
-  store: Store,
-  folder: string,
-  dataset: DatasetManifest,
-  manifest: CorpusManifest | null,
-): Promise<number> {
-  const file = path.join(folder, 'dropped.jsonl');
-  return writers.plain(file, dropsOf(store, { dataset, manifest }));
 }
 
 /** A folder that holds this export; null where there is nothing yet. */

@@ -25,10 +25,11 @@ export async function trainedTexts(
   manifest: CorpusManifest,
   wanted: readonly { id: string; shard: number }[],
 ): Promise<Map<string, Document>> {
-  const { documents = [], shards, older } = manifest;
+  const { documents = [], shards, older, mixture } = manifest;
   const missing = new Set(wanted.map(({ id }) => id));
-  // A corpus that was parted by age has other token shards than texts.
-  const isParted = older !== undefined || shards.length !== documents.length;
+  // A corpus that was parted by age, or mixed, has other token shards than texts.
+  const isParted =
+    older !== undefined || mixture !== undefined || shards.length !== documents.length;
   const places = isParted
     ? documents.keys()
     : new Set(wanted.map(({ shard }) => shard).toSorted((a, b) => a - b));

@@ -1,3 +1,6 @@
+import { appendFileSync, cpSync, mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createShardDescriber } from '../../activities/describe-shards.ts';
 import { putJsonLines } from '../../registry/blobs.ts';
@@ -34,6 +37,32 @@ test('shards that were described before are not read again, and add up', async (
   expect(await describer.describe(shards.toReversed())).toEqual(first);
   expect(read).toHaveLength(shards.length);
   expect(read.every((key) => key.startsWith('stages/describe-shard/'))).toBe(true);
+});
+
+test('shards are described again where languages would be told otherwise', async () => {
+  const { store } = fixture.deps;
+  const shard = { documents: await putJsonLines(store, [documentOf(31)]) };
+  const projectDir = mkdtempSync(path.join(os.tmpdir(), 'temper-describe-'));
+  const copied = ['config/languages.ts', 'node_modules/eld/package.json'];
+  for (const name of ['languages', 'characters', 'describe-shard', 'statistics'])
+    copied.push(`corpus/${name}.ts`);
+  for (const file of copied)
+    cpSync(path.join(fixture.deps.projectDir, file), path.join(projectDir, file));
+  const numRecords = async () =>
+    (await Array.fromAsync(store.list('stages/describe-shard/'))).length;
+  try {
+    await createShardDescriber(fixture.deps).describe([shard]);
+    const before = await numRecords();
+    await createShardDescriber({ store, projectDir }).describe([shard]);
+    expect(await numRecords()).toBe(before);
+    for (const [index, file] of copied.entries()) {
+      appendFileSync(path.join(projectDir, file), '\n');
+      await createShardDescriber({ store, projectDir }).describe([shard]);
+      expect(await numRecords()).toBe(before + index + 1);
+    }
+  } finally {
+    rmSync(projectDir, { recursive: true });
+  }
 });
 
 test('a version whose documents are gone and were never counted is left without counts', async () => {

@@ -538,6 +538,19 @@ describe('a trainer that nobody watched', () => {
     expect(await stepsTold()).toEqual(Array.from({ length: 30 }, (_, step) => step + 1));
   });
 
+  test('has told the steps that lead to a checkpoint before that counts', async () => {
+    const saved = await leaveAlone();
+    const next = await open();
+    const toldBefore: unknown[][] = [];
+    const replace: Store['replace'] = async (key, ...rest) => {
+      if (key.endsWith('/head.json')) toldBefore.push(await stepsTold());
+      return await s3.store.replace(key, ...rest);
+    };
+    activities = createTrainActivities({ ...deps, store: { ...s3.store, replace } });
+    await prepare(next);
+    expect(toldBefore[0]).toEqual(Array.from({ length: saved }, (_, step) => step + 1));
+  });
+
   test('and whose newest checkpoint is damaged is resumed from the one before', async () => {
     const saved = await leaveAlone();
     expect(saved).toBeGreaterThan(10);

@@ -70,6 +70,13 @@ test('what was kept and what was dropped is shown by reason, redacted, and the s
   expect(other.kept).not.toEqual(seen.kept);
 });
 
+test('texts of a mixed corpus are found, whose token shards hold other documents', async () => {
+  const { manifest } = (await newestCorpus(s3.store, { name: 'policy', digest: digestOf('2') }))!;
+  const mixed = { ...manifest, shards: manifest.shards.toReversed(), mixture: { sources: [] } };
+  const ids = await Array.fromAsync(trainedIds(s3.store, mixed));
+  expect((await trainedTexts(s3.store, mixed, ids)).size).toBe(ids.length);
+});
+
 test('a version without a corpus says so, and shows what could not be read', async () => {
   const seen = await inspectDataset(s3.store, { reference: 'policy@1', ...asked });
   expect(seen.corpus).toBeNull();
@@ -249,6 +256,24 @@ test('the same export again changes nothing; another one, or a changed one, is r
   await expect(exportDataset(s3.store, { ...request, folder: place('mine') })).rejects.toThrow(
     'found something else there',
   );
+});
+
+test('an export says which lists of what was dropped were deleted with the documents', async () => {
+  const found = (await getDataset(s3.store, 'policy', 2))!;
+  const { manifest } = (await newestCorpus(s3.store, found))!;
+  const gone = { sha256: digestOf('9'), bytes: 9 };
+  const dataset = { ...found, name: 'forgotten', digest: digestOf('7'), droppedDocuments: gone };
+  const { version, name, digest } = await registerDataset(s3.store, dataset);
+  await recordStage(s3.store, 'preprocess', digestOf('8'), corpusManifestSchema, {
+    ...manifest,
+    dataset: { name, version, digest },
+  });
+  const request = { reference: name, folder: place(name), format: 'jsonl', cleaned: true } as const;
+  const whole = await exportDataset(s3.store, request);
+  expect(whole).toMatchObject({ numDocuments: 16, numDropped: 5 });
+  expect(whole.notes).toEqual([expect.stringContaining('what ingest dropped is gone')]);
+  expect(readFileSync(path.join(place(name), 'README.md'), 'utf8')).toContain(whole.notes[0]);
+  expect((await exportDataset(s3.store, request)).notes).toEqual(whole.notes);
 });
 
 test('an export that was cut off is gone on with, file by file', async () => {

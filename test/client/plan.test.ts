@@ -113,6 +113,18 @@ test('a mix is planned by what an epoch reads of each source, in a base model’
   expect(adapted.recipe.reasons.some(({ choice }) => choice === 'mixture')).toBe(true);
 });
 
+test('a mix cannot be planned with a share for a source without text', async () => {
+  mkdirSync(path.join(folder, 'scans'));
+  writeFileSync(path.join(folder, 'scans/a.txt'), '');
+  const sources = [
+    { path: './docs', license: 'internal', weight: 1 },
+    { path: './scans', license: 'internal', weight: 1 },
+  ];
+  await expect(plan('scratch', { data: { sources } })).rejects.toThrow(
+    'data.sources: found no text in ./scans, which has weight 1, expected some.',
+  );
+});
+
 test('a vocabulary that the file names is the one that is planned with', async () => {
   const { recipe } = await plan('scratch', { tokenizer: { train: 'unigram', vocabSize: 1024 } });
   expect(recipe.model.vocabSize).toBe(1024);

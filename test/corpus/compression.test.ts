@@ -31,6 +31,12 @@ test('each language is measured on its own, those with most text first', async (
   expect(languages[1]).not.toHaveProperty('reference');
 });
 
+test('whoever measures long is heard of after each text', async () => {
+  const heard: number[] = [];
+  await measureCompression(['one', 'two', '三'], letters, null, (done) => heard.push(done));
+  expect(heard).toEqual([1, 2, 3]);
+});
+
 test('bits a token are the entropy of the tokens', async () => {
   const measured = async (ids: number[]) => {
     const { languages } = await measureCompression(['12345678'], () => ids, null);

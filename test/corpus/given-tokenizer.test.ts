@@ -50,6 +50,13 @@ test('a long text is neither cut nor padded, and the same file gives the same by
   expect(await adopted()).toEqual(one);
 });
 
+test('a vocabulary is of any size', async () => {
+  const { vocabSize } = await adopted(({ model: { vocab } }) => {
+    for (let id = 258; id < 250_000; id += 1) vocab[`word${id}`] = id;
+  });
+  expect(vocabSize).toBe(250_004);
+});
+
 test('what is encoded here has the ids of the library', async () => {
   const { tokenizer: json } = await adopted();
   const encoder = bpeEncoder(json)!;

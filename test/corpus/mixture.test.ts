@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { mixtureFaults, timesRead } from '../../config/mixture.ts';
-import { readingsOf, refuseEmpty, sourceFinder } from '../../corpus/mixture.ts';
+import { hashesAtOnce, readingsOf, refuseEmpty, sourceFinder } from '../../corpus/mixture.ts';
 import { seeded } from './random.ts';
 
 test('without weights each source is read as often as it is repeated', () => {
@@ -33,7 +33,7 @@ test('weights are shares of the tokens, in the largest epoch that the repeats al
   }
 });
 
-test('a share is exact to half a document, and every document is read as often as another or once more', () => {
+test('a share is exact to half a document, and every document is read as often as another or once more', async () => {
   const random = seeded(5);
   for (let round = 0; round < 100; round += 1) {
     const documents = Array.from({ length: 1 + Math.floor(random() * 60) }, (_, at) => ({
@@ -41,7 +41,7 @@ test('a share is exact to half a document, and every document is read as often a
       numTokens: 1 + Math.floor(random() * 500),
     }));
     const times = 0.02 + random() * 4;
-    const readings = [...readingsOf(documents, times, 'mix 1')];
+    const readings = [...(await readingsOf(documents, times, 'mix 1'))];
     const all = documents.reduce((sum, { numTokens }) => sum + numTokens, 0);
     const read = documents.reduce((sum, { numTokens }, at) => sum + numTokens * readings[at]!, 0);
     const longest = Math.max(...documents.map(({ numTokens }) => numTokens));
@@ -53,16 +53,30 @@ test('a share is exact to half a document, and every document is read as often a
   }
 });
 
-test('which documents are read once more does not depend on their order', () => {
+test('which documents are read once more does not depend on their order', async () => {
   const documents = Array.from({ length: 40 }, (_, at) => ({ id: `d${at}`, numTokens: 10 + at }));
-  const chosen = (some: typeof documents) => {
-    const readings = readingsOf(some, 1.3, 'mix 7');
+  const chosen = async (some: typeof documents) => {
+    const readings = await readingsOf(some, 1.3, 'mix 7');
     return some.filter((_, at) => readings[at] === 2).map(({ id }) => id);
   };
-  expect(chosen(documents).toSorted()).toEqual(chosen(documents.toReversed()).toSorted());
-  expect(new Set(chosen(documents))).not.toEqual(
-    new Set(documents.slice(0, 12).map(({ id }) => id)),
+  const whole = await chosen(documents);
+  expect(whole.toSorted()).toEqual((await chosen(documents.toReversed())).toSorted());
+  expect(new Set(whole)).not.toEqual(new Set(documents.slice(0, 12).map(({ id }) => id)));
+});
+
+test('whoever reads more documents than are hashed in a row may breathe between', async () => {
+  const documents = Array.from({ length: 2 * hashesAtOnce }, (_, at) => ({
+    id: `d${at}`,
+    numTokens: 1,
+  }));
+  let breaths = 0;
+  const breathe = async () => void (breaths += 1);
+  expect((await readingsOf(documents, 2, 'mix 1', breathe)).every((times) => times === 2)).toBe(
+    true,
   );
+  expect(breaths).toBe(0);
+  await readingsOf(documents, 1.5, 'mix 1', breathe);
+  expect(breaths).toBe(2);
 });
 
 test('a document is of the source with the longest name that it begins with, or of the same host', () => {
@@ -78,6 +92,15 @@ test('a document is of the source with the longest name that it begins with, or 
   expect(find('./a.txt')).toBe(3);
   expect(find('https://elsewhere.org/1')).toBe(-1);
   expect(find('./other')).toBe(-1);
+});
+
+test('a name of a source that begins that of a file or a host is not where it lies', () => {
+  const find = sourceFinder(['./docs', './docs/en', 'https://a.org', 'https://a.org.tw/map.xml']);
+  expect(find('./docs/english.txt')).toBe(0);
+  expect(find('./docs/en/1.zip!2.txt')).toBe(1);
+  expect(find('./docs-of-others/1.txt')).toBe(-1);
+  expect(find('https://a.org.tw/1')).toBe(3);
+  expect(find('https://a.org?page=2')).toBe(2);
 });
 
 test('a source that something is wished of must have a document', () => {

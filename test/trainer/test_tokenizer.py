@@ -4,7 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
+from collections import Counter
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from trainer.short_lived import Refused
 from trainer.special_tokens import SPECIAL_TOKENS
 from trainer.tokenizer import TokenizerRun, train_tokenizer
+from trainer.unigram import _seeds
 
 
 def _corpus(folder: Path) -> list[str]:
@@ -104,3 +108,22 @@ def test_a_line_without_text_is_refused_by_its_place(tmp_path: Path) -> None:
 def test_a_vocabulary_smaller_than_the_bytes_is_refused() -> None:
     with pytest.raises(ValueError, match='vocabSize: found 100, expected 260 or more'):
         TokenizerRun(schemaVersion=1, inputs=['a'], vocabSize=100, output='b')
+
+
+def test_seeds_of_a_unigram_are_those_of_a_plain_count_in_bounded_memory() -> None:
+    random = Random(3)
+    words = [(''.join(random.choices('eitäÃ©ç', k=30)), random.randint(1, 3)) for _ in range(4000)]
+    tracemalloc.start()
+    found = _seeds(words, 500)
+    bounded = tracemalloc.get_traced_memory()[1]
+    tracemalloc.reset_peak()
+    plain: Counter[str] = Counter()
+    for word, times in words:
+        for start in range(30):
+            for end in range(start + 2, min(30, start + 18) + 1):
+                plain[word[start:end]] += times
+    often = [(piece, times * len(piece)) for piece, times in plain.items() if times > 1]
+    often.sort(key=lambda one: (-one[1], one[0]))
+    assert found == [piece for piece, _ in often[:500]]
+    assert bounded < tracemalloc.get_traced_memory()[1] / 4
+    tracemalloc.stop()
