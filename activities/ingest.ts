@@ -19,8 +19,14 @@ import {
   latestDataset,
   registerDatasetAfter,
 } from '../registry/datasets.ts';
-import { DataKeyMissing, SealBroken } from '../registry/errors.ts';
-import { isWhole, requireTime, requireUnexpired, requireWhole } from '../registry/expiry.ts';
+import { ArtifactMismatch, DataKeyMissing, SealBroken } from '../registry/errors.ts';
+import {
+  hasExpiries,
+  isWhole,
+  requireTime,
+  requireUnexpired,
+  requireWhole,
+} from '../registry/expiry.ts';
 import { addRunInputs, getRunRecord } from '../registry/runs.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
@@ -85,7 +91,9 @@ export function createIngestActivities(deps: Deps) {
       const input = parseInput(inputSchema, given);
       return withFailures(async () => {
         for (let attempt = 1; attempt <= mostAttempts; attempt += 1) {
-          const ingested = await whileBeating(async (at) => ingest(deps, describer, input, at));
+          const ingested = await whileBeating(async (at) =>
+            orAgain(deps.store, input.name, async () => ingest(deps, describer, input, at)),
+          );
           if (ingested === null) continue;
           await keepForRun(deps.store, input.run, ingested);
           return ingested;
@@ -116,6 +124,26 @@ export function createIngestActivities(deps: Deps) {
   };
 }
 export type IngestActivities = ReturnType<typeof createIngestActivities>;
+
+/** What expired while it was read is no damage: the next try reads without it, or says that it expired. */
+async function orAgain<Result>(
+  store: Store,
+  name: string,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    // What is missing each time was not deleted meanwhile.
+    const mayBeOver = Context.current().info.attempt < mostAttempts;
+    if (!(error instanceof ArtifactMismatch) || !mayBeOver || !(await hasExpiries(store)))
+      throw error;
+    throw new Error(
+      `dataset ${name}: found documents gone while they were compared with what is read, expected those that did not expire. They are read once more.`,
+      { cause: error },
+    );
+  }
+}
 
 /** The sources as a version that follows on the newest one; null when somebody else was quicker with the next. */
 async function ingest(
