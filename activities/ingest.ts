@@ -370,8 +370,10 @@ async function readAll(
     dropped: {},
     droppedDocuments: null,
   };
-  const dropped = await droppedOf(store, old);
-  const droppedBefore = new Set(dropped.map(({ id }) => id));
+  const dropped: DroppedDocument[] = [];
+  // By where it lies: what could not be read then, and is read now, is dropped no more.
+  const droppedBefore = new Map<string, DroppedDocument>();
+  for (const one of await droppedOf(store, old)) droppedBefore.set(one.source, one);
   const shards = new ShardWriter(store, sealed);
   const next = (before?.manifest.version ?? 0) + 1;
   let numFound = 0;
@@ -389,10 +391,12 @@ async function readAll(
       if ('document' in item) numFound += 1;
       if (!isTaken(item, sample)) continue;
       if ('dropped' in item) {
-        if (!droppedBefore.has(item.dropped.id)) dropped.push(item.dropped);
+        dropped.push(item.dropped);
         continue;
       }
       const { document } = item;
+      const [file = ''] = document.source.split('#');
+      for (const place of [document.source, file]) droppedBefore.delete(place);
       const met = before?.meet(document) ?? null;
       if (grows && met !== null) continue;
       const bytes = Buffer.byteLength(document.text);
@@ -411,6 +415,8 @@ async function readAll(
     contents.numDocuments += numDocuments;
     contents.bytes += bytes;
   }
+  for (const { source } of dropped) droppedBefore.delete(source);
+  dropped.unshift(...droppedBefore.values());
   for (const { reason } of dropped) contents.dropped[reason] = (contents.dropped[reason] ?? 0) + 1;
   if (dropped.length > 0) contents.droppedDocuments = await putJsonLines(store, dropped, sealed);
   return { ...contents, numFound };
