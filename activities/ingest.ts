@@ -19,8 +19,14 @@ import {
   latestDataset,
   registerDatasetAfter,
 } from '../registry/datasets.ts';
-import { DataKeyMissing, SealBroken } from '../registry/errors.ts';
-import { isWhole, requireTime, requireUnexpired, requireWhole } from '../registry/expiry.ts';
+import { ArtifactMismatch, DataKeyMissing, SealBroken } from '../registry/errors.ts';
+import {
+  hasExpiries,
+  isWhole,
+  requireTime,
+  requireUnexpired,
+  requireWhole,
+} from '../registry/expiry.ts';
 import { addRunInputs, getRunRecord } from '../registry/runs.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
@@ -85,7 +91,9 @@ export function createIngestActivities(deps: Deps) {
       const input = parseInput(inputSchema, given);
       return withFailures(async () => {
         for (let attempt = 1; attempt <= mostAttempts; attempt += 1) {
-          const ingested = await whileBeating(async (at) => ingest(deps, describer, input, at));
+          const ingested = await whileBeating(async (at) =>
+            orAgain(deps.store, input.name, async () => ingest(deps, describer, input, at)),
+          );
           if (ingested === null) continue;
           await keepForRun(deps.store, input.run, ingested);
           return ingested;
@@ -116,6 +124,26 @@ export function createIngestActivities(deps: Deps) {
   };
 }
 export type IngestActivities = ReturnType<typeof createIngestActivities>;
+
+/** What expired while it was read is no damage: the next try reads without it, or says that it expired. */
+async function orAgain<Result>(
+  store: Store,
+  name: string,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    // What is missing each time was not deleted meanwhile.
+    const mayBeOver = Context.current().info.attempt < mostAttempts;
+    if (!(error instanceof ArtifactMismatch) || !mayBeOver || !(await hasExpiries(store)))
+      throw error;
+    throw new Error(
+      `dataset ${name}: found documents gone while they were compared with what is read, expected those that did not expire. They are read once more.`,
+      { cause: error },
+    );
+  }
+}
 
 /** The sources as a version that follows on the newest one; null when somebody else was quicker with the next. */
 async function ingest(
@@ -342,8 +370,10 @@ async function readAll(
     dropped: {},
     droppedDocuments: null,
   };
-  const dropped = await droppedOf(store, old);
-  const droppedBefore = new Set(dropped.map(({ id }) => id));
+  const dropped: DroppedDocument[] = [];
+  // By where it lies: what could not be read then, and is read now, is dropped no more.
+  const droppedBefore = new Map<string, DroppedDocument>();
+  for (const one of await droppedOf(store, old)) droppedBefore.set(one.source, one);
   const shards = new ShardWriter(store, sealed);
   const next = (before?.manifest.version ?? 0) + 1;
   let numFound = 0;
@@ -361,10 +391,12 @@ async function readAll(
       if ('document' in item) numFound += 1;
       if (!isTaken(item, sample)) continue;
       if ('dropped' in item) {
-        if (!droppedBefore.has(item.dropped.id)) dropped.push(item.dropped);
+        dropped.push(item.dropped);
         continue;
       }
       const { document } = item;
+      const [file = ''] = document.source.split('#');
+      for (const place of [document.source, file]) droppedBefore.delete(place);
       const met = before?.meet(document) ?? null;
       if (grows && met !== null) continue;
       const bytes = Buffer.byteLength(document.text);
@@ -383,6 +415,8 @@ async function readAll(
     contents.numDocuments += numDocuments;
     contents.bytes += bytes;
   }
+  for (const { source } of dropped) droppedBefore.delete(source);
+  dropped.unshift(...droppedBefore.values());
   for (const { reason } of dropped) contents.dropped[reason] = (contents.dropped[reason] ?? 0) + 1;
   if (dropped.length > 0) contents.droppedDocuments = await putJsonLines(store, dropped, sealed);
   return { ...contents, numFound };

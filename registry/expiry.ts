@@ -147,6 +147,11 @@ export async function isWhole(store: Store, { shards }: DatasetManifest): Promis
   return found;
 }
 
+/** Whether documents of any dataset have expired, or are being deleted. */
+export async function hasExpiries(store: Store): Promise<boolean> {
+  return (await expiriesOfAll(store)).length > 0;
+}
+
 /**
  * Throws where a version that was just registered lacks documents, because they expired under another name while they
  * were read. The next try puts them back.

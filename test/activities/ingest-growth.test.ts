@@ -166,6 +166,21 @@ test('documents are added to all that was there, and what is there already is to
   expect(nothing.result.growth).toMatchObject({ numNew: 0, numKnown: 3 });
 });
 
+test('a file that could not be read once and is read now is dropped no more', async () => {
+  await fixture.put('mended/a.txt', 'one');
+  await fixture.put('mended/b.txt', '');
+  await fixture.put('mended/c.pdf', '%PDF');
+  const first = await read('mended', { onto: 0 });
+  expect(first.result.dropped).toEqual({ empty: 1, damaged: 1 });
+  await fixture.put('mended/b.txt', 'two');
+  await fixture.put('mended/d.txt', '');
+  const second = await read('mended', { onto: 1 });
+  expect(second.result.dropped).toEqual({ damaged: 1, empty: 1 });
+  const list = await readJsonLines(fixture.deps.store, second.manifest.droppedDocuments!);
+  expect(list.map((one) => (one as Document).source)).toEqual(['mended/c.pdf', 'mended/d.txt']);
+  expect((await read('mended', { onto: 1 })).result).toEqual(second.result);
+});
+
 test('one folder under two licences stays two sources, whatever is added under either', async () => {
   const { store } = fixture.deps;
   await fixture.put('two/a.txt', 'one');

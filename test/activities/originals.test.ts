@@ -29,9 +29,9 @@ const deps = {
 } satisfies Deps;
 const { ingestCorpus } = createIngestActivities(deps);
 
-function put(name: string): void {
-  mkdirSync(path.join(folder, 'docs'), { recursive: true });
-  writeFileSync(path.join(folder, 'docs', name), `What ${name} says.`);
+function put(name: string, into = 'docs'): void {
+  mkdirSync(path.join(folder, into), { recursive: true });
+  writeFileSync(path.join(folder, into, name), `What ${name} says.`);
 }
 
 async function ingest(more: Partial<IngestInput>) {
@@ -155,4 +155,29 @@ test('of many versions the newest one alone is read, and what cannot be read of 
   const { findDataset } = createIngestActivities({ ...deps, store: failing });
   const found = inActivity(findDataset, { run: 'r', dataset: 'sealed-later' });
   await expect(found).rejects.toThrow('the store is away');
+});
+
+test('documents that expire while a version is compared with them are no damage: the next try reads without them', async () => {
+  put('e.txt', 'late');
+  const input = { run: 'r', name: 'late', sources: [pathSource('late')], baseDir: folder };
+  const originals = { keep: 30 * day, encrypt: false };
+  const { version, names } = await ingest({ ...input, originals });
+  now += 30 * day;
+  let swept = false;
+  const slow = {
+    ...store,
+    get: async (key: string) => {
+      if (key === blobKey(names[0]!) && !swept) {
+        swept = true;
+        await expireDatasets(store, { now: new Date(now), inUse: { versions: [], reading: [] } });
+      }
+      return store.get(key);
+    },
+  };
+  const late = createIngestActivities({ ...deps, store: slow });
+  for (const key of store.objects.keys())
+    if (key.startsWith('stages/shard-ids/')) store.objects.delete(key);
+  const first = inActivity(late.ingestCorpus, { ...input, originals });
+  await expect(first).rejects.toThrow(/read once more/);
+  expect(await ingest({ ...input, originals })).toMatchObject({ version: version + 1, names });
 });
