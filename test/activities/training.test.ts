@@ -181,7 +181,10 @@ describe('a generation of training', () => {
     await script({ stepMs: 60 });
     const env = new MockActivityEnvironment();
     const watching = failure(train(await open(), env));
-    await sleep(1500);
+    const events = path.join(runDir, 'events.jsonl');
+    await until(
+      async () => existsSync(events) && /"step":2\b/.test(await readFile(events, 'utf8')),
+    );
     const before = await findTrainer(runDir);
     env.cancel('WORKER_SHUTDOWN');
     expect((await watching)?.message).toMatch(/let go/);
