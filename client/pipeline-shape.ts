@@ -78,7 +78,10 @@ function unionFaults(
 ): PipelineFault[] {
   const value = valueAt(root, keys);
   const where = { ...place.at(keys), field: fieldName(keys), found: describeValue(value) };
+  // What the schema itself says of all its shapes is clearer than a list of them.
+  const said = issue.message.startsWith('expected ') ? expectation(issue) : null;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    if (said !== null) return [{ ...where, expected: said, hint: null }];
     const own = issue.errors.flatMap((errors) => errors.map((inner) => expectation(inner)));
     const worded = own.filter((text) => text.includes(' such as '));
     const expected = oneOf([...new Set(worded.length > 0 ? worded : own)]);
@@ -95,7 +98,8 @@ function unionFaults(
     return [{ ...where, found, expected: `only one of ${names.join(' and ')}`, hint: null }];
   }
   const index = fits[0] ?? 0;
-  const faults = (issue.errors[index] ?? []).flatMap((inner) =>
+  const ofShapes = issue.errors.filter((errors) => !errors.some(isOfAnotherType));
+  const faults = (ofShapes[index] ?? issue.errors[index] ?? []).flatMap((inner) =>
     schemaFaults(inner, root, place, keys),
   );
   if (fits.length === 1) return faults;
@@ -103,10 +107,16 @@ function unionFaults(
     onlyIn.flat().some((key) => fault.hint === `Did you mean ${key}?`),
   );
   if (mistyped) return faults;
+  if (said !== null) return [{ ...where, expected: said, hint: null }];
   const missing = new Set(onlyIn.flat().map((key) => fieldName([...keys, key])));
   const others = faults.filter((fault) => !missing.has(fault.field));
   const expected = oneOf(onlyIn.flat());
   return [{ ...where, found: 'none of them', expected, hint: null }, ...others];
+}
+
+/** Keys with values were held against a word or a list: that shape cannot explain them. */
+function isOfAnotherType(issue: Issue): boolean {
+  return issue.path.length === 0 && ['invalid_value', 'invalid_type'].includes(issue.code);
 }
 
 /** A mistyped key is one mistake: that the right one is missing goes without saying. */
@@ -128,6 +138,18 @@ function unknownKey(
 ): PipelineFault {
   const known = optionsOf(schemaAt(pipelineSchema, parent)).flat();
   const allowed = [...new Set(known)];
+  if (allowed.includes(key)) {
+    const beside = Object.keys(valueAt(root, parent) as object).filter(
+      (name) => name !== key && allowed.includes(name),
+    );
+    return {
+      ...place.at([...parent, key]),
+      field: fieldName([...parent, key]),
+      found: `it beside ${beside.join(' and ')}`,
+      expected: 'one of the two',
+      hint: null,
+    };
+  }
   const free = allowed.filter((name) => !hasKey(valueAt(root, parent), name));
   const near = nearest(key, free) ?? nearest(key, allowed);
   const elsewhere = knownPlaces(pipelineSchema, key).map((keys) => keys.join('.'));

@@ -14,7 +14,10 @@ export async function listCommand(options: CommonOptions): Promise<number> {
   const datasets = await summariseDatasets(store);
   if (options.json === true) printJson({ datasets });
   if (datasets.length === 0)
-    say(options, 'No datasets yet: npx temper run pipeline.yaml makes one');
+    say(
+      options,
+      'No datasets yet: npx temper run pipeline.yaml makes one, and so does npx temper datasets add',
+    );
   const rows = datasets.map((dataset) => [
     dataset.name,
     dataset.versions.join(', '),

@@ -348,6 +348,16 @@ const cases: [what: string, text: string, expected: string][] = [
     'p.yaml:5:7 data.sources[0]: found none of them, expected path, package, git, s3 or url.',
   ],
   [
+    'a kind of personal data that is none',
+    good.replace('data:\n', 'data:\n  personalData: { also: [names] }\n'),
+    'p.yaml:4:26 data.personalData.also[0]: found "names", expected address or name. Did you mean name?',
+  ],
+  [
+    'a time that documents cannot be kept',
+    good.replace('data:\n', 'data:\n  originals: { keep: 30 days }\n'),
+    'p.yaml:4:16 data.originals.keep: found "30 days", expected a duration from 1h to 3650d, such as 30d, or forever.',
+  ],
+  [
     'a source that is only a word',
     good.replace('{ path: ./docs, license: internal }', './docs'),
     'p.yaml:5:7 data.sources[0]: found "./docs", expected keys with values.',
