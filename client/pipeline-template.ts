@@ -30,9 +30,11 @@ export interface PipelineChoices {
 
 /** What ingest reads; a folder's own spelling, such as TXT, comes on top. */
 const readable = (
-  'txt md markdown html htm json jsonl jsonl.gz jsonl.zst csv tsv parquet arrow warc warc.gz pdf docx epub mbox eml ' +
-  'zip tar tar.gz tar.zst tgz'
+  'txt md markdown html htm xhtml json jsonl ndjson csv tsv tab parquet arrow warc pdf docx epub mbox eml ' +
+  'zip tar tgz tzst'
 ).split(' ');
+/** Behind any of them. */
+const packed = '{,.gz,.zst}';
 
 export const schemaFileName = 'temper.schema.json';
 
@@ -76,8 +78,9 @@ export function includeFor(
 ): string | null {
   const strange = survey.notRead.some(({ reason }) => reason === 'unknown_type');
   if (!strange && !ownFilesInside) return null;
-  const endings = [...new Set([...readable, ...survey.endings])];
-  return `**/${ownFilesInside ? '!(temper.schema)' : '*'}.{${endings.join(',')}}`;
+  const spelt = survey.endings.map((ending) => ending.replace(/\.(gz|zst)$/, ''));
+  const endings = [...new Set([...readable, ...spelt])];
+  return `**/${ownFilesInside ? '!(temper.schema)' : '*'}.{${endings.join(',')}}${packed}`;
 }
 
 /** The whole file. */

@@ -19,6 +19,7 @@ import { suggestQuestions } from '../../client/suggest-questions.ts';
 import { knownBases, maxTokensPerCharacter } from '../../config/base-models.ts';
 import { pipelineFileSchema } from '../../config/pipeline.ts';
 import type { Survey, SurveyedField } from '../../config/survey.ts';
+import { readableEndings } from '../../corpus/formats/names-of-formats.ts';
 import { scannedPdf } from '../corpus/make-files.ts';
 
 const projectDir = path.resolve(import.meta.dirname, '../..');
@@ -44,7 +45,7 @@ function init(args: string[], cwd = folder) {
 const read = (name: string) => readFileSync(path.join(folder, name), 'utf8');
 
 const readable =
-  '{txt,md,markdown,html,htm,json,jsonl,jsonl.gz,jsonl.zst,csv,tsv,parquet,arrow,warc,warc.gz,pdf,docx,epub,mbox,eml,zip,tar,tar.gz,tar.zst,tgz}';
+  '{txt,md,markdown,html,htm,xhtml,json,jsonl,ndjson,csv,tsv,tab,parquet,arrow,warc,pdf,docx,epub,mbox,eml,zip,tar,tgz,tzst}{,.gz,.zst}';
 const hant = '關於一定之數量，同時以文字及號碼表示者，應以文字為準。';
 const english = 'The case shall be decided according to the customs of the place.';
 
@@ -282,6 +283,8 @@ test('files that are not read are left out by the glob, and so are our own', () 
     'x/b.jsonl.gz',
     'd.txt',
   ]);
+  const read = readableEndings.map((ending) => `later.${ending}`);
+  expect(taken(outside, read)).toEqual(read);
   expect(taken(inside, ['a.json', 'x/b.json', 'temper.schema.json', 'pipeline.yaml'])).toEqual([
     'a.json',
     'x/b.json',
