@@ -25,6 +25,7 @@ import {
   type PipelineResult,
 } from './messages.ts';
 import { pipelineWorkflow } from './pipeline.ts';
+import { readDocuments } from './read-documents.ts';
 import { datasetAttribute, modelAttribute, runAttribute } from './search-attributes.ts';
 
 const { ingestCorpus } = proxyActivities<IngestActivities>({
@@ -48,21 +49,10 @@ export async function continuousPretrainingWorkflow(
   input: ContinuousInput,
 ): Promise<ContinuousResult> {
   const { pipeline, baseDir } = input;
-  const { sources = [], dataset, sample, originals } = pipeline.data;
   const { workflowId: id, startTime } = workflowInfo();
   const run = runOfStart(id, startTime);
   const champion = await findChampion({ model: pipeline.name });
-  const ingested =
-    dataset !== undefined
-      ? await findDataset({ run, dataset })
-      : await ingestCorpus({
-          run,
-          name: pipeline.name,
-          sources,
-          baseDir,
-          ...(sample < 1 && { sample }),
-          ...(originals && { originals }),
-        });
+  const ingested = await readDocuments({ run, pipeline, baseDir }, { findDataset, ingestCorpus });
   const result = await decide(input, run, champion, ingested);
   setCurrentDetails(result.reason);
   log.info('continuous pretraining ended', { run, outcome: result.outcome, reason: result.reason });

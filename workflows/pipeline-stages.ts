@@ -38,6 +38,7 @@ import { bestRival, failedChallenge, type Rival } from './gates.ts';
 import { workflowId, type PipelineInput, type PipelineResult, type StageName } from './messages.ts';
 import { noteUnheeded, untilApproved } from './orders.ts';
 import { preprocessWorkflow } from './preprocess.ts';
+import { readDocuments } from './read-documents.ts';
 import { rootMessage } from './root-message.ts';
 import type { StageBoard } from './stage-board.ts';
 import { searchRate } from './sweep.ts';
@@ -107,7 +108,14 @@ export type Stages = ReturnType<typeof createStages>;
 
 export function createStages(input: PipelineInput, board: StageBoard) {
   const { run, pipeline, machine, baseDir, ingested, challenge = false, follows, added } = input;
-  const { sources = [], dataset: named, sample, replay, originals, ...data } = pipeline.data;
+  const {
+    sources = [],
+    dataset: _dataset,
+    sample: _sample,
+    originals: _originals,
+    replay,
+    ...data
+  } = pipeline.data;
   const isMixed = sources.some(
     ({ weight, repeat }) => weight !== undefined || repeat !== undefined,
   );
@@ -156,16 +164,7 @@ export function createStages(input: PipelineInput, board: StageBoard) {
         }
         const result =
           ingested ??
-          (named !== undefined
-            ? await findDataset({ run, dataset: named })
-            : await ingestCorpus({
-                run,
-                name: pipeline.name,
-                sources,
-                baseDir,
-                ...(sample < 1 && { sample }),
-                ...(originals && { originals }),
-              }));
+          (await readDocuments({ run, pipeline, baseDir }, { findDataset, ingestCorpus }));
         const unread = describeUnread(result.dropped);
         if (unread !== null) board.note(`${unread}: they are not in ${result.dataset.name}`);
         return done(result, describeDataset(result), result.reused);

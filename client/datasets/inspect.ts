@@ -47,7 +47,6 @@ export interface InspectRequest {
 export async function inspectDataset(store: Store, request: InspectRequest): Promise<Inspection> {
   const { only, number, seed } = request;
   const { dataset, corpus, groups, notes } = await inspectable(store, request);
-  const { name, version, digest, numDocuments, bytes } = dataset;
   const samples = new Map(groups.map((group) => [group, new Sample<ListedDrop>(number, seed)]));
   if (only !== 'kept') {
     for await (const drop of dropsOf(store, { dataset, manifest: corpus?.manifest ?? null })) {
@@ -59,12 +58,7 @@ export async function inspectDataset(store: Store, request: InspectRequest): Pro
   }
   const wantsKept = only !== 'dropped' && request.reason === undefined && corpus !== null;
   return {
-    dataset: { name, version, digest, numDocuments, bytes },
-    corpus: corpus && {
-      stage: corpus.stage,
-      at: corpus.at.toISOString(),
-      kept: corpus.manifest.statistics.kept,
-    },
+    ...inspectedOf(dataset, corpus),
     notes: wantsKept && corpus.manifest.documents === undefined ? [...notes, oldCorpus] : notes,
     kept: wantsKept ? await keptSamples(store, corpus.manifest, request) : [],
     dropped:
@@ -86,15 +80,9 @@ export async function listDropped(
   request: Pick<InspectRequest, 'reference' | 'reason'>,
 ): Promise<Omit<Inspection, 'kept' | 'dropped'> & { drops: AsyncIterable<ListedDrop> }> {
   const { dataset, corpus, notes } = await inspectable(store, request);
-  const { name, version, digest, numDocuments, bytes } = dataset;
   const all = dropsOf(store, { dataset, manifest: corpus?.manifest ?? null });
   return {
-    dataset: { name, version, digest, numDocuments, bytes },
-    corpus: corpus && {
-      stage: corpus.stage,
-      at: corpus.at.toISOString(),
-      kept: corpus.manifest.statistics.kept,
-    },
+    ...inspectedOf(dataset, corpus),
     notes,
     drops: request.reason === undefined ? all : only(all, request.reason),
   };
@@ -102,6 +90,21 @@ export async function listDropped(
 
 async function* only(drops: AsyncIterable<ListedDrop>, reason: string): AsyncGenerator<ListedDrop> {
   for await (const drop of drops) if (drop.reason === reason) yield drop;
+}
+
+/** What was looked at, as it is told. */
+function inspectedOf(
+  { name, version, digest, numDocuments, bytes }: DatasetManifest,
+  corpus: Awaited<ReturnType<typeof newestCorpus>>,
+): Pick<Inspection, 'dataset' | 'corpus'> {
+  return {
+    dataset: { name, version, digest, numDocuments, bytes },
+    corpus: corpus && {
+      stage: corpus.stage,
+      at: corpus.at.toISOString(),
+      kept: corpus.manifest.statistics.kept,
+    },
+  };
 }
 
 /** What there is to look at: the version, the newest corpus made of it, and the reasons with their counts. */

@@ -1,20 +1,11 @@
 /** The smallest tokenizer.json: a token a byte, so that a test of preprocessing needs none trained. */
-
-/** The characters that byte-level BPE writes for bytes. */
-function characters(): string[] {
-  const printable = (byte: number): boolean =>
-    (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
-  let next = 256;
-  return Array.from({ length: 256 }, (_, byte) =>
-    String.fromCodePoint(printable(byte) ? byte : next++),
-  );
-}
+import { byteLetters } from '../../corpus/bpe.ts';
 
 export const byteVocabSize = 257;
 
 export function byteTokenizer(): Buffer {
   const end = '<|endoftext|>';
-  const vocab = Object.fromEntries([end, ...characters()].map((token, id) => [token, id]));
+  const vocab = Object.fromEntries([end, ...byteLetters()].map((token, id) => [token, id]));
   const byteLevel = {
     type: 'ByteLevel',
     add_prefix_space: false,
