@@ -148,15 +148,18 @@ const tasks: {
     const cleaned = cleanShard(raw, { ...options, ...known }, (done) => {
       sayProgress(done, raw.length);
     });
+    // In this order they need not be sorted for their canonical form.
     const fingerprints = cleaned.documents.map(({ id, source }, index): FingerprintLine => ({
-      id,
-      source,
-      content: cleaned.contents[index]!,
       bands: packed(cleaned.bands.subarray(index * numBands * 2, (index + 1) * numBands * 2)),
+      bytes: cleaned.sizes[index]!.bytes,
+      characters: cleaned.sizes[index]!.characters,
+      content: cleaned.contents[index]!,
+      id,
+      script: cleaned.sizes[index]!.script,
       sketch: Buffer.from(
         cleaned.sketches.subarray(index * numHashes, (index + 1) * numHashes),
       ).toString('base64'),
-      ...cleaned.sizes[index]!,
+      source,
       traits: traitsOf(cleaned.documents[index]!, cleaned.documents[index]!.text),
     }));
     return {
