@@ -5,11 +5,11 @@
 import type { BlobRef } from '../config/digest.ts';
 import type { Document } from '../config/manifests.ts';
 import { Chunker } from '../corpus/chunk.ts';
-import { describeShard } from '../corpus/describe-shard.ts';
 import type { PartCounts } from '../corpus/statistics.ts';
-import { encodeJsonLines, putBlob } from '../registry/blobs.ts';
+import { putBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import type { DatasetShard } from './ingest-before.ts';
+import type { PackShard } from './ingest-pack.ts';
 import { Ahead } from './preprocess-parallel.ts';
 
 /** Text that may wait for its shard to be full, of all versions together. */
@@ -23,25 +23,14 @@ interface Open {
   bytes: number;
 }
 
-/** The documents of a shard as JSON lines, zstd, and what they are like. */
-export interface PackedShard {
-  lines: Uint8Array;
-  counts: PartCounts;
-}
-
 /** What becomes of a shard. */
 export interface ShardSteps {
   store: Store;
   /** Id of the data key that shards are sealed with; undefined: they stay plain. */
   sealed: string | undefined;
-  pack: (documents: readonly Document[]) => Promise<PackedShard>;
+  pack: PackShard;
   /** Hears of each that is written, with what its documents are like. */
   onWritten: (documents: BlobRef, counts: PartCounts) => Promise<void>;
-}
-
-/** Packs in the process that reads. */
-export async function packHere(documents: readonly Document[]): Promise<PackedShard> {
-  return { lines: await encodeJsonLines(documents), counts: describeShard(documents) };
 }
 
 export class ShardWriter {

@@ -34,7 +34,8 @@ import type { Store } from '../registry/store.ts';
 import type { Deps } from './deps.ts';
 import { createShardDescriber, type ShardDescriber } from './describe-shards.ts';
 import { VersionBefore } from './ingest-before.ts';
-import { packHere, ShardWriter, type ShardSteps } from './ingest-shards.ts';
+import { packShard, type PackShard } from './ingest-pack.ts';
+import { ShardWriter } from './ingest-shards.ts';
 import { expiryOf, sealingOf, type Originals } from './originals.ts';
 import { s3Files, s3Place } from './s3-source.ts';
 import { withoutNames } from './unnamed.ts';
@@ -87,7 +88,7 @@ const mostCounts = 4096;
 /** Others took the number of the version that was being made, again and again. */
 const mostAttempts = 10;
 
-export function createIngestActivities(deps: Deps, pack: ShardSteps['pack'] = packHere) {
+export function createIngestActivities(deps: Deps, pack: PackShard = packShard) {
   const describer = createShardDescriber(deps);
   const parts = { describer, pack };
   return {
@@ -152,7 +153,7 @@ async function orAgain<Result>(
 /** The sources as a version that follows on the newest one; null when somebody else was quicker with the next. */
 async function ingest(
   deps: Deps,
-  { describer, pack }: { describer: ShardDescriber; pack: ShardSteps['pack'] },
+  { describer, pack }: { describer: ShardDescriber; pack: PackShard },
   input: z.infer<typeof inputSchema>,
   at: Progress,
 ): Promise<IngestResult | null> {

@@ -33,6 +33,7 @@ import {
   decompressLines,
   encodeJsonLines,
 } from '../registry/blobs.ts';
+import { packShard, type PackedShard } from './ingest-pack.ts';
 import { readDocuments } from './preprocess-documents.ts';
 import type { FingerprintLine } from './preprocess-records.ts';
 
@@ -60,6 +61,8 @@ export interface ThreadTasks {
       cleaned: Record<string, number>;
     };
   };
+  /** Raw documents, as ingest stores a shard of them. */
+  pack: { input: { documents: readonly Document[] }; output: PackedShard };
   grams: { input: { texts: EvaluationText[] }; output: PackedGrams };
   conversations: {
     input: {
@@ -171,6 +174,9 @@ const tasks: {
       redacted: cleaned.redacted,
       cleaned: cleaned.cleaned,
     };
+  },
+  async pack({ documents }) {
+    return packShard(documents);
   },
   async encode({ documents, sha256, tokenizer, vocabSize }) {
     const encoder = encoderOf(sha256, tokenizer);

@@ -11,6 +11,8 @@ import {
   type IngestInput,
   type IngestResult,
 } from '../../activities/ingest.ts';
+import { packIn } from '../../activities/ingest-pack.ts';
+import { ThreadPool } from '../../activities/preprocess-threads.ts';
 import type {
   DatasetRef,
   KeptTokenizer,
@@ -69,12 +71,14 @@ export async function withDataWorkers<T>(
       host: 'bench',
       now: () => new Date(),
     };
+    // As a data worker reads.
+    const threads = new ThreadPool();
     let runs = 0;
     try {
       return await use({
         store,
         async ingest(folder, name) {
-          const ingest = createIngestActivities(deps);
+          const ingest = createIngestActivities(deps, packIn(threads));
           const source = sourceSchema.parse({
             path: folder,
             include: '*.jsonl',
@@ -108,6 +112,7 @@ export async function withDataWorkers<T>(
         peakMemory: () => Math.max(...workers.map(({ pid }) => peakOf(pid))),
       });
     } finally {
+      await threads.close();
       await connection.close();
       store.close();
     }
