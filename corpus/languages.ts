@@ -3,11 +3,12 @@
  * counted them. Traditional and simplified Chinese are told apart by the characters that only one of their everyday
  * standards knows: Big5 and GB 2312.
  */
-import { createRequire, findPackageJSON } from 'node:module';
+import { findPackageJSON } from 'node:module';
 import path from 'node:path';
 import type { eld } from 'eld/small';
 import { languagesOfScript, scriptNames, type SharedScript } from '../config/languages.ts';
 import { endOfLetters, scriptOf, scripts, scriptShares, type Script } from './characters.ts';
+import { openDetector } from './languages-table.ts';
 
 /** Letters looked at in one text; more would not change the answer. */
 const enough = 24_000;
@@ -57,12 +58,9 @@ function spread(text: string): string {
 
 let loaded: typeof eld | null = null;
 
-/** Loaded when a text needs it, for that takes a third of a second and 60 MB; by its file, for the package is for `import` alone. */
+/** Loaded when a text needs it. */
 function detector(): typeof eld {
-  if (loaded !== null) return loaded;
-  const folder = path.dirname(findPackageJSON('eld', import.meta.url)!);
-  const entry = path.join(folder, 'src/entries/static.small.js');
-  loaded = (createRequire(import.meta.url)(entry) as { eld: typeof eld }).eld;
+  loaded ??= openDetector(path.dirname(findPackageJSON('eld', import.meta.url)!));
   return loaded;
 }
 
