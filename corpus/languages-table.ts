@@ -26,9 +26,7 @@ interface Library {
 export function openDetector(folder: string): typeof eld {
   const inFolder = (file: string): string => path.join(folder, 'src', file);
   const { createEld } = createRequire(import.meta.url)(inFolder('languageDetector.js')) as Library;
-  const { type, languages, pieces } = readTable(
-    readFileSync(inFolder('ngrams/small.js'), 'utf8'),
-  );
+  const { type, languages, pieces } = readTable(readFileSync(inFolder('ngrams/small.js'), 'utf8'));
   const ngrams = new Proxy({} as Record<string, Scores>, {
     get: (_, piece) => scoresOf(pieces.get(String(piece))),
   });

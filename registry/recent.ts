@@ -22,11 +22,7 @@ export interface RecentOptions {
 
 export function withRecent(
   store: Store,
-  {
-    maxBytes = 48_000_000,
-    maxAgeMs = 60_000,
-    clock = () => performance.now(),
-  }: RecentOptions = {},
+  { maxBytes = 48_000_000, maxAgeMs = 60_000, clock = () => performance.now() }: RecentOptions = {},
 ): Store {
   const recent = new Map<string, Remembered>();
   let total = 0;
