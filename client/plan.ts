@@ -14,15 +14,8 @@ import {
   type DatasetManifest,
 } from '../config/manifests.ts';
 import { isMixed, timesRead } from '../config/mixture.ts';
-import {
-  configOf,
-  familyOf,
-  isBase,
-  mixedSources,
-  sourceName,
-  type Pipeline,
-  type Source,
-} from '../config/pipeline.ts';
+import { configOf, familyOf } from '../config/model-wish.ts';
+import type { Pipeline } from '../config/pipeline.ts';
 import {
   families,
   familyNames,
@@ -33,6 +26,8 @@ import {
   type PlainShape,
   type Recipe,
 } from '../config/recipe.ts';
+import { mixedSources, sourceName, type Source } from '../config/sources.ts';
+import { isBase } from '../config/start-from.ts';
 import type { Survey, SurveyRequest } from '../config/survey.ts';
 import type { Replay } from '../recipes/continuation.ts';
 import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';

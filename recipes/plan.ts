@@ -2,6 +2,8 @@
  * The planner: from the statistics of a corpus, the goal, the budget and the machine to a recipe, with
  * a reason for each choice. Pure: the same inputs give the same recipe, on any day and any host.
  */
+import type { GateMetric } from '../config/gates.ts';
+import type { Preference } from '../config/goal.ts';
 import type {
   DpoRecipe,
   Family,
@@ -16,7 +18,6 @@ import type {
   Recipe,
   SftRecipe,
 } from '../config/recipe.ts';
-import type { GateMetric, Preference } from '../config/pipeline.ts';
 import { planAdaptation } from './adaptation.ts';
 import { usualChatTokens, waysOfAllWeights } from './chat-phases.ts';
 import {

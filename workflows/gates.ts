@@ -1,7 +1,8 @@
 /** Evaluation gates: which bounds of the pipeline file a model does not keep. */
 import type { GateFailure } from '../activities/plan.ts';
+import type { GateMetric } from '../config/gates.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
-import type { GateMetric, Pipeline } from '../config/pipeline.ts';
+import type { Pipeline } from '../config/pipeline.ts';
 
 /** The failed gates among those metrics; a metric that was not measured fails its gate. */
 export function failedGates(

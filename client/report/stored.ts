@@ -4,7 +4,7 @@ import {
   importedModelSchema,
   modelManifestSchema,
 } from '../../config/manifests.ts';
-import { isBase, pipelineSchema } from '../../config/pipeline.ts';
+import { pipelineSchema } from '../../config/pipeline.ts';
 import { recipeSchema } from '../../config/recipe.ts';
 import { runInputsSchema, runSpecSchema } from '../../config/run-records.ts';
 import { readBlob } from '../../registry/blobs.ts';
@@ -16,6 +16,7 @@ import { stageDigest } from '../../registry/stages.ts';
 import type { Store } from '../../registry/store.ts';
 import { readHead } from '../../registry/training.ts';
 import type { ModelManifest } from '../../config/manifests.ts';
+import { isBase } from '../../config/start-from.ts';
 import type { StageName } from '../../workflows/messages.ts';
 import { nothingTraced, phaseOrder, type Trace } from './trace.ts';
 

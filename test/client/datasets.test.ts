@@ -23,7 +23,7 @@ import { hubLicense, licenseOf } from '../../client/datasets/licenses.ts';
 import { Sample } from '../../client/datasets/sample.ts';
 import { trainedIds, trainedTexts } from '../../client/datasets/texts.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../../config/manifests.ts';
-import { sourceSchema } from '../../config/pipeline.ts';
+import { sourceSchema } from '../../config/sources.ts';
 import { openSource, readSource } from '../../corpus/sources.ts';
 import { newestCorpus } from '../../registry/corpora.ts';
 import { getDataset, registerDataset } from '../../registry/datasets.ts';
