@@ -20,6 +20,7 @@ import { placeInGang } from './gang-meeting.ts';
 import { withSigns } from './heartbeats.ts';
 import { tellDiskFull } from './trainer-disk.ts';
 import { ShardUploads } from './shard-uploads.ts';
+import { halved } from './trainer-failures.ts';
 import {
   EventTail,
   readControl,
@@ -41,7 +42,6 @@ import {
   runDirOf,
   trainerRun,
 } from './trainer-start.ts';
-import { halved } from './trainer-watch.ts';
 import {
   hostPool,
   incurable,
