@@ -42,9 +42,9 @@ import { preferenceReasons, preferred } from './preference.ts';
 import { countParameters, givenShape, ladder } from './shapes.ts';
 import { availableBytes, inMemory, memoryReasons, trainingBytes, type Ranks } from './memory.ts';
 import {
-  allWeights,
   maxEpochs,
   msPerPretrainedToken,
+  onOneHost,
   pretrainingStepMs,
   ratesOf,
   warmup,
@@ -312,7 +312,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const readSteps = Math.floor(chosen.numTokens / tokensPerStep);
   const numSteps = Math.max(20, Math.min(readSteps, affordableSteps));
 
-  const common = allWeights(machine, seed);
+  const common = onOneHost(machine, seed);
   const rate = turn.pretrain.rate * (parent ? rewarmedRate : 1);
   const pretrain: PretrainRecipe = {
     phase: 'pretrain',

@@ -39,7 +39,7 @@ export async function traceStored(store: Store, run: string): Promise<Trace | nu
   const inputs = await getRunRecord(store, run, 'inputs', runInputsSchema).catch(() => null);
   const pipeline = pipelineSchema.safeParse(spec?.pipeline).data ?? null;
   const trace: Trace = {
-    ...nothingTraced,
+    ...nothingTraced(),
     startedAt: first,
     endedAt: last,
     pipeline,
@@ -52,9 +52,6 @@ export async function traceStored(store: Store, run: string): Promise<Trace | nu
       'Temporal knows no run of this name, or does not answer: this is what S3 keeps. ' +
         'Notes and the times of the stages are not in it; the end is when S3 was last written.',
     ],
-    models: [],
-    evaluations: [],
-    exports: [],
   };
   for (const trial of trace.trials) {
     const manifest = await finishedModel(store, run, trial);
