@@ -26,9 +26,9 @@ import { corpusManifestSchema, type CorpusManifest } from '../../config/manifest
 import { sourceSchema } from '../../config/sources.ts';
 import { openSource, readSource } from '../../corpus/sources.ts';
 import { newestCorpus } from '../../registry/corpora.ts';
-import { getDataset, registerDataset } from '../../registry/datasets.ts';
+import { getDataset } from '../../registry/datasets.ts';
 import { recordStage } from '../../registry/stages.ts';
-import { digestOf } from '../support/records.ts';
+import { digestOf, registerDataset } from '../support/records.ts';
 import { runCommand } from '../support/command.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
 import { documentOf, makeCorpus, makeVersions } from './datasets-fixture.ts';
