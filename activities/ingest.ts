@@ -192,9 +192,11 @@ async function ingest(
       if (counts.size < mostCounts) counts.set(documents.sha256, kept);
     },
   });
-  const { numFound, ...read } = await readAll(store, opened, shards, taking, at).finally(async () =>
-    shards.settled(),
-  );
+  const reading = readAll(store, opened, shards, taking, at);
+  await Promise.allSettled([reading]);
+  // Nothing is written any more once this has failed.
+  await shards.settled();
+  const { numFound, ...read } = await reading;
   const { numDocuments, bytes } = read;
   if (numDocuments === 0 && numFound > 0) throw nothingSampled(sample, numFound);
   if (numFound === 0) throw nothingReadable(opened, read.dropped);
