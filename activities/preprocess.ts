@@ -342,8 +342,8 @@ export function createPreprocessActivities(
           });
           const made =
             shuffle === undefined
-              ? await mergeFingerprints(store, threads, cleaned)
-              : await joinBuckets(store, cleaned, await bucketsOf(shards, data, shuffle));
+              ? await mergeFingerprints(deps, threads, cleaned)
+              : await joinBuckets(deps, threads, cleaned, await bucketsOf(shards, data, shuffle));
           manifest = await recordStage(store, 'deduplicate', key, deduplicatedSchema, made);
         }
         refuseIfTooFew(manifest.statistics, unread, data.maxDropped);
