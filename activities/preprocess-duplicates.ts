@@ -25,7 +25,7 @@ import type {
 } from './preprocess-records.ts';
 import { alikeInBuckets, markCandidates } from './preprocess-shuffle.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
-import { SortedLines } from './sorted-lines.ts';
+import { SortedLines } from './preprocess-sorted-lines.ts';
 import { withWorkDir } from './work-dir.ts';
 
 /** Duplicates of each reason whose text is kept too, so that a person can judge what was dropped. */
@@ -54,13 +54,14 @@ export async function mergeFingerprints(
     return bytes;
   });
   const since = cleaned.map(({ since = 1 }) => since);
-  const found = await threads.run(
-    'duplicates',
-    { fingerprints, since },
-    beatsOf('fingerprints'),
-  );
+  const found = await threads.run('duplicates', { fingerprints, since }, beatsOf('fingerprints'));
   const known = async (shard: number): Promise<Uint8Array> => fingerprints[shard]!;
-  return conclude(deps, threads, { cleaned, firsts: firstsOf(cleaned), fingerprints: known }, found);
+  return conclude(
+    deps,
+    threads,
+    { cleaned, firsts: firstsOf(cleaned), fingerprints: known },
+    found,
+  );
 }
 
 /** Joins what the buckets found; only the documents that may be duplicates are held in memory. */
@@ -336,11 +337,7 @@ async function eachKept(
 }
 
 /** How many duplicates each shard has, then their positions, shard by shard. */
-async function putDuplicates(
-  store: Store,
-  shards: Shards,
-  { numbers }: Found,
-): Promise<BlobRef> {
+async function putDuplicates(store: Store, shards: Shards, { numbers }: Found): Promise<BlobRef> {
   const numShards = shards.cleaned.length;
   const words = new Uint32Array(numShards + numbers.length);
   for (let shard = 0; shard < numShards; shard += 1) {

@@ -282,9 +282,7 @@ export const joinTasks: {
     return {
       ...cutDocuments(records),
       metadata: metadata
-        ? records.map(
-            ({ line }) => (JSON.parse(line.toString('utf8')) as Document).metadata,
-          )
+        ? records.map(({ line }) => (JSON.parse(line.toString('utf8')) as Document).metadata)
         : [],
     };
   },

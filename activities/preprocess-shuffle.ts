@@ -14,11 +14,21 @@ import type { ThreadPool } from './preprocess-threads.ts';
 
 /** Shards whose fingerprints are brought together by one activity, with no shuffle: some 180 MB of text. */
 export const groupSize = 256;
+/** Documents likewise, where they are short: a thread holds some 700 bytes of each. */
+const documentsTogether = 200_000;
 
-/** How a corpus of so many shards is shuffled; null where one activity can hold it all. */
-export function shuffleFor(numShards: number, shardsTogether = groupSize): Shuffle | null {
-  if (numShards <= shardsTogether) return null;
-  return { groupSize: shardsTogether, numBuckets: Math.ceil(numShards / shardsTogether) };
+/** How a corpus of these shards is shuffled; null where one activity can hold it all. */
+export function shuffleFor(
+  shards: readonly { numDocuments: number }[],
+  shardsTogether = groupSize,
+): Shuffle | null {
+  const documents = shards.reduce((sum, { numDocuments }) => sum + numDocuments, 0);
+  const parts = Math.max(shards.length / shardsTogether, documents / documentsTogether);
+  if (parts <= 1) return null;
+  return {
+    groupSize: Math.max(1, Math.floor(shards.length / parts)),
+    numBuckets: Math.ceil(parts),
+  };
 }
 
 /** Scatters the fingerprints of consecutive shards. */

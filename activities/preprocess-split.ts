@@ -15,7 +15,7 @@ import { inParallel } from './preprocess-parallel.ts';
 import type { SplitCorpusInput } from './preprocess-input.ts';
 import type { Deduplicated, KeptLine, Split } from './preprocess-records.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
-import { Spill } from './spill.ts';
+import { Spill } from './preprocess-spill.ts';
 import { withWorkDir } from './work-dir.ts';
 
 /** Text of a training shard: half a million tokens, encoded in about a second. */

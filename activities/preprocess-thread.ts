@@ -20,7 +20,6 @@ import {
   type Conversations,
 } from '../corpus/conversations.ts';
 import { makeInstructions, type Instructions } from '../corpus/instructions.ts';
-import { sourceFinder } from '../corpus/mixture.ts';
 import { endOfText, Packer, tokenWidth } from '../corpus/pack.ts';
 import { packPrints } from '../corpus/prints.ts';
 import { traitsOf } from '../corpus/statistics.ts';
@@ -28,6 +27,7 @@ import type { Questions } from '../config/pipeline.ts';
 import { decodeJsonLines, encodeJsonLines } from '../registry/blobs.ts';
 import { readDocuments } from './preprocess-documents.ts';
 import { joinTasks, type JoinTasks } from './preprocess-join-thread.ts';
+import { mixTasks, type MixTasks } from './preprocess-mix-thread.ts';
 import type { FingerprintLine } from './preprocess-records.ts';
 
 /** Of evaluation sets, packed, under their digest. */
@@ -37,7 +37,7 @@ interface Grams {
 }
 
 /** What can be asked of the thread. Bytes are JSON lines, zstd. */
-export interface ThreadTasks extends JoinTasks {
+export interface ThreadTasks extends JoinTasks, MixTasks {
   clean: {
     input: {
       documents: Uint8Array;
@@ -84,11 +84,6 @@ export interface ThreadTasks extends JoinTasks {
     };
     output: { compression: Compression };
   };
-  /** The source of each document, and its bytes; or a document that is of none of them. */
-  origins: {
-    input: { documents: Uint8Array; names: string[] };
-    output: { sources: Int32Array; bytes: Uint32Array; unknown: string | null };
-  };
   instructions: {
     input: { metadata: Document['metadata'][]; questions: Questions[]; seed: number };
     output: { instructions: Instructions };
@@ -106,7 +101,9 @@ export type ThreadReply =
   | { kind: 'failed'; name: string; message: string; stack: string | undefined };
 
 const tasks: {
-  [Name in Exclude<TaskName, keyof JoinTasks>]: (input: ThreadTasks[Name]['input']) => Promise<ThreadTasks[Name]['output']>;
+  [Name in Exclude<TaskName, keyof (JoinTasks & MixTasks)>]: (
+    input: ThreadTasks[Name]['input'],
+  ) => Promise<ThreadTasks[Name]['output']>;
 } = {
   async clean({ documents, options, grams }) {
     const raw = (await decodeJsonLines(documents)) as Document[];
@@ -114,10 +111,13 @@ const tasks: {
     const cleaned = cleanShard(raw, { ...options, ...known }, (done) => {
       sayProgress(done, raw.length);
     });
+    // In this order they need not be sorted for their canonical form.
     const lines = cleaned.documents.map((document, index): FingerprintLine => ({
+      bytes: cleaned.sizes[index]!.bytes,
+      characters: cleaned.sizes[index]!.characters,
       id: document.id,
+      script: cleaned.sizes[index]!.script,
       source: document.source,
-      ...cleaned.sizes[index]!,
       traits: traitsOf(document, document.text),
     }));
     const fingerprints = packPrints({
@@ -175,13 +175,6 @@ const tasks: {
     };
     const onText = (done: number): void => sayProgress(done, texts.length);
     return { compression: await measureCompression(texts, encode, other, onText) };
-  },
-  async origins({ documents, names }) {
-    const lines = await readDocuments(documents);
-    const find = sourceFinder(names);
-    const sources = Int32Array.from(lines, ({ source }) => find(source));
-    const bytes = Uint32Array.from(lines, ({ text }) => Buffer.byteLength(text));
-    return { sources, bytes, unknown: lines[sources.indexOf(-1)]?.source ?? null };
   },
   async grams({ texts }) {
     return packGrams(texts, (done) => {
@@ -241,7 +234,7 @@ function sayProgress(done: number, total: number): void {
 }
 
 parentPort?.on('message', (request: ThreadRequest) => {
-  const run = { ...tasks, ...joinTasks }[request.task] as (
+  const run = { ...tasks, ...joinTasks, ...mixTasks }[request.task] as (
     input: ThreadRequest['input'],
     onProgress: typeof sayProgress,
   ) => Promise<ThreadTasks[TaskName]['output']>;

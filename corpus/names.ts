@@ -28,7 +28,10 @@ export class Names {
   }
 
   packed(): PackedNames {
-    return { text: this.#text.subarray(0, this.#length), ends: this.#ends.subarray(0, this.#count) };
+    return {
+      text: this.#text.subarray(0, this.#length),
+      ends: this.#ends.subarray(0, this.#count),
+    };
   }
 
   #append(bytes: Uint8Array): void {
@@ -51,7 +54,9 @@ export class Names {
 /** A name by its number in the list. */
 export function nameAt({ text, ends }: PackedNames, number: number): Name {
   const part = text.subarray(number === 0 ? 0 : ends[number - 1]!, ends[number]!);
-  return JSON.parse(Buffer.from(part.buffer, part.byteOffset, part.length).toString('utf8')) as Name;
+  return JSON.parse(
+    Buffer.from(part.buffer, part.byteOffset, part.length).toString('utf8'),
+  ) as Name;
 }
 
 /** The place of a number among ascending ones, of which it is one. */

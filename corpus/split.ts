@@ -40,10 +40,7 @@ export function isHeldOut(id: string, share: number, { heldOut, trained }: Excep
 }
 
 /** How some documents fall; no two of a corpus have the same id. */
-export function sidesOf(
-  documents: Iterable<{ id: string; bytes: number }>,
-  share: number,
-): Sides {
+export function sidesOf(documents: Iterable<{ id: string; bytes: number }>, share: number): Sides {
   const sides: Sides = { numDocuments: 0, numUnder: 0, bytesUnder: 0, first: null, last: null };
   for (const { id, bytes } of documents) {
     const rank = hashShare('held-out', id);

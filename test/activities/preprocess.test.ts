@@ -411,7 +411,9 @@ test('a shard may drop more documents than a call takes arguments', async () => 
     kept: 0,
     redacted: {},
   };
-  const { result } = await inActivity(async () => mergeFingerprints(fixture.deps, threads, [shard]));
+  const { result } = await inActivity(async () =>
+    mergeFingerprints(fixture.deps, threads, [shard]),
+  );
   expect(result.statistics.dropped).toEqual({ too_short: numDropped });
 }, 60_000);
 
@@ -439,9 +441,11 @@ test('a shuffle finds the duplicates that one activity finds, whatever the group
     cleaned.push((await inActivity(work)).result);
   }
   const { store } = fixture.deps;
-  const whole = (await inActivity(async () => mergeFingerprints(fixture.deps, threads, cleaned))).result;
+  const whole = (await inActivity(async () => mergeFingerprints(fixture.deps, threads, cleaned)))
+    .result;
   const dated = cleaned.map((shard, index) => ({ ...shard, since: 1 + Math.floor(index / 2) }));
-  const grown = (await inActivity(async () => mergeFingerprints(fixture.deps, threads, dated))).result;
+  const grown = (await inActivity(async () => mergeFingerprints(fixture.deps, threads, dated)))
+    .result;
   expect(grown.dropped).not.toEqual(whole.dropped);
   expect(whole.statistics.dropped['duplicate_near']).toBeGreaterThan(20);
   expect(whole.statistics.dropped['duplicate_exact']).toBeGreaterThan(8);

@@ -58,7 +58,10 @@ export class SortedLines<Key> {
     const lines =
       this.#runs.length === 0
         ? inChunks(last)
-        : this.#merged([...this.#runs.map((run) => linesOf(createReadStream(run))), linesOf([last])]);
+        : this.#merged([
+            ...this.#runs.map((run) => linesOf(createReadStream(run))),
+            linesOf([last]),
+          ]);
     const packer = createZstdCompress(compression);
     const written = pipeline(packer, createWriteStream(file, { mode: 0o600 }));
     // A fault of it is thrown below, where somebody waits.
@@ -66,7 +69,8 @@ export class SortedLines<Key> {
     // The last chunk ends the frame, as the whole does where it is packed at once.
     let before: Buffer = Buffer.alloc(0);
     for await (const chunk of lines) {
-      if (before.length > 0 && !packer.write(before)) await Promise.race([once(packer, 'drain'), written]);
+      if (before.length > 0 && !packer.write(before))
+        await Promise.race([once(packer, 'drain'), written]);
       before = chunk;
       await onChunk();
     }
@@ -123,14 +127,11 @@ export class SortedLines<Key> {
 }
 
 function* inChunks(lines: Buffer): Generator<Buffer> {
-  for (let at = 0; at < lines.length; at += chunkBytes)
-    yield lines.subarray(at, at + chunkBytes);
+  for (let at = 0; at < lines.length; at += chunkBytes) yield lines.subarray(at, at + chunkBytes);
 }
 
 /** Each with its line feed. */
-async function* linesOf(
-  pieces: AsyncIterable<Buffer> | Iterable<Buffer>,
-): AsyncGenerator<Buffer> {
+async function* linesOf(pieces: AsyncIterable<Buffer> | Iterable<Buffer>): AsyncGenerator<Buffer> {
   let rest: Buffer[] = [];
   for await (const piece of pieces) {
     let start = 0;

@@ -60,9 +60,15 @@ export class Spill {
     this.#end += run.bytes!.length;
   }
 
+  /** Whether anything came of a bucket. */
+  has(bucket: number): boolean {
+    this.#seal();
+    return this.#runs.some(({ offsets }) => offsets[bucket]! < offsets[bucket + 1]!);
+  }
+
   /** The parts of a bucket, in the order in which they came. */
   async read(bucket: number): Promise<Uint8Array[]> {
-    if (this.#held.length > 0) this.#runs.push(this.#takeHeld());
+    this.#seal();
     const parts: Uint8Array[] = [];
     for (const { offsets, start, bytes } of this.#runs) {
       const [from, to] = [offsets[bucket]!, offsets[bucket + 1]!];
@@ -74,6 +80,11 @@ export class Spill {
 
   async close(): Promise<void> {
     await this.#file?.close();
+  }
+
+  /** What is still held becomes the last run. */
+  #seal(): void {
+    if (this.#held.length > 0) this.#runs.push(this.#takeHeld());
   }
 
   async #readAt(position: number, length: number): Promise<Uint8Array> {
