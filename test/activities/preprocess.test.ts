@@ -2,15 +2,23 @@ import { Tokenizer } from 'tokenizers';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createIngestActivities } from '../../activities/ingest.ts';
 import { cleanDocuments } from '../../activities/preprocess-clean.ts';
-import { joinBuckets, mergeFingerprints } from '../../activities/preprocess-duplicates.ts';
+import {
+  joinBuckets,
+  mergeFingerprints,
+  readDuplicates,
+} from '../../activities/preprocess-duplicates.ts';
 import type { PreprocessInput, PreprocessResult } from '../../activities/preprocess-input.ts';
-import type {
-  CleanShard,
-  Deduplicated,
-  ResolvedBucket,
-  Scattered,
+import {
+  deduplicatedSchema,
+  type CleanShard,
+  type Deduplicated,
+  type FingerprintLine,
+  type KeptLine,
+  type ResolvedBucket,
+  type Scattered,
 } from '../../activities/preprocess-records.ts';
-import { resolveRecords, scatterShards } from '../../activities/preprocess-shuffle.ts';
+import { resolveRecords, scatterShards, shuffleFor } from '../../activities/preprocess-shuffle.ts';
+import { splitDocuments } from '../../activities/preprocess-split.ts';
 import { ThreadPool } from '../../activities/preprocess-threads.ts';
 import { createPreprocessActivities } from '../../activities/preprocess.ts';
 import { FailureType } from '../../config/failures.ts';
@@ -21,8 +29,9 @@ import {
   type DroppedDocument,
 } from '../../config/manifests.ts';
 import type { Questions } from '../../config/pipeline.ts';
-import { packPrints } from '../../corpus/prints.ts';
+import { packPrints, readPrints } from '../../corpus/prints.ts';
 import {
+  decodeJsonLines,
   encodeJsonLines,
   putBlob,
   putJsonLines,
@@ -502,6 +511,39 @@ test('the activities of a shuffle record what they make, and a search after them
   const { kept, dropped } = found.result;
   expect({ kept, dropped }).toEqual({ kept: wanted.result.kept, dropped: wanted.result.dropped });
 }, 60_000);
+
+test('what an older version listed of kept documents is split as what is listed now', async () => {
+  const { dataset } = await ingested('listed', lines);
+  const asked = { dataset, data, unread: {} };
+  const { duplicates } = (await inActivity(activities.resolveDuplicates, asked)).result;
+  const { store } = fixture.deps;
+  const now = (await findStage(store, 'deduplicate', duplicates, deduplicatedSchema))!;
+  const { fingerprints, duplicates: gone, ...older } = now;
+  const goneOf = await readDuplicates(store, { ...now, duplicates: gone! });
+  const kept: KeptLine[] = [];
+  for (const [shard, ref] of older.shards.entries()) {
+    const { lines: packed } = readPrints(await readBlob(store, fingerprints![shard]!));
+    for (const [position, line] of (await decodeJsonLines(packed)).entries()) {
+      const { id, bytes } = line as FingerprintLine;
+      if (!goneOf(shard).includes(position)) kept.push({ shard, position, id, bytes });
+    }
+  }
+  const listed = deduplicatedSchema.parse({ ...older, kept: await putJsonLines(store, kept) });
+  const wish = { duplicates, heldOut: 0.05, questions, seed: 3 };
+  const split = async (from: Deduplicated) =>
+    (await inActivity(async () => splitDocuments(fixture.deps, threads, from, wish))).result;
+  const expected = await split(now);
+  expect(expected.heldOut.numDocuments).toBeGreaterThan(0);
+  expect(await split(listed)).toEqual(expected);
+}, 60_000);
+
+test('many short documents are shuffled though their shards are few', () => {
+  const shards = (count: number, numDocuments: number) =>
+    Array.from({ length: count }, () => ({ numDocuments }));
+  expect(shuffleFor(shards(256, 700))).toBeNull();
+  expect(shuffleFor(shards(257, 700))).toEqual({ groupSize: 256, numBuckets: 2 });
+  expect(shuffleFor(shards(100, 10_000))).toEqual({ groupSize: 20, numBuckets: 5 });
+});
 
 test('a corpus is encoded with a tokenizer that somebody else made, to the ids of its library', async () => {
   await fixture.put('given/tokenizer.json', JSON.stringify(madeTokenizer()));
