@@ -10,7 +10,7 @@ import { numHashes } from '../corpus/minhash.ts';
 import { nameAt, Names, placeIn, type Name, type PackedNames } from '../corpus/names.ts';
 import { byCodeUnits, digestOf, shareOf } from '../corpus/order.ts';
 import { contentLength, readPrints } from '../corpus/prints.ts';
-import { Bucket, contentBand, edgeLength, scatter } from '../corpus/shuffle.ts';
+import { Bucket, contentBand, edgeLength, scatter, wordsOfDocument } from '../corpus/shuffle.ts';
 import { isHeldOut, sidesOf, type Exceptions, type Sides } from '../corpus/split.ts';
 import { Tally, type PartCounts } from '../corpus/statistics.ts';
 import { bytesOf, Words, wordsIn } from '../corpus/words-and-bytes.ts';
@@ -132,15 +132,19 @@ export const joinTasks: {
   ) => Promise<JoinTasks[Name]['output']>;
 } = {
   async scatter({ fingerprints, firstShard, numBuckets }, say) {
-    const buckets = Array.from({ length: numBuckets }, () => new Words());
-    for (const [index, bytes] of fingerprints.entries()) {
-      scatter(readPrints(bytes), firstShard + index, buckets);
+    const prints = fingerprints.map(readPrints);
+    const numDocuments = prints.reduce((sum, print) => sum + print.numDocuments, 0);
+    // A little more than an equal share.
+    const share = Math.ceil((1.1 * numDocuments * wordsOfDocument) / numBuckets) + 1000;
+    const buckets = Array.from({ length: numBuckets }, () => new Words(share));
+    for (const [index, print] of prints.entries()) {
+      scatter(print, firstShard + index, buckets);
       say(index + 1, fingerprints.length);
     }
     return { buckets: buckets.map((records) => bytesOf(records.all().slice())) };
   },
   async resolve({ records }, say) {
-    const bucket = new Bucket();
+    const bucket = new Bucket(records.reduce((sum, { length }) => sum + length / 4, 0));
     for (const [index, bytes] of records.entries()) {
       bucket.add(wordsIn(bytes));
       say(index + 1, records.length);
@@ -152,14 +156,14 @@ export const joinTasks: {
     const firsts = new Uint32Array(prints.length + 1);
     for (const [shard, { numDocuments }] of prints.entries())
       firsts[shard + 1] = firsts[shard]! + numDocuments;
-    const records = new Words();
+    const records = new Words(firsts.at(-1)! * wordsOfDocument);
     const sinceOf = new Uint32Array(firsts.at(-1)!);
     for (const [shard, print] of prints.entries()) {
       scatter(print, shard, [records]);
       sinceOf.fill(since[shard]!, firsts[shard]!, firsts[shard + 1]!);
       say(shard + 1, 2 * prints.length);
     }
-    const bucket = new Bucket();
+    const bucket = new Bucket(records.length);
     bucket.add(records.all());
     const contents = Buffer.concat(prints.map((print) => print.contents));
     const sketches = Buffer.concat(prints.map((print) => print.sketches));

@@ -14,8 +14,8 @@ import type { ThreadPool } from './preprocess-threads.ts';
 
 /** Shards whose fingerprints are brought together by one activity, with no shuffle: some 180 MB of text. */
 export const groupSize = 256;
-/** Documents likewise, where they are short: a thread holds some 700 bytes of each. */
-const documentsTogether = 200_000;
+/** Documents likewise, where they are short: a thread holds some kilobyte for each. */
+const documentsTogether = 50_000;
 
 /** How a corpus of these shards is shuffled; null where one activity can hold it all. */
 export function shuffleFor(

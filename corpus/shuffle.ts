@@ -10,6 +10,8 @@ import { Words } from './words-and-bytes.ts';
 export const contentBand = numBands;
 /** Band, both halves of its hash, shard and position of the document. */
 const recordLength = 5;
+/** Numbers that a document adds to all buckets together. */
+export const wordsOfDocument = (contentBand + 1) * recordLength;
 /** Shard and position of two documents, and the band that they share. */
 export const edgeLength = 5;
 
@@ -39,11 +41,16 @@ export function scatter(
  * with some ten bytes each to find them by.
  */
 export class Bucket {
-  readonly #records = new Words();
+  readonly #records: Words;
   readonly #edges = new Words();
   /** Number of a group's first record and 1, where its band points; 0: none. */
   #slots = new Uint32Array(1024);
   #numGroups = 0;
+
+  /** For records of so many numbers, or more. */
+  constructor(numWords = 0) {
+    this.#records = new Words(numWords);
+  }
 
   /** Takes records of one group of shards. */
   add(records: Uint32Array): void {

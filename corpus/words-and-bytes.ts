@@ -17,8 +17,13 @@ export function wordsIn(bytes: Uint8Array): Uint32Array {
 
 /** Numbers one after the other, four bytes each. */
 export class Words {
-  #words = new Uint32Array(1024);
+  #words: Uint32Array;
   #length = 0;
+
+  /** Grows beyond what it was made for, by copying itself. */
+  constructor(capacity = 1024) {
+    this.#words = new Uint32Array(capacity);
+  }
 
   get length(): number {
     return this.#length;

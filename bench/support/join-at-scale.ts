@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
 import type { Deps } from '../../activities/deps.ts';
@@ -82,8 +83,7 @@ async function joined(folder: string, numDocuments: number): Promise<Joined> {
   const deps: Deps = { store, home, python, projectDir, host: 'bench', now: () => new Date(0) };
   const threads = new ThreadPool(2);
   const work = async (): Promise<Joined> => {
-    const cleaned = await drawShards(store, numDocuments);
-    globalThis.gc?.();
+    const cleaned = await drawnElsewhere(path.join(folder, 'store'), numDocuments);
     const baseBytes = resetPeak();
     const search = await timed(async () => {
       const shuffle = shuffleFor(cleaned.map(({ kept }) => ({ numDocuments: kept })));
@@ -161,6 +161,23 @@ function resetPeak(): number {
 function peakNow(): number {
   const status = readFileSync('/proc/self/status', 'utf8');
   return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024;
+}
+
+/** In a thread that ends, so that nothing of it stays in memory. */
+async function drawnElsewhere(folder: string, numDocuments: number): Promise<CleanShard[]> {
+  const thread = new Worker(new URL(import.meta.url), { workerData: { folder, numDocuments } });
+  try {
+    return await new Promise((resolve, reject) => {
+      thread.once('message', resolve).once('error', reject);
+    });
+  } finally {
+    await thread.terminate();
+  }
+}
+
+if (!isMainThread && parentPort !== null) {
+  const { folder, numDocuments } = workerData as { folder: string; numDocuments: number };
+  parentPort.postMessage(await drawShards(folderStore(folder), numDocuments));
 }
 
 /** Shards as cleaning leaves them, of documents of which some are copies of others, or near to them. */

@@ -540,9 +540,9 @@ test('what an older version listed of kept documents is split as what is listed 
 test('many short documents are shuffled though their shards are few', () => {
   const shards = (count: number, numDocuments: number) =>
     Array.from({ length: count }, () => ({ numDocuments }));
-  expect(shuffleFor(shards(256, 700))).toBeNull();
-  expect(shuffleFor(shards(257, 700))).toEqual({ groupSize: 256, numBuckets: 2 });
-  expect(shuffleFor(shards(100, 10_000))).toEqual({ groupSize: 20, numBuckets: 5 });
+  expect(shuffleFor(shards(256, 190))).toBeNull();
+  expect(shuffleFor(shards(257, 190))).toEqual({ groupSize: 256, numBuckets: 2 });
+  expect(shuffleFor(shards(100, 10_000))).toEqual({ groupSize: 5, numBuckets: 20 });
 });
 
 test('a corpus is encoded with a tokenizer that somebody else made, to the ids of its library', async () => {
