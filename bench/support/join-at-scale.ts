@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { execa } from 'execa';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
 import type { Deps } from '../../activities/deps.ts';
@@ -19,7 +19,7 @@ import { canonicalJson } from '../../config/digest.ts';
 import { seeded } from '../../client/cli/chaos-schedule.ts';
 import { numBands, numHashes } from '../../corpus/minhash.ts';
 import { bandWords, contentLength, packPrints } from '../../corpus/prints.ts';
-import { projectDir, python } from '../../infra/layout.ts';
+import { node, projectDir, python } from '../../infra/layout.ts';
 import { compressLines, putBlob, putJsonLines } from '../../registry/blobs.ts';
 import type { Store } from '../../registry/store.ts';
 import { say, type Measured } from './bench.ts';
@@ -163,21 +163,16 @@ function peakNow(): number {
   return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024;
 }
 
-/** In a thread that ends, so that nothing of it stays in memory. */
+/** In a process of its own, so that nothing of it stays in memory. */
 async function drawnElsewhere(folder: string, numDocuments: number): Promise<CleanShard[]> {
-  const thread = new Worker(new URL(import.meta.url), { workerData: { folder, numDocuments } });
-  try {
-    return await new Promise((resolve, reject) => {
-      thread.once('message', resolve).once('error', reject);
-    });
-  } finally {
-    await thread.terminate();
-  }
+  const { stdout } = await execa(node, [import.meta.filename, folder, String(numDocuments)]);
+  return JSON.parse(stdout) as CleanShard[];
 }
 
-if (!isMainThread && parentPort !== null) {
-  const { folder, numDocuments } = workerData as { folder: string; numDocuments: number };
-  parentPort.postMessage(await drawShards(folderStore(folder), numDocuments));
+if (process.argv[1] === import.meta.filename) {
+  const [folder, numDocuments] = process.argv.slice(2);
+  const drawn = await drawShards(folderStore(folder!), Number(numDocuments));
+  process.stdout.write(JSON.stringify(drawn));
 }
 
 /** Shards as cleaning leaves them, of documents of which some are copies of others, or near to them. */
