@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { Environment } from '../config/environment.ts';
 import type { Gpu } from '../config/recipe.ts';
 import { readDataKeys, type DataKeys } from '../registry/data-keys.ts';
+import { withRecent } from '../registry/recent.ts';
 import { openStore, type Store } from '../registry/store.ts';
 import type { WebOptions } from './web-fetch.ts';
 
@@ -48,4 +49,9 @@ export function openDeps(env: Environment): Deps {
     ...(env.TEMPER_GANG_ADDRESS !== undefined && { gangAddress: env.TEMPER_GANG_ADDRESS }),
     now: () => new Date(),
   };
+}
+
+/** The same for steps that read what the step before wrote: their store remembers it for a moment. */
+export function rememberingDeps<Some extends Deps>(deps: Some): Some {
+  return { ...deps, store: withRecent(deps.store) };
 }

@@ -3,7 +3,7 @@
  * of its bytes: a version that takes over shards of an earlier one reads none of their texts again.
  */
 import { z } from 'zod';
-import { sha256Schema } from '../config/digest.ts';
+import { sha256Schema, type BlobRef } from '../config/digest.ts';
 import type { DatasetManifest, Document } from '../config/manifests.ts';
 import { describeShard } from '../corpus/describe-shard.ts';
 import { Tally, type PartCounts } from '../corpus/statistics.ts';
@@ -46,28 +46,40 @@ const shardsAhead = 4;
 export function createShardDescriber({ store, projectDir }: Pick<Deps, 'store' | 'projectDir'>) {
   const code = codeVersion(projectDir, sources);
 
+  const keyOf = ({ sha256 }: BlobRef): string => stageDigest({ documents: sha256, code });
+
+  async function keep(documents: BlobRef, counts: PartCounts): Promise<PartCounts> {
+    const record = { schemaVersion: 1 as const, of: documents.sha256, ...counts };
+    return recordStage(store, 'describe-shard', keyOf(documents), describedShardSchema, record);
+  }
+
   /** Null where the shard was never described and its documents are gone. */
   async function countsOf({ documents }: Shard): Promise<PartCounts | null> {
-    const key = stageDigest({ documents: documents.sha256, code });
+    const key = keyOf(documents);
     const found = await findStage(store, 'describe-shard', key, describedShardSchema);
     if (found !== null) return found;
     if (!(await hasBlob(store, documents))) return null;
-    const described = describeShard((await readJsonLines(store, documents)) as Document[]);
-    const record = { schemaVersion: 1 as const, of: documents.sha256, ...described };
-    return recordStage(store, 'describe-shard', key, describedShardSchema, record);
+    return keep(documents, describeShard((await readJsonLines(store, documents)) as Document[]));
   }
 
   return {
-    /** The whole of a version, as the field of its manifest; nothing where not all of it is known. */
+    /** Keeps the counts of a shard whose documents were at hand when it was written. */
+    keep,
+
+    /**
+     * The whole of a version, as the field of its manifest; nothing where not all of it is known. `known`: the counts of
+     * shards that were kept just now, by the digest of their bytes.
+     */
     async describe(
       shards: readonly Shard[],
+      known: ReadonlyMap<string, PartCounts> = new Map(),
     ): Promise<Required<Pick<DatasetManifest, 'distributions'>> | null> {
       const tally = new Tally();
       let isWhole = true;
       await inParallel(
         shards,
         async (shard) => {
-          const counts = await countsOf(shard);
+          const counts = known.get(shard.documents.sha256) ?? (await countsOf(shard));
           if (counts === null) isWhole = false;
           else tally.addPart(counts);
         },

@@ -1,12 +1,21 @@
-/** Documents as they are read, into shards: those of each version of the dataset in which they first came apart. */
+/**
+ * Documents as they are read, into shards: those of each version of the dataset in which they first came apart. A shard
+ * that is full is packed, described and put while the next ones are read.
+ */
+import type { BlobRef } from '../config/digest.ts';
 import type { Document } from '../config/manifests.ts';
 import { Chunker } from '../corpus/chunk.ts';
-import { putJsonLines } from '../registry/blobs.ts';
+import type { PartCounts } from '../corpus/statistics.ts';
+import { putBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import type { DatasetShard } from './ingest-before.ts';
+import type { PackShard } from './ingest-pack.ts';
+import { Ahead } from './preprocess-parallel.ts';
 
 /** Text that may wait for its shard to be full, of all versions together. */
 const mostWaiting = 64_000_000;
+/** Shards that are packed and put at once. */
+const mostInFlight = 4;
 
 interface Open {
   chunker: Chunker;
@@ -14,17 +23,24 @@ interface Open {
   bytes: number;
 }
 
+/** What becomes of a shard. */
+export interface ShardSteps {
+  store: Store;
+  /** Id of the data key that shards are sealed with; undefined: they stay plain. */
+  sealed: string | undefined;
+  pack: PackShard;
+  /** Hears of each that is written, with what its documents are like. */
+  onWritten: (documents: BlobRef, counts: PartCounts) => Promise<void>;
+}
+
 export class ShardWriter {
-  readonly #store: Store;
-  readonly #sealed: string | undefined;
+  readonly #steps: ShardSteps;
   readonly #open = new Map<number, Open>();
-  readonly #written: DatasetShard[] = [];
+  readonly #written = new Ahead<DatasetShard>(mostInFlight);
   #waiting = 0;
 
-  /** `sealed`: id of the data key that they are sealed with; left out, they stay plain. */
-  constructor(store: Store, sealed?: string) {
-    this.#store = store;
-    this.#sealed = sealed;
+  constructor(steps: ShardSteps) {
+    this.#steps = steps;
   }
 
   async add(document: Document, bytes: number, since: number): Promise<void> {
@@ -39,19 +55,26 @@ export class ShardWriter {
     await this.#end(...largest!);
   }
 
-  /** All of them, in the order in which they were written; none may follow. */
+  /** All of them, in the order in which they were full; none may follow. */
   async finish(): Promise<DatasetShard[]> {
     for (const [since, open] of this.#open) await this.#end(since, open);
-    return this.#written;
+    return this.#written.results();
+  }
+
+  /** Waits until nothing is written any more, however that ends. */
+  async settled(): Promise<void> {
+    await this.#written.settled();
   }
 
   async #end(since: number, { documents, bytes }: Open): Promise<void> {
     this.#open.delete(since);
     this.#waiting -= bytes;
-    this.#written.push({
-      documents: await putJsonLines(this.#store, documents, this.#sealed),
-      numDocuments: documents.length,
-      ...(since > 1 && { since }),
+    const { store, sealed, pack, onWritten } = this.#steps;
+    await this.#written.begin(async () => {
+      const { lines, counts } = await pack(documents);
+      const ref = await putBlob(store, lines, sealed);
+      await onWritten(ref, counts);
+      return { documents: ref, numDocuments: documents.length, ...(since > 1 && { since }) };
     });
   }
 }

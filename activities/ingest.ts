@@ -12,6 +12,7 @@ import { pipelineFileSchema } from '../config/pipeline.ts';
 import { sourceName, sourceSchema, type Source } from '../config/sources.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { byCodeUnits, hashShare } from '../corpus/order.ts';
+import type { PartCounts } from '../corpus/statistics.ts';
 import { openSource, readSource, type OpenSource, type SourceItem } from '../corpus/sources.ts';
 import { putJsonLines, readJsonLines } from '../registry/blobs.ts';
 import {
@@ -34,6 +35,7 @@ import type { Store } from '../registry/store.ts';
 import type { Deps } from './deps.ts';
 import { createShardDescriber, type ShardDescriber } from './describe-shards.ts';
 import { VersionBefore } from './ingest-before.ts';
+import { packShard, type PackShard } from './ingest-pack.ts';
 import { ShardWriter } from './ingest-shards.ts';
 import { expiryOf, sealingOf, type Originals } from './originals.ts';
 import { s3Files, s3Place } from './s3-source.ts';
@@ -82,18 +84,21 @@ const inputSchema = z.strictObject({
   onto: z.number().int().nonnegative().optional(),
 });
 
+/** Shards whose counts are held until the version is described; those of more are read again. */
+const mostCounts = 4096;
 /** Others took the number of the version that was being made, again and again. */
 const mostAttempts = 10;
 
-export function createIngestActivities(deps: Deps) {
+export function createIngestActivities(deps: Deps, pack: PackShard = packShard) {
   const describer = createShardDescriber(deps);
+  const parts = { describer, pack };
   return {
     async ingestCorpus(given: IngestInput): Promise<IngestResult> {
       const input = parseInput(inputSchema, given);
       return withFailures(async () => {
         for (let attempt = 1; attempt <= mostAttempts; attempt += 1) {
           const ingested = await whileBeating(async (at) =>
-            orAgain(deps.store, input.name, async () => ingest(deps, describer, input, at)),
+            orAgain(deps.store, input.name, async () => ingest(deps, parts, input, at)),
           );
           if (ingested === null) continue;
           await keepForRun(deps.store, input.run, ingested);
@@ -149,7 +154,7 @@ async function orAgain<Result>(
 /** The sources as a version that follows on the newest one; null when somebody else was quicker with the next. */
 async function ingest(
   deps: Deps,
-  describer: ShardDescriber,
+  { describer, pack }: { describer: ShardDescriber; pack: PackShard },
   input: z.infer<typeof inputSchema>,
   at: Progress,
 ): Promise<IngestResult | null> {
@@ -177,7 +182,21 @@ async function ingest(
   const opened = await openAll(deps, sources, from, at);
   const before = newest && isThere ? await openBefore(store, newest, takesOver) : null;
   const taking = { sample, before, grows, takesOver, sealed };
-  const { numFound, ...read } = await readAll(store, opened, taking, at);
+  const counts = new Map<string, PartCounts>();
+  const shards = new ShardWriter({
+    store,
+    sealed,
+    pack,
+    onWritten: async (documents, found) => {
+      const kept = await describer.keep(documents, found);
+      if (counts.size < mostCounts) counts.set(documents.sha256, kept);
+    },
+  });
+  const reading = readAll(store, opened, shards, taking, at);
+  await Promise.allSettled([reading]);
+  // Nothing is written any more once this has failed.
+  await shards.settled();
+  const { numFound, ...read } = await reading;
   const { numDocuments, bytes } = read;
   if (numDocuments === 0 && numFound > 0) throw nothingSampled(sample, numFound);
   if (numFound === 0) throw nothingReadable(opened, read.dropped);
@@ -190,7 +209,7 @@ async function ingest(
       ...(sample < 1 && { sample }),
     }),
     ...read,
-    ...(await describer.describe(read.shards)),
+    ...(await describer.describe(read.shards, counts)),
     ...expiry,
   };
   if (onto === 0 && newest !== null && newest.digest !== made.digest) throw nameTaken(name);
@@ -359,6 +378,7 @@ interface Taking {
 async function readAll(
   store: Store,
   opened: readonly OpenSource[],
+  shards: ShardWriter,
   { sample, before, grows, takesOver, sealed }: Taking,
   at: Progress,
 ): Promise<Contents & { numFound: number }> {
@@ -375,7 +395,6 @@ async function readAll(
   // By where it lies: what could not be read then, and is read now, is dropped no more.
   const droppedBefore = new Map<string, DroppedDocument>();
   for (const one of await droppedOf(store, old)) droppedBefore.set(one.source, one);
-  const shards = new ShardWriter(store, sealed);
   const next = (before?.manifest.version ?? 0) + 1;
   let numFound = 0;
   contents.sources = old?.manifest.sources.map((source) => ({ ...source })) ?? [];

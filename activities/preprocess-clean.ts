@@ -5,6 +5,7 @@ import { putBlob, readBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import { beatsOf } from './preprocess-failures.ts';
 import type { CleanShard } from './preprocess-records.ts';
+import { sharedBlob } from './preprocess-shared.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
 
 export async function cleanDocuments(
@@ -25,7 +26,7 @@ export async function cleanDocuments(
       documents: await readBlob(store, documents),
       options: { personalData, quality, clean, languages },
       ...(grams !== undefined && {
-        grams: { digest: grams.sha256, packed: await readBlob(store, grams) },
+        grams: { digest: grams.sha256, packed: await sharedBlob(store, grams) },
       }),
     },
     beatsOf('documents'),

@@ -15,6 +15,7 @@ import { withHeartbeats } from './heartbeats.ts';
 import { beatsOf, progress } from './preprocess-failures.ts';
 import { readDocuments } from './preprocess-documents.ts';
 import type { EncodedShard, Split, TrainedTokenizer } from './preprocess-records.ts';
+import { sharedBlob } from './preprocess-shared.ts';
 import type { ThreadTasks } from './preprocess-thread.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
 import { runTrainerModule } from './python.ts';
@@ -66,7 +67,10 @@ export async function encodeDocuments(
   documents: BlobRef,
   { tokenizer, vocabSize }: TrainedTokenizer,
 ): Promise<EncodedShard> {
-  const [bytes, file] = await Promise.all([readBlob(store, documents), readBlob(store, tokenizer)]);
+  const [bytes, file] = await Promise.all([
+    readBlob(store, documents),
+    sharedBlob(store, tokenizer),
+  ]);
   const encoded =
     (await threads.run(
       'encode',

@@ -1,4 +1,4 @@
-/** Several requests to the store at a time: each waits longer for its answer than it works. */
+/** Several requests to the store at a time, or pieces of work ahead of whoever asks for them: each waits longer for its answer than it works. */
 
 const inFlight = 16;
 
@@ -19,4 +19,38 @@ export async function inParallel<Item, Result>(
   };
   await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane));
   return results;
+}
+
+/** Work that is begun before what was begun earlier has ended, so much of it at a time; the results come in the order of beginning. */
+export class Ahead<Result> {
+  readonly #limit: number;
+  readonly #begun: Promise<Result>[] = [];
+  readonly #running = new Set<Promise<unknown>>();
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Begins when there is room. Throws what any of the work that was begun has failed with. */
+  async begin(work: () => Promise<Result>): Promise<void> {
+    while (this.#running.size >= this.#limit) await Promise.race(this.#running);
+    const begun = work();
+    this.#begun.push(begun);
+    const running = begun.then(() => {
+      this.#running.delete(running);
+    });
+    // Whoever begins or asks for the results hears of it; till then nobody listens.
+    running.catch(() => {});
+    this.#running.add(running);
+  }
+
+  /** All results; none may be begun after. */
+  async results(): Promise<Result[]> {
+    return Promise.all(this.#begun);
+  }
+
+  /** Waits until nothing of it goes on, however it ends. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#begun);
+  }
 }

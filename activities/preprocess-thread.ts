@@ -25,6 +25,7 @@ import { endOfText, Packer, tokenWidth } from '../corpus/pack.ts';
 import { packPrints } from '../corpus/prints.ts';
 import { traitsOf } from '../corpus/statistics.ts';
 import { decodeJsonLines, encodeJsonLines } from '../registry/blobs.ts';
+import { packShard, type PackedShard } from './ingest-pack.ts';
 import { readDocuments } from './preprocess-documents.ts';
 import { joinTasks, type JoinTasks } from './preprocess-join-thread.ts';
 import { mixTasks, type MixTasks } from './preprocess-mix-thread.ts';
@@ -54,6 +55,8 @@ export interface ThreadTasks extends JoinTasks, MixTasks {
       cleaned: Record<string, number>;
     };
   };
+  /** Raw documents, as ingest stores a shard of them. */
+  pack: { input: { documents: readonly Document[] }; output: PackedShard };
   grams: { input: { texts: EvaluationText[] }; output: PackedGrams };
   conversations: {
     input: {
@@ -136,6 +139,9 @@ const tasks: {
       redacted: cleaned.redacted,
       cleaned: cleaned.cleaned,
     };
+  },
+  async pack({ documents }) {
+    return packShard(documents);
   },
   async encode({ documents, sha256, tokenizer, vocabSize }) {
     const encoder = encoderOf(sha256, tokenizer);

@@ -73,6 +73,7 @@ import {
   type Mixed,
   type ResolvedBucket,
   type Scattered,
+  type Split,
   type TrainedTokenizer,
 } from './preprocess-records.ts';
 import { inParallel } from './preprocess-parallel.ts';
@@ -102,6 +103,10 @@ const tokenizerSources = [
   'requirements.txt',
 ];
 
+/** Shards of one activity at most in a corpus of some hundred: scheduling an activity costs as much as cleaning a shard. */
+const shardsPerActivity = 4;
+/** Shards of an activity that are at work at once: while one is read or put, a thread has the other. */
+const shardsAtOnce = 2;
 /** Of one run: its dataset, split and tokenizer. */
 const maxRemembered = 6;
 
@@ -248,6 +253,7 @@ export function createPreprocessActivities(
       numShards: number;
       found: PreprocessResult | null;
       shuffle?: Shuffle;
+      shardsPerActivity?: number;
     }> {
       const input = parseInput(preprocessInputSchema, given);
       const { dataset, data, questions, seed, unread, tokenizer, conversations, mixed } = input;
@@ -276,7 +282,13 @@ export function createPreprocessActivities(
         );
       }
       const shuffle = shuffleFor(shards, shardsTogether);
-      return { corpus, numShards: shards.length, found, ...(shuffle !== null && { shuffle }) };
+      return {
+        corpus,
+        numShards: shards.length,
+        found,
+        ...(shuffle !== null && { shuffle }),
+        shardsPerActivity,
+      };
     },
 
     /** What evaluation sets say, as one blob: the same files give the same one. */
@@ -297,12 +309,14 @@ export function createPreprocessActivities(
       return withFailures(async () => {
         const { shards } = await datasetOf(dataset);
         const counts = { kept: 0, dropped: 0 };
-        for (const [index, { documents }] of shards.slice(from, to).entries()) {
+        let done = 0;
+        const clean = async ({ documents }: Shards[number]): Promise<void> => {
           const { kept, numDocuments } = await cleanedShard(documents, data);
           counts.kept += kept;
           counts.dropped += numDocuments - kept;
-          await progress('shards', index + 1, to - from);
-        }
+          await progress('shards', (done += 1), to - from);
+        };
+        await inParallel(shards.slice(from, to), clean, shardsAtOnce);
         return counts;
       });
     },
@@ -433,10 +447,13 @@ export function createPreprocessActivities(
           requireStage(store, 'tokenizer', tokenizer, tokenizerSchema),
         );
         let numTokens = 0;
-        for (const [index, { documents }] of shards.slice(from, to).entries()) {
-          numTokens += (await encodedShard(documents, trained)).numTokens;
-          await progress('shards', index + 1, to - from);
-        }
+        let done = 0;
+        const encode = async ({ documents }: Split['shards'][number]): Promise<void> => {
+          const encoded = await encodedShard(documents, trained);
+          numTokens += encoded.numTokens;
+          await progress('shards', (done += 1), to - from);
+        };
+        await inParallel(shards.slice(from, to), encode, shardsAtOnce);
         return { numTokens };
       });
     },

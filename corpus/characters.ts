@@ -79,6 +79,23 @@ for (let unit = 0; unit < 0x10000; unit += 1) {
   scriptOf[unit] = found > 0 ? found : scripts.indexOf('other');
 }
 
+/** Where the letters that start here end; the same place where there are none. As \p{L}+ finds it, in a fraction of its time. */
+export function endOfLetters(text: string, start: number): number {
+  let index = start;
+  while (index < text.length) {
+    const unit = text.charCodeAt(index);
+    if (unit >= 0xd800 && unit <= 0xdfff) {
+      const character = String.fromCodePoint(text.codePointAt(index)!);
+      if (!/\p{L}/u.test(character)) break;
+      index += character.length;
+    } else {
+      if (scriptOf[unit] === 0) break;
+      index += 1;
+    }
+  }
+  return index;
+}
+
 /** Letters of the text by script, and the script that most of them belong to; Japanese counts as kana wherever it has some. */
 export function scriptShares(text: string): { main: Script; letters: number; counts: Uint32Array } {
   const counts = new Uint32Array(scripts.length);

@@ -15,8 +15,9 @@ export class Chunker {
   endsAfter(document: { id: string; bytes: number }): boolean {
     this.#bytes += document.bytes;
     const pastLeast = this.#bytes >= shardBytes / 2;
-    const chosen = hashShare('shard', document.id) < (2 * document.bytes) / shardBytes;
-    const ends = (pastLeast && chosen) || this.#bytes >= 2 * shardBytes;
+    const chosen = (): boolean =>
+      hashShare('shard', document.id) < (2 * document.bytes) / shardBytes;
+    const ends = this.#bytes >= 2 * shardBytes || (pastLeast && chosen());
     if (ends) this.#bytes = 0;
     return ends;
   }

@@ -10,7 +10,7 @@ import { numBands, numHashes, signatureOf } from './minhash.ts';
 import { digestOf } from './order.ts';
 import { qualityRefusal } from './quality.ts';
 import { redact } from './redact.ts';
-import { wordsOf } from './words.ts';
+import { WordRoom, wordsOf } from './words.ts';
 
 export interface CleanOptions {
   personalData: PersonalDataOption;
@@ -89,11 +89,12 @@ export function cleanShard(
       redacted[kind] = (redacted[kind] ?? 0) + count;
     return result.text;
   };
+  const room = new WordRoom();
   for (const [index, document] of raw.entries()) {
     const { id, source } = document;
     const text = purge(document.text, stepCounts);
     const { main: script, letters } = scriptShares(text);
-    const words = wordsOf(text);
+    const words = wordsOf(text, room);
     const refusal =
       text === '' || (letters === 0 && words.hashes.length === 0)
         ? { reason: 'empty', detail: 'found no letter or digit after cleaning' }
@@ -102,7 +103,9 @@ export function cleanShard(
           options.contamination?.refusal(text, words) ??
           null);
     if (refusal !== null) {
-      dropped.push({ id, source, ...refusal, ...(text !== '' && { sample: sampleOf(text) }) });
+      const { reason, detail } = refusal;
+      // In this order they need not be sorted for their canonical form.
+      dropped.push({ detail, id, reason, ...(text !== '' && { sample: sampleOf(text) }), source });
     } else {
       const metadata = Object.fromEntries(
         Object.entries(document.metadata).map(([field, value]) => [

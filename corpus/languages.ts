@@ -3,11 +3,12 @@
  * counted them. Traditional and simplified Chinese are told apart by the characters that only one of their everyday
  * standards knows: Big5 and GB 2312.
  */
-import { createRequire, findPackageJSON } from 'node:module';
+import { findPackageJSON } from 'node:module';
 import path from 'node:path';
 import type { eld } from 'eld/small';
 import { languagesOfScript, scriptNames, type SharedScript } from '../config/languages.ts';
-import { scriptOf, scripts, scriptShares, type Script } from './characters.ts';
+import { endOfLetters, scriptOf, scripts, scriptShares, type Script } from './characters.ts';
+import { openDetector } from './languages-table.ts';
 
 /** Letters looked at in one text; more would not change the answer. */
 const enough = 24_000;
@@ -57,12 +58,9 @@ function spread(text: string): string {
 
 let loaded: typeof eld | null = null;
 
-/** Loaded when a text needs it, for that takes a third of a second and 60 MB; by its file, for the package is for `import` alone. */
+/** Loaded when a text needs it. */
 function detector(): typeof eld {
-  if (loaded !== null) return loaded;
-  const folder = path.dirname(findPackageJSON('eld', import.meta.url)!);
-  const entry = path.join(folder, 'src/entries/static.small.js');
-  loaded = (createRequire(import.meta.url)(entry) as { eld: typeof eld }).eld;
+  loaded ??= openDetector(path.dirname(findPackageJSON('eld', import.meta.url)!));
   return loaded;
 }
 
@@ -138,17 +136,27 @@ const english = new Set(
     ' ',
   ),
 );
+const longestEnglish = Math.max(...[...english].map(({ length }) => length));
 const certain = new Set(['the', 'of', 'and', 'that', 'with', 'this', 'which', 'from']);
 
 function isEnglish(text: string): boolean {
+  const lower = text.toLowerCase();
   let words = 0;
   let hits = 0;
   const seen = new Set<string>();
-  for (const [word] of text.toLowerCase().matchAll(/\p{L}+/gu)) {
+  for (let index = 0; index < lower.length;) {
+    const end = endOfLetters(lower, index);
+    if (end === index) {
+      index += 1;
+      continue;
+    }
     words += 1;
-    if (!english.has(word)) continue;
-    hits += 1;
-    if (certain.has(word)) seen.add(word);
+    const word = end - index > longestEnglish ? '' : lower.slice(index, end);
+    if (english.has(word)) {
+      hits += 1;
+      if (certain.has(word)) seen.add(word);
+    }
+    index = end;
   }
   const sure = seen.has('the') || seen.has('and');
   return sure && hits >= words * 0.12 && seen.size >= Math.min(3, Math.ceil(words / 100));

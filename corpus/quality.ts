@@ -2,7 +2,7 @@
  * Quality rules that follow the script. Texts with spaces between words are judged by the thresholds
  * that Gopher published (Rae et al. 2021, table A1); texts without, by their characters.
  */
-import { scriptOf, unspaced, wordClass, type Script } from './characters.ts';
+import { endOfLetters, scriptOf, unspaced, wordClass, type Script } from './characters.ts';
 import type { Refusal } from './decode.ts';
 import { lettersOf, mixed, type Words } from './words.ts';
 
@@ -24,7 +24,14 @@ const commonWords = [
   've bir bu da de için ile çok',
   'yang dan di dengan untuk dari ini itu',
   'và của là có cho không được một',
-].map((words) => new Set(words.split(' ')));
+].map((words) => words.split(' '));
+const numLanguages = commonWords.length;
+/** Of each common word, the languages that it is one of. */
+const languagesOf = new Map<string, number[]>();
+for (const [language, words] of commonWords.entries()) {
+  for (const word of words) languagesOf.set(word, [...(languagesOf.get(word) ?? []), language]);
+}
+const longestCommon = Math.max(...[...languagesOf.keys()].map(({ length }) => length));
 
 /** Why a clean text is not worth training on, or null. */
 export function qualityRefusal(text: string, script: Script, words: Words): Refusal | null {
@@ -177,9 +184,7 @@ function topGram(hashes: Int32Array, length: number): { count: number; start: nu
   const numGrams = hashes.length - length + 1;
   if (numGrams < 2) return { count: 0, start: 0 };
   const size = 1 << (33 - Math.clz32(numGrams));
-  const firstAt = new Int32Array(size);
-  const keys = new Int32Array(size);
-  const counts = new Uint32Array(size);
+  const { firstAt, keys, counts } = tableOf(size);
   let best = { count: 0, start: 0 };
   for (let start = 0; start < numGrams; start += 1) {
     let gram = 0;
@@ -198,17 +203,42 @@ function topGram(hashes: Int32Array, length: number): { count: number; start: nu
   return best;
 }
 
+const empty = (size: number) => ({
+  firstAt: new Int32Array(size),
+  keys: new Int32Array(size),
+  counts: new Uint32Array(size),
+});
+const table = empty(1 << 16);
+
+/** So many free slots, in the same memory for all but the longest texts: a table for each would keep the collector busy. */
+function tableOf(size: number): typeof table {
+  if (size > table.counts.length) return empty(size);
+  table.counts.fill(0, 0, size);
+  return table;
+}
+
 function hasCommonWords(text: string): boolean {
   const end = text.indexOf(' ', 1000);
   return (end > 0 && findsCommonWords(text.slice(0, end))) || findsCommonWords(text);
 }
 
 function findsCommonWords(text: string): boolean {
-  const found = commonWords.map(() => new Set<string>());
-  for (const [word] of text.toLowerCase().matchAll(/\p{L}+/gu)) {
-    for (const [language, words] of commonWords.entries()) {
-      if (words.has(word) && found[language]!.add(word).size >= 2) return true;
+  const found = Array.from({ length: numLanguages }, () => '');
+  const lower = text.toLowerCase();
+  for (let index = 0; index < lower.length;) {
+    const end = endOfLetters(lower, index);
+    if (end === index) {
+      index += 1;
+      continue;
     }
+    const languages =
+      end - index > longestCommon ? undefined : languagesOf.get(lower.slice(index, end));
+    for (const language of languages ?? []) {
+      const first = found[language]!;
+      if (first !== '' && first !== lower.slice(index, end)) return true;
+      found[language] = lower.slice(index, end);
+    }
+    index = end;
   }
   return false;
 }

@@ -44,11 +44,12 @@ export function traitsOf({ source, metadata }: Omit<Document, 'text'>, text: str
   const domain = domainOf(source, metadata);
   const date = dateOf(metadata);
   const { license } = metadata;
+  // In this order they need not be sorted for their canonical form.
   return {
-    language: languageOf(beginMiddleEnd(text)),
-    ...(domain !== null && { domain }),
-    ...(typeof license === 'string' && license !== '' && { license: license.slice(0, 100) }),
     ...(date !== null && { date }),
+    ...(domain !== null && { domain }),
+    language: languageOf(beginMiddleEnd(text)),
+    ...(typeof license === 'string' && license !== '' && { license: license.slice(0, 100) }),
   };
 }
 

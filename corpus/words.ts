@@ -9,10 +9,28 @@ export interface Words {
   numAlphabetic: number;
 }
 
-/** Splits at everything that is neither letter nor digit; an apostrophe or hyphen inside a word stays part of it. */
-export function wordsOf(text: string): Words {
-  let hashes = new Int32Array((text.length >>> 2) + 8);
-  let lengths = new Uint32Array(hashes.length);
+/** Room for the words of one text after the other: whoever splits many of them takes no new memory for each. */
+export class WordRoom {
+  hashes = new Int32Array(0);
+  lengths = new Uint32Array(0);
+
+  /** At least so many words; what was there is lost. */
+  reserve(length: number): void {
+    if (length <= this.hashes.length) return;
+    const size = Math.max(length, this.hashes.length * 2);
+    this.hashes = new Int32Array(size);
+    this.lengths = new Uint32Array(size);
+  }
+}
+
+/**
+ * Splits at everything that is neither letter nor digit; an apostrophe or hyphen inside a word stays part of it. In a room
+ * that is given, the words of the next text take the place of these.
+ */
+export function wordsOf(text: string, room = new WordRoom()): Words {
+  // A word of one letter and what parts it from the next take two units.
+  room.reserve((text.length >>> 1) + 1);
+  const { hashes, lengths } = room;
   let count = 0;
   let numAlphabetic = 0;
   for (let index = 0; index < text.length;) {
@@ -33,10 +51,6 @@ export function wordsOf(text: string): Words {
       }
       if (kind === 1) alphabetic = true;
       hash = Math.imul(hash ^ lowerOf[unit]!, 0x01000193);
-    }
-    if (count === hashes.length) {
-      hashes = grown(hashes, Int32Array);
-      lengths = grown(lengths, Uint32Array);
     }
     hashes[count] = mixed(hash);
     lengths[count] = index - start;
@@ -65,13 +79,4 @@ export function mixed(value: number): number {
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
   return hash ^ (hash >>> 16);
-}
-
-function grown<Numbers extends Int32Array | Uint32Array>(
-  numbers: Numbers,
-  type: new (length: number) => Numbers,
-): Numbers {
-  const larger = new type(numbers.length * 2);
-  larger.set(numbers);
-  return larger;
 }

@@ -139,7 +139,8 @@ export function openStore(options: StoreOptions): Store {
     try {
       const command = new GetObjectCommand({ Bucket: bucket, Key: key });
       const { Body, ETag, ContentLength } = await client.send(command);
-      const bytes = Buffer.from((await Body?.transformToByteArray()) ?? []);
+      const found = (await Body?.transformToByteArray()) ?? new Uint8Array();
+      const bytes = Buffer.from(found.buffer, found.byteOffset, found.byteLength);
       if (ContentLength !== undefined && bytes.length !== ContentLength) {
         const cut = `${key}: read ${bytes.length} of ${ContentLength} bytes`;
         throw Object.assign(new Error(cut), { code: 'ECONNRESET' });

@@ -1,20 +1,28 @@
 /** Reads, cleans and tokenizes text: `node workers/data.ts`, with the environment of `npx temper up`. */
 import os from 'node:os';
+import { rememberingDeps } from '../activities/deps.ts';
+import { packIn } from '../activities/ingest-pack.ts';
 import { createIngestActivities } from '../activities/ingest.ts';
+import { ThreadPool } from '../activities/preprocess-threads.ts';
 import { createPreprocessActivities } from '../activities/preprocess.ts';
 import { createReplayActivities } from '../activities/replay.ts';
 import { TaskQueue } from '../config/queues.ts';
 import { runWorkers } from './run-worker.ts';
 
-await runWorkers('data', (deps) => [
-  {
-    taskQueue: TaskQueue.data,
-    activities: {
-      ...createIngestActivities(deps),
-      ...createPreprocessActivities(deps),
-      ...createReplayActivities(deps),
+const threads = new ThreadPool();
+
+await runWorkers('data', (opened) => {
+  const deps = rememberingDeps(opened);
+  return [
+    {
+      taskQueue: TaskQueue.data,
+      activities: {
+        ...createIngestActivities(deps, packIn(threads)),
+        ...createPreprocessActivities(deps, threads),
+        ...createReplayActivities(deps),
+      },
+      // One more than there are threads: while it waits for the store, they all work.
+      maxConcurrentActivityTaskExecutions: os.availableParallelism() + 1,
     },
-    // One more than there are threads: while it waits for the store, they all work.
-    maxConcurrentActivityTaskExecutions: os.availableParallelism() + 1,
-  },
-]);
+  ];
+});

@@ -13,6 +13,8 @@ import { TaskQueue } from '../config/queues.ts';
 export const maxInFlight = 50;
 /** Activities of one fan-out; with more shards than that, an activity does several. */
 export const maxActivities = 400;
+/** Up to so many activities of a fan-out each does one shard; above, several, as many as the workers say. */
+export const fewActivities = 24;
 /** Of each half of the shuffle. */
 export const maxShuffleActivities = 40;
 
@@ -27,7 +29,7 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
     ...(conversations !== undefined && { conversations }),
     ...(given !== undefined && { tokenizer: given }),
   };
-  const { corpus, numShards, found, shuffle } =
+  const { corpus, numShards, found, shuffle, shardsPerActivity } =
     await activities('look for this corpus').findCorpus(asked);
   if (found !== null) {
     setCurrentDetails(`reused corpus \`${corpus}\``);
@@ -35,9 +37,14 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
   }
 
   setCurrentDetails(`cleaning ${numShards} shards`);
-  await fanOut(numShards, async ({ from, to, label }) => {
-    await activities(`clean ${label}`).cleanShards({ dataset, data, from, to });
-  });
+  const shards = { what: 'shard', most: maxActivities, together: shardsPerActivity };
+  await fanOut(
+    numShards,
+    async ({ from, to, label }) => {
+      await activities(`clean ${label}`).cleanShards({ dataset, data, from, to });
+    },
+    shards,
+  );
   if (shuffle !== undefined) {
     const numGroups = Math.ceil(numShards / shuffle.groupSize);
     setCurrentDetails(`shuffling fingerprints into ${shuffle.numBuckets} buckets`);
@@ -87,9 +94,13 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
       : await activities('keep the tokenizer').keepTokenizer(given);
 
   setCurrentDetails(`vocabulary of ${vocabSize}; encoding ${numTrainShards} shards`);
-  await fanOut(numTrainShards, async ({ from, to, label }) => {
-    await activities(`encode ${label}`).encodeShards({ split, tokenizer, from, to });
-  });
+  await fanOut(
+    numTrainShards,
+    async ({ from, to, label }) => {
+      await activities(`encode ${label}`).encodeShards({ split, tokenizer, from, to });
+    },
+    shards,
+  );
   const mix =
     input.mixed &&
     (await activities('mix the sources').mixCorpus({ split, tokenizer, seed, mixed: input.mixed }));
@@ -186,12 +197,21 @@ interface Range {
   label: string;
 }
 
+interface FanOut {
+  /** What the numbers count, in the singular. */
+  what: string;
+  most: number;
+  /** Done by one activity at most, as long as there need not be more for `most`; left out: one. */
+  together?: number | undefined;
+}
+
 async function fanOut(
   numShards: number,
   work: (range: Range) => Promise<void>,
-  { what, most } = { what: 'shard', most: maxActivities },
+  { what, most, together = 1 }: FanOut,
 ): Promise<void> {
-  const size = Math.max(1, Math.ceil(numShards / most));
+  const few = Math.min(together, Math.ceil(numShards / fewActivities));
+  const size = Math.max(1, few, Math.ceil(numShards / most));
   const ranges: Range[] = [];
   for (let from = 0; from < numShards; from += size) {
     const to = Math.min(numShards, from + size);

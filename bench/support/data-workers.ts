@@ -11,6 +11,8 @@ import {
   type IngestInput,
   type IngestResult,
 } from '../../activities/ingest.ts';
+import { packIn } from '../../activities/ingest-pack.ts';
+import { ThreadPool } from '../../activities/preprocess-threads.ts';
 import type {
   DatasetRef,
   KeptTokenizer,
@@ -36,14 +38,19 @@ export interface DataStack {
   peakMemory(): number;
 }
 
-/** Brings up server, store and control worker, and data workers that are pinned to the given cores. */
+/**
+ * Brings up data workers that are pinned to the given cores, and server, store, control worker and this process on those
+ * same cores: a core beside them would do part of the work of the workers for nothing.
+ */
 export async function withDataWorkers<T>(
   home: string,
   cores: readonly string[],
   use: (stack: DataStack) => Promise<T>,
 ): Promise<T> {
   const workers: ReturnType<typeof startWorker>[] = [];
+  const before = coresOfThis();
   try {
+    await pinThis(cores.join(','));
     const portBase = await findPortBase();
     const stack = await stackUp(home, { parts: ['s3', 'temporal', 'control'], portBase });
     const env = stackEnvironment(stack);
@@ -69,12 +76,14 @@ export async function withDataWorkers<T>(
       host: 'bench',
       now: () => new Date(),
     };
+    // As a data worker reads.
+    const threads = new ThreadPool();
     let runs = 0;
     try {
       return await use({
         store,
         async ingest(folder, name) {
-          const ingest = createIngestActivities(deps);
+          const ingest = createIngestActivities(deps, packIn(threads));
           const source = sourceSchema.parse({
             path: folder,
             include: '*.jsonl',
@@ -108,14 +117,26 @@ export async function withDataWorkers<T>(
         peakMemory: () => Math.max(...workers.map(({ pid }) => peakOf(pid))),
       });
     } finally {
+      await threads.close();
       await connection.close();
       store.close();
     }
   } finally {
     for (const worker of workers) worker.kill('SIGKILL');
     await Promise.all(workers);
+    await pinThis(before);
     await stackDown(home);
   }
+}
+
+function coresOfThis(): string {
+  const status = readFileSync('/proc/self/status', 'utf8');
+  return /Cpus_allowed_list:\s+(\S+)/.exec(status)![1]!;
+}
+
+/** This process, with all its threads and whatever it starts from now on. */
+async function pinThis(cores: string): Promise<void> {
+  await execa('taskset', ['-acp', cores, String(process.pid)]);
 }
 
 function startWorker(cores: string, env: NodeJS.ProcessEnv) {

@@ -87,7 +87,7 @@ async function prepared(
   return { ...result, ingestPeakBytes };
 }
 
-/** One worker on one core, then two on two; the server and the store take what they need beside them. */
+/** One worker on one core, then two on two, each time with the server and the store on the same cores. */
 export async function byWorkers(home: string, settings: CorpusSettings): Promise<Measured> {
   const python = await peerPython('datatrove', peerPackages);
   const tokenizer = await gpt2Tokenizer(python, settings.data, home);
@@ -98,7 +98,7 @@ export async function byWorkers(home: string, settings: CorpusSettings): Promise
   return {
     figures: { megabytes, one, two, ratio, sameCorpus: one.corpus === two.corpus },
     bounds: [
-      { name: 'times the throughput with a second worker', value: ratio, min: 1.7 },
+      { name: 'times the throughput with a second worker and its core', value: ratio, min: 1.7 },
       { name: 'the same corpus', value: one.corpus === two.corpus ? 1 : 0, min: 1 },
     ],
   };

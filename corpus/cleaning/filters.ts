@@ -58,7 +58,7 @@ function repeatedUnits(hashes: Int32Array, lengths: Uint32Array | null, length: 
   if (numGrams < 2) return 0;
   // An open table, because this looks at every word six times; 0 marks a free slot.
   const size = 1 << (33 - Math.clz32(numGrams));
-  const seen = new Int32Array(size);
+  const seen = tableOf(size);
   let repeated = 0;
   for (let start = 0; start < numGrams;) {
     let gram = 0;
@@ -76,6 +76,13 @@ function repeatedUnits(hashes: Int32Array, lengths: Uint32Array | null, length: 
     start += length;
   }
   return repeated;
+}
+
+const table = new Int32Array(1 << 16);
+
+/** So many free slots, in the same memory for all but the longest texts: a table for each would keep the collector busy. */
+function tableOf(size: number): Int32Array {
+  return size > table.length ? new Int32Array(size) : table.fill(0, 0, size);
 }
 
 /** C4's rules on pages (Raffel et al. 2020): no filler text, no source code, five sentences. */

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
-import { scriptShares } from '../../corpus/characters.ts';
+import { endOfLetters, scriptShares } from '../../corpus/characters.ts';
 import { cleanShard } from '../../corpus/clean-shard.ts';
 import { cleanText } from '../../corpus/clean.ts';
 import { qualityRefusal } from '../../corpus/quality.ts';
-import { wordsOf } from '../../corpus/words.ts';
-import { english, seeded } from './random.ts';
+import { WordRoom, wordsOf } from '../../corpus/words.ts';
+import { english, seeded, textOf } from './random.ts';
 
 const chinese =
   '中華民國基於三民主義，為民有民治民享之民主共和國。中華民國之主權屬於國民全體。具有中華民國國籍者為中華民國國民。' +
@@ -109,4 +109,37 @@ test('only documents in the languages that are asked for stay, and nothing else 
     { id: 'de', reason: 'language', detail: 'found de, expected zh-Hant, en' },
     { id: 'zh-Hans', reason: 'language', detail: 'found zh-Hans, expected zh-Hant, en' },
   ]);
+});
+
+/** Letters, marks and digits of several planes, halves of pairs, and what stands between words. */
+const pieces =
+  "a É ß ǅ и 中 한 \u{20000} \u{1D400} \u{10400} \u{1F600} \u0301 \uD800 \uDC00 7 ٣ _ - ’ ' ．"
+    .split(' ')
+    .concat(' ', '\n');
+
+test('letters end where the regular expression ends them', () => {
+  const random = seeded(7);
+  for (let round = 0; round < 300; round += 1) {
+    const text = textOf(random, pieces, 40);
+    const found: string[] = [];
+    for (let index = 0; index < text.length;) {
+      const end = endOfLetters(text, index);
+      if (end > index) found.push(text.slice(index, end));
+      index = Math.max(end, index + 1);
+    }
+    expect(found).toEqual(Array.from(text.matchAll(/\p{L}+/gu), ([word]) => word));
+  }
+});
+
+test('words split in a room that held others are the words of the text alone', () => {
+  const random = seeded(8);
+  const room = new WordRoom();
+  for (let round = 0; round < 200; round += 1) {
+    const text = textOf(random, pieces, Math.floor(random() * 60));
+    expect(wordsOf(text, room)).toEqual(wordsOf(text));
+  }
+  expect(wordsOf('a b c', room)).toMatchObject({
+    numAlphabetic: 3,
+    lengths: Uint32Array.of(1, 1, 1),
+  });
 });

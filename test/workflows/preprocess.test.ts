@@ -292,6 +292,29 @@ test('a corpus of many shards stays within one history: an activity does several
   expect(historyLength).toBeLessThan(5000);
 }, 60_000);
 
+test('where the workers say that an activity may do several shards, there are fewer activities and each shard is done once', async () => {
+  for (const [numShards, numActivities] of [
+    [24, 24],
+    [91, 23],
+    [900, 225],
+  ] as const) {
+    const { activities, calls, covered } = fakes(numShards);
+    const { findCorpus } = activities;
+    await run({
+      ...activities,
+      findCorpus: async (given) => ({ ...(await findCorpus(given)), shardsPerActivity: 4 }),
+    });
+    expect(calls.filter((call) => call === 'clean')).toHaveLength(numActivities);
+    for (const [kind, count] of [
+      ['clean', numShards],
+      ['encode', Math.ceil(numShards / 3)],
+    ] as const)
+      expect(covered[kind].toSorted((a, b) => a - b)).toEqual(
+        Array.from({ length: count }, (_, at) => at),
+      );
+  }
+}, 60_000);
+
 test('a corpus of 10,000 shards is shuffled between cleaning and the search, within one history', async () => {
   const { activities, calls, covered } = fakes(10_000, null, { groupSize: 256, numBuckets: 40 });
   await run(activities);
