@@ -521,8 +521,8 @@ test('what an older version listed of kept documents is split as what is listed 
   const { fingerprints, duplicates: gone, ...older } = now;
   const goneOf = await readDuplicates(store, { ...now, duplicates: gone! });
   const kept: KeptLine[] = [];
-  for (const [shard, ref] of older.shards.entries()) {
-    const { lines: packed } = readPrints(await readBlob(store, fingerprints![shard]!));
+  for (const [shard, prints] of fingerprints!.entries()) {
+    const { lines: packed } = readPrints(await readBlob(store, prints));
     for (const [position, line] of (await decodeJsonLines(packed)).entries()) {
       const { id, bytes } = line as FingerprintLine;
       if (!goneOf(shard).includes(position)) kept.push({ shard, position, id, bytes });
