@@ -1,219 +1,364 @@
 /** Brings the fingerprints of all shards together: who is kept, who is dropped and why, and the counts of it all. */
-import type { Document, DroppedDocument } from '../config/manifests.ts';
-import { sampleOf } from '../corpus/clean-shard.ts';
-import { joinDuplicates, type Duplicate, type Fingerprint } from '../corpus/duplicates.ts';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { BlobRef } from '../config/digest.ts';
+import { Join, type Candidates, type Found } from '../corpus/duplicates.ts';
 import { CorpusError } from '../corpus/errors.ts';
+import { numHashes } from '../corpus/minhash.ts';
+import { nameAt, Names, placeIn, type PackedNames } from '../corpus/names.ts';
 import { byCodeUnits } from '../corpus/order.ts';
+import { contentLength, readPrints } from '../corpus/prints.ts';
 import { Tally } from '../corpus/statistics.ts';
-import { decodeJsonLines, putJsonLines, readBlob, readJsonLines } from '../registry/blobs.ts';
+import { bytesOf, wordsIn } from '../corpus/words-and-bytes.ts';
+import { decodeJsonLines, putBlob, putBlobFile, readBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
+import type { Deps } from './deps.ts';
 import { beatsOf, progress } from './preprocess-failures.ts';
+import { inTurn } from './preprocess-in-turn.ts';
+import { compareDropped, droppedKey } from './preprocess-join-thread.ts';
 import { inParallel } from './preprocess-parallel.ts';
 import type {
   CleanShard,
   Deduplicated,
   FingerprintLine,
-  KeptLine,
   ResolvedBucket,
 } from './preprocess-records.ts';
-import { gatherEdges } from './preprocess-shuffle.ts';
+import { alikeInBuckets, markCandidates } from './preprocess-shuffle.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
+import { SortedLines } from './preprocess-sorted-lines.ts';
+import { withWorkDir } from './work-dir.ts';
 
 /** Duplicates of each reason whose text is kept too, so that a person can judge what was dropped. */
 const numSamples = 5;
-/** Shards whose fingerprints are read at once. */
-const shardsAhead = 16;
 
 /** A cleaned shard, and the version of the dataset in which its documents first came; left out: the first. */
 export type DatedShard = CleanShard & { since?: number };
 
+/** All shards, with the number of each one's first document, and of the one behind the last. */
+interface Shards {
+  cleaned: readonly DatedShard[];
+  firsts: Uint32Array;
+  fingerprints: (shard: number) => Promise<Uint8Array>;
+}
+
 /** Brings all fingerprints together in one place; for corpora whose fingerprints fit there. */
 export async function mergeFingerprints(
-  store: Store,
+  deps: Deps,
   threads: ThreadPool,
   cleaned: readonly DatedShard[],
 ): Promise<Deduplicated> {
   let done = 0;
   const fingerprints = await inParallel(cleaned, async (shard) => {
-    const bytes = await readBlob(store, shard.fingerprints);
+    const bytes = await readBlob(deps.store, shard.fingerprints);
     await progress('fingerprints', (done += 1), cleaned.length);
     return bytes;
   });
   const since = cleaned.map(({ since = 1 }) => since);
-  const { duplicates } = await threads.run(
-    'duplicates',
-    { fingerprints, since },
-    beatsOf('fingerprints'),
+  const found = await threads.run('duplicates', { fingerprints, since }, beatsOf('fingerprints'));
+  const known = async (shard: number): Promise<Uint8Array> => fingerprints[shard]!;
+  return conclude(
+    deps,
+    threads,
+    { cleaned, firsts: firstsOf(cleaned), fingerprints: known },
+    found,
   );
-  return conclude(store, cleaned, duplicates);
 }
 
 /** Joins what the buckets found; only the documents that may be duplicates are held in memory. */
 export async function joinBuckets(
-  store: Store,
+  deps: Deps,
+  threads: ThreadPool,
   cleaned: readonly DatedShard[],
   buckets: readonly ResolvedBucket[],
 ): Promise<Deduplicated> {
-  const firsts: number[] = [];
-  let total = 0;
-  for (const { kept } of cleaned) {
-    firsts.push(total);
-    total += kept;
-  }
-  const { groups, documents } = await gatherEdges(store, buckets, firsts);
-  const numbers: number[] = [];
-  const fingerprints: Omit<Fingerprint, 'bands'>[] = [];
-  const place = new Map<number, number>();
-  await eachShard(store, cleaned, async (lines, shard) => {
-    for (const [position, { id, source, content, sketch }] of lines.entries()) {
-      const number = firsts[shard]! + position;
-      if (!documents.has(number)) continue;
-      place.set(number, numbers.length);
-      numbers.push(number);
-      fingerprints.push({
-        id,
-        source,
-        content,
-        sketch: Buffer.from(sketch, 'base64'),
-        since: cleaned[shard]!.since ?? 1,
-      });
-    }
-  });
-  const joined = joinDuplicates(
-    fingerprints,
-    groups.map((group) => group.map((number) => place.get(number)!)),
+  const shards: Shards = {
+    cleaned,
+    firsts: firstsOf(cleaned),
+    fingerprints: async (shard) => readBlob(deps.store, cleaned[shard]!.fingerprints),
+  };
+  const { firsts } = shards;
+  const { numbers, copies } = await markCandidates(deps.store, buckets, firsts);
+  const { candidates, named, names } = await pickCandidates(threads, shards, numbers, copies);
+  const { places } = await threads.run(
+    'rank',
+    { since: candidates.since, contents: candidates.contents, named, names },
+    beatsOf('candidates'),
   );
-  const duplicates = joined.map((found) => ({ ...found, index: numbers[found.index]! }));
-  return conclude(store, cleaned, duplicates);
+  const join = new Join(candidates, places);
+  const known = { firsts, numbers, places: shared(places), sketches: candidates.sketches };
+  await alikeInBuckets(deps.store, threads, buckets, known, (pairs) => {
+    join.unite(pairs);
+  });
+  const { numbers: indexes, survivors, exact } = join.found();
+  const numberOf = (index: number): number => numbers[index]!;
+  const found = { numbers: indexes.map(numberOf), survivors: survivors.map(numberOf), exact };
+  return conclude(deps, threads, shards, found);
 }
 
-/** The lines of each shard's fingerprints in turn, a few shards read ahead. */
-async function eachShard(
+function firstsOf(cleaned: readonly CleanShard[]): Uint32Array {
+  const firsts = new Uint32Array(cleaned.length + 1);
+  for (const [shard, { kept }] of cleaned.entries()) firsts[shard + 1] = firsts[shard]! + kept;
+  return firsts;
+}
+
+/** Those of ascending numbers that are of one shard, as positions in it; and how many come before them. */
+function inShard(
+  numbers: Uint32Array,
+  { firsts }: Pick<Shards, 'firsts'>,
+  shard: number,
+): { positions: Uint32Array; from: number; to: number } {
+  const [first, next] = [firsts[shard]!, firsts[shard + 1]!];
+  const [from, to] = [placeIn(numbers, first), placeIn(numbers, next)];
+  return { positions: numbers.slice(from, to).map((number) => number - first), from, to };
+}
+
+/** Memory that all threads see, so that no copy is made for each task. */
+function shared<Numbers extends Uint8Array | Uint32Array>(numbers: Numbers): Numbers {
+  const kind = numbers.constructor as new (buffer: SharedArrayBuffer) => Numbers;
+  const copy = new kind(new SharedArrayBuffer(numbers.byteLength));
+  copy.set(numbers);
+  return copy;
+}
+
+/** What is compared of candidates; the names of those that may have the text of another one. */
+async function pickCandidates(
+  threads: ThreadPool,
+  shards: Shards,
+  numbers: Uint32Array,
+  copies: Uint8Array,
+): Promise<{ candidates: Candidates; named: Uint32Array; names: PackedNames }> {
+  const count = numbers.length;
+  const candidates: Candidates = {
+    since: new Uint32Array(count),
+    contents: new Uint8Array(new SharedArrayBuffer(count * contentLength)),
+    sketches: new Uint8Array(new SharedArrayBuffer(count * numHashes)),
+  };
+  const names = new Names();
+  const beat = beatsOf('fingerprints');
+  await inTurn(
+    shards.cleaned,
+    async (_, shard) => {
+      const { positions, from, to } = inShard(numbers, shards, shard);
+      if (positions.length === 0) return null;
+      const fingerprints = await shards.fingerprints(shard);
+      const wanted = { fingerprints, positions, named: copies.slice(from, to) };
+      return { from, to, picked: await threads.run('pick', wanted, beat) };
+    },
+    async (found, shard) => {
+      if (found !== null) {
+        const { from, to, picked } = found;
+        candidates.since.fill(shards.cleaned[shard]!.since ?? 1, from, to);
+        candidates.contents.set(picked.contents, from * contentLength);
+        candidates.sketches.set(picked.sketches, from * numHashes);
+        names.append(picked.names);
+      }
+      await progress('fingerprints', shard + 1, shards.cleaned.length);
+    },
+  );
+  const named = new Uint32Array(copies.reduce((sum, copy) => sum + copy, 0));
+  let at = 0;
+  for (const [index, copy] of copies.entries()) if (copy === 1) named[at++] = index;
+  return { candidates, named, names: names.packed() };
+}
+
+/** The names of survivors, by number. */
+async function namesOfSurvivors(
+  threads: ThreadPool,
+  shards: Shards,
+  { survivors }: Found,
+): Promise<{ numbers: Uint32Array; names: PackedNames }> {
+  const sorted = survivors.slice().sort();
+  const numbers = sorted.filter((number, at) => number !== sorted[at - 1]);
+  const names = new Names();
+  const beat = beatsOf('survivors');
+  await inTurn(
+    shards.cleaned,
+    async (_, shard) => {
+      const { positions } = inShard(numbers, shards, shard);
+      if (positions.length === 0) return null;
+      const fingerprints = await shards.fingerprints(shard);
+      return (await threads.run('names', { fingerprints, positions }, beat)).names;
+    },
+    async (found, shard) => {
+      if (found !== null) names.append(found);
+      await progress('survivors', shard + 1, shards.cleaned.length);
+    },
+  );
+  return { numbers, names: names.packed() };
+}
+
+/** How the first duplicates of each reason begin: by shard, with their positions. */
+async function samplesOf(
   store: Store,
-  cleaned: readonly CleanShard[],
-  use: (lines: FingerprintLine[], shard: number) => Promise<void>,
-): Promise<void> {
-  for (let from = 0; from < cleaned.length; from += shardsAhead) {
-    const some = cleaned.slice(from, from + shardsAhead);
-    const read = await inParallel(some, async ({ fingerprints }) => readBlob(store, fingerprints));
-    for (const [index, packed] of read.entries()) {
-      await use((await decodeJsonLines(packed)) as FingerprintLine[], from + index);
-      await progress('shards', from + index + 1, cleaned.length);
+  threads: ThreadPool,
+  shards: Shards,
+  { numbers, exact }: Found,
+): Promise<Map<number, [position: number, sample: string][]>> {
+  const chosen: number[] = [];
+  for (const kind of [0, 1]) {
+    let at = exact.indexOf(kind);
+    for (let taken = 0; at >= 0 && taken < numSamples; taken += 1) {
+      chosen.push(at);
+      at = exact.indexOf(kind, at + 1);
     }
   }
+  const wanted = Uint32Array.from(chosen, (at) => numbers[at]!).sort();
+  const samples = new Map<number, [number, string][]>();
+  for (const [shard, { documents }] of shards.cleaned.entries()) {
+    const positions = [...inShard(wanted, shards, shard).positions];
+    if (positions.length === 0) continue;
+    const asked = { documents: await readBlob(store, documents), positions };
+    const { samples: texts } = await threads.run('samples', asked, beatsOf('samples'));
+    samples.set(
+      shard,
+      positions.map((position, at) => [position, texts[at]!]),
+    );
+    await progress('samples', shard + 1, shards.cleaned.length);
+  }
+  return samples;
 }
 
 /** The counts and lists that follow from the duplicates, which go by the number of the document in the corpus. */
 async function conclude(
-  store: Store,
-  cleaned: readonly DatedShard[],
-  duplicates: readonly Duplicate[],
+  deps: Deps,
+  threads: ThreadPool,
+  shards: Shards,
+  found: Found,
 ): Promise<Deduplicated> {
-  const dropped: DroppedDocument[] = [];
+  const { store } = deps;
+  const { cleaned } = shards;
   const redacted: Record<string, number> = {};
   const steps: Record<string, number> = {};
-  let done = 0;
-  const refused = await inParallel(cleaned, async (shard) => {
-    const documents = (await readJsonLines(store, shard.dropped)) as DroppedDocument[];
-    await progress('dropped', (done += 1), cleaned.length);
-    return documents;
-  });
-  // Not spread into the call: each element would be an argument, and the stack holds only so many.
-  for (const documents of refused) for (const document of documents) dropped.push(document);
   for (const shard of cleaned) {
-    for (const [kind, count] of Object.entries(shard.redacted))
-      redacted[kind] = (redacted[kind] ?? 0) + count;
-    for (const [step, count] of Object.entries(shard.cleaned ?? {}))
-      steps[step] = (steps[step] ?? 0) + count;
+    addCounts(redacted, shard.redacted);
+    addCounts(steps, shard.cleaned ?? {});
   }
-
-  const duplicateAt = new Map(duplicates.map((duplicate) => [duplicate.index, duplicate]));
-  const copies: Copy[] = [];
-  const kept: KeptLine[] = [];
+  const survivors = await namesOfSurvivors(threads, shards, found);
+  const samples = await samplesOf(store, threads, shards, found);
+  const reasons: Record<string, number> = {};
   const scripts: Record<string, number> = {};
   const tally = new Tally();
   let bytes = 0;
   let characters = 0;
-  let index = 0;
-  await eachShard(store, cleaned, async (lines, shard) => {
-    for (const [position, line] of lines.entries()) {
-      const duplicate = duplicateAt.get(index);
-      index += 1;
-      if (duplicate === undefined) {
-        kept.push({ shard, position, id: line.id, bytes: line.bytes });
-        bytes += line.bytes;
-        characters += line.characters;
-        scripts[line.script] = (scripts[line.script] ?? 0) + 1;
-        tally.add(line.traits, line.characters);
-      } else {
-        const { reason, survivor: detail, survivorSource: survivor } = duplicate;
-        const { id, source } = line;
-        copies.push({ entry: { id, source, reason, detail, survivor }, shard, position });
-      }
-    }
-  });
-  // What was dropped of a sealed shard stays sealed among that of others.
-  const sealed = cleaned.find((shard) => shard.dropped.sealed !== undefined)?.dropped.sealed;
-  await addSamples(store, cleaned, copies);
-  dropped.push(...copies.map(({ entry }) => entry));
-  const since = cleaned.map((shard) => shard.since ?? 1);
-  const reasons: Record<string, number> = {};
-  for (const { reason } of dropped) reasons[reason] = (reasons[reason] ?? 0) + 1;
-  const distributions = await tally.summary((kind) => async (add) => {
-    let number = 0;
-    await eachShard(store, cleaned, async (lines) => {
-      for (const { traits } of lines) {
-        const name = traits[kind === 'domains' ? 'domain' : 'license'];
-        if (name !== undefined && !duplicateAt.has(number)) add(name, 1);
-        number += 1;
-      }
+  const beat = beatsOf('documents');
+  const dropped = await withWorkDir(deps, async (folder) => {
+    const lines = new SortedLines(folder, {
+      sort: async (some) => (await threads.run('sortDropped', { lines: some }, beat)).lines,
+      keyOf: droppedKey,
+      compare: compareDropped,
     });
+    await inTurn(
+      cleaned,
+      async (shard, number) => {
+        const { positions: gone, from, to } = inShard(found.numbers, shards, number);
+        const [fingerprints, refused] = await Promise.all([
+          shards.fingerprints(number),
+          readBlob(store, shard.dropped),
+        ]);
+        const asked = {
+          fingerprints,
+          dropped: refused,
+          gone,
+          exact: found.exact.slice(from, to),
+          survivors: Array.from(found.survivors.subarray(from, to), (survivor) =>
+            nameAt(survivors.names, placeIn(survivors.numbers, survivor)),
+          ),
+          samples: samples.get(number) ?? [],
+        };
+        return await threads.run('conclude', asked, beat);
+      },
+      async (counted, number) => {
+        bytes += counted.bytes;
+        characters += counted.characters;
+        addCounts(scripts, counted.scripts);
+        addCounts(reasons, counted.reasons);
+        tally.addPart(counted.part);
+        await lines.add(counted.dropped);
+        await progress('documents', number + 1, cleaned.length);
+      },
+    );
+    const file = path.join(folder, 'dropped');
+    await lines.write(file, async () => progress('dropped', 0, 0));
+    // What was dropped of a sealed shard stays sealed among that of others.
+    const sealed = cleaned.find((shard) => shard.dropped.sealed !== undefined)?.dropped.sealed;
+    return sealed === undefined
+      ? await putBlobFile(store, file)
+      : await putBlob(store, await readFile(file), sealed);
   });
+  const since = cleaned.map((shard) => shard.since ?? 1);
+  const numKept = shards.firsts.at(-1)! - found.numbers.length;
   return {
     schemaVersion: 1,
     of: cleaned.flatMap(({ of }) => of ?? []),
     shards: cleaned.map(({ documents }) => documents),
+    fingerprints: cleaned.map(({ fingerprints }) => fingerprints),
     ...(since.some((version) => version > 1) && { since }),
-    kept: await putJsonLines(store, kept),
-    dropped: await putJsonLines(
-      store,
-      dropped.toSorted((a, b) => byCodeUnits(a.source, b.source) || byCodeUnits(a.id, b.id)),
-      sealed,
-    ),
+    duplicates: await putDuplicates(store, shards, found),
+    dropped,
     statistics: {
       numDocuments: cleaned.reduce((sum, { numDocuments }) => sum + numDocuments, 0),
-      kept: kept.length,
+      kept: numKept,
       dropped: reasons,
       redacted,
       ...(cleaned.some((shard) => shard.cleaned !== undefined) && { cleaned: steps }),
       bytes,
       characters,
       scripts,
-      distributions,
+      distributions: await tally.summary((kind) => async (add) => {
+        await eachKept(shards, found, ({ traits }) => {
+          const name = traits[kind === 'domains' ? 'domain' : 'license'];
+          if (name !== undefined) add(name, 1);
+        });
+      }),
     },
   };
 }
 
-/** A duplicate, and where its cleaned text lies. */
-interface Copy {
-  entry: DroppedDocument;
-  shard: number;
-  position: number;
+function addCounts(sums: Record<string, number>, counts: Readonly<Record<string, number>>): void {
+  for (const [name, count] of Object.entries(counts)) sums[name] = (sums[name] ?? 0) + count;
 }
 
-async function addSamples(
-  store: Store,
-  cleaned: readonly CleanShard[],
-  copies: readonly Copy[],
+/** The lines of all documents that are kept, shard by shard. */
+async function eachKept(
+  shards: Shards,
+  { numbers }: Found,
+  use: (line: FingerprintLine) => void,
 ): Promise<void> {
-  const chosen = [...Map.groupBy(copies, ({ entry }) => entry.reason).values()].flatMap((same) =>
-    same.slice(0, numSamples),
+  await inTurn(
+    shards.cleaned,
+    async (_, shard) => readPrints(await shards.fingerprints(shard)).lines,
+    async (packed, shard) => {
+      const gone = new Set(inShard(numbers, shards, shard).positions);
+      for (const [position, line] of (await decodeJsonLines(packed)).entries())
+        if (!gone.has(position)) use(line as FingerprintLine);
+      await progress('names', shard + 1, shards.cleaned.length);
+    },
   );
-  for (const [shard, inShard] of Map.groupBy(chosen, ({ shard }) => shard)) {
-    const documents = (await readJsonLines(store, cleaned[shard]!.documents)) as Document[];
-    for (const { entry, position } of inShard) entry.sample = sampleOf(documents[position]!.text);
-    await progress('samples', shard + 1, cleaned.length);
+}
+
+/** How many duplicates each shard has, then their positions, shard by shard. */
+async function putDuplicates(store: Store, shards: Shards, { numbers }: Found): Promise<BlobRef> {
+  const numShards = shards.cleaned.length;
+  const words = new Uint32Array(numShards + numbers.length);
+  for (let shard = 0; shard < numShards; shard += 1) {
+    const { positions, from } = inShard(numbers, shards, shard);
+    words[shard] = positions.length;
+    words.set(positions, numShards + from);
   }
+  return putBlob(store, bytesOf(words));
+}
+
+/** The positions of the duplicates of each shard, ascending. */
+export async function readDuplicates(
+  store: Store,
+  { duplicates, shards }: Deduplicated & { duplicates: BlobRef },
+): Promise<(shard: number) => Uint32Array> {
+  const words = wordsIn(await readBlob(store, duplicates));
+  const ends = new Uint32Array(shards.length + 1);
+  for (let shard = 0; shard < shards.length; shard += 1)
+    ends[shard + 1] = ends[shard]! + words[shard]!;
+  const positions = words.subarray(shards.length);
+  return (shard) => positions.slice(ends[shard]!, ends[shard + 1]!);
 }
 
 /** Throws where what is left cannot be what the operator meant; `unread` is what ingest could not read, by reason. */

@@ -9,15 +9,10 @@ const count = z.number().int().nonnegative();
 const counts = z.record(z.string(), count);
 const schemaVersion = z.literal(1);
 
-/** One line of the fingerprints of a cleaned shard, in the order of its documents. */
+/** One line of the fingerprints of a cleaned shard (`corpus/prints.ts`), in the order of its documents. */
 export interface FingerprintLine {
   id: string;
   source: string;
-  content: string;
-  /** Base64 of 32-bit little-endian numbers. */
-  bands: string;
-  /** Base64 of its bytes. */
-  sketch: string;
   bytes: number;
   characters: number;
   script: string;
@@ -31,7 +26,7 @@ export const cleanShardSchema = z.strictObject({
     .optional()
     .describe('the raw shard, with which it expires; left out by older versions'),
   documents: blobRefSchema.describe('Document lines, zstd'),
-  fingerprints: blobRefSchema,
+  fingerprints: blobRefSchema.describe('see `corpus/prints.ts`'),
   dropped: blobRefSchema.describe('DroppedDocument lines, zstd'),
   numDocuments: count.describe('read'),
   kept: count,
@@ -60,7 +55,7 @@ export const resolvedBucketSchema = z.strictObject({
 });
 export type ResolvedBucket = z.infer<typeof resolvedBucketSchema>;
 
-/** One document that survived, and where it lies. */
+/** One document that survived, and where it lies, as older versions listed it. */
 export interface KeptLine {
   shard: number;
   position: number;
@@ -82,7 +77,16 @@ export const deduplicatedSchema = z.strictObject({
     .describe(
       'of each shard, the version of the dataset in which its documents first came; left out: 1 of all',
     ),
-  kept: blobRefSchema.describe('KeptLine lines, zstd'),
+  fingerprints: z
+    .array(blobRefSchema)
+    .optional()
+    .describe('of each shard; left out by older versions'),
+  duplicates: blobRefSchema
+    .optional()
+    .describe(
+      'numbers of 32 bits: how many duplicates each shard has, then their positions; left out by older versions',
+    ),
+  kept: blobRefSchema.optional().describe('KeptLine lines, zstd, of older versions'),
   dropped: blobRefSchema.describe('DroppedDocument lines of the whole corpus, zstd'),
   statistics: corpusManifestSchema.shape.statistics.omit({ numTokens: true }),
 });

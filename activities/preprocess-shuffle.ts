@@ -1,21 +1,34 @@
 /** The shuffle of fingerprints: groups of shards into buckets, and each bucket on its own, with the store in between. */
 import type { BlobRef } from '../config/digest.ts';
-import { contentBand, edgesOf, wordsIn } from '../corpus/shuffle.ts';
+import { contentBand, edgeLength } from '../corpus/shuffle.ts';
+import { wordsIn } from '../corpus/words-and-bytes.ts';
 import { putBlob, readBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import { beatsOf, progress } from './preprocess-failures.ts';
 import type { Shuffle } from './preprocess-input.ts';
+import { inTurn } from './preprocess-in-turn.ts';
 import { inParallel } from './preprocess-parallel.ts';
 import type { CleanShard, ResolvedBucket, Scattered } from './preprocess-records.ts';
+import type { ThreadTasks } from './preprocess-thread.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
 
 /** Shards whose fingerprints are brought together by one activity, with no shuffle: some 180 MB of text. */
 export const groupSize = 256;
+/** Documents likewise, where they are short: a thread holds some kilobyte for each. */
+const documentsTogether = 50_000;
 
-/** How a corpus of so many shards is shuffled; null where one activity can hold it all. */
-export function shuffleFor(numShards: number, shardsTogether = groupSize): Shuffle | null {
-  if (numShards <= shardsTogether) return null;
-  return { groupSize: shardsTogether, numBuckets: Math.ceil(numShards / shardsTogether) };
+/** How a corpus of these shards is shuffled; null where one activity can hold it all. */
+export function shuffleFor(
+  shards: readonly { numDocuments: number }[],
+  shardsTogether = groupSize,
+): Shuffle | null {
+  const documents = shards.reduce((sum, { numDocuments }) => sum + numDocuments, 0);
+  const parts = Math.max(shards.length / shardsTogether, documents / documentsTogether);
+  if (parts <= 1) return null;
+  return {
+    groupSize: Math.max(1, Math.floor(shards.length / parts)),
+    numBuckets: Math.ceil(parts),
+  };
 }
 
 /** Scatters the fingerprints of consecutive shards. */
@@ -65,36 +78,66 @@ export async function resolveRecords(
   return { schemaVersion: 1, edges: await putBlob(store, edges) };
 }
 
-/** Documents that share a band, and every document that a duplicate may be of; by number in the corpus. */
-export interface Candidates {
-  groups: number[][];
-  documents: Set<number>;
+/** Which documents may be duplicates, ascending by number; 1 for each that may have the text of another. */
+export interface Marked {
+  numbers: Uint32Array;
+  copies: Uint8Array;
 }
 
-/** Brings the edges of all buckets together; `firsts` holds the number of each shard's first document. */
-export async function gatherEdges(
+/** Marks what the edges of all buckets join; `firsts` holds the number of each shard's first document. */
+export async function markCandidates(
   store: Store,
   buckets: readonly ResolvedBucket[],
-  firsts: readonly number[],
-): Promise<Candidates> {
-  const documents = new Set<number>();
-  const groups = new Map<number, number[]>();
-  let done = 0;
-  const read = await inParallel(buckets, async ({ edges }) => {
-    const bytes = await readBlob(store, edges);
-    await progress('buckets', (done += 1), buckets.length);
-    return bytes;
-  });
-  for (const bytes of read) {
-    for (const { a, b, band } of edgesOf(wordsIn(bytes))) {
-      const [first, other] = [firsts[a.shard]! + a.position, firsts[b.shard]! + b.position];
-      documents.add(first).add(other);
-      if (band === contentBand) continue;
-      const key = first * contentBand + band;
-      const group = groups.get(key);
-      if (group === undefined) groups.set(key, [first, other]);
-      else group.push(other);
-    }
+  firsts: Uint32Array,
+): Promise<Marked> {
+  /** By number: 1 for a candidate, 3 for one that may have the text of another. */
+  const marks = new Uint8Array(firsts.at(-1)!);
+  let count = 0;
+  const mark = (shard: number, position: number, kind: number): void => {
+    const number = firsts[shard]! + position;
+    if (marks[number] === 0) count += 1;
+    marks[number]! |= kind;
+  };
+  await inTurn(
+    buckets,
+    async ({ edges }) => wordsIn(await readBlob(store, edges)),
+    async (edges, bucket) => {
+      for (let at = 0; at < edges.length; at += edgeLength) {
+        const kind = edges[at + 4] === contentBand ? 3 : 1;
+        mark(edges[at]!, edges[at + 1]!, kind);
+        mark(edges[at + 2]!, edges[at + 3]!, kind);
+      }
+      await progress('buckets', bucket + 1, buckets.length);
+    },
+  );
+  const numbers = new Uint32Array(new SharedArrayBuffer(count * 4));
+  const copies = new Uint8Array(count);
+  let next = 0;
+  for (const [number, mark] of marks.entries()) {
+    if (mark === 0) continue;
+    numbers[next] = number;
+    copies[next] = mark === 3 ? 1 : 0;
+    next += 1;
   }
-  return { groups: [...groups.values()], documents };
+  return { numbers, copies };
+}
+
+/** Compares the candidates of each bucket, and gives the pairs that are alike to `use`. */
+export async function alikeInBuckets(
+  store: Store,
+  threads: ThreadPool,
+  buckets: readonly ResolvedBucket[],
+  known: Omit<ThreadTasks['alike']['input'], 'edges'>,
+  use: (pairs: Uint32Array) => void,
+): Promise<void> {
+  const beat = beatsOf('buckets');
+  await inTurn(
+    buckets,
+    async ({ edges }) =>
+      threads.run('alike', { ...known, edges: await readBlob(store, edges) }, beat),
+    async ({ pairs }, bucket) => {
+      use(pairs);
+      await progress('buckets', bucket + 1, buckets.length);
+    },
+  );
 }

@@ -1,25 +1,30 @@
 /** Puts the kept documents into training order, holds some out, and makes the instruction data. */
-import { appendFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import type { CorpusManifest, Document } from '../config/manifests.ts';
-import { byCodeUnits, digestOf, shareOf, shuffled } from '../corpus/order.ts';
-import { heldOutIds } from '../corpus/split.ts';
+import { shuffled } from '../corpus/order.ts';
+import { heldOutOf, joinedSides, type HeldOut, type Sides } from '../corpus/split.ts';
 import { putBlob, readBlob, readJsonLines } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import type { Deps } from './deps.ts';
+import { readDuplicates } from './preprocess-duplicates.ts';
 import { beatsOf, progress } from './preprocess-failures.ts';
+import { inTurn } from './preprocess-in-turn.ts';
+import type { KeptOf } from './preprocess-join-thread.ts';
 import { inParallel } from './preprocess-parallel.ts';
 import type { SplitCorpusInput } from './preprocess-input.ts';
 import type { Deduplicated, KeptLine, Split } from './preprocess-records.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
+import { Spill } from './preprocess-spill.ts';
 import { withWorkDir } from './work-dir.ts';
 
 /** Text of a training shard: half a million tokens, encoded in about a second. */
 const trainShardBytes = 2_000_000;
-/** Read ahead of the threads, so that they do not wait for the store. */
+/** Ordered at a time, so that the threads do not wait for the store. */
 const shardsInFlight = 4;
+
+/** Which documents of a shard are kept, as a thread is told. */
+type KeptIn = (shard: number) => Promise<KeptOf>;
 
 export async function splitDocuments(
   deps: Deps,
@@ -28,86 +33,68 @@ export async function splitDocuments(
   { heldOut: share, questions, seed, conversations }: SplitCorpusInput,
 ): Promise<Omit<Split, 'duplicates'>> {
   const { store } = deps;
-  const kept = (await readJsonLines(store, from.kept)) as KeptLine[];
-  const heldOut = heldOutIds(
-    kept.map(({ id, shard }) => ({ id, since: from.since?.[shard] ?? 1 })),
-    share,
-  );
-  const trainBytes = kept.reduce((sum, { id, bytes }) => sum + (heldOut.has(id) ? 0 : bytes), 0);
-  const numShards = Math.max(1, Math.ceil(trainBytes / trainShardBytes));
-  const order = `order ${seed}`;
-  const keptByShard = Map.groupBy(
-    kept.map((line) => ({ ...line, rank: heldOut.has(line.id) ? '' : digestOf(order, line.id) })),
-    ({ shard }) => shard,
-  );
-  const bucketOf = (rank: string): number =>
-    rank === '' ? numShards : Math.floor(shareOf(rank) * numShards);
-
   const beat = beatsOf('shards');
+  const keptIn = await keptOf(store, from);
+  const { exceptions, bytes: heldOutBytes } = await findHeldOut(threads, from, keptIn, share);
+  const trainBytes = from.statistics.bytes - heldOutBytes;
+  const numShards = Math.max(1, Math.ceil(trainBytes / trainShardBytes));
+  // The last bucket is held out.
+  const numBuckets = numShards + 1;
+
   return withWorkDir(deps, async (folder) => {
     const metadata: Document['metadata'][][] = [];
-    /** Of the lines of each bucket's file, in turn; the last bucket is held out. */
-    const ranks: string[][] = Array.from({ length: numShards + 1 }, () => []);
-    const sizes = ranks.map(() => 0);
-    const fileOf = (bucket: number): string => path.join(folder, `${bucket}.jsonl`);
-    let done = 0;
-    // Through files, so that a corpus larger than memory can be put in order.
-    await inParallel(
-      from.shards,
-      async (ref, shard) => {
-        const lines = keptByShard.get(shard) ?? [];
-        const cut = await threads.run(
-          'cut',
-          {
-            documents: await readBlob(store, ref),
-            positions: Uint32Array.from(lines, ({ position }) => position),
-            buckets: Uint32Array.from(lines, ({ rank }) => bucketOf(rank)),
-            metadata: questions.length > 0,
-          },
+    const counts = new Uint32Array(numBuckets);
+    const sizes = new Float64Array(numBuckets);
+    const spill = new Spill(path.join(folder, 'documents'), numBuckets);
+    try {
+      await inTurn(
+        from.shards,
+        async (ref, shard) => {
+          const [documents, kept] = await Promise.all([readBlob(store, ref), keptIn(shard)]);
+          const salt = `order ${seed}`;
+          const isAsked = questions.length > 0;
+          return threads.run(
+            'cut',
+            { documents, kept, share, exceptions, salt, numBuckets, metadata: isAsked },
+            beat,
+          );
+        },
+        async (cut, shard) => {
+          metadata[shard] = cut.metadata;
+          for (const [at, bucket] of cut.buckets.entries()) {
+            counts[bucket]! += cut.counts[at]!;
+            sizes[bucket]! += cut.sizes[at]!;
+          }
+          await spill.add(cut.buckets, cut.lengths, cut.records);
+          await progress('shards', shard + 1, from.shards.length);
+        },
+      );
+      const inOrder = async (bucket: number, compress: boolean): Promise<Split['heldOut']> => {
+        const { lines } = await threads.run(
+          'order',
+          { parts: await spill.read(bucket), compress },
           beat,
         );
-        metadata[shard] = cut.metadata;
-        for (const { rank, id, bytes } of lines) {
-          const bucket = bucketOf(rank);
-          ranks[bucket]!.push(rank === '' ? digestOf(order, id) : rank);
-          sizes[bucket]! += bytes;
-        }
-        // One writer, so that lines and ranks have the same order.
-        for (const [bucket, bytes] of cut.buckets) appendFileSync(fileOf(bucket), bytes);
-        await progress('shards', (done += 1), from.shards.length);
-      },
-      shardsInFlight,
-    );
-    const inOrder = async (bucket: number, compress: boolean): Promise<Split['heldOut']> => {
-      const mine = ranks[bucket]!;
-      const order = Array.from(mine.keys()).toSorted((a, b) => byCodeUnits(mine[a]!, mine[b]!));
-      const bytes = mine.length === 0 ? Buffer.alloc(0) : await readFile(fileOf(bucket));
-      const { lines } = await threads.run(
-        'order',
-        {
-          lines: bytes,
-          order: Uint32Array.from(order),
-          compress,
-        },
-        beat,
+        const documents = await putBlob(store, lines);
+        await progress('training shards', bucket + 1, numShards);
+        return { documents, numDocuments: counts[bucket]!, bytes: sizes[bucket]! };
+      };
+      const filled = Array.from(counts.keys()).filter(
+        (bucket) => bucket < numShards && counts[bucket]! > 0,
       );
-      const documents = await putBlob(store, lines);
-      await progress('training shards', bucket + 1, numShards);
-      return { documents, numDocuments: mine.length, bytes: sizes[bucket]! };
-    };
-    const filled = Array.from(ranks.keys()).filter(
-      (bucket) => bucket < numShards && ranks[bucket]!.length > 0,
-    );
-    return {
-      schemaVersion: 1,
-      shards: await inParallel(filled, async (bucket) => inOrder(bucket, true), shardsInFlight),
-      // Not compressed: the trainer reads it as it is.
-      heldOut: await inOrder(numShards, false),
-      instructions:
-        questions.length === 0 && conversations === undefined
-          ? null
-          : await instruct(metadata.flat()),
-    };
+      return {
+        schemaVersion: 1 as const,
+        shards: await inParallel(filled, async (bucket) => inOrder(bucket, true), shardsInFlight),
+        // Not compressed: the trainer reads it as it is.
+        heldOut: await inOrder(numShards, false),
+        instructions:
+          questions.length === 0 && conversations === undefined
+            ? null
+            : await instruct(metadata.flat()),
+      };
+    } finally {
+      await spill.close();
+    }
   });
 
   async function instruct(
@@ -141,6 +128,44 @@ export async function splitDocuments(
       }),
     };
   }
+}
+
+/** What older versions listed is read whole. */
+async function keptOf(store: Store, from: Deduplicated): Promise<KeptIn> {
+  const { fingerprints, duplicates, kept } = from;
+  if (fingerprints !== undefined && duplicates !== undefined) {
+    const goneOf = await readDuplicates(store, { ...from, duplicates });
+    return async (shard) => ({
+      fingerprints: await readBlob(store, fingerprints[shard]!),
+      gone: goneOf(shard),
+    });
+  }
+  const listed = kept === undefined ? [] : ((await readJsonLines(store, kept)) as KeptLine[]);
+  const byShard = Map.groupBy(listed, ({ shard }) => shard);
+  return async (shard) => ({ lines: byShard.get(shard) ?? [] });
+}
+
+/** What is held out, from how the documents of each version fall. */
+async function findHeldOut(
+  threads: ThreadPool,
+  from: Deduplicated,
+  keptIn: KeptIn,
+  share: number,
+): Promise<HeldOut> {
+  const versions = new Map<number, Sides>();
+  const beat = beatsOf('shards');
+  await inTurn(
+    from.shards,
+    async (_, shard) => threads.run('sides', { kept: await keptIn(shard), share }, beat),
+    async ({ sides }, shard) => {
+      const version = from.since?.[shard] ?? 1;
+      const known = versions.get(version);
+      versions.set(version, known === undefined ? sides : joinedSides(known, sides));
+      await progress('shards', shard + 1, from.shards.length);
+    },
+  );
+  const oldestFirst = [...versions].toSorted(([a], [b]) => a - b);
+  return heldOutOf(oldestFirst.map(([, sides]) => sides));
 }
 
 /** Lines made of the documents among those of conversations, in an order that the seed gives. */

@@ -20,21 +20,15 @@ import {
   type ConversationOptions,
   type Conversations,
 } from '../corpus/conversations.ts';
-import { findDuplicates, type Duplicate, type Fingerprint } from '../corpus/duplicates.ts';
 import { makeInstructions, type Instructions } from '../corpus/instructions.ts';
-import { numBands, numHashes } from '../corpus/minhash.ts';
-import { sourceFinder } from '../corpus/mixture.ts';
 import { endOfText, Packer, tokenWidth } from '../corpus/pack.ts';
-import { Bucket, bytesOf, scatter, wordsIn } from '../corpus/shuffle.ts';
+import { packPrints } from '../corpus/prints.ts';
 import { traitsOf } from '../corpus/statistics.ts';
-import {
-  compressLines,
-  decodeJsonLines,
-  decompressLines,
-  encodeJsonLines,
-} from '../registry/blobs.ts';
+import { decodeJsonLines, encodeJsonLines } from '../registry/blobs.ts';
 import { packShard, type PackedShard } from './ingest-pack.ts';
 import { readDocuments } from './preprocess-documents.ts';
+import { joinTasks, type JoinTasks } from './preprocess-join-thread.ts';
+import { mixTasks, type MixTasks } from './preprocess-mix-thread.ts';
 import type { FingerprintLine } from './preprocess-records.ts';
 
 /** Of evaluation sets, packed, under their digest. */
@@ -44,7 +38,7 @@ interface Grams {
 }
 
 /** What can be asked of the thread. Bytes are JSON lines, zstd. */
-export interface ThreadTasks {
+export interface ThreadTasks extends JoinTasks, MixTasks {
   clean: {
     input: {
       documents: Uint8Array;
@@ -93,39 +87,6 @@ export interface ThreadTasks {
     };
     output: { compression: Compression };
   };
-  /** The source of each document, and its bytes; or a document that is of none of them. */
-  origins: {
-    input: { documents: Uint8Array; names: string[] };
-    output: { sources: Int32Array; bytes: Uint32Array; unknown: string | null };
-  };
-  /** Takes lines of a shard apart into buckets, as they are. */
-  cut: {
-    input: {
-      documents: Uint8Array;
-      /** Lines, ascending, and the bucket of each. */
-      positions: Uint32Array;
-      buckets: Uint32Array;
-      metadata: boolean;
-    };
-    output: { buckets: [number, Uint8Array][]; metadata: Document['metadata'][] };
-  };
-  /** Lines in another order. */
-  order: {
-    input: { lines: Uint8Array; order: Uint32Array; compress: boolean };
-    output: { lines: Uint8Array };
-  };
-  /** Fingerprints of shards, the first of that number, into one list of records a bucket. */
-  scatter: {
-    input: { fingerprints: Uint8Array[]; firstShard: number; numBuckets: number };
-    output: { buckets: Uint8Array[] };
-  };
-  /** The records of one bucket, from everywhere, to the edges between documents. */
-  resolve: { input: { records: Uint8Array[] }; output: { edges: Uint8Array } };
-  /** `since`: of each shard, the version of the dataset in which its documents first came. */
-  duplicates: {
-    input: { fingerprints: Uint8Array[]; since: number[] };
-    output: { duplicates: Duplicate[] };
-  };
   instructions: {
     input: { metadata: Document['metadata'][]; questions: Questions[]; seed: number };
     output: { instructions: Instructions };
@@ -143,7 +104,9 @@ export type ThreadReply =
   | { kind: 'failed'; name: string; message: string; stack: string | undefined };
 
 const tasks: {
-  [Name in TaskName]: (input: ThreadTasks[Name]['input']) => Promise<ThreadTasks[Name]['output']>;
+  [Name in Exclude<TaskName, keyof (JoinTasks & MixTasks)>]: (
+    input: ThreadTasks[Name]['input'],
+  ) => Promise<ThreadTasks[Name]['output']>;
 } = {
   async clean({ documents, options, grams }) {
     const raw = (await decodeJsonLines(documents)) as Document[];
@@ -152,22 +115,24 @@ const tasks: {
       sayProgress(done, raw.length);
     });
     // In this order they need not be sorted for their canonical form.
-    const fingerprints = cleaned.documents.map(({ id, source }, index): FingerprintLine => ({
-      bands: packed(cleaned.bands.subarray(index * numBands * 2, (index + 1) * numBands * 2)),
+    const lines = cleaned.documents.map((document, index): FingerprintLine => ({
       bytes: cleaned.sizes[index]!.bytes,
       characters: cleaned.sizes[index]!.characters,
-      content: cleaned.contents[index]!,
-      id,
+      id: document.id,
       script: cleaned.sizes[index]!.script,
-      sketch: Buffer.from(
-        cleaned.sketches.subarray(index * numHashes, (index + 1) * numHashes),
-      ).toString('base64'),
-      source,
-      traits: traitsOf(cleaned.documents[index]!, cleaned.documents[index]!.text),
+      source: document.source,
+      traits: traitsOf(document, document.text),
     }));
+    const fingerprints = packPrints({
+      numDocuments: lines.length,
+      contents: Buffer.concat(cleaned.contents.map((content) => Buffer.from(content, 'hex'))),
+      bands: cleaned.bands,
+      sketches: cleaned.sketches,
+      lines: await encodeJsonLines(lines),
+    });
     return {
       documents: await encodeJsonLines(cleaned.documents),
-      fingerprints: await encodeJsonLines(fingerprints),
+      fingerprints,
       dropped: await encodeJsonLines(cleaned.dropped),
       numDocuments: raw.length,
       kept: cleaned.documents.length,
@@ -217,56 +182,6 @@ const tasks: {
     const onText = (done: number): void => sayProgress(done, texts.length);
     return { compression: await measureCompression(texts, encode, other, onText) };
   },
-  async origins({ documents, names }) {
-    const lines = await readDocuments(documents);
-    const find = sourceFinder(names);
-    const sources = Int32Array.from(lines, ({ source }) => find(source));
-    const bytes = Uint32Array.from(lines, ({ text }) => Buffer.byteLength(text));
-    return { sources, bytes, unknown: lines[sources.indexOf(-1)]?.source ?? null };
-  },
-  async cut({ documents, positions, buckets, metadata }) {
-    const lines = linesOf(await decompressLines(documents));
-    const parts = Map.groupBy(positions.keys(), (at) => buckets[at]!);
-    return {
-      buckets: [...parts].map(([bucket, ats]): [number, Uint8Array] => [
-        bucket,
-        Buffer.concat(ats.map((at) => lines[positions[at]!]!)),
-      ]),
-      metadata: metadata
-        ? Array.from(positions, (at) => (JSON.parse(lines[at]!.toString()) as Document).metadata)
-        : [],
-    };
-  },
-  async order({ lines, order, compress }) {
-    const all = linesOf(Buffer.from(lines.buffer, lines.byteOffset, lines.byteLength));
-    const sorted = Buffer.concat(Array.from(order, (at) => all[at]!));
-    return { lines: compress ? await compressLines(sorted) : sorted };
-  },
-  async scatter({ fingerprints, firstShard, numBuckets }) {
-    const buckets = Array.from({ length: numBuckets }, (): number[] => []);
-    for (const [index, bytes] of fingerprints.entries()) {
-      scatter(await fingerprintsOf(bytes), firstShard + index, buckets);
-      sayProgress(index + 1, fingerprints.length);
-    }
-    return { buckets: buckets.map((records) => bytesOf(Uint32Array.from(records))) };
-  },
-  async resolve({ records }) {
-    const bucket = new Bucket();
-    for (const [index, bytes] of records.entries()) {
-      bucket.add(wordsIn(bytes));
-      sayProgress(index + 1, records.length);
-    }
-    return { edges: bytesOf(bucket.edges()) };
-  },
-  async duplicates({ fingerprints, since }) {
-    const all: Fingerprint[] = [];
-    for (const [index, bytes] of fingerprints.entries()) {
-      for (const fingerprint of await fingerprintsOf(bytes))
-        all.push({ ...fingerprint, since: since[index]! });
-      sayProgress(index + 1, fingerprints.length);
-    }
-    return { duplicates: findDuplicates(all) };
-  },
   async grams({ texts }) {
     return packGrams(texts, (done) => {
       if (done % 1000 === 0) say({ kind: 'progress', done, total: texts.length });
@@ -301,18 +216,6 @@ function contaminationOf({ digest, packed: bytes }: Grams) {
   return lastGrams.contamination;
 }
 
-/** Each with its line feed. */
-function linesOf(bytes: Buffer): Buffer[] {
-  const lines: Buffer[] = [];
-  for (let start = 0; start < bytes.length;) {
-    const found = bytes.indexOf(0x0a, start);
-    const end = found === -1 ? bytes.length : found + 1;
-    lines.push(bytes.subarray(start, end));
-    start = end;
-  }
-  return lines;
-}
-
 let last: { sha256: string; encoder: BpeEncoder | null } | null = null;
 
 /** The encoder of the tokenizer met last is kept, with the words that it has met. */
@@ -320,30 +223,6 @@ function encoderOf(sha256: string, tokenizer: Uint8Array): BpeEncoder | null {
   if (last?.sha256 !== sha256)
     last = { sha256, encoder: bpeEncoder(Buffer.from(tokenizer).toString('utf8')) };
   return last.encoder;
-}
-
-async function fingerprintsOf(bytes: Uint8Array): Promise<Fingerprint[]> {
-  const lines = (await decodeJsonLines(bytes)) as FingerprintLine[];
-  return lines.map(({ id, source, content, bands, sketch }) => ({
-    id,
-    source,
-    content,
-    bands: unpacked(bands),
-    sketch: Buffer.from(sketch, 'base64'),
-  }));
-}
-
-function packed(bands: Uint32Array): string {
-  const bytes = Buffer.alloc(bands.length * 4);
-  for (const [index, band] of bands.entries()) bytes.writeUInt32LE(band, index * 4);
-  return bytes.toString('base64');
-}
-
-function unpacked(text: string): Uint32Array {
-  const bytes = Buffer.from(text, 'base64');
-  return Uint32Array.from({ length: bytes.length / 4 }, (_, index) =>
-    bytes.readUInt32LE(index * 4),
-  );
 }
 
 function say(reply: ThreadReply): void {
@@ -361,10 +240,11 @@ function sayProgress(done: number, total: number): void {
 }
 
 parentPort?.on('message', (request: ThreadRequest) => {
-  const run = tasks[request.task] as (
+  const run = { ...tasks, ...joinTasks, ...mixTasks }[request.task] as (
     input: ThreadRequest['input'],
+    onProgress: typeof sayProgress,
   ) => Promise<ThreadTasks[TaskName]['output']>;
-  run(request.input).then(
+  run(request.input, sayProgress).then(
     (output) => {
       say({ kind: 'done', output });
     },

@@ -174,52 +174,58 @@ export function createPreprocessActivities(
   type Shards = DatasetManifest['shards'];
   type Data = CleanShardsInput['data'];
 
-  function groupOf(shards: Shards, { groupSize }: Shuffle, group: number): Shards {
-    return shards.slice(group * groupSize, (group + 1) * groupSize);
+  /** Computed once for all that one activity asks: there are as many as shards. */
+  function keysOf(shards: Shards, data: Data): string[] {
+    return shards.map(({ documents }) => cleanKey(documents, data));
+  }
+
+  /** Shards, and the keys of what cleaning makes of them. */
+  interface Keyed {
+    shards: Shards;
+    keys: readonly string[];
+    data: Data;
   }
 
   async function scattered(
-    shards: Shards,
-    data: Data,
-    shuffle: Shuffle,
+    { shards, keys, data }: Keyed,
+    { groupSize, numBuckets }: Shuffle,
     group: number,
   ): Promise<Scattered> {
-    const mine = groupOf(shards, shuffle, group);
-    const firstShard = group * shuffle.groupSize;
-    const cleaned = mine.map(({ documents }) => cleanKey(documents, data));
-    const key = stageDigest({ cleaned, firstShard, numBuckets: shuffle.numBuckets });
+    const firstShard = group * groupSize;
+    const cleaned = keys.slice(firstShard, firstShard + groupSize);
+    const key = stageDigest({ cleaned, firstShard, numBuckets });
     const found = await findStage(store, 'scatter', key, scatteredSchema);
     if (found !== null) return found;
+    const mine = shards.slice(firstShard, firstShard + groupSize);
     const records = await inParallel(mine, async ({ documents }) => cleanedShard(documents, data));
-    const { numBuckets } = shuffle;
     const made = await scatterShards(store, threads, records, firstShard, numBuckets);
     return recordStage(store, 'scatter', key, scatteredSchema, made);
   }
 
   async function resolvedBucket(
-    shards: Shards,
-    data: Data,
+    keyed: Keyed,
     shuffle: Shuffle,
     bucket: number,
   ): Promise<ResolvedBucket> {
-    const cleaned = shards.map(({ documents }) => cleanKey(documents, data));
-    const key = stageDigest({ cleaned, shuffle, bucket });
+    const key = stageDigest({ cleaned: keyed.keys, shuffle, bucket });
     const found = await findStage(store, 'bucket', key, resolvedBucketSchema);
     if (found !== null) return found;
-    const groups = Array.from({ length: Math.ceil(shards.length / shuffle.groupSize) }).keys();
-    const parts = await inParallel([...groups], async (group) => {
-      const { buckets } = await scattered(shards, data, shuffle, group);
+    const numGroups = Math.ceil(keyed.shards.length / shuffle.groupSize);
+    const parts = await inParallel([...Array(numGroups).keys()], async (group) => {
+      const { buckets } = await scattered(keyed, shuffle, group);
       return buckets[bucket]!;
     });
     const made = await resolveRecords(store, threads, parts);
     return recordStage(store, 'bucket', key, resolvedBucketSchema, made);
   }
 
-  async function bucketsOf(shards: Shards, data: Data, shuffle: Shuffle) {
-    const buckets = Array.from({ length: shuffle.numBuckets }).keys();
-    return inParallel([...buckets], async (bucket) =>
-      resolvedBucket(shards, data, shuffle, bucket),
-    );
+  async function bucketsOf(keyed: Keyed, shuffle: Shuffle) {
+    let done = 0;
+    return inParallel([...Array(shuffle.numBuckets).keys()], async (bucket) => {
+      const resolved = await resolvedBucket(keyed, shuffle, bucket);
+      await progress('buckets', (done += 1), shuffle.numBuckets);
+      return resolved;
+    });
   }
 
   async function encodedShard(
@@ -275,7 +281,7 @@ export function createPreprocessActivities(
           refuseIfTooFew(manifest.statistics, unread, data.maxDropped),
         );
       }
-      const shuffle = shuffleFor(shards.length, shardsTogether);
+      const shuffle = shuffleFor(shards, shardsTogether);
       return {
         corpus,
         numShards: shards.length,
@@ -320,8 +326,8 @@ export function createPreprocessActivities(
       const { dataset, data, shuffle, from, to } = parseInput(shuffleInputSchema, given);
       await withFailures(async () => {
         const { shards } = await datasetOf(dataset);
-        for (let group = from; group < to; group += 1)
-          await scattered(shards, data, shuffle, group);
+        const keyed = { shards, keys: keysOf(shards, data), data };
+        for (let group = from; group < to; group += 1) await scattered(keyed, shuffle, group);
       });
     },
 
@@ -330,8 +336,9 @@ export function createPreprocessActivities(
       const { dataset, data, shuffle, from, to } = parseInput(shuffleInputSchema, given);
       await withFailures(async () => {
         const { shards } = await datasetOf(dataset);
+        const keyed = { shards, keys: keysOf(shards, data), data };
         for (let bucket = from; bucket < to; bucket += 1)
-          await resolvedBucket(shards, data, shuffle, bucket);
+          await resolvedBucket(keyed, shuffle, bucket);
       });
     },
 
@@ -342,8 +349,9 @@ export function createPreprocessActivities(
       return withFailures(async () => {
         const { shards } = await datasetOf(dataset);
         const since = shards.map((shard) => shard.since ?? 1);
+        const keys = keysOf(shards, data);
         const key = stageDigest({
-          shards: shards.map(({ documents }) => cleanKey(documents, data)),
+          shards: keys,
           ...(since.some((version) => version > 1) && { since }),
         });
         let manifest = await findStage(store, 'deduplicate', key, deduplicatedSchema);
@@ -356,8 +364,13 @@ export function createPreprocessActivities(
           });
           const made =
             shuffle === undefined
-              ? await mergeFingerprints(store, threads, cleaned)
-              : await joinBuckets(store, cleaned, await bucketsOf(shards, data, shuffle));
+              ? await mergeFingerprints(deps, threads, cleaned)
+              : await joinBuckets(
+                  deps,
+                  threads,
+                  cleaned,
+                  await bucketsOf({ shards, keys, data }, shuffle),
+                );
           manifest = await recordStage(store, 'deduplicate', key, deduplicatedSchema, made);
         }
         refuseIfTooFew(manifest.statistics, unread, data.maxDropped);

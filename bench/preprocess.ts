@@ -1,12 +1,13 @@
 /**
  * Preparing a corpus. Against datatrove: the same text, filters, MinHash parameters, tokenizer and cores, what
  * both keep compared document by document. Then encoding alone, two workers against one, memory and time by
- * size, and near duplicates against labelled pairs.
+ * size, by the number of documents, and near duplicates against labelled pairs.
  */
 import { z } from 'zod';
 import { againstDatatrove } from './support/against-datatrove.ts';
 import { defineBench } from './support/bench.ts';
 import { encodingAlone } from './support/encoding-alone.ts';
+import { byDocuments } from './support/join-at-scale.ts';
 import { labelledPairs } from './support/labelled-pairs.ts';
 import { bySize, byWorkers } from './support/preprocess-scale.ts';
 import { withHome } from './support/stack.ts';
@@ -16,6 +17,7 @@ const parts = {
   encoding: encodingAlone,
   workers: byWorkers,
   size: bySize,
+  join: byDocuments,
   pairs: labelledPairs,
 } as const;
 
@@ -33,7 +35,9 @@ export const preprocess = defineBench({
       .number()
       .positive()
       .default(60)
-      .describe('text of the corpus; with --part size of the largest of three'),
+      .describe(
+        'text of the corpus; with --part size of the largest of three, with join of 400 bytes a document',
+      ),
     seed: z.int().min(0).default(1).describe('of the corpus'),
     keep: z.boolean().default(false).describe('leave the home folder'),
   }),

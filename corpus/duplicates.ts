@@ -1,12 +1,19 @@
-/** Which documents say what another already says. The answer depends on the documents alone, not on their order or shards. */
-import { areAlike, numBands } from './minhash.ts';
+/**
+ * Which documents say what another already says. The answer depends on the documents alone, not on their order or shards.
+ * They are compared where they lie, in flat arrays, so that millions take no object each.
+ */
+import { Clusters } from './clusters.ts';
+import { areAlike, numHashes } from './minhash.ts';
 import { byCodeUnits } from './order.ts';
+import { contentLength } from './prints.ts';
+import { Bucket, contentBand, edgeLength, scatter } from './shuffle.ts';
+import { Words } from './words-and-bytes.ts';
 
 /** What dedup needs to know of one document. */
 export interface Fingerprint {
   id: string;
   source: string;
-  /** SHA-256 of the clean text. */
+  /** SHA-256 of the clean text, as hex. */
   content: string;
   /** See `signatureOf`. */
   bands: Uint32Array;
@@ -24,147 +31,231 @@ export interface Duplicate {
   survivorSource: string;
 }
 
+/** Documents that may be duplicates, each part one document after the other. */
+export interface Candidates {
+  /** Version of the dataset in which each first came. */
+  since: Uint32Array;
+  contents: Uint8Array;
+  sketches: Uint8Array;
+}
+
+/** Duplicates, ascending, each with the document that is kept for it; by number. */
+export interface Found {
+  numbers: Uint32Array;
+  survivors: Uint32Array;
+  /** 1 where the texts are the same. */
+  exact: Uint8Array;
+}
+
 /**
  * The duplicates, by index into the list. Of each group, the document of the oldest version is kept, then that
  * with the smallest content hash. What later versions brought never changes who is kept of the versions before.
  */
 export function findDuplicates(documents: readonly Fingerprint[]): Duplicate[] {
-  return joinDuplicates(documents, sharingBand(documents));
-}
-
-/** As `findDuplicates`, where it is known which documents share a band; each group holds indices into the list. */
-export function joinDuplicates(
-  documents: readonly Omit<Fingerprint, 'bands'>[],
-  groups: Iterable<readonly number[]>,
-): Duplicate[] {
-  const sinceOf = (index: number): number => documents[index]!.since ?? 1;
-  const rank = Array.from(documents.keys()).toSorted((a, b) => {
-    const [one, other] = [documents[a]!, documents[b]!];
-    return (
-      sinceOf(a) - sinceOf(b) ||
-      byCodeUnits(one.content, other.content) ||
-      byCodeUnits(one.id, other.id) ||
-      byCodeUnits(one.source, other.source)
-    );
-  });
-  const place = new Uint32Array(rank.length);
-  for (const [at, index] of rank.entries()) place[index] = at;
-  const clusters = new Clusters(Uint32Array.from(rank, sinceOf));
-
-  const exact = new Uint8Array(rank.length);
-  const byContent = Array.from(rank.keys()).toSorted(
-    (a, b) => byCodeUnits(documents[rank[a]!]!.content, documents[rank[b]!]!.content) || a - b,
-  );
-  let first: number | null = null;
-  for (const at of byContent) {
-    const { content } = documents[rank[at]!]!;
-    if (first !== null && documents[rank[first]!]!.content === content) {
-      exact[at] = 1;
-      clusters.join(at, first);
-    } else {
-      first = at;
-    }
-  }
-  for (const [a, b] of alikePairs(documents, groups, place)) clusters.join(place[a]!, place[b]!);
-  clusters.settle();
-  const duplicates: Duplicate[] = [];
-  for (const [at, index] of rank.entries()) {
-    const kept = clusters.survivorOf(at);
-    if (kept === at) continue;
+  const bands = new Words();
+  for (const { bands: some } of documents) bands.append(some);
+  const contents = Buffer.concat(documents.map(({ content }) => Buffer.from(content, 'hex')));
+  const sketches = Buffer.concat(documents.map(({ sketch }) => sketch));
+  const since = Uint32Array.from(documents, (document) => document.since ?? 1);
+  const records = new Words();
+  scatter({ contents, bands: bands.all() }, 0, [records]);
+  const bucket = new Bucket();
+  bucket.add(records.all());
+  const indexOf = (_: number, position: number): number => position;
+  const places = placesOf({ since, contents }, (index) => documents[index]!);
+  const join = new Join({ since, contents }, places);
+  join.unite(alikePairs(bucket.edges(), indexOf, { places, sketches }));
+  const { numbers, survivors, exact } = join.found();
+  return Array.from(numbers, (index, at): Duplicate => {
+    const { id, source } = documents[survivors[at]!]!;
     const reason = exact[at] === 1 ? 'duplicate_exact' : 'duplicate_near';
-    const { id: survivor, source: survivorSource } = documents[rank[kept]!]!;
-    duplicates.push({ index, reason, survivor, survivorSource });
-  }
-  return duplicates.toSorted((a, b) => a.index - b.index);
+    return { index, reason, survivor: id, survivorSource: source };
+  });
 }
 
-/** Documents by rank, oldest version first: the smallest number of a group is its survivor, so a root is always right. */
-class Clusters {
-  readonly #since: Uint32Array;
-  readonly #parent: Uint32Array;
-  /** Pairs of documents of two versions, by the later one. */
-  readonly #across = new Map<number, number[]>();
+/** Documents of a version are parted by so many first bits of their digests before they are sorted. */
+const partBits = 12;
 
-  constructor(since: Uint32Array) {
-    this.#since = since;
-    this.#parent = Uint32Array.from(since.keys());
+/**
+ * The place of each in the order in which survivors are chosen: by version, content, id and source. The names are asked of
+ * documents of the same version and text alone. `onPart` hears that it goes on.
+ */
+export function placesOf(
+  { since, contents }: Pick<Candidates, 'since' | 'contents'>,
+  nameOf: (index: number) => { id: string; source: string },
+  onPart: (done: number, total: number) => void = () => {},
+): Uint32Array {
+  const bytes = Buffer.from(contents.buffer, contents.byteOffset, contents.byteLength);
+  const versions = [...new Set(since)].toSorted((a, b) => a - b);
+  const turnOf = new Map(versions.map((version, turn) => [version, turn]));
+  const partOf = (index: number): number =>
+    turnOf.get(since[index]!)! * 2 ** partBits +
+    (bytes.readUInt16BE(index * contentLength) >>> (16 - partBits));
+  const ends = new Uint32Array(versions.length * 2 ** partBits + 1);
+  for (let index = 0; index < since.length; index += 1) ends[partOf(index) + 1]! += 1;
+  for (let part = 1; part < ends.length; part += 1) ends[part]! += ends[part - 1]!;
+  const order = new Uint32Array(since.length);
+  const next = ends.slice();
+  for (let index = 0; index < since.length; index += 1) order[next[partOf(index)]!++] = index;
+  const compare = (a: number, b: number): number => {
+    const [one, other] = [a * contentLength, b * contentLength];
+    const byContent = bytes.compare(bytes, other, other + contentLength, one, one + contentLength);
+    if (byContent !== 0) return byContent;
+    const [first, second] = [nameOf(a), nameOf(b)];
+    return byCodeUnits(first.id, second.id) || byCodeUnits(first.source, second.source) || a - b;
+  };
+  for (let part = 0; part + 1 < ends.length; part += 1) {
+    const [from, to] = [ends[part]!, ends[part + 1]!];
+    if (to - from > 1) order.subarray(from, to).sort(compare);
+    if (part % 256 === 0) onPart(to, since.length);
   }
-
-  join(a: number, b: number): void {
-    const [older, newer] = a < b ? [a, b] : [b, a];
-    const since = this.#since[newer]!;
-    if (this.#since[older] === since) {
-      this.#unite(older, newer);
-      return;
-    }
-    const known = this.#across.get(since);
-    if (known === undefined) this.#across.set(since, [older, newer]);
-    else known.push(older, newer);
-  }
-
-  /** Gives each group of a later version to the oldest document that one of it is paired with; older groups stay apart. */
-  settle(): void {
-    for (const [, pairs] of [...this.#across].toSorted(([a], [b]) => a - b)) {
-      const oldest = new Map<number, number>();
-      for (let at = 0; at < pairs.length; at += 2) {
-        const older = this.survivorOf(pairs[at]!);
-        const group = this.survivorOf(pairs[at + 1]!);
-        oldest.set(group, Math.min(oldest.get(group) ?? Infinity, older));
-      }
-      for (const [group, older] of oldest) this.#parent[group] = older;
-    }
-  }
-
-  survivorOf(rank: number): number {
-    const parent = this.#parent;
-    let at = rank;
-    while (parent[at] !== at) {
-      parent[at] = parent[parent[at]!]!;
-      at = parent[at]!;
-    }
-    return at;
-  }
-
-  #unite(a: number, b: number): void {
-    const [one, other] = [this.survivorOf(a), this.survivorOf(b)];
-    if (one !== other) this.#parent[Math.max(one, other)] = Math.min(one, other);
-  }
+  const places = new Uint32Array(order.length);
+  for (const [place, index] of order.entries()) places[index] = place;
+  return places;
 }
 
 /** Of a band, documents like no earlier one of it, with which the others are compared; a bound where they share boilerplate alone. */
 const maxCompared = 1000;
+/** Candidates that an edge can be sorted by, with a band, as one number. */
+export const maxCandidates = 2 ** 24;
+/** Pairs met last: those that share one band share others. */
+const remembered = 2 ** 16;
 
-/** Documents that share a band and are alike, in the order of their places: no other order finds others. */
-function* alikePairs(
-  documents: readonly Pick<Fingerprint, 'sketch'>[],
-  groups: Iterable<readonly number[]>,
-  place: Uint32Array,
-): Generator<[number, number]> {
-  for (const group of groups) {
-    const first: number[] = [];
-    for (const index of group.toSorted((a, b) => place[a]! - place[b]!)) {
-      const { sketch } = documents[index]!;
-      let isAlike = false;
-      for (const other of first) {
-        if (!areAlike(documents[other]!.sketch, sketch)) continue;
-        isAlike = true;
-        yield [other, index];
-      }
-      if (!isAlike && first.length < maxCompared) first.push(index);
-    }
+/**
+ * Places of documents that share a band and are alike, two by two, smaller first, in the order of their places within each
+ * band: no other order finds others. `indexOf` tells which candidate a document is by its shard and position.
+ */
+export function alikePairs(
+  edges: Uint32Array,
+  indexOf: (shard: number, position: number) => number,
+  { places, sketches }: { places: Uint32Array; sketches: Uint8Array },
+  onGroup: (done: number, total: number) => void = () => {},
+): Uint32Array {
+  if (places.length > maxCandidates) {
+    throw new RangeError(
+      `duplicates: found ${places.length} documents that may be duplicates, expected at most ${maxCandidates}. ` +
+        'Prepare the dataset in parts.',
+    );
   }
+  const keys = new Float64Array(edges.length / edgeLength);
+  let numKeys = 0;
+  for (let at = 0; at < edges.length; at += edgeLength) {
+    const band = edges[at + 4]!;
+    if (band === contentBand) continue;
+    const a = places[indexOf(edges[at]!, edges[at + 1]!)]!;
+    const b = places[indexOf(edges[at + 2]!, edges[at + 3]!)]!;
+    // Whoever meets the same document in the same band is of the same group, which it may not come first of.
+    keys[numKeys++] = (a * (contentBand + 1) + band) * maxCandidates + b;
+  }
+  const sorted = keys.subarray(0, numKeys).sort();
+  const indexAt = new Uint32Array(places.length);
+  for (const [index, place] of places.entries()) indexAt[place] = index;
+  const sketchOf = (place: number): Uint8Array => {
+    const from = indexAt[place]! * numHashes;
+    return sketches.subarray(from, from + numHashes);
+  };
+  const pairs = new Words();
+  const recent = new Float64Array(remembered).fill(-1);
+  const say = (a: number, b: number): void => {
+    const [one, other] = a < b ? [a, b] : [b, a];
+    const key = one * maxCandidates + other;
+    const slot = (Math.imul(one, 0x9e3779b1) ^ Math.imul(other, 0x85ebca6b)) & (remembered - 1);
+    if (recent[slot] === key) return;
+    recent[slot] = key;
+    pairs.push(one, other);
+  };
+  for (let start = 0; start < sorted.length;) {
+    const group = Math.floor(sorted[start]! / maxCandidates);
+    const members = [Math.floor(group / (contentBand + 1))];
+    let end = start;
+    for (; end < sorted.length; end += 1) {
+      if (Math.floor(sorted[end]! / maxCandidates) !== group) break;
+      members.push(sorted[end]! % maxCandidates);
+    }
+    const first: Uint8Array[] = [];
+    const firstPlaces: number[] = [];
+    for (const place of members.toSorted((a, b) => a - b)) {
+      const sketch = sketchOf(place);
+      let isAlike = false;
+      for (const [at, other] of first.entries()) {
+        if (!areAlike(other, sketch)) continue;
+        isAlike = true;
+        say(firstPlaces[at]!, place);
+      }
+      if (isAlike || first.length >= maxCompared) continue;
+      first.push(sketch);
+      firstPlaces.push(place);
+    }
+    start = end;
+    onGroup(end, sorted.length);
+  }
+  return pairs.all().slice();
 }
 
-function* sharingBand(documents: readonly Fingerprint[]): Generator<number[]> {
-  for (let band = 0; band < numBands; band += 1) {
-    const groups = new Map<number, number[]>();
-    for (const [index, { bands }] of documents.entries()) {
-      // 53 of the 64 bits: what a number holds exactly.
-      const key = bands[band * 2]! * 2 ** 21 + (bands[band * 2 + 1]! >>> 11);
-      const met = groups.get(key);
-      if (met === undefined) groups.set(key, [index]);
-      else met.push(index);
+/** Brings pairs together to clusters, and says who is kept of each. */
+export class Join {
+  readonly #places: Uint32Array;
+  readonly #indexAt: Uint32Array;
+  readonly #clusters: Clusters;
+  /** By place: 1 where an earlier place has the same text. */
+  readonly #exact: Uint8Array;
+
+  constructor({ since, contents }: Pick<Candidates, 'since' | 'contents'>, places: Uint32Array) {
+    this.#places = places;
+    this.#indexAt = new Uint32Array(places.length);
+    for (const [index, place] of places.entries()) this.#indexAt[place] = index;
+    this.#exact = new Uint8Array(places.length);
+    this.#clusters = new Clusters(Uint32Array.from(this.#indexAt, (index) => since[index]!));
+    this.#joinSameTexts(contents);
+  }
+
+  /** Takes pairs of `alikePairs`, in any order. */
+  unite(pairs: Uint32Array): void {
+    for (let at = 0; at < pairs.length; at += 2) this.#clusters.join(pairs[at]!, pairs[at + 1]!);
+  }
+
+  /** The duplicates, when all pairs were taken; by index. */
+  found(): Found {
+    this.#clusters.settle();
+    let count = 0;
+    const survivorOf = (place: number): number => this.#clusters.survivorOf(place);
+    for (let place = 0; place < this.#places.length; place += 1)
+      if (survivorOf(place) !== place) count += 1;
+    const found: Found = {
+      numbers: new Uint32Array(count),
+      survivors: new Uint32Array(count),
+      exact: new Uint8Array(count),
+    };
+    let at = 0;
+    for (const [index, place] of this.#places.entries()) {
+      const survivor = survivorOf(place);
+      if (survivor === place) continue;
+      found.numbers[at] = index;
+      found.survivors[at] = this.#indexAt[survivor]!;
+      found.exact[at] = this.#exact[place]!;
+      at += 1;
     }
-    for (const group of groups.values()) if (group.length > 1) yield group;
+    return found;
+  }
+
+  #joinSameTexts(contents: Uint8Array): void {
+    const bytes = Buffer.from(contents.buffer, contents.byteOffset, contents.byteLength);
+    // Place of a text's first document and 1, where the text's digest points; 0: nobody.
+    const slots = new Uint32Array(2 ** Math.ceil(Math.log2(2 * this.#places.length + 2)));
+    for (const [place, index] of this.#indexAt.entries()) {
+      const from = index * contentLength;
+      let slot = bytes.readUInt32LE(from) & (slots.length - 1);
+      for (; slots[slot] !== 0; slot = (slot + 1) & (slots.length - 1)) {
+        const other = this.#indexAt[slots[slot]! - 1]! * contentLength;
+        const end = from + contentLength;
+        if (bytes.compare(bytes, other, other + contentLength, from, end) === 0) break;
+      }
+      if (slots[slot] === 0) {
+        slots[slot] = place + 1;
+        continue;
+      }
+      this.#exact[place] = 1;
+      this.#clusters.join(place, slots[slot]! - 1);
+    }
   }
 }

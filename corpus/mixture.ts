@@ -40,37 +40,49 @@ export function refuseEmpty(sources: readonly (MixedSource & { numTokens: number
   }
 }
 
-/** Hashes in a row; of millions of documents they take longer than a heartbeat may. */
-export const hashesAtOnce = 10_000;
+/** Of many documents: their tokens, and the beginning of their hash by a salt, 64 bits. */
+export interface RankedDocuments {
+  numTokens: Uint32Array;
+  high: Uint32Array;
+  low: Uint32Array;
+}
+
+/** The beginning of the hash of a document. */
+export function rankOf(salt: string, id: string): [high: number, low: number] {
+  const digest = digestOf(salt, id);
+  return [Number.parseInt(digest.slice(0, 8), 16), Number.parseInt(digest.slice(8, 16), 16)];
+}
+
+/** Documents are parted by so many first bits of their hashes before they are sorted. */
+const partBits = 12;
 
 /**
  * How often each document of a source is read: all of them as often as the whole part of `times` says, and once more
- * those that come first by their hash, until the tokens are reached to half a document. `breathe` is awaited between.
+ * those that come first by their hash, until the tokens are reached to half a document.
  */
-export async function readingsOf(
-  documents: readonly { id: string; numTokens: number }[],
-  times: number,
-  salt: string,
-  breathe: () => Promise<void> = async () => {},
-): Promise<Uint32Array> {
+export function readingsOf({ numTokens, high, low }: RankedDocuments, times: number): Uint32Array {
   const always = Math.floor(times);
-  const readings = new Uint32Array(documents.length).fill(always);
-  const all = documents.reduce((sum, { numTokens }) => sum + numTokens, 0);
+  const readings = new Uint32Array(numTokens.length).fill(always);
+  const all = numTokens.reduce((sum, num) => sum + num, 0);
   const wanted = all * (times - always);
   if (wanted === 0) return readings;
-  const ranked: { at: number; rank: string }[] = [];
-  for (const [at, { id }] of documents.entries()) {
-    ranked.push({ at, rank: digestOf(salt, id) });
-    if (ranked.length % hashesAtOnce === 0) await breathe();
-  }
-  const byHash = ranked.toSorted((a, b) => byCodeUnits(a.rank, b.rank));
+  const ends = new Uint32Array(2 ** partBits + 1);
+  for (const word of high) ends[(word >>> (32 - partBits)) + 1]! += 1;
+  for (let part = 1; part < ends.length; part += 1) ends[part]! += ends[part - 1]!;
+  const order = new Uint32Array(numTokens.length);
+  const next = ends.slice();
+  for (const [at, word] of high.entries()) order[next[word >>> (32 - partBits)]!++] = at;
   let read = 0;
-  for (const { at } of byHash) {
-    const { numTokens } = documents[at]!;
-    // One at least: a source with a share is never left out.
-    if (read + numTokens / 2 > wanted && (always > 0 || read > 0)) break;
-    readings[at]! += 1;
-    read += numTokens;
+  for (let part = 0; part + 1 < ends.length; part += 1) {
+    const inPart = order.subarray(ends[part]!, ends[part + 1]!);
+    inPart.sort((a, b) => high[a]! - high[b]! || low[a]! - low[b]! || a - b);
+    for (const at of inPart) {
+      const num = numTokens[at]!;
+      // One at least: a source with a share is never left out.
+      if (read + num / 2 > wanted && (always > 0 || read > 0)) return readings;
+      readings[at]! += 1;
+      read += num;
+    }
   }
   return readings;
 }

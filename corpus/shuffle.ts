@@ -1,98 +1,101 @@
 /**
  * Finding near duplicates in parts: fingerprints are scattered into buckets by their bands, so that documents
- * that share a band meet in one bucket, and each bucket is resolved on its own. Numbers are 32 bits, little-endian.
+ * that share a band meet in one bucket, and each bucket is resolved on its own. Numbers are 32 bits.
  */
-import type { Fingerprint } from './duplicates.ts';
 import { numBands } from './minhash.ts';
+import { bandWords, contentLength } from './prints.ts';
+import { Words } from './words-and-bytes.ts';
 
 /** Stands for the text's digest, as if it were a band. */
 export const contentBand = numBands;
 /** Band, both halves of its hash, shard and position of the document. */
 const recordLength = 5;
+/** Numbers that a document adds to all buckets together. */
+export const wordsOfDocument = (contentBand + 1) * recordLength;
 /** Shard and position of two documents, and the band that they share. */
-const edgeLength = 5;
-
-export interface Edge {
-  /** The same one in all edges of those that share a band. */
-  a: DocumentPlace;
-  b: DocumentPlace;
-  /** `contentBand` where the beginning of the texts' digests is the same, so that the texts may be. */
-  band: number;
-}
-
-export interface DocumentPlace {
-  shard: number;
-  position: number;
-}
+export const edgeLength = 5;
 
 /** The records of one shard's documents, added to those of each bucket. */
 export function scatter(
-  fingerprints: readonly Pick<Fingerprint, 'content' | 'bands'>[],
+  { contents, bands }: { contents: Uint8Array; bands: Uint32Array },
   shard: number,
-  buckets: readonly number[][],
+  buckets: readonly Words[],
 ): void {
+  const digests = Buffer.from(contents.buffer, contents.byteOffset, contents.byteLength);
   const add = (band: number, high: number, low: number, position: number): void => {
     const bucket = ((high ^ Math.imul(band + 1, 0x9e3779b1)) >>> 0) % buckets.length;
     buckets[bucket]!.push(band, high, low, shard, position);
   };
-  for (const [position, { content, bands }] of fingerprints.entries()) {
-    for (let band = 0; band < numBands; band += 1)
-      add(band, bands[band * 2]!, bands[band * 2 + 1]!, position);
-    const half = (from: number): number => Number.parseInt(content.slice(from, from + 8), 16);
-    add(contentBand, half(0), half(8), position);
+  for (let position = 0; position * bandWords < bands.length; position += 1) {
+    for (let band = 0; band < numBands; band += 1) {
+      const at = position * bandWords + band * 2;
+      add(band, bands[at]!, bands[at + 1]!, position);
+    }
+    const digest = position * contentLength;
+    add(contentBand, digests.readUInt32BE(digest), digests.readUInt32BE(digest + 4), position);
   }
 }
 
 /**
- * Which documents of one bucket share a band: each is joined to the first of its group, which is of the oldest version,
- * for the shards of a dataset come oldest first.
+ * Which documents of one bucket share a band: each is joined to the first of its group. Records stay where they lie,
+ * with some ten bytes each to find them by.
  */
 export class Bucket {
-  readonly #first = Array.from({ length: contentBand + 1 }, () => new Map<number, DocumentPlace>());
-  readonly #edges: number[] = [];
+  readonly #records: Words;
+  readonly #edges = new Words();
+  /** Number of a group's first record and 1, where its band points; 0: none. */
+  #slots = new Uint32Array(1024);
+  #numGroups = 0;
+
+  /** For records of so many numbers, or more. */
+  constructor(numWords = 0) {
+    this.#records = new Words(numWords);
+  }
 
   /** Takes records of one group of shards. */
   add(records: Uint32Array): void {
-    for (let at = 0; at < records.length; at += recordLength) {
-      const band = records[at]!;
-      const shard = records[at + 3]!;
-      const position = records[at + 4]!;
-      // 53 of the 64 bits: what a number holds exactly.
-      const key = records[at + 1]! * 2 ** 21 + (records[at + 2]! >>> 11);
-      const met = this.#first[band]!.get(key);
-      if (met === undefined) this.#first[band]!.set(key, { shard, position });
-      else this.#edges.push(met.shard, met.position, shard, position, band);
+    const from = this.#records.length;
+    this.#records.append(records);
+    const all = this.#records.all();
+    for (let at = from; at < all.length; at += recordLength) {
+      if (2 * this.#numGroups >= this.#slots.length) this.#widen(all);
+      const slot = this.#slotOf(all, at);
+      const met = this.#slots[slot]! - 1;
+      if (met < 0) {
+        this.#slots[slot] = at / recordLength + 1;
+        this.#numGroups += 1;
+        continue;
+      }
+      const first = met * recordLength;
+      this.#edges.push(all[first + 3]!, all[first + 4]!, all[at + 3]!, all[at + 4]!, all[at]!);
     }
   }
 
+  /** Shard and position of the first of a group and of another of it, and their band; `contentBand` where the texts' digests begin alike. */
   edges(): Uint32Array {
-    return Uint32Array.from(this.#edges);
+    return this.#edges.all();
+  }
+
+  /** The slot of the group that a record is of, or would be. */
+  #slotOf(all: Uint32Array, at: number): number {
+    const [band, high, low] = [all[at]!, all[at + 1]!, all[at + 2]! >>> 11];
+    const mask = this.#slots.length - 1;
+    // Both halves: the high one has chosen the bucket.
+    let slot = (Math.imul(high ^ Math.imul(band + 1, 0x85ebca6b), 0x9e3779b1) ^ low) & mask;
+    for (; this.#slots[slot] !== 0; slot = (slot + 1) & mask) {
+      const other = (this.#slots[slot]! - 1) * recordLength;
+      // 53 of the 64 bits, as many as a number holds exactly.
+      if (all[other + 1] === high && all[other + 2]! >>> 11 === low && all[other] === band) break;
+    }
+    return slot;
+  }
+
+  #widen(all: Uint32Array): void {
+    const before = this.#slots;
+    this.#slots = new Uint32Array(before.length * 2);
+    for (const number of before) {
+      if (number === 0) continue;
+      this.#slots[this.#slotOf(all, (number - 1) * recordLength)] = number;
+    }
   }
 }
-
-/** The edges that a bucket found. */
-export function* edgesOf(numbers: Uint32Array): Generator<Edge> {
-  for (let at = 0; at < numbers.length; at += edgeLength) {
-    const [shardA, positionA, shardB, positionB, band] = numbers.subarray(at, at + edgeLength);
-    yield {
-      a: { shard: shardA!, position: positionA! },
-      b: { shard: shardB!, position: positionB! },
-      band: band!,
-    };
-  }
-}
-
-/** Numbers as bytes, for a blob. */
-export function bytesOf(numbers: Uint32Array): Uint8Array {
-  const bytes = Buffer.from(numbers.buffer, numbers.byteOffset, numbers.byteLength);
-  return littleEndian ? bytes : Buffer.from(bytes).swap32();
-}
-
-/** The numbers of `bytesOf`. */
-export function wordsIn(bytes: Uint8Array): Uint32Array {
-  const aligned = Uint8Array.from(bytes);
-  if (!littleEndian) Buffer.from(aligned.buffer).swap32();
-  return new Uint32Array(aligned.buffer);
-}
-
-const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;

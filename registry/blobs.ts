@@ -17,8 +17,9 @@ import type { Store } from './store.ts';
 const compress = promisify(zstdCompress);
 const decompress = promisify(zstdDecompress);
 
+/** How lines are packed. */
 // Written out, so that a change of Node's defaults does not change digests.
-const compression = {
+export const compression = {
   params: {
     [constants.ZSTD_c_compressionLevel]: 3,
     [constants.ZSTD_c_checksumFlag]: 1,

@@ -18,9 +18,13 @@ const bytesPerToken = 4.85;
 const storedShare = 0.38 + 0.37;
 const fingerprintBytes = 287;
 const bytesPerShardInManifest = 125;
-/** In the heap of the activity that joins the duplicates, for each document that is kept. */
-const keptBytes = 160;
-const workerHeapBytes = 1e9;
+/**
+ * In the activity that joins, for each document, where a quarter are duplicates: 173 for each that may be one, 9 and the name
+ * of what is kept for each that is, 1 for each other.
+ */
+const joinBytes = 120;
+/** What a data worker leaves of its 1 GB. */
+const workerBytesLeft = 0.5e9;
 const maxIngestS = 2 * 3600;
 const maxActivityS = 30 * 60;
 /** Measured: an activity and its share of the workflow's tasks, at 10,000 shards. */
@@ -83,7 +87,7 @@ export function planData(bytes: number, rates: DataRates): DataPlan {
     objects,
     shuffleParts,
     manifestMb: (shards * bytesPerShardInManifest) / 1e6,
-    joinGb: (documents * keptBytes) / 1e9,
+    joinGb: (documents * joinBytes) / 1e9,
     storedGb,
     usdCompute: (readHours + coreHours) * rates.usdPerCoreHour,
     // What is written is read once, by the step behind it; a record is asked for before it is made as well.
@@ -97,8 +101,8 @@ export function dataBounds(rates: DataRates): { bytes: number; what: string }[] 
   const shardS = shardBytes / 1e6 / rates.coreMb;
   return [
     {
-      bytes: (workerHeapBytes / keptBytes) * documentBytes,
-      what: 'the list of the documents that are kept fills the 1 GB of the worker that joins the duplicates',
+      bytes: (workerBytesLeft / joinBytes) * documentBytes,
+      what: 'what is compared of documents that may be duplicates fills the 1 GB of the worker that joins them',
     },
     {
       bytes: maxIngestS * rates.ingestMb * 1e6,

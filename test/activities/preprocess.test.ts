@@ -2,15 +2,23 @@ import { Tokenizer } from 'tokenizers';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createIngestActivities } from '../../activities/ingest.ts';
 import { cleanDocuments } from '../../activities/preprocess-clean.ts';
-import { joinBuckets, mergeFingerprints } from '../../activities/preprocess-duplicates.ts';
+import {
+  joinBuckets,
+  mergeFingerprints,
+  readDuplicates,
+} from '../../activities/preprocess-duplicates.ts';
 import type { PreprocessInput, PreprocessResult } from '../../activities/preprocess-input.ts';
-import type {
-  CleanShard,
-  Deduplicated,
-  ResolvedBucket,
-  Scattered,
+import {
+  deduplicatedSchema,
+  type CleanShard,
+  type Deduplicated,
+  type FingerprintLine,
+  type KeptLine,
+  type ResolvedBucket,
+  type Scattered,
 } from '../../activities/preprocess-records.ts';
-import { resolveRecords, scatterShards } from '../../activities/preprocess-shuffle.ts';
+import { resolveRecords, scatterShards, shuffleFor } from '../../activities/preprocess-shuffle.ts';
+import { splitDocuments } from '../../activities/preprocess-split.ts';
 import { ThreadPool } from '../../activities/preprocess-threads.ts';
 import { createPreprocessActivities } from '../../activities/preprocess.ts';
 import { FailureType } from '../../config/failures.ts';
@@ -20,7 +28,15 @@ import {
   type Document,
   type DroppedDocument,
 } from '../../config/manifests.ts';
-import { putJsonLines, readBlob, readJsonLines } from '../../registry/blobs.ts';
+import { packPrints, readPrints } from '../../corpus/prints.ts';
+import {
+  decodeJsonLines,
+  encodeJsonLines,
+  putBlob,
+  putJsonLines,
+  readBlob,
+  readJsonLines,
+} from '../../registry/blobs.ts';
 import { getDataset } from '../../registry/datasets.ts';
 import { findStage } from '../../registry/stages.ts';
 import type { BlobRef } from '../../config/digest.ts';
@@ -384,10 +400,18 @@ test('a shard may drop more documents than a call takes arguments', async () => 
   const numDropped = 350_000;
   const nobody = { id: 'x', source: 's', reason: 'too_short', detail: '' };
   const none = await putJsonLines(store, []);
+  const nothing = new Uint8Array();
+  const empty = packPrints({
+    numDocuments: 0,
+    contents: nothing,
+    bands: new Uint32Array(),
+    sketches: nothing,
+    lines: await encodeJsonLines([]),
+  });
   const shard: CleanShard = {
     schemaVersion: 1,
     documents: none,
-    fingerprints: none,
+    fingerprints: await putBlob(store, empty),
     dropped: await putJsonLines(
       store,
       Array.from({ length: numDropped }, () => nobody),
@@ -396,7 +420,9 @@ test('a shard may drop more documents than a call takes arguments', async () => 
     kept: 0,
     redacted: {},
   };
-  const { result } = await inActivity(async () => mergeFingerprints(store, threads, [shard]));
+  const { result } = await inActivity(async () =>
+    mergeFingerprints(fixture.deps, threads, [shard]),
+  );
   expect(result.statistics.dropped).toEqual({ too_short: numDropped });
 }, 60_000);
 
@@ -424,9 +450,11 @@ test('a shuffle finds the duplicates that one activity finds, whatever the group
     cleaned.push((await inActivity(work)).result);
   }
   const { store } = fixture.deps;
-  const whole = (await inActivity(async () => mergeFingerprints(store, threads, cleaned))).result;
+  const whole = (await inActivity(async () => mergeFingerprints(fixture.deps, threads, cleaned)))
+    .result;
   const dated = cleaned.map((shard, index) => ({ ...shard, since: 1 + Math.floor(index / 2) }));
-  const grown = (await inActivity(async () => mergeFingerprints(store, threads, dated))).result;
+  const grown = (await inActivity(async () => mergeFingerprints(fixture.deps, threads, dated)))
+    .result;
   expect(grown.dropped).not.toEqual(whole.dropped);
   expect(whole.statistics.dropped['duplicate_near']).toBeGreaterThan(20);
   expect(whole.statistics.dropped['duplicate_exact']).toBeGreaterThan(8);
@@ -456,8 +484,8 @@ test('a shuffle finds the duplicates that one activity finds, whatever the group
             groups.map((group) => group.buckets[bucket]!),
           ),
         );
-      expect(await joinBuckets(store, dated, buckets)).toEqual(grown);
-      return joinBuckets(store, cleaned, buckets);
+      expect(await joinBuckets(fixture.deps, threads, dated, buckets)).toEqual(grown);
+      return joinBuckets(fixture.deps, threads, cleaned, buckets);
     };
     expect((await inActivity(work)).result).toEqual(whole);
   }
@@ -483,6 +511,39 @@ test('the activities of a shuffle record what they make, and a search after them
   const { kept, dropped } = found.result;
   expect({ kept, dropped }).toEqual({ kept: wanted.result.kept, dropped: wanted.result.dropped });
 }, 60_000);
+
+test('what an older version listed of kept documents is split as what is listed now', async () => {
+  const { dataset } = await ingested('listed', lines);
+  const asked = { dataset, data, unread: {} };
+  const { duplicates } = (await inActivity(activities.resolveDuplicates, asked)).result;
+  const { store } = fixture.deps;
+  const now = (await findStage(store, 'deduplicate', duplicates, deduplicatedSchema))!;
+  const { fingerprints, duplicates: gone, ...older } = now;
+  const goneOf = await readDuplicates(store, { ...now, duplicates: gone! });
+  const kept: KeptLine[] = [];
+  for (const [shard, prints] of fingerprints!.entries()) {
+    const { lines: packed } = readPrints(await readBlob(store, prints));
+    for (const [position, line] of (await decodeJsonLines(packed)).entries()) {
+      const { id, bytes } = line as FingerprintLine;
+      if (!goneOf(shard).includes(position)) kept.push({ shard, position, id, bytes });
+    }
+  }
+  const listed = deduplicatedSchema.parse({ ...older, kept: await putJsonLines(store, kept) });
+  const wish = { duplicates, heldOut: 0.05, questions, seed: 3 };
+  const split = async (from: Deduplicated) =>
+    (await inActivity(async () => splitDocuments(fixture.deps, threads, from, wish))).result;
+  const expected = await split(now);
+  expect(expected.heldOut.numDocuments).toBeGreaterThan(0);
+  expect(await split(listed)).toEqual(expected);
+}, 60_000);
+
+test('many short documents are shuffled though their shards are few', () => {
+  const shards = (count: number, numDocuments: number) =>
+    Array.from({ length: count }, () => ({ numDocuments }));
+  expect(shuffleFor(shards(256, 190))).toBeNull();
+  expect(shuffleFor(shards(257, 190))).toEqual({ groupSize: 256, numBuckets: 2 });
+  expect(shuffleFor(shards(100, 10_000))).toEqual({ groupSize: 5, numBuckets: 20 });
+});
 
 test('a corpus is encoded with a tokenizer that somebody else made, to the ids of its library', async () => {
   await fixture.put('given/tokenizer.json', JSON.stringify(madeTokenizer()));
@@ -638,5 +699,5 @@ test('an error in a thread comes back, and the threads go on', async () => {
   const { result } = await inActivity(async () =>
     threads.run('duplicates', { fingerprints: [], since: [] }),
   );
-  expect(result).toEqual({ duplicates: [] });
+  expect(result.numbers).toHaveLength(0);
 });

@@ -129,7 +129,7 @@ test('a pair of similarity 0.8 is found nine times in ten', () => {
 test('the survivor is named by its own source, also where its copy has the same id', () => {
   const copy = {
     id: 'same',
-    content: 'c',
+    content: 'c'.repeat(64),
     bands: new Uint32Array(numBands * 2),
     sketch: new Uint8Array(numHashes),
   };
@@ -150,7 +150,7 @@ test('texts that share a band by chance are no duplicates, in whatever order the
   const made = (name: string, sketch: Uint8Array): Fingerprint => ({
     id: name,
     source: name,
-    content: name,
+    content: name.repeat(64),
     bands,
     sketch,
   });

@@ -4,7 +4,7 @@ import { Chunker, shardBytes } from '../../corpus/chunk.ts';
 import { digestOf } from '../../corpus/order.ts';
 import { endOfText, Packer, tokenWidth } from '../../corpus/pack.ts';
 import { piecesOf } from '../../corpus/pieces.ts';
-import { heldOutIds as heldOutOf } from '../../corpus/split.ts';
+import { heldOutOf, isHeldOut, sidesOf } from '../../corpus/split.ts';
 import { chooseVocabSize } from '../../recipes/vocabulary.ts';
 import { english, seeded } from './random.ts';
 
@@ -14,11 +14,15 @@ const ids = Array.from({ length: 3000 }, (_, index) =>
 );
 
 /** Of a first version. */
-const heldOutIds = (of: readonly string[], share: number) =>
-  heldOutOf(
-    of.map((id) => ({ id })),
-    share,
-  );
+function heldOutIds(of: readonly string[], share: number): Set<string> {
+  const { exceptions } = heldOutOf([
+    sidesOf(
+      of.map((id) => ({ id, bytes: 1 })),
+      share,
+    ),
+  ]);
+  return new Set(of.filter((id) => isHeldOut(id, share, exceptions)));
+}
 
 test('about the asked share is held out, and no document ever changes sides', () => {
   const few = heldOutIds(ids.slice(0, 1000), 0.05);
