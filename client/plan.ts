@@ -34,6 +34,7 @@ import {
   type Recipe,
 } from '../config/recipe.ts';
 import type { Survey, SurveyRequest } from '../config/survey.ts';
+import type { TokenizerRequest } from '../config/tokenizer.ts';
 import type { Replay } from '../recipes/continuation.ts';
 import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';
 import { planPhases } from '../recipes/phases.ts';
@@ -109,7 +110,12 @@ export interface PlanRequest {
   look: (request: SurveyRequest) => Promise<Survey>;
   /** Left out, a file that gives a configuration is not planned. */
   measure?: Measure;
+  /** Left out, a file that names a tokenizer is not planned. */
+  adopt?: AdoptTokenizer;
 }
+
+/** Takes over a tokenizer.json as a run would; throws a ClientError that says why it cannot be used. */
+export type AdoptTokenizer = (request: TokenizerRequest) => Promise<{ vocabSize: number }>;
 
 /** Counts a configuration of transformers, and says why it could not be served; null: it can. */
 export type Measure = (
@@ -135,7 +141,10 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
   const parent = await parentFor(request);
   const base = await baseFor(request);
   const { tokenizer } = pipeline;
-  const wished = tokenizer !== undefined && 'train' in tokenizer ? tokenizer.vocabSize : undefined;
+  const wished =
+    tokenizer !== undefined && 'train' in tokenizer
+      ? tokenizer.vocabSize
+      : (await requireTokenizer(request))?.vocabSize;
   const vocabSize = base?.shape.vocabSize ?? parent?.tokenizer.vocabSize ?? wished;
   const corpus = vocabSize === undefined ? estimated : inVocabularyOf(vocabSize, estimated, base);
   const inputs: PlanInputs = {
@@ -233,6 +242,26 @@ async function givenFor({
   const { unservable, ...measured } = await measure(config);
   if (unservable === null) return { config, ...measured };
   throw refuse(`${unservable}, so it could be neither evaluated nor served.`);
+}
+
+/** The tokenizer that a file names, taken over; null where it names none. Throws where a run would refuse it. */
+export async function requireTokenizer({
+  pipeline: { tokenizer },
+  baseDir,
+  adopt,
+}: Pick<PlanRequest, 'pipeline' | 'baseDir' | 'adopt'>): Promise<{ vocabSize: number } | null> {
+  if (tokenizer === undefined || !('from' in tokenizer)) return null;
+  const { from } = tokenizer;
+  const refuse = (why: string) => new ClientError('input', `${why} Nothing was started.`);
+  if (adopt === undefined) {
+    throw refuse(`tokenizer.from: ${from}: nothing here can look at it; npx temper plan does.`);
+  }
+  try {
+    return await adopt({ baseDir, from });
+  } catch (error) {
+    if (!(error instanceof ClientError) || error.kind !== 'input') throw error;
+    throw refuse(error.message);
+  }
 }
 
 /** The model that a pipeline goes on from; null when it starts from scratch. */

@@ -39,3 +39,19 @@ export const tokenizerWishSchema = z
     'what cuts text into tokens; left out, byte-level BPE that is trained on the documents, or the tokenizer of the model in startFrom',
   );
 export type TokenizerWish = NonNullable<z.infer<typeof tokenizerWishSchema>>;
+
+/** The tokenizer of a pipeline file that names one, and the folder of that file. */
+export interface TokenizerRequest {
+  baseDir: string;
+  from: string;
+}
+
+/** What the thread that looks at it posts. */
+export const tokenizerReplySchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('done'),
+    vocabSize: z.number().int().positive().describe('with the special tokens that were added'),
+  }),
+  z.strictObject({ kind: z.literal('failed'), wrongInput: z.boolean(), message: z.string() }),
+]);
+export type TokenizerReply = z.infer<typeof tokenizerReplySchema>;

@@ -48,11 +48,14 @@ const probes = [
   'Mixed CASE and UPPER',
 ];
 
+export interface AdoptedTokenizer {
+  /** The tokenizer.json. */
+  tokenizer: string;
+  vocabSize: number;
+}
+
 /** The file as it is used here, and how many tokens it has. Throws a CorpusError that says why it cannot be. */
-export async function adoptTokenizer(
-  text: string,
-  place: string,
-): Promise<{ tokenizer: string; vocabSize: number }> {
+export async function adoptTokenizer(text: string, place: string): Promise<AdoptedTokenizer> {
   const refuse = (found: string, expected: string, hint = 'Give another tokenizer.json'): never => {
     throw new CorpusError(
       `tokenizer.from: ${place}: found ${found}, expected ${expected}. ${hint}, or remove tokenizer to train one.`,

@@ -7,6 +7,7 @@ import type { Alternative } from '../../recipes/alternatives.ts';
 import { planPipeline, type Plan } from '../plan.ts';
 import { readPipelineFile } from '../pipeline-file.ts';
 import { openContext } from './context.ts';
+import { adoptTokenizer } from './given-tokenizer.ts';
 import { measureConfig } from './measure-module.ts';
 import { size } from './survey-text.ts';
 import { lookAtFolder } from './survey.ts';
@@ -24,6 +25,7 @@ export async function planCommand(file: string, options: CommonOptions): Promise
     machine: describeMachine(),
     look,
     measure: measureConfig,
+    adopt: adoptTokenizer,
   };
   const planned = await planPipeline({ ...request, store }).catch((error: unknown) => {
     // A plan must not need the stack: without a registry it estimates, and says so.

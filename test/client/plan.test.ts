@@ -3,14 +3,16 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { adoptTokenizer } from '../../client/cli/given-tokenizer.ts';
 import { planLines } from '../../client/cli/plan.ts';
-
 import { ClientError } from '../../client/errors.ts';
 import { planPipeline, type Measure } from '../../client/plan.ts';
 import { knownBases } from '../../config/base-models.ts';
 import { pipelineSchema } from '../../config/pipeline.ts';
 import { surveyFolder } from '../../corpus/survey.ts';
+import { adoptTokenizerFile } from '../../corpus/tokenizer-file.ts';
 import { estimateTokens } from '../../recipes/vocabulary.ts';
+import { madeTokenizer } from '../corpus/made-tokenizer.ts';
 import { machine } from '../support/recipes.ts';
 
 const bytes = 300_000;
@@ -37,6 +39,7 @@ const plan = (startFrom: string, changes: object = {}, measure?: Measure) =>
     machine,
     store: null,
     look: surveyFolder,
+    adopt: adoptTokenizer,
     ...(measure && { measure }),
   });
 
@@ -128,6 +131,38 @@ test('a mix cannot be planned with a share for a source without text', async () 
 test('a vocabulary that the file names is the one that is planned with', async () => {
   const { recipe } = await plan('scratch', { tokenizer: { train: 'unigram', vocabSize: 1024 } });
   expect(recipe.model.vocabSize).toBe(1024);
+});
+
+test('a tokenizer that the file names is planned with as many tokens as a run takes over', async () => {
+  writeFileSync(path.join(folder, 'tokenizer.json'), JSON.stringify(madeTokenizer()));
+  const from = { tokenizer: { from: './tokenizer.json' } };
+  expect((await plan('scratch', from)).recipe.model.vocabSize).toBe(262);
+  expect((await plan('scratch', { tokenizer: { from: '.' } })).recipe.model.vocabSize).toBe(262);
+});
+
+test('a tokenizer that a run would refuse is refused by the plan in the same words', async () => {
+  const made = madeTokenizer();
+  const files = {
+    'missing.json': null,
+    'words.json': 'the rubbish of a file',
+    'other.json': '{"a": 1}',
+    'wordpiece.json': JSON.stringify({ ...made, decoder: { type: 'WordPiece' } }),
+    'gap.json': JSON.stringify({
+      ...made,
+      model: { ...made.model, vocab: { ...made.model.vocab, zz: 9_000_000 } },
+    }),
+  };
+  for (const [name, text] of Object.entries(files)) {
+    if (text !== null) writeFileSync(path.join(folder, name), text);
+    const from = `./${name}`;
+    const inRun: Error = await adoptTokenizerFile({ baseDir: folder, from }).then(
+      () => expect.fail(`${name} is taken`),
+      (error) => error,
+    );
+    const refused = plan('scratch', { tokenizer: { from } });
+    await expect(refused).rejects.toBeInstanceOf(ClientError);
+    await expect(refused).rejects.toThrow(`${inRun.message} Nothing was started.`);
+  }
 });
 
 test('a folder is planned by its config.json, and one of another kind is refused with a sentence', async () => {
