@@ -25,7 +25,7 @@ import { putJsonLines, readBlob, readJsonLines } from '../../registry/blobs.ts';
 import { getDataset } from '../../registry/datasets.ts';
 import { findStage } from '../../registry/stages.ts';
 import type { BlobRef } from '../../config/digest.ts';
-import { madeTokenizer } from '../corpus/made-tokenizer.ts';
+import { madeTokenizer } from '../support/tokenizers.ts';
 import { english, seeded } from '../corpus/random.ts';
 import {
   failureOf,

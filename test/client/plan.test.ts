@@ -12,7 +12,7 @@ import { pipelineSchema } from '../../config/pipeline.ts';
 import { surveyFolder } from '../../corpus/survey.ts';
 import { adoptTokenizerFile } from '../../corpus/tokenizer-file.ts';
 import { estimateTokens } from '../../recipes/vocabulary.ts';
-import { madeTokenizer } from '../corpus/made-tokenizer.ts';
+import { madeTokenizer } from '../support/tokenizers.ts';
 import { machine } from '../support/recipes.ts';
 
 const bytes = 300_000;

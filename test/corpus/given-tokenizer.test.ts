@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { bpeEncoder } from '../../corpus/bpe.ts';
 import { adoptTokenizer } from '../../corpus/given-tokenizer.ts';
 import { cutsWords } from '../../corpus/pieces.ts';
-import { madeTokenizer } from './made-tokenizer.ts';
+import { madeTokenizer, specialToken } from '../support/tokenizers.ts';
 
 type Made = ReturnType<typeof madeTokenizer>;
 
@@ -25,18 +25,9 @@ test('the special tokens that a tokenizer lacks come behind its own, which keep 
 });
 
 test('tokens that are there are not added again, and ChatML stands in for our form of chat', async () => {
-  const special = (id: number, content: string) => ({
-    id,
-    content,
-    single_word: false,
-    lstrip: false,
-    rstrip: false,
-    normalized: false,
-    special: true,
-  });
   const { vocabSize, tokenizer } = await adopted((made) => {
     made.model.vocab['<|endoftext|>'] = 258;
-    made.added_tokens = [special(259, '<|im_start|>'), special(260, '<|im_end|>')];
+    made.added_tokens = [specialToken(259, '<|im_start|>'), specialToken(260, '<|im_end|>')];
   });
   expect(vocabSize).toBe(261);
   expect(Tokenizer.fromString(tokenizer).tokenToId('<|endoftext|>')).toBe(258);

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { adoptTokenizer } from '../../corpus/given-tokenizer.ts';
 import { openTextCodec, openTextStream } from '../../serving/engine-text.ts';
-import { madeTokenizer } from '../corpus/made-tokenizer.ts';
+import { madeTokenizer } from '../support/tokenizers.ts';
 
 function run(parts: Uint8Array[], stop: string[]) {
   const stream = openTextStream(stop);
