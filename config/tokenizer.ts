@@ -28,7 +28,7 @@ export const tokenizerWishSchema = z
           .string()
           .min(1)
           .describe(
-            'tokenizer.json of Hugging Face, or the folder that holds it, relative to the pipeline file: byte-level; the special tokens that it lacks are added behind its own',
+            'tokenizer.json of Hugging Face, or the folder that holds it, relative to the pipeline file: byte-level, or SentencePiece’s with byte fallback; the special tokens that it lacks are added behind its own',
           ),
       }),
     ],

@@ -1,7 +1,8 @@
 /** Encoding without the tokenizers library, held against the library. */
 import { byteLevelPreTokenizer, Tokenizer } from 'tokenizers';
 import { expect, test } from 'vitest';
-import { bpeEncoder, byteLetters } from '../../corpus/bpe.ts';
+import { byteLetters } from '../../config/token-bytes.ts';
+import { bpeEncoder } from '../../corpus/bpe.ts';
 import { endOfPretoken } from '../../corpus/pretokens.ts';
 import { byteLevelTokenizer } from '../support/tokenizers.ts';
 import { english, seeded } from './random.ts';
