@@ -89,6 +89,7 @@ const loadedSources = [
   'config/conversations.ts',
   'config/languages.ts',
   'config/mixture.ts',
+  'config/mixing.ts',
   'config/token-bytes.ts',
   'activities/preprocess*.ts',
   'recipes/vocabulary.ts',

@@ -13,7 +13,7 @@ import {
   type CorpusManifest,
   type DatasetManifest,
 } from '../config/manifests.ts';
-import { isMixed, timesRead } from '../config/mixture.ts';
+import { isMixed, timesRead } from '../config/mixing.ts';
 import {
   configOf,
   familyOf,

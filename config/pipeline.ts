@@ -7,7 +7,7 @@ import { knownBases } from './base-models.ts';
 import { cleaningSchema } from './cleaning.ts';
 import { embeddingsFaults, isEmbeddingMetric } from './embeddings.ts';
 import { languageNames } from './languages.ts';
-import { isMixed, mixtureFaults, type MixedSource } from './mixture.ts';
+import { isMixed, mixtureFaults, type MixedSource } from './mixing.ts';
 import { personalDataSchema } from './personal-data.ts';
 import { conversationsSchema, longestFromScratch, longestOfAModel } from './conversations.ts';
 import { phasesFault, tunes } from './phases.ts';

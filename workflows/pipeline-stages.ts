@@ -20,6 +20,7 @@ import type { ReplayActivities } from '../activities/replay.ts';
 import type { TrainedModel } from '../activities/training-job.ts';
 import { calibrationShare } from '../config/calibration.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
+import { isMixed } from '../config/mixing.ts';
 import type { Pipeline } from '../config/pipeline.ts';
 import type { MeasuredModel, Phase, PhaseRecipe, Recipe } from '../config/recipe.ts';
 import { control, gpu, ingesting } from './activity-options.ts';
@@ -116,9 +117,6 @@ export function createStages(input: PipelineInput, board: StageBoard) {
     replay,
     ...data
   } = pipeline.data;
-  const isMixed = sources.some(
-    ({ weight, repeat }) => weight !== undefined || repeat !== undefined,
-  );
   const { tokenizer: tokenizerWish } = pipeline;
   const readsOtherFiles =
     data.decontaminate !== undefined ||
@@ -187,7 +185,7 @@ export function createStages(input: PipelineInput, board: StageBoard) {
               seed,
               unread: dropped,
               ...(readsOtherFiles && { baseDir }),
-              ...(isMixed && { mixed: sources }),
+              ...(isMixed(sources) && { mixed: sources }),
               ...(tokenizerWish && { tokenizerWish }),
               ...keptTokenizer(),
             },

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { mixtureFaults, timesRead } from '../../config/mixture.ts';
+import { mixtureFaults, timesRead } from '../../config/mixing.ts';
 import { hashesAtOnce, readingsOf, refuseEmpty, sourceFinder } from '../../corpus/mixture.ts';
 import { seeded } from './random.ts';
 
