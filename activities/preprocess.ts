@@ -523,6 +523,7 @@ function resultOf(corpus: string, manifest: CorpusManifest, reused: boolean): Pr
       numShards: manifest.shards.length,
       numHeldOut: heldOut.numDocuments,
       heldOutBytes: heldOut.bytes,
+      numHeldOutTokens: heldOut.numTokens,
       numTrainQuestions: instructions?.numTrain ?? 0,
       numPreferences: instructions?.numPreferences ?? 0,
       numQuestions: instructions?.numQuestions ?? 0,

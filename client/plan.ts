@@ -8,6 +8,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { knownBases, maxBaseContext, type KnownBase } from '../config/base-models.ts';
 import { canonicalJson } from '../config/digest.ts';
+import type { HeldOutSize } from '../config/held-out.ts';
 import {
   corpusManifestSchema,
   type CorpusManifest,
@@ -66,6 +67,8 @@ export interface CorpusFigures {
   numDocuments: number;
   numTokens: number;
   bytes: number;
+  /** What is never trained on. */
+  heldOut: HeldOutSize;
   /** Where sources are mixed: the tokens and bytes of an epoch, and the text that each gives. */
   read?: ReadText;
   vocabSize: number;
@@ -393,10 +396,12 @@ function inVocabularyOf(
 function inTokens(corpus: CorpusFigures, vocabSize: number, numTokens: number): CorpusFigures {
   const { read } = corpus;
   const scaled = (tokens: number) => Math.round((tokens * numTokens) / corpus.numTokens);
+  const { heldOut } = corpus;
   return {
     ...corpus,
     vocabSize,
     numTokens,
+    heldOut: { ...heldOut, numTokens: scaled(heldOut.numTokens) },
     ...(read && {
       read: {
         ...read,
@@ -456,6 +461,10 @@ async function knownCorpus(
       numDocuments: statistics.kept,
       numTokens: statistics.numTokens,
       bytes: Math.max(1, statistics.bytes - manifest.heldOut.bytes),
+      heldOut: {
+        numDocuments: manifest.heldOut.numDocuments,
+        numTokens: manifest.heldOut.numTokens,
+      },
       vocabSize: manifest.vocabSize,
       numChats: instructions?.numTrain ?? 0,
       numPreferences: instructions?.numPreferences ?? 0,
@@ -527,9 +536,18 @@ async function estimateDataset(
     numDocuments,
     numTokens: estimateTokens(bytes),
     bytes,
+    heldOut: estimateHeldOut(pipeline, numDocuments, estimateTokens(bytes)),
     vocabSize: chooseVocabSize(bytes),
     ...(await estimateAnswers(pipeline, baseDir, numDocuments)),
   };
+}
+
+/** Of two documents one is held out at least, and never all. */
+function estimateHeldOut({ data }: Pipeline, numDocuments: number, numTokens: number): HeldOutSize {
+  const wanted = Math.max(1, Math.round(numDocuments * data.heldOut));
+  const number = Math.min(wanted, Math.max(1, numDocuments) - 1);
+  const share = number / Math.max(1, numDocuments);
+  return { numDocuments: number, numTokens: Math.round(numTokens * share) };
 }
 
 /** Chats and preferences, of questions and of conversations. */
@@ -572,6 +590,7 @@ async function estimateCorpus({ pipeline, ...from }: PlanRequest): Promise<Corpu
     numDocuments,
     numTokens,
     bytes,
+    heldOut: estimateHeldOut(pipeline, numDocuments, numTokens),
     vocabSize,
     ...(await estimateAnswers(pipeline, from.baseDir, numDocuments)),
     languages: surveys

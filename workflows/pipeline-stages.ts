@@ -19,6 +19,7 @@ import type { ReleaseActivities } from '../activities/release.ts';
 import type { ReplayActivities } from '../activities/replay.ts';
 import type { TrainedModel } from '../activities/training-job.ts';
 import { calibrationShare } from '../config/calibration.ts';
+import { heldOutWarning } from '../config/held-out.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
 import { isMixed } from '../config/mixing.ts';
 import type { Pipeline } from '../config/pipeline.ts';
@@ -191,6 +192,10 @@ export function createStages(input: PipelineInput, board: StageBoard) {
             },
           ],
         });
+        const { numHeldOut, numHeldOutTokens: numTokens } = result.summary;
+        const few =
+          numTokens === undefined ? null : heldOutWarning({ numDocuments: numHeldOut, numTokens });
+        if (few !== null) board.note(few);
         if (replay === undefined || parent === null)
           return done(result.corpus, describeCorpus(result), result.reused);
         const { name, version, pretrain } = parent;

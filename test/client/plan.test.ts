@@ -87,6 +87,24 @@ test('what a kill costs at most stands there in time and in dollars', async () =
   expect(planLines({ ...planned, recipe }).join()).toMatch(/of work and \$0 lost/);
 });
 
+test('a held-out part that is too small to measure by is told with what to do', async () => {
+  const { corpus, ...planned } = await plan('scratch');
+  // One document, of which none can be held out.
+  expect(corpus.heldOut).toEqual({ numDocuments: 0, numTokens: 0 });
+  const toldOf = (heldOut: { numDocuments: number; numTokens: number }, estimated = true) =>
+    planLines({ ...planned, corpus: { ...corpus, heldOut, estimated } }).find((line) =>
+      line.startsWith('held out: '),
+    );
+  expect(toldOf(corpus.heldOut)).toMatch(/no document is held out, .* two documents or more\.$/);
+  expect(toldOf({ numDocuments: 2, numTokens: 90_000 })).toMatch(
+    /only about 2 documents with about 90,000 tokens held out: .* Raise data\.heldOut, /,
+  );
+  expect(toldOf({ numDocuments: 40, numTokens: 800 }, false)).toMatch(
+    /only 40 documents with 800 tokens/,
+  );
+  expect(toldOf({ numDocuments: 3, numTokens: 5000 })).toBeUndefined();
+});
+
 test('the page of a model from scratch speaks of pretraining alone', async () => {
   const { base, ...planned } = await plan('scratch');
   expect(base).toBeNull();
