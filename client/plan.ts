@@ -161,6 +161,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     ...ranksOf(pipeline.compute, machine),
     seed: pipeline.seed,
     vocabSize: corpus.vocabSize,
+    tokenizer,
     family: familyOf(pipeline),
     given: await givenFor(request),
     numChats: corpus.numChats,
