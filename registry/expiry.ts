@@ -6,7 +6,7 @@ import type { BlobRef } from '../config/digest.ts';
 import type { DatasetManifest } from '../config/manifests.ts';
 import type { RetentionReport } from '../config/retention.ts';
 import { blobKey, hasBlob } from './blobs.ts';
-import { getDataset, getExpiry, listDatasets, markExpired, readExpiries } from './datasets.ts';
+import { eachDataset, getDataset, getExpiry, markExpired, readExpiries } from './datasets.ts';
 import { DatasetExpired } from './errors.ts';
 import type { Store } from './store.ts';
 
@@ -104,17 +104,11 @@ async function sweep(
 /** Versions whose time is over, and whose documents are not all deleted yet. */
 export async function dueVersions(store: Store, now: Date): Promise<DatasetManifest[]> {
   const due: DatasetManifest[] = [];
-  for (const [name, versions] of Map.groupBy(await listDatasets(store), ({ name }) => name)) {
-    const over = versions.filter(
-      ({ expiresAt }) => expiresAt !== undefined && Date.parse(expiresAt) <= now.getTime(),
-    );
-    if (over.length === 0) continue;
-    const finished = new Set(
-      (await readExpiries(store, name)).flatMap(({ version, finishedAt }) =>
-        finishedAt === null ? [] : [version],
-      ),
-    );
-    due.push(...over.filter(({ version }) => !finished.has(version)));
+  for await (const version of eachDataset(store)) {
+    const { name, expiresAt } = version;
+    if (expiresAt === undefined || Date.parse(expiresAt) > now.getTime()) continue;
+    const expiry = await getExpiry(store, name, version.version);
+    if (expiry === null || expiry.finishedAt === null) due.push(version);
   }
   return due;
 }
@@ -209,27 +203,30 @@ async function findExpired(
 ): Promise<{ blobs: BlobRef[]; records: string[]; numShared: number }> {
   const gone = new Set((await expiriesOfAll(store)).map(keyOf));
   for (const version of going) gone.add(keyOf(version));
-  // Read after the marks stand.
-  const all = await listDatasets(store);
-  const live = all.filter((version) => !gone.has(keyOf(version)));
-  const liveRaw = new Set(live.flatMap(({ shards }) => shards.map(nameOfShard)));
-  const liveDigests = new Set(live.map(({ digest }) => digest));
-  const goingDigests = new Set(going.map(({ digest }) => digest));
-  // Of those that went before too: what they dropped stayed where others held it, and goes with the last of these.
-  const goneDigests = new Set(
-    all.filter((version) => gone.has(keyOf(version))).map(({ digest }) => digest),
-  );
-  const goneRaw = new Set(
-    going.flatMap(({ shards }) => shards.map(nameOfShard)).filter((name) => !liveRaw.has(name)),
-  );
-
   const candidates = new Map<string, BlobRef>();
   const kept = new Set<string>();
   const records: string[] = [];
   const drop = (value: unknown) => walk(value, (ref) => candidates.set(ref.sha256, ref));
   const keep = (value: unknown) => walk(value, ({ sha256 }) => kept.add(sha256));
   for (const version of going) drop(version);
-  for (const version of live) keep(version);
+
+  const goingDigests = new Set(going.map(({ digest }) => digest));
+  // Of those that went before too: what they dropped stayed where others held it, and goes with the last of these.
+  const goneDigests = new Set<string>();
+  const liveDigests = new Set<string>();
+  const goneRaw = new Set(going.flatMap(({ shards }) => shards.map(nameOfShard)));
+  let numRead = 0;
+  // Read after the marks stand.
+  for await (const version of eachDataset(store)) {
+    onProgress((numRead += 1));
+    if (gone.has(keyOf(version))) {
+      goneDigests.add(version.digest);
+      continue;
+    }
+    liveDigests.add(version.digest);
+    for (const shard of version.shards) goneRaw.delete(nameOfShard(shard));
+    keep(version);
+  }
 
   await eachRecord(store, 'models/', (_, value) => keep(value), onProgress);
   await eachRecord(

@@ -129,7 +129,10 @@ export async function exportDataset(store: Store, request: ExportRequest): Promi
   } catch (error) {
     // Two that make the same folder write the same bytes: the one that is whole first is that of both.
     const made = await wholeFolder(folder, mark).catch(() => null);
-    if (made !== null) return answer(made, true);
+    if (made !== null) {
+      await rm(partial, { recursive: true, force: true });
+      return answer(made, true);
+    }
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     throw new ClientError(
       'failed',
