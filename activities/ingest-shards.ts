@@ -1,7 +1,7 @@
 /** Documents as they are read, into shards: those of each version of the dataset in which they first came apart. */
 import type { Document } from '../config/manifests.ts';
 import { Chunker } from '../corpus/chunk.ts';
-import { putJsonLines } from '../registry/blobs.ts';
+import { putReadLines } from '../registry/readings.ts';
 import type { Store } from '../registry/store.ts';
 import type { DatasetShard } from './ingest-before.ts';
 
@@ -49,7 +49,7 @@ export class ShardWriter {
     this.#open.delete(since);
     this.#waiting -= bytes;
     this.#written.push({
-      documents: await putJsonLines(this.#store, documents, this.#sealed),
+      documents: await putReadLines(this.#store, documents, this.#sealed),
       numDocuments: documents.length,
       ...(since > 1 && { since }),
     });

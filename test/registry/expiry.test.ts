@@ -115,6 +115,7 @@ test('the documents of a version whose time is over are deleted, with what was d
     expired: [{ name: 'policy', version: 1 }],
     held: [],
     waitsFor: [],
+    numUnregistered: 0,
     numShared: 0,
   });
   const gone = [
