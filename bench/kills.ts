@@ -45,7 +45,13 @@ interface Disturbed {
   faults: string[];
   /** Of steps, for each start after the first. */
   lost: number[];
-  againMs: number[];
+  again: Again[];
+}
+
+/** Until a trainer that was killed is training again; `alone`: nothing else was killed meanwhile. */
+interface Again {
+  ms: number;
+  alone: boolean;
 }
 
 export const kills = defineBench({
@@ -202,7 +208,7 @@ async function judge(
     made,
   }: { run: string; failure: string | null; reference: Reference; made: Kill[] },
 ): Promise<Disturbed> {
-  if (failure !== null) return { run, faults: [failure], lost: [], againMs: [] };
+  if (failure !== null) return { run, faults: [failure], lost: [], again: [] };
   const trial = { run, phase: 'pretrain', round: 0, trial: 0 };
   const head = await readHead(stack.store, trial);
   const last = head?.value.chain.at(-1);
@@ -227,7 +233,12 @@ async function judge(
       ...orphans.map((orphan) => `left running: ${orphan}`),
     ],
     lost: starts.slice(1).map(({ lost }) => lost),
-    againMs: trainerKills.flatMap(({ at }) => trainingAgainMs(events, at) ?? []),
+    again: trainerKills.flatMap((kill): Again[] => {
+      const ms = trainingAgainMs(events, kill.at);
+      if (ms === null) return [];
+      const meanwhile = own.filter(({ at }) => at > kill.at && at < kill.at + ms / 1000);
+      return [{ ms, alone: meanwhile.length === 0 }];
+    }),
   };
 }
 
@@ -242,7 +253,7 @@ function conclude({
   recipe: PretrainRecipe;
   stopped: number;
 }) {
-  const againS = runs.flatMap(({ againMs }) => againMs).map((ms) => ms / 1000);
+  const again = runs.flatMap((run) => run.again);
   const lost = runs.flatMap((run) => run.lost);
   const equal = runs.filter(({ faults }) => faults.length === 0).length;
   const kinds = Object.fromEntries(
@@ -251,7 +262,8 @@ function conclude({
       made.filter((kill) => kill.kind === kind).length,
     ]),
   );
-  const p95 = againS.length === 0 ? null : quantile(againS, 0.95);
+  const all = secondsOf(again);
+  const alone = secondsOf(again.filter((one) => one.alone));
   return {
     figures: {
       kills: made.length,
@@ -261,7 +273,7 @@ function conclude({
       stopped,
       saveEverySteps: recipe.saveEverySteps,
       lostSteps: { median: lost.length === 0 ? 0 : median(lost), most: Math.max(0, ...lost) },
-      trainingAgainS: { median: againS.length === 0 ? null : median(againS), p95 },
+      trainingAgainS: { ...all, alone },
       faults: runs.flatMap(({ run, faults }) => faults.map((fault) => `${run}: ${fault}`)),
       instructionSet: describeMachine().instructionSet,
     },
@@ -276,7 +288,22 @@ function conclude({
         value: Math.max(0, ...lost) / recipe.saveEverySteps,
         max: 1,
       },
-      { name: 'training again after the kill of a rank or torchrun, p95, s', value: p95, max: 30 },
+      {
+        name: 'training again after the kill of a rank or torchrun, p95, s',
+        value: all.p95,
+        max: 30,
+      },
     ],
+  };
+}
+
+function secondsOf(again: readonly Again[]) {
+  const seconds = again.map(({ ms }) => ms / 1000);
+  if (seconds.length === 0) return { number: 0, median: null, p95: null, most: null };
+  return {
+    number: seconds.length,
+    median: median(seconds),
+    p95: quantile(seconds, 0.95),
+    most: Math.max(...seconds),
   };
 }

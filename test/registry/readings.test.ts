@@ -2,13 +2,13 @@
 import { expect, test } from 'vitest';
 import type { BlobRef } from '../../config/digest.ts';
 import { blobKey, hasBlob } from '../../registry/blobs.ts';
-import { registerDataset } from '../../registry/datasets.ts';
 import { expireDatasets, requireWhole, type InUse } from '../../registry/expiry.ts';
 import { encodeRecord } from '../../registry/json.ts';
 import { beginSweep, listNotes, putReadLines, sweepState } from '../../registry/readings.ts';
 import { stageDigest } from '../../registry/stages.ts';
 import type { Store } from '../../registry/store.ts';
 import { memoryStore } from '../support/memory-store.ts';
+import { registerDataset } from '../support/records.ts';
 
 const now = new Date('2026-12-24T00:00:00.000Z');
 const nobody: InUse = { versions: [], reading: [] };
