@@ -363,7 +363,7 @@ describe('what all generations told', () => {
     expect(alone).toMatchObject({ faults: [], untold: 0 });
     // Of generation 1 the piece with its start is lost.
     const generations = [
-      { fence: 1, events: steps(5, 12) },
+      { fence: 1, events: steps(1, 12) },
       { fence: 2, events: whole },
     ];
     expect(joinSteps(record({ generations })).faults).toEqual([]);
