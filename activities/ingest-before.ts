@@ -7,7 +7,8 @@ import { z } from 'zod';
 import { blobRefSchema, canonicalJson, sha256Schema } from '../config/digest.ts';
 import type { DatasetManifest, Document } from '../config/manifests.ts';
 import { DigestTable } from '../corpus/digest-table.ts';
-import { hasBlob, putBlob, putJsonLines, readBlob, readJsonLines } from '../registry/blobs.ts';
+import { hasBlob, putBlob, readBlob, readJsonLines } from '../registry/blobs.ts';
+import { putReadLines } from '../registry/readings.ts';
 import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
 import { inParallel } from './preprocess-parallel.ts';
@@ -100,7 +101,7 @@ async function restOf(
   const rest = documents.filter((_, position) => met[position] === 1);
   return {
     ...shard,
-    documents: await putJsonLines(store, rest, shard.documents.sealed),
+    documents: await putReadLines(store, rest, shard.documents.sealed),
     numDocuments,
   };
 }

@@ -6,7 +6,7 @@ import type { BlobRef } from '../config/digest.ts';
 import type { Document } from '../config/manifests.ts';
 import { Chunker } from '../corpus/chunk.ts';
 import type { PartCounts } from '../corpus/statistics.ts';
-import { putBlob } from '../registry/blobs.ts';
+import { putRead } from '../registry/readings.ts';
 import type { Store } from '../registry/store.ts';
 import type { DatasetShard } from './ingest-before.ts';
 import type { PackShard } from './ingest-pack.ts';
@@ -72,7 +72,7 @@ export class ShardWriter {
     const { store, sealed, pack, onWritten } = this.#steps;
     await this.#written.begin(async () => {
       const { lines, counts } = await pack(documents);
-      const ref = await putBlob(store, lines, sealed);
+      const ref = await putRead(store, lines, sealed);
       await onWritten(ref, counts);
       return { documents: ref, numDocuments: documents.length, ...(since > 1 && { since }) };
     });

@@ -14,7 +14,7 @@ import { CorpusError } from '../corpus/errors.ts';
 import { byCodeUnits, hashShare } from '../corpus/order.ts';
 import type { PartCounts } from '../corpus/statistics.ts';
 import { openSource, readSource, type OpenSource, type SourceItem } from '../corpus/sources.ts';
-import { putJsonLines, readJsonLines } from '../registry/blobs.ts';
+import { readJsonLines } from '../registry/blobs.ts';
 import {
   getDataset,
   getExpiry,
@@ -29,6 +29,7 @@ import {
   requireUnexpired,
   requireWhole,
 } from '../registry/expiry.ts';
+import { putReadLines } from '../registry/readings.ts';
 import { addRunInputs, getRunRecord } from '../registry/runs.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
@@ -438,7 +439,7 @@ async function readAll(
   for (const { source } of dropped) droppedBefore.delete(source);
   dropped.unshift(...droppedBefore.values());
   for (const { reason } of dropped) contents.dropped[reason] = (contents.dropped[reason] ?? 0) + 1;
-  if (dropped.length > 0) contents.droppedDocuments = await putJsonLines(store, dropped, sealed);
+  if (dropped.length > 0) contents.droppedDocuments = await putReadLines(store, dropped, sealed);
   return { ...contents, numFound };
 }
 

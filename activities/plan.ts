@@ -157,6 +157,7 @@ export function createPlanActivities(deps: Deps) {
         ...ranksOf(pipeline.compute, machine),
         seed: pipeline.seed,
         vocabSize,
+        tokenizer: pipeline.tokenizer,
         family: familyOf(pipeline),
         given,
         packing: pipeline.packing,

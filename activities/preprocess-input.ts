@@ -172,6 +172,8 @@ export interface PreprocessResult {
     numShards: number;
     numHeldOut: number;
     heldOutBytes: number;
+    /** Left out by workers of before. */
+    numHeldOutTokens?: number;
     numTrainQuestions: number;
     numPreferences: number;
     numQuestions: number;

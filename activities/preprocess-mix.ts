@@ -3,7 +3,8 @@
  * read in an epoch, in an order that the seed gives. So the trainer reads shards like any others.
  */
 import path from 'node:path';
-import { timesRead, type MixedSource, type Mixture } from '../config/mixture.ts';
+import { timesRead, type MixedSource } from '../config/mixing.ts';
+import type { Mixture } from '../config/mixture.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { readingsOf, refuseEmpty } from '../corpus/mixture.ts';
 import { tokenWidth } from '../corpus/pack.ts';

@@ -35,5 +35,8 @@ export async function findDataset(
   if (dataset !== null) return dataset;
   const all = (await listDatasets(store)).filter((version) => version.name === name);
   const versions = all.map(({ version }) => version).join(', ');
-  throw new ClientError('input', `${name}: found no version ${wanted}, expected ${versions}.`);
+  throw new ClientError(
+    'input',
+    `${name}: found no version ${wanted}, expected ${versions}. Name one of them, or ${name} for the newest.`,
+  );
 }

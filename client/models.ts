@@ -96,10 +96,7 @@ export async function showModel(store: Store, reference: string): Promise<ModelD
   const wanted = version ?? current ?? versions.at(-1)!;
   const found = await getModel(store, name, wanted);
   if (found === null) {
-    throw new ClientError(
-      'input',
-      `${name}: found no version ${wanted}, expected ${versions.join(', ')}.`,
-    );
+    throw noVersion(name, wanted, versions);
   }
   return {
     version: found,
@@ -201,10 +198,7 @@ export function openModels(client: Client, store: () => Store): Models {
       }
       if ((await getModel(store(), model, target)) === null) {
         const versions = await versionNumbers(model);
-        throw new ClientError(
-          'input',
-          `${model}: found no version ${target}, expected ${versions.join(', ')}.`,
-        );
+        throw noVersion(model, target, versions);
       }
       const request = { model, version: target, by, reason };
       return { model, from, to: target, deployments: await moveTo(deployed, request) };
@@ -255,4 +249,11 @@ async function deployVersion(
     if (!(error instanceof WorkflowUpdateFailedError)) throw error;
     throw new ClientError('failed', `${endpoint}: ${rootMessage(error)}`, error);
   }
+}
+
+function noVersion(name: string, wanted: number, versions: readonly number[]): ClientError {
+  return new ClientError(
+    'input',
+    `${name}: found no version ${wanted}, expected ${versions.join(', ')}. Name one of them; npx temper models list shows what is served.`,
+  );
 }

@@ -6,12 +6,13 @@
 import { glob, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { canonicalJson } from '../config/digest.ts';
+import type { HeldOutSize } from '../config/held-out.ts';
 import {
   corpusManifestSchema,
   type CorpusManifest,
   type DatasetManifest,
 } from '../config/manifests.ts';
-import { isMixed, timesRead } from '../config/mixture.ts';
+import { isMixed, timesRead } from '../config/mixing.ts';
 import { configOf, familyOf } from '../config/model-wish.ts';
 import type { Pipeline } from '../config/pipeline.ts';
 import {
@@ -23,6 +24,7 @@ import {
 import { mixedSources, sourceName, type Source } from '../config/sources.ts';
 import { isBase } from '../config/start-from.ts';
 import type { Survey, SurveyRequest } from '../config/survey.ts';
+import type { TokenizerRequest } from '../config/tokenizer.ts';
 import type { Replay } from '../recipes/continuation.ts';
 import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';
 import { planPhases } from '../recipes/phases.ts';
@@ -54,6 +56,8 @@ export interface CorpusFigures {
   numDocuments: number;
   numTokens: number;
   bytes: number;
+  /** What is never trained on. */
+  heldOut: HeldOutSize;
   /** Where sources are mixed: the tokens and bytes of an epoch, and the text that each gives. */
   read?: ReadText;
   vocabSize: number;
@@ -87,7 +91,12 @@ export interface PlanRequest {
   look: (request: SurveyRequest) => Promise<Survey>;
   /** Left out, a file that gives a configuration is not planned. */
   measure?: Measure;
+  /** Left out, a file that names a tokenizer is not planned. */
+  adopt?: AdoptTokenizer;
 }
+
+/** Takes over a tokenizer.json as a run would; throws a ClientError that says why it cannot be used. */
+export type AdoptTokenizer = (request: TokenizerRequest) => Promise<{ vocabSize: number }>;
 
 /** Counts a configuration of transformers, and says why it could not be served; null: it can. */
 export type Measure = (
@@ -113,7 +122,10 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
   const parent = await parentFor(request);
   const base = await baseFor(request);
   const { tokenizer } = pipeline;
-  const wished = tokenizer !== undefined && 'train' in tokenizer ? tokenizer.vocabSize : undefined;
+  const wished =
+    tokenizer !== undefined && 'train' in tokenizer
+      ? tokenizer.vocabSize
+      : (await requireTokenizer(request))?.vocabSize;
   const vocabSize = base?.shape.vocabSize ?? parent?.tokenizer.vocabSize ?? wished;
   const corpus = vocabSize === undefined ? estimated : inVocabularyOf(vocabSize, estimated, base);
   const inputs: PlanInputs = {
@@ -127,6 +139,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     ...ranksOf(pipeline.compute, machine),
     seed: pipeline.seed,
     vocabSize: corpus.vocabSize,
+    tokenizer,
     family: familyOf(pipeline),
     given: await givenFor(request),
     numChats: corpus.numChats,
@@ -212,6 +225,26 @@ async function givenFor({
   throw refuse(`${unservable}, so it could be neither evaluated nor served.`);
 }
 
+/** The tokenizer that a file names, taken over; null where it names none. Throws where a run would refuse it. */
+export async function requireTokenizer({
+  pipeline: { tokenizer },
+  baseDir,
+  adopt,
+}: Pick<PlanRequest, 'pipeline' | 'baseDir' | 'adopt'>): Promise<{ vocabSize: number } | null> {
+  if (tokenizer === undefined || !('from' in tokenizer)) return null;
+  const { from } = tokenizer;
+  const refuse = (why: string) => new ClientError('input', `${why} Nothing was started.`);
+  if (adopt === undefined) {
+    throw refuse(`tokenizer.from: ${from}: nothing here can look at it; npx temper plan does.`);
+  }
+  try {
+    return await adopt({ baseDir, from });
+  } catch (error) {
+    if (!(error instanceof ClientError) || error.kind !== 'input') throw error;
+    throw refuse(error.message);
+  }
+}
+
 /** The model that a pipeline goes on from; null when it starts from scratch. */
 export async function parentFor({
   pipeline,
@@ -253,10 +286,12 @@ function inVocabularyOf(
 function inTokens(corpus: CorpusFigures, vocabSize: number, numTokens: number): CorpusFigures {
   const { read } = corpus;
   const scaled = (tokens: number) => Math.round((tokens * numTokens) / corpus.numTokens);
+  const { heldOut } = corpus;
   return {
     ...corpus,
     vocabSize,
     numTokens,
+    heldOut: { ...heldOut, numTokens: scaled(heldOut.numTokens) },
     ...(read && {
       read: {
         ...read,
@@ -316,6 +351,10 @@ async function knownCorpus(
       numDocuments: statistics.kept,
       numTokens: statistics.numTokens,
       bytes: Math.max(1, statistics.bytes - manifest.heldOut.bytes),
+      heldOut: {
+        numDocuments: manifest.heldOut.numDocuments,
+        numTokens: manifest.heldOut.numTokens,
+      },
       vocabSize: manifest.vocabSize,
       numChats: instructions?.numTrain ?? 0,
       numPreferences: instructions?.numPreferences ?? 0,
@@ -387,9 +426,18 @@ async function estimateDataset(
     numDocuments,
     numTokens: estimateTokens(bytes),
     bytes,
+    heldOut: estimateHeldOut(pipeline, numDocuments, estimateTokens(bytes)),
     vocabSize: chooseVocabSize(bytes),
     ...(await estimateAnswers(pipeline, baseDir, numDocuments)),
   };
+}
+
+/** Of two documents one is held out at least, and never all. */
+function estimateHeldOut({ data }: Pipeline, numDocuments: number, numTokens: number): HeldOutSize {
+  const wanted = Math.max(1, Math.round(numDocuments * data.heldOut));
+  const number = Math.min(wanted, Math.max(1, numDocuments) - 1);
+  const share = number / Math.max(1, numDocuments);
+  return { numDocuments: number, numTokens: Math.round(numTokens * share) };
 }
 
 /** Chats and preferences, of questions and of conversations. */
@@ -432,6 +480,7 @@ async function estimateCorpus({ pipeline, ...from }: PlanRequest): Promise<Corpu
     numDocuments,
     numTokens,
     bytes,
+    heldOut: estimateHeldOut(pipeline, numDocuments, numTokens),
     vocabSize,
     ...(await estimateAnswers(pipeline, from.baseDir, numDocuments)),
     languages: surveys

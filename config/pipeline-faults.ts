@@ -2,7 +2,7 @@
 import { budgetFaults, endsTraining, type Budget } from './budget.ts';
 import type { Compute } from './compute.ts';
 import { embeddingsFaults, isEmbeddingMetric } from './embeddings.ts';
-import { isMixed, mixtureFaults } from './mixture.ts';
+import { isMixed, mixtureFaults } from './mixing.ts';
 import type { ModelWish } from './model-wish.ts';
 import { phasesFault } from './phases.ts';
 import { dataFaults, type Data } from './pipeline-data.ts';

@@ -15,6 +15,8 @@ export interface RetentionReport {
   numBlobs: number;
   /** As they are stored. */
   bytes: number;
+  /** Of the blobs, those of readings that became no version. */
+  numUnregistered: number;
   /** Of what has expired, blobs that others refer to as well, and that stay. */
   numShared: number;
 }

@@ -1,6 +1,6 @@
 /** Where documents come from, as a pipeline file says it. */
 import { z } from 'zod';
-import type { MixedSource } from './mixture.ts';
+import type { MixedSource } from './mixing.ts';
 
 const documents = {
   include: z.string().default('**/*').describe('glob of the files to read, relative to the source'),

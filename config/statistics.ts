@@ -27,3 +27,12 @@ export const distributionsSchema = z.strictObject({
     .describe('of documents whose metadata have a date; null: none has'),
 });
 export type Distributions = z.infer<typeof distributionsSchema>;
+
+/** The lower ends of all lengths from the least to the most, those without a document too: a gap is part of the shape. */
+export function lengthStarts(...lengths: readonly Distributions['lengths'][]): number[] {
+  const present = lengths.flat().map(({ from }) => from);
+  const starts: number[] = [];
+  for (let from = Math.max(1, Math.min(...present)); from <= Math.max(...present); from *= 2)
+    starts.push(from);
+  return starts;
+}

@@ -28,7 +28,7 @@ export const tokenizerWishSchema = z
           .string()
           .min(1)
           .describe(
-            'tokenizer.json of Hugging Face, or the folder that holds it, relative to the pipeline file: byte-level; the special tokens that it lacks are added behind its own',
+            'tokenizer.json of Hugging Face, or the folder that holds it, relative to the pipeline file: byte-level, or SentencePiece’s with byte fallback; the special tokens that it lacks are added behind its own',
           ),
       }),
     ],
@@ -39,3 +39,19 @@ export const tokenizerWishSchema = z
     'what cuts text into tokens; left out, byte-level BPE that is trained on the documents, or the tokenizer of the model in startFrom',
   );
 export type TokenizerWish = NonNullable<z.infer<typeof tokenizerWishSchema>>;
+
+/** The tokenizer of a pipeline file that names one, and the folder of that file. */
+export interface TokenizerRequest {
+  baseDir: string;
+  from: string;
+}
+
+/** What the thread that looks at it posts. */
+export const tokenizerReplySchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('done'),
+    vocabSize: z.number().int().positive().describe('with the special tokens that were added'),
+  }),
+  z.strictObject({ kind: z.literal('failed'), wrongInput: z.boolean(), message: z.string() }),
+]);
+export type TokenizerReply = z.infer<typeof tokenizerReplySchema>;

@@ -4,6 +4,7 @@
  * known to behave so; for the rest there is the library.
  */
 import { z } from 'zod';
+import { byteLetters } from '../config/token-bytes.ts';
 import { maxLength, Merger } from './merges.ts';
 import { endOfPretoken } from './pretokens.ts';
 
@@ -62,15 +63,6 @@ export function bpeEncoder(tokenizerJson: string): BpeEncoder | null {
     new Merger(merges),
     new Map(added_tokens.map(({ content, id }) => [content, id])),
   );
-}
-
-/** The letter that stands for each byte in a byte-level vocabulary. */
-export function byteLetters(): string[] {
-  let next = 256;
-  return Array.from({ length: 256 }, (_, byte) => {
-    const shown = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
-    return String.fromCharCode(shown ? byte : next++);
-  });
 }
 
 /** Longer pre-tokens are merged each time: they hardly come again. */

@@ -1,5 +1,5 @@
 /** Which source a document is of, and how often an epoch reads it. Pure, and the same everywhere. */
-import type { MixedSource } from '../config/mixture.ts';
+import type { MixedSource } from '../config/mixing.ts';
 import { CorpusError } from './errors.ts';
 import { byCodeUnits, digestOf } from './order.ts';
 

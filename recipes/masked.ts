@@ -14,6 +14,7 @@ import {
   within,
   type PlanInputs,
 } from './plan.ts';
+import { vocabularyReason } from './plan-reasons.ts';
 import { onOneHost, courseReasons, pretrainingStepMs, warmup } from './pretraining.ts';
 import { saveEvery } from './step.ts';
 import { preferenceReasons, preferred } from './preference.ts';
@@ -109,13 +110,14 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
 }
 
 function explain(
-  { statistics, budgetMs, machine, vocabSize, prefer }: PlanInputs,
+  { statistics, budgetMs, machine, vocabSize, tokenizer, prefer }: PlanInputs,
   chosen: { shape: MaskedShape; pretrain: PretrainRecipe; loss: number; candidates: number },
 ): Reason[] {
   const { shape, pretrain, loss, candidates } = chosen;
   const millions = (count: number) => `${(count / 1e6).toFixed(1)}M`;
   const numTokens = pretrain.numSteps * tokensPerStep;
   const first = prefer === undefined || prefer === 'quality' ? 'lowest expected loss' : prefer;
+  const vocabulary = vocabularyReason(`${vocabSize} and 2`, statistics.bytes, tokenizer);
   return [
     {
       choice: 'architecture',
@@ -144,10 +146,8 @@ function explain(
       source: 'Wettig et al. 2023, arXiv 2202.08005; Warner et al. 2024; Devlin et al. 2019',
     },
     {
-      choice: 'vocabulary',
-      value: `${vocabSize} and 2`,
-      reason: `grows with the text: ${millions(statistics.bytes)}B; the mask and the padding follow it, so that the corpus serves causal models as well`,
-      source: 'Tao et al. 2024',
+      ...vocabulary,
+      reason: `${vocabulary.reason}; the mask and the padding follow it, so that the corpus serves causal models as well`,
     },
     ...mixtureReasons(statistics),
     {

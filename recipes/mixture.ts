@@ -22,14 +22,19 @@ export function readOfMixture({ sources }: Mixture): ReadText {
 export function mixtureReasons({ numTokens, mixture }: ReadText): Reason[] {
   if (mixture === undefined) return [];
   const percent = (share: number) => `${Number((share * 100).toFixed(1))} %`;
-  const times = (source: (typeof mixture)[number]) =>
-    Number(((source.share * numTokens) / source.numTokens).toFixed(2));
+  const often = ({ source, share, numTokens: once }: (typeof mixture)[number]) =>
+    `${source} ${timesWord(Number(((share * numTokens) / once).toFixed(2)))}`;
   return [
     {
       choice: 'mixture',
       value: mixture.map(({ source, share }) => `${source} ${percent(share)}`).join(', '),
-      reason: `as the pipeline file asks; an epoch reads the documents that it takes of each source ${mixture.map(times).join(', ')} times, and each has repetitions of its own`,
+      reason: `as the pipeline file asks; of the documents that it takes of a source, an epoch reads those of ${mixture.map(often).join(', ')}, and each source has repetitions of its own`,
       source: 'data.sources; Muennighoff et al. 2023',
     },
   ];
+}
+
+function timesWord(times: number): string {
+  if (times === 1) return 'once';
+  return times === 2 ? 'twice' : `${times} times`;
 }

@@ -7,6 +7,7 @@ import type {
   Reason,
   SftRecipe,
 } from '../config/recipe.ts';
+import type { TokenizerWish } from '../config/tokenizer.ts';
 import { continuationReasons } from './continuation.ts';
 import { limitReasons } from './limits.ts';
 import { mixtureReasons } from './mixture.ts';
@@ -51,6 +52,7 @@ export function explain(
     budgetMs,
     machine,
     vocabSize,
+    tokenizer,
     family,
     given,
     goal,
@@ -82,12 +84,7 @@ export function explain(
       reason: `${prefer === undefined || prefer === 'quality' ? 'lowest expected loss' : `first in ${prefer}`} of ${chosen.candidates} ${chosen.candidates === 1 ? 'shape' : 'shapes'} for ${Math.round(budgetMs / 1000)} s on ${machine.cores} ${machine.instructionSet} cores: ${bpb.toFixed(2)} bits a byte`,
       source: 'Hoffmann et al. 2022, constants fitted in docs/log.md',
     },
-    {
-      choice: 'vocabulary',
-      value: String(vocabSize),
-      reason: `grows with the text: ${millions(statistics.bytes)}B`,
-      source: 'Tao et al. 2024',
-    },
+    vocabularyReason(String(vocabSize), statistics.bytes, tokenizer),
   ];
   const reasons: Reason[] = [
     ...(limits ? limitReasons(limits) : []),
@@ -127,4 +124,23 @@ export function explain(
     });
   }
   return reasons;
+}
+
+/** Of a model from scratch: as the text asks, unless the file says it. */
+export function vocabularyReason(
+  value: string,
+  bytes: number,
+  wish: TokenizerWish | undefined,
+): Reason {
+  const choice = 'vocabulary';
+  if (wish !== undefined && 'from' in wish) {
+    const reason = `that of ${wish.from}, and the special tokens that it lacked`;
+    return { choice, value, reason, source: 'the pipeline file' };
+  }
+  if (wish?.vocabSize !== undefined) {
+    const reason = `at most ${wish.vocabSize}, as the pipeline file asks`;
+    return { choice, value, reason, source: 'the pipeline file' };
+  }
+  const reason = `grows with the text: ${(bytes / 1e6).toFixed(1)}MB`;
+  return { choice, value, reason, source: 'Tao et al. 2024' };
 }

@@ -18,6 +18,7 @@ import type {
   Recipe,
   SftRecipe,
 } from '../config/recipe.ts';
+import type { TokenizerWish } from '../config/tokenizer.ts';
 import { planAdaptation } from './adaptation.ts';
 import { usualChatTokens, waysOfAllWeights } from './chat-phases.ts';
 import {
@@ -73,6 +74,8 @@ export interface PlanInputs {
   parallelism?: Ranks['parallelism'];
   seed: number;
   vocabSize: number;
+  /** What the pipeline file says of the tokenizer; left out, nothing. */
+  tokenizer?: TokenizerWish | undefined;
   /** Architecture of a model from scratch; left out, a Llama. */
   family?: Family | undefined;
   /** A configuration of transformers, in place of a family and a size. */
@@ -303,14 +306,19 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const prefer = inputs.prefer ?? 'quality';
   const chosen = preferred(eligible, prefer);
   const { shape, numParameters } = chosen;
-  // What knows nothing foretells each token alike: no training is worse.
-  const bpb = Math.min(chosen.bpb, Math.log2(vocabSize) / bytesPerToken);
   const tokensPerStep = batchSize * contextLength;
   const stepMs = pretrainingStepMs(machine, shape, { batchSize, contextLength }) * pace;
   // Where a step was measured, what it costs beside its tokens is known too.
   const affordableSteps = inputs.pace === undefined ? Infinity : Math.floor(pretrainMs / stepMs);
   const readSteps = Math.floor(chosen.numTokens / tokensPerStep);
   const numSteps = Math.max(20, Math.min(readSteps, affordableSteps));
+  const read = (parent?.numTokens ?? 0) + numSteps * tokensPerStep;
+  const foretold =
+    numSteps < readSteps
+      ? expectedBitsPerByte(numParameters, read, uniqueOf(statistics))
+      : chosen.bpb;
+  // What knows nothing foretells each token alike: no training is worse.
+  const bpb = Math.min(foretold, Math.log2(vocabSize) / bytesPerToken);
 
   const common = onOneHost(machine, seed);
   const rate = turn.pretrain.rate * (parent ? rewarmedRate : 1);

@@ -35,12 +35,22 @@ export function blobKey(sha256: string): string {
 
 const noKeys = new DataKeys();
 
-/** Names and writes bytes; bytes that exist are not written again. `sealed`: id of the data key to encrypt them with. */
-export async function putBlob(store: Store, bytes: Uint8Array, sealed?: string): Promise<BlobRef> {
+/**
+ * Names and writes bytes; bytes that exist are not written again. `sealed`: id of the data key to encrypt them with.
+ * `before` knows the name before anything is written.
+ */
+export async function putBlob(
+  store: Store,
+  bytes: Uint8Array,
+  sealed?: string,
+  before?: (ref: BlobRef) => Promise<void>,
+): Promise<BlobRef> {
   const stored = sealed === undefined ? bytes : (store.dataKeys ?? noKeys).seal(bytes, sealed);
   const sha256 = createHash('sha256').update(stored).digest('hex');
+  const ref = { sha256, bytes: stored.byteLength, ...(sealed !== undefined && { sealed }) };
+  await before?.(ref);
   await store.putIfAbsent(blobKey(sha256), stored);
-  return { sha256, bytes: stored.byteLength, ...(sealed !== undefined && { sealed }) };
+  return ref;
 }
 
 /** As `putBlob`, for a file of any size, which must not change meanwhile. */

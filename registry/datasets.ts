@@ -8,7 +8,7 @@ import {
 import { encodeRecord, readRecord, updateRecord } from './json.ts';
 import { keyPart, padded } from './keys.ts';
 import type { Store } from './store.ts';
-import { findVersion, readNewest, readVersions, versionKey } from './versions.ts';
+import { eachVersion, findVersion, readNewest, readVersions, versionKey } from './versions.ts';
 
 function folderOf(name: string): string {
   return `datasets/${keyPart('dataset', name)}`;
@@ -106,6 +106,13 @@ export async function datasetNames(store: Store): Promise<string[]> {
   const names = new Set<string>();
   for await (const { key } of store.list('datasets/')) names.add(key.split('/')[1] ?? '');
   return [...names].toSorted();
+}
+
+/** Every version of every dataset, by name, then by number; read one after the other, for a manifest may be large. */
+export async function* eachDataset(store: Store): AsyncGenerator<DatasetManifest> {
+  for (const name of await datasetNames(store)) {
+    yield* eachVersion(store, folderOf(name), datasetManifestSchema);
+  }
 }
 
 /** Every version of every dataset, by name, then by number. */

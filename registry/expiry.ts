@@ -1,13 +1,23 @@
 /**
  * Expiry: deletes the documents of dataset versions whose time is over, and what preprocessing kept of them beside
- * training and held-out text. Whatever else refers to the same bytes keeps them. Safe to kill anywhere and to run twice.
+ * training and held-out text; and documents of readings that became no version. Whatever else refers to the same bytes keeps them. Safe to kill anywhere and to run twice.
  */
+import { randomUUID } from 'node:crypto';
 import type { BlobRef } from '../config/digest.ts';
 import type { DatasetManifest } from '../config/manifests.ts';
 import type { RetentionReport } from '../config/retention.ts';
 import { blobKey, hasBlob } from './blobs.ts';
-import { getDataset, getExpiry, listDatasets, markExpired, readExpiries } from './datasets.ts';
+import { eachDataset, getDataset, getExpiry, markExpired, readExpiries } from './datasets.ts';
 import { DatasetExpired } from './errors.ts';
+import {
+  beginSweep,
+  finishSweep,
+  holdsSweep,
+  listNotes,
+  noteKey,
+  readNote,
+  sweepState,
+} from './readings.ts';
 import type { Store } from './store.ts';
 
 export interface VersionName {
@@ -39,16 +49,20 @@ export async function expireDatasets(
   store: Store,
   options: ExpiryOptions,
 ): Promise<RetentionReport> {
-  for (;;) {
-    const report = await sweep(store, options);
+  for (let isFirst = true; ; isFirst = false) {
+    const report = await sweep(store, options, isFirst);
     if (report !== null) return report;
   }
 }
 
-/** Null: another sweep was quicker with one of the versions, and what this one found may be somebody's again. */
+/**
+ * Null: another sweep was quicker with one of the versions, or took over what became none; what this one found may be
+ * somebody's again. Only the `isFirst` takes over from another, so that two do not take turns for ever.
+ */
 async function sweep(
   store: Store,
   { now, inUse, dryRun = false, onProgress = () => {} }: ExpiryOptions,
+  isFirst: boolean,
 ): Promise<RetentionReport | null> {
   const due = await dueVersions(store, now);
   const marked = new Set((await expiriesOfAll(store)).map(keyOf));
@@ -65,18 +79,27 @@ async function sweep(
     waitsFor: free.length === 0 ? [] : [...inUse.reading],
     numBlobs: 0,
     bytes: 0,
+    numUnregistered: 0,
     numShared: 0,
   };
-  if (going.length === 0) return report;
+  const isUnderway = (await sweepState(store)) === 'underway';
+  const unnamed = await dropNotesOfVersions(store, { dryRun });
+  const collects = isUnderway ? isFirst : mayBegin && unnamed.length > 0;
+  if (going.length === 0 && !collects) return report;
 
   const at = now.toISOString();
+  const id = randomUUID();
   if (!dryRun) {
     // Marked before anything is looked for: who registers the same documents from here on sees the mark, and waits.
     for (const { name, version } of going) {
       await markExpired(store, name, version, { at, finished: false });
     }
+    if (collects) await beginSweep(store, id);
   }
-  const { blobs, records, numShared } = await findExpired(store, going, onProgress);
+  const notes = collects ? await listNotes(store) : [];
+  const noted = await readNotes(store, notes);
+  const { blobs, records, numShared } = await findExpired(store, { going, noted }, onProgress);
+  report.numUnregistered = blobs.filter(({ sha256 }) => noted.has(sha256)).length;
   report.numShared = numShared;
   report.numBlobs = blobs.length;
   report.bytes = blobs.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -87,6 +110,7 @@ async function sweep(
       for (const { name, version } of going) {
         if ((await getExpiry(store, name, version))?.finishedAt !== null) return false;
       }
+      if (collects && !(await holdsSweep(store, id))) return false;
       await Promise.all(keys.slice(from, from + readAhead).map((key) => store.remove(key)));
       onProgress(from);
     }
@@ -95,6 +119,8 @@ async function sweep(
   // Blobs first: a record that still stands names those that are left.
   if (!(await removeAll(blobs.map(({ sha256 }) => blobKey(sha256))))) return null;
   if (!(await removeAll(records))) return null;
+  if (!(await removeAll(notes))) return null;
+  if (collects) await finishSweep(store, id, at);
   for (const { name, version } of going) {
     await markExpired(store, name, version, { at, finished: true });
   }
@@ -104,17 +130,11 @@ async function sweep(
 /** Versions whose time is over, and whose documents are not all deleted yet. */
 export async function dueVersions(store: Store, now: Date): Promise<DatasetManifest[]> {
   const due: DatasetManifest[] = [];
-  for (const [name, versions] of Map.groupBy(await listDatasets(store), ({ name }) => name)) {
-    const over = versions.filter(
-      ({ expiresAt }) => expiresAt !== undefined && Date.parse(expiresAt) <= now.getTime(),
-    );
-    if (over.length === 0) continue;
-    const finished = new Set(
-      (await readExpiries(store, name)).flatMap(({ version, finishedAt }) =>
-        finishedAt === null ? [] : [version],
-      ),
-    );
-    due.push(...over.filter(({ version }) => !finished.has(version)));
+  for await (const version of eachDataset(store)) {
+    const { name, expiresAt } = version;
+    if (expiresAt === undefined || Date.parse(expiresAt) > now.getTime()) continue;
+    const expiry = await getExpiry(store, name, version.version);
+    if (expiry === null || expiry.finishedAt === null) due.push(version);
   }
   return due;
 }
@@ -147,9 +167,9 @@ export async function isWhole(store: Store, { shards }: DatasetManifest): Promis
   return found;
 }
 
-/** Whether documents of any dataset have expired, or are being deleted. */
+/** Whether documents were ever deleted, or are being deleted. */
 export async function hasExpiries(store: Store): Promise<boolean> {
-  return (await expiriesOfAll(store)).length > 0;
+  return (await expiriesOfAll(store)).length > 0 || (await sweepState(store)) !== null;
 }
 
 /**
@@ -158,7 +178,14 @@ export async function hasExpiries(store: Store): Promise<boolean> {
  */
 export async function requireWhole(store: Store, name: string, version: number): Promise<void> {
   const marks = await expiriesOfAll(store);
-  if (marks.length === 0) return;
+  const swept = await sweepState(store);
+  if (marks.length === 0 && swept === null) return;
+  if (swept === 'underway') {
+    throw new Error(
+      `dataset ${name}@${version}: found documents of readings that became no version being deleted, expected that to be over. ` +
+        'It is read again; npx temper datasets expire finishes a deletion that was cut short.',
+    );
+  }
   const mine = await getDataset(store, name, version);
   const refs = mine === null ? [] : rawOf(mine);
   const names = new Set(refs.map(({ sha256 }) => sha256));
@@ -201,35 +228,45 @@ async function expiriesOfAll(store: Store): Promise<(VersionName & { finished: b
   return marks;
 }
 
-/** What refers to the documents of the versions alone: their blobs, and the stage records that name these. */
+/**
+ * What refers to the documents of the versions alone, or was noted and is of no version: their blobs, and the stage
+ * records that name these.
+ */
 async function findExpired(
   store: Store,
-  going: readonly DatasetManifest[],
+  { going, noted }: { going: readonly DatasetManifest[]; noted: ReadonlyMap<string, BlobRef> },
   onProgress: (done: number) => void,
 ): Promise<{ blobs: BlobRef[]; records: string[]; numShared: number }> {
   const gone = new Set((await expiriesOfAll(store)).map(keyOf));
   for (const version of going) gone.add(keyOf(version));
-  // Read after the marks stand.
-  const all = await listDatasets(store);
-  const live = all.filter((version) => !gone.has(keyOf(version)));
-  const liveRaw = new Set(live.flatMap(({ shards }) => shards.map(nameOfShard)));
-  const liveDigests = new Set(live.map(({ digest }) => digest));
-  const goingDigests = new Set(going.map(({ digest }) => digest));
-  // Of those that went before too: what they dropped stayed where others held it, and goes with the last of these.
-  const goneDigests = new Set(
-    all.filter((version) => gone.has(keyOf(version))).map(({ digest }) => digest),
-  );
-  const goneRaw = new Set(
-    going.flatMap(({ shards }) => shards.map(nameOfShard)).filter((name) => !liveRaw.has(name)),
-  );
-
   const candidates = new Map<string, BlobRef>();
   const kept = new Set<string>();
   const records: string[] = [];
   const drop = (value: unknown) => walk(value, (ref) => candidates.set(ref.sha256, ref));
   const keep = (value: unknown) => walk(value, ({ sha256 }) => kept.add(sha256));
   for (const version of going) drop(version);
-  for (const version of live) keep(version);
+  for (const ref of noted.values()) drop(ref);
+
+  const goingDigests = new Set(going.map(({ digest }) => digest));
+  // Of those that went before too: what they dropped stayed where others held it, and goes with the last of these.
+  const goneDigests = new Set<string>();
+  const liveDigests = new Set<string>();
+  const goneRaw = new Set([
+    ...going.flatMap(({ shards }) => shards.map(nameOfShard)),
+    ...noted.keys(),
+  ]);
+  let numRead = 0;
+  // Read after the marks stand.
+  for await (const version of eachDataset(store)) {
+    onProgress((numRead += 1));
+    if (gone.has(keyOf(version))) {
+      goneDigests.add(version.digest);
+      continue;
+    }
+    liveDigests.add(version.digest);
+    for (const shard of version.shards) goneRaw.delete(nameOfShard(shard));
+    keep(version);
+  }
 
   await eachRecord(store, 'models/', (_, value) => keep(value), onProgress);
   await eachRecord(
@@ -254,8 +291,44 @@ async function findExpired(
     },
     onProgress,
   );
-  const blobs = [...candidates.values()].filter(({ sha256 }) => !kept.has(sha256));
-  return { blobs, records, numShared: candidates.size - blobs.length };
+  const [shared, blobs] = partition(candidates.values(), ({ sha256 }) => kept.has(sha256));
+  // What was noted and is of a version is as it should be.
+  const numShared = shared.filter(({ sha256 }) => !noted.has(sha256)).length;
+  return { blobs, records, numShared };
+}
+
+function partition<T>(items: Iterable<T>, holds: (item: T) => boolean): [T[], T[]] {
+  const parts: [T[], T[]] = [[], []];
+  for (const item of items) parts[holds(item) ? 0 : 1].push(item);
+  return parts;
+}
+
+/** Removes the notes of blobs that a version names: they have done their part. Resolves with the keys of the others. */
+async function dropNotesOfVersions(
+  store: Store,
+  { dryRun }: { dryRun: boolean },
+): Promise<string[]> {
+  const notes = new Set(await listNotes(store));
+  if (notes.size === 0) return [];
+  const done: string[] = [];
+  for await (const version of eachDataset(store)) {
+    for (const key of rawOf(version).map(noteKey)) if (notes.delete(key)) done.push(key);
+  }
+  if (!dryRun) await inBatches(done, (key) => store.remove(key));
+  return [...notes];
+}
+
+/** What notes name, by its digest. */
+async function readNotes(
+  store: Store,
+  keys: readonly string[],
+): Promise<ReadonlyMap<string, BlobRef>> {
+  const noted = new Map<string, BlobRef>();
+  await inBatches(keys, async (key) => {
+    const ref = await readNote(store, key);
+    if (ref !== null) noted.set(ref.sha256, ref);
+  });
+  return noted;
 }
 
 /** What stage records say of where they come from. */

@@ -24,6 +24,18 @@ export async function readVersions<T>(
   return records.flatMap((record) => (record === null ? [] : [record.value]));
 }
 
+/** Every version, oldest first, read one after the other: none is held. */
+export async function* eachVersion<T>(
+  store: Store,
+  folder: string,
+  schema: z.ZodType<T>,
+): AsyncGenerator<T> {
+  for (const number of await numbersOf(store, folder)) {
+    const record = await readRecord(store, versionKey(folder, number), schema);
+    if (record !== null) yield record.value;
+  }
+}
+
 /** The version with the highest number, or null; no other one is read. */
 export async function readNewest<T>(
   store: Store,

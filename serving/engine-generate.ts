@@ -102,9 +102,10 @@ async function* answer(
 
   const echo = openTextStream([]);
   let echoed: Piece = { index, text: '', tokens: [], finishReason: null };
+  let last: number | null = null;
   const echoToken = (id: number, before: Float32Array | null): void => {
     echoed.tokens.push(...detail(id, before));
-    const more = echo.push(text.textBytes(id));
+    const more = echo.push(text.textBytes(id, last));
     echoed.text += more;
     offset += more.length;
   };
@@ -114,6 +115,7 @@ async function* answer(
     const rows = await model.forward(chunk, cache);
     for (let place = 0; place < chunk.length; place++) {
       if (job.echo) echoToken(chunk[place]!, logits);
+      last = chunk[place]!;
       logits = rows.subarray(place * vocabSize, (place + 1) * vocabSize);
     }
     yield;
@@ -136,7 +138,8 @@ async function* answer(
     const tokens = detail(id, logits);
     count += 1;
     const isEnd = text.isEnd(id);
-    const more = stream.push(isEnd ? new Uint8Array() : text.textBytes(id));
+    const more = stream.push(isEnd ? new Uint8Array() : text.textBytes(id, last));
+    last = id;
     offset += more.length;
     if (isEnd || stream.stopped) finishReason = 'stop';
     if (more !== '' || tokens.length > 0) emit({ index, text: more, tokens, finishReason: null });

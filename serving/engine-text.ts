@@ -1,6 +1,6 @@
 /**
- * Text to tokens and back. Tokens of a byte-level tokenizer are byte strings, so an answer is their
- * concatenation, and a character split over tokens appears when its last byte is there.
+ * Text to tokens and back. Tokens are byte strings, so an answer is their concatenation, and a character
+ * split over tokens appears when its last byte is there.
  */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -8,6 +8,7 @@ import { Template } from '@huggingface/jinja';
 import { Tokenizer } from 'tokenizers';
 import { z } from 'zod';
 import type { ServingConfig } from '../config/manifests.ts';
+import { tokenBytes } from '../config/token-bytes.ts';
 import { badRequest } from './errors.ts';
 import type { ChatMessage, PromptInput } from './protocol.ts';
 
@@ -15,7 +16,7 @@ const tokenizerSchema = z.looseObject({
   added_tokens: z
     .array(z.looseObject({ id: z.number().int(), content: z.string(), special: z.boolean() }))
     .default([]),
-  decoder: z.looseObject({ type: z.string() }).nullable(),
+  decoder: z.looseObject({ type: z.string() }).nullish(),
   model: z.looseObject({
     vocab: z.union([
       z.record(z.string(), z.number().int()),
@@ -26,14 +27,18 @@ const tokenizerSchema = z.looseObject({
 });
 
 const noBytes = new Uint8Array();
+const spaceByte = 0x20;
 
 export interface TextCodec {
   /** Token ids of a prompt; throws a ServingError (400) that says what is wrong with it. */
   encode(prompt: PromptInput): Promise<number[]>;
   /** Bytes of a token; a special token's name, for lists of tokens. */
   bytes(id: number): Uint8Array;
-  /** Bytes that a token adds to the text: none for a special one. */
-  textBytes(id: number): Uint8Array;
+  /**
+   * Bytes that a token adds to the text after the one before it (null: it is the first): none for a special one, and
+   * without the space that the tokenizer itself puts before a text.
+   */
+  textBytes(id: number, before: number | null): Uint8Array;
   isEnd(id: number): boolean;
 }
 
@@ -41,18 +46,24 @@ export interface TextCodec {
 export async function openTextCodec(folder: string, config: ServingConfig): Promise<TextCodec> {
   const source = await readFile(path.join(folder, 'tokenizer.json'), 'utf8');
   const layout = tokenizerSchema.parse(JSON.parse(source));
-  if (layout.decoder?.type !== 'ByteLevel') {
+  const written = tokenBytes(layout.decoder);
+  if (written === null) {
     throw new Error(
-      `tokenizer.json: found decoder ${layout.decoder?.type ?? 'none'}, expected ByteLevel. Export a model with a byte-level tokenizer.`,
+      `tokenizer.json: found decoder ${layout.decoder?.type ?? 'none'}, expected ByteLevel or that of SentencePiece’s byte fallback. ` +
+        'Export a model whose tokens are bytes.',
     );
   }
   const tokenizer = Tokenizer.fromString(source);
   const { vocab } = layout.model;
-  const table = tokenBytes(
-    Array.isArray(vocab) ? vocab.map(([token], id) => [token, id]) : Object.entries(vocab),
-  );
+  const table: Uint8Array[] = [];
+  const entries = Array.isArray(vocab)
+    ? vocab.map(([token], id): [string, number] => [token, id])
+    : Object.entries(vocab);
+  for (const [token, id] of entries) table[id] = written.bytesOf(token);
+  const added = new Set<number | null>();
   const special = new Map<number, string>();
   for (const token of layout.added_tokens) {
+    added.add(token.id);
     table[token.id] = Buffer.from(token.content);
     if (token.special) special.set(token.id, token.content);
   }
@@ -75,6 +86,13 @@ export async function openTextCodec(folder: string, config: ServingConfig): Prom
     const encoding = await tokenizer.encode(text, null, { addSpecialTokens: false });
     return encoding.getIds();
   }
+
+  // Asked of the tokenizer, for there is more than one way to make it put a space where none was written.
+  const putsSpace = async (before: string, at: number): Promise<boolean> =>
+    written.kind === 'pieces' && table[(await encodeText(`${before}a`))[at]!]?.[0] === spaceByte;
+  const [atStart, afterAdded] = [await putsSpace('', 0), await putsSpace(config.bosToken, 1)];
+  const spaceIsPut = (before: number | null): boolean =>
+    before === null || before === bos ? atStart : afterAdded && added.has(before);
 
   async function encodeChat(messages: ChatMessage[]): Promise<number[]> {
     if (template === null) {
@@ -127,26 +145,13 @@ export async function openTextCodec(folder: string, config: ServingConfig): Prom
       return prompt.ids;
     },
     bytes: (id) => table[id] ?? noBytes,
-    textBytes: (id) => (special.has(id) ? noBytes : (table[id] ?? noBytes)),
+    textBytes(id, before) {
+      if (special.has(id)) return noBytes;
+      const bytes = table[id] ?? noBytes;
+      return bytes[0] === spaceByte && spaceIsPut(before) ? bytes.subarray(1) : bytes;
+    },
     isEnd: (id) => ends.has(id),
   };
-}
-
-/** A byte-level vocabulary writes each byte as a visible character; this turns that back. */
-function tokenBytes(vocab: readonly (readonly [token: string, id: number])[]): Uint8Array[] {
-  const byteOf = new Map<string, number>();
-  let next = 256;
-  for (let byte = 0; byte < 256; byte++) {
-    const visible =
-      (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
-    byteOf.set(String.fromCodePoint(visible ? byte : next++), byte);
-  }
-  const table: Uint8Array[] = [];
-  for (const [token, id] of vocab) {
-    const bytes = [...token].map((character) => byteOf.get(character));
-    table[id] = bytes.includes(undefined) ? Buffer.from(token) : Uint8Array.from(bytes as number[]);
-  }
-  return table;
 }
 
 export interface TextStream {

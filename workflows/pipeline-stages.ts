@@ -19,7 +19,9 @@ import type { ReleaseActivities } from '../activities/release.ts';
 import type { ReplayActivities } from '../activities/replay.ts';
 import type { TrainedModel } from '../activities/training-job.ts';
 import { calibrationShare } from '../config/calibration.ts';
+import { heldOutWarning } from '../config/held-out.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
+import { isMixed } from '../config/mixing.ts';
 import type { Pipeline } from '../config/pipeline.ts';
 import type { MeasuredModel, Phase, PhaseRecipe, Recipe } from '../config/recipe.ts';
 import { control, gpu, ingesting } from './activity-options.ts';
@@ -116,9 +118,6 @@ export function createStages(input: PipelineInput, board: StageBoard) {
     replay,
     ...data
   } = pipeline.data;
-  const isMixed = sources.some(
-    ({ weight, repeat }) => weight !== undefined || repeat !== undefined,
-  );
   const { tokenizer: tokenizerWish } = pipeline;
   const readsOtherFiles =
     data.decontaminate !== undefined ||
@@ -184,12 +183,16 @@ export function createStages(input: PipelineInput, board: StageBoard) {
               seed,
               unread: dropped,
               ...(readsOtherFiles && { baseDir }),
-              ...(isMixed && { mixed: sources }),
+              ...(isMixed(sources) && { mixed: sources }),
               ...(tokenizerWish && { tokenizerWish }),
               ...keptTokenizer(),
             },
           ],
         });
+        const { numHeldOut, numHeldOutTokens: numTokens } = result.summary;
+        const few =
+          numTokens === undefined ? null : heldOutWarning({ numDocuments: numHeldOut, numTokens });
+        if (few !== null) board.note(few);
         if (replay === undefined || parent === null)
           return done(result.corpus, describeCorpus(result), result.reused);
         const { name, version, pretrain } = parent;

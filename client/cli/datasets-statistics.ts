@@ -1,5 +1,5 @@
 /** How documents spread, as lines for a terminal: each figure with a bar. */
-import type { Distributions, Top } from '../../config/statistics.ts';
+import { lengthStarts, type Distributions, type Top } from '../../config/statistics.ts';
 import { count, padEnd, padStart, plain, truncate } from './text.ts';
 import stringWidth from 'string-width';
 
@@ -22,9 +22,9 @@ export function distributionLines(distributions: Distributions): string[] {
     ...barLines('languages', some(byNumber, 0, 0)),
     ...barLines(
       'characters of a document',
-      lengths.map(({ from, numDocuments }) => ({
+      lengthStarts(lengths).map((from) => ({
         name: `${count(from)} to ${count(2 * from - 1)}`,
-        number: numDocuments,
+        number: lengths.find((one) => one.from === from)?.numDocuments ?? 0,
       })),
     ),
     ...barLines('domains', topRows(domains)),

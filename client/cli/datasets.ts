@@ -127,13 +127,19 @@ export async function expireCommand(
 
 /** What a sweep did, or would do. */
 export function expiryLines(report: RetentionReport, dryRun: boolean): string[] {
-  const { expired, held, waitsFor, numBlobs, numShared, bytes } = report;
+  const { expired, held, waitsFor, numBlobs, numUnregistered, numShared, bytes } = report;
   const names = (versions: RetentionReport['expired']) =>
     versions.map(({ name, version }) => `${name}@${version}`).join(', ');
   const lines: string[] = [];
   if (expired.length > 0) {
     const verb = dryRun ? 'would expire' : 'expired';
     lines.push(`${names(expired)} ${verb}: ${count(numBlobs)} objects, ${size(bytes)}`);
+  }
+  if (numUnregistered > 0) {
+    const own = `${count(numUnregistered)} objects of readings that became no version`;
+    const rest =
+      expired.length > 0 ? ' among them' : ` ${dryRun ? 'would go' : 'deleted'}, ${size(bytes)}`;
+    lines.push(`${own}${rest}`);
   }
   if (numShared > 0) lines.push(`${count(numShared)} objects stay: others hold them too`);
   if (held.length > 0) lines.push(`${names(held)} waits: a run at work has read it`);

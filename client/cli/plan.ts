@@ -1,4 +1,5 @@
 /** `temper plan`: what a run would do and cost, before it does. */
+import { heldOutWarning } from '../../config/held-out.ts';
 import { architectureOf, phasesOf } from '../../config/recipe.ts';
 import { projectDir } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
@@ -7,6 +8,7 @@ import type { Alternative } from '../../recipes/alternatives.ts';
 import { planPipeline, type Plan } from '../plan.ts';
 import { readPipelineFile } from '../pipeline-file.ts';
 import { openContext } from './context.ts';
+import { adoptTokenizer } from './given-tokenizer.ts';
 import { measureConfig } from './measure-module.ts';
 import { size } from './survey-text.ts';
 import { lookAtFolder } from './survey.ts';
@@ -24,6 +26,7 @@ export async function planCommand(file: string, options: CommonOptions): Promise
     machine: describeMachine(),
     look,
     measure: measureConfig,
+    adopt: adoptTokenizer,
   };
   const planned = await planPipeline({ ...request, store }).catch((error: unknown) => {
     // A plan must not need the stack: without a registry it estimates, and says so.
@@ -43,6 +46,7 @@ export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): 
   const { model, estimate, pretrain, machine } = recipe;
   const about = corpus.estimated ? 'about ' : '';
   const phases = phasesOf(recipe);
+  const few = heldOutWarning(corpus.heldOut, { estimated: corpus.estimated });
   const lora = phases[0]?.lora;
   const lostUsd = (estimate.usd * estimate.lostIfKilledMs) / estimate.trainingMs;
   return [
@@ -60,6 +64,7 @@ export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): 
             ? `hidden words: loss ${estimate.finalLoss.toFixed(2)} nats a token at the end of pretraining, ${estimate.valBpbLow.toFixed(2)} to ${estimate.valBpbHigh.toFixed(2)} bits a byte of them`
             : `valBpb ${estimate.valBpbLow.toFixed(2)} to ${estimate.valBpbHigh.toFixed(2)}, loss ${estimate.finalLoss.toFixed(2)} at the end of ${lora === undefined ? 'pretraining' : 'adapting'}`,
         ]),
+    ...(few === null ? [] : [`held out: ${few}`]),
     `killed at any moment: at most ${clock(estimate.lostIfKilledMs)} of work and ${price(lostUsd)} lost`,
     '',
     ...table(

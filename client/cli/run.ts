@@ -1,11 +1,12 @@
 /** `temper run`: starts a pipeline and shows it; the run needs no one to watch it. */
 import type { TemperClient } from '../client.ts';
 import { readPipelineFile } from '../pipeline-file.ts';
-import { datasetFor, parentFor } from '../plan.ts';
+import { datasetFor, parentFor, requireTokenizer } from '../plan.ts';
 import { requireRoomForBase } from '../planned-base.ts';
 import { homeFolder } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
 import { clientOf, ensureUp, openContext, requireStore, stdoutPaint } from './context.ts';
+import { adoptTokenizer } from './given-tokenizer.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { adapts, endLines, evaluationTable } from './result.ts';
 import { sayInterrupted, watchRun } from './watch.ts';
@@ -29,6 +30,7 @@ export async function runCommand(file: string, options: RunOptions): Promise<num
   await datasetFor({ pipeline, store: current.store });
   await parentFor({ pipeline, store: current.store });
   await requireRoomForBase({ pipeline, baseDir, machine });
+  await requireTokenizer({ pipeline, baseDir, adopt: adoptTokenizer });
   const client = await clientOf(current);
   const { run, workflowId } = await client.startPipeline({
     pipeline: { pipeline, baseDir },

@@ -6,7 +6,7 @@ import { stringify } from 'yaml';
 import type { CorpusManifest, DatasetManifest } from '../../config/manifests.ts';
 import { kindsOf, likelyKinds } from '../../config/personal-data.ts';
 import { stepsOf } from '../../config/cleaning.ts';
-import type { Distributions, Top } from '../../config/statistics.ts';
+import { lengthStarts, type Distributions, type Top } from '../../config/statistics.ts';
 import { personal } from '../report/personal-words.ts';
 import { count, large, percent, plural, reasonWords, size } from '../report/words.ts';
 import { groupsOf } from './drops.ts';
@@ -169,16 +169,13 @@ function sizes({ dataset, corpus }: CardFacts): string {
 type Lengths = Distributions['lengths'] | null;
 
 function lengthRows(read: Lengths, kept: Lengths): string[][] {
-  const starts = new Set([...(read ?? []), ...(kept ?? [])].map(({ from }) => from));
   const numberOf = (lengths: NonNullable<Lengths>, wanted: number): string =>
     count(lengths.find(({ from }) => from === wanted)?.numDocuments ?? 0);
-  return [...starts]
-    .toSorted((a, b) => a - b)
-    .map((from) => [
-      `${count(from)} to ${count(2 * from - 1)}`,
-      ...(read ? [numberOf(read, from)] : []),
-      ...(kept ? [numberOf(kept, from)] : []),
-    ]);
+  return lengthStarts(read ?? [], kept ?? []).map((from) => [
+    `${count(from)} to ${count(2 * from - 1)}`,
+    ...(read ? [numberOf(read, from)] : []),
+    ...(kept ? [numberOf(kept, from)] : []),
+  ]);
 }
 
 const notCounted = 'Not counted: the version was made by an older version of Temper.';
@@ -238,10 +235,11 @@ function leftOut({ dataset, corpus }: CardFacts): string {
   return `${markdownTable(['Reason', 'When', 'Documents'], rows)}\n\nEvery one of them: \`npx temper datasets inspect ${reference} --dropped --number all\`.`;
 }
 
-const noCorpus = 'No corpus was made of it yet, so nothing was cleaned.';
+/** Of a version that no run has read. */
+const toCome = 'a run does that before it trains, and this card then says what came of it.';
 
 function cleaning(manifest: CorpusManifest | null): string {
-  if (manifest === null) return noCorpus;
+  if (manifest === null) return `The documents are as they were read. Not cleaned yet: ${toCome}`;
   const { preparation, statistics } = manifest;
   const except = preparation?.clean?.except ?? [];
   const usual = [
@@ -271,7 +269,7 @@ function personalData({ corpus }: CardFacts, folder?: CardFolder): string {
     folder !== undefined && !folder.cleaned
       ? 'The documents in this folder are as they were read: personal data in them were NOT removed.\n'
       : '';
-  if (corpus === null) return `${raw}${noCorpus} Nobody looked for personal data.`;
+  if (corpus === null) return `${raw}Nobody looked for personal data yet: ${toCome}`;
   const { preparation, statistics } = corpus.manifest;
   if (preparation?.personalData === 'keep')
     return `${raw}The pipeline file said \`personalData: keep\`: nobody looked for personal data, and none was removed.`;
@@ -284,7 +282,7 @@ function personalData({ corpus }: CardFacts, folder?: CardFolder): string {
 }
 
 function duplicates(manifest: CorpusManifest | null): string {
-  if (manifest === null) return noCorpus;
+  if (manifest === null) return `Nobody looked for duplicates yet: ${toCome}`;
   const { dropped } = manifest.statistics;
   return (
     `${plural(dropped['duplicate_exact'] ?? 0, 'document')} said letter for letter what another says, and ${count(dropped['duplicate_near'] ?? 0)} almost the same ` +
@@ -293,7 +291,7 @@ function duplicates(manifest: CorpusManifest | null): string {
 }
 
 function contamination(manifest: CorpusManifest | null): string {
-  if (manifest === null) return noCorpus;
+  if (manifest === null) return `Nobody looked for what evaluation sets say yet: ${toCome}`;
   const { preparation, statistics } = manifest;
   const sets = preparation?.decontaminate;
   if (sets === undefined) {

@@ -2,6 +2,7 @@
  * A dataset version, or the corpus made of it, as a folder that Hugging Face's `datasets` loads. The folder appears
  * whole; one that was cut off is gone on with file by file, and making the same one again changes nothing.
  */
+import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
@@ -64,6 +65,7 @@ const wholeSchema = markSchema.extend({
 const markFile = 'temper-export.json';
 /** How far a folder that is not whole yet has come; gone from one that is. */
 const notes = '.temper';
+const dataFolder = 'data';
 /** Of packed bytes of shards; a file of text is about three times that. */
 const fileBytes = 64_000_000;
 
@@ -102,33 +104,42 @@ export async function exportDataset(store: Store, request: ExportRequest): Promi
   await openPartial(partial, mark);
   const planned = cleaned ? cleanedFiles(corpus!.manifest, format) : rawFiles(dataset, format);
   const files: z.infer<typeof wholeSchema>['files'] = [];
-  for (const [index, { file, shards }] of planned.entries()) {
-    files.push({
-      file,
-      ...(await writeOnce(store, path.join(partial, file), shards, dataset, format)),
+  try {
+    for (const [index, { file, shards }] of planned.entries()) {
+      files.push({ file, ...(await writeOnce(store, partial, file, shards, dataset, format)) });
+      request.onFile?.(file, index + 1, planned.length);
+    }
+    const numDropped = await writeAside(partial, 'dropped.jsonl', (aside) =>
+      writers.plain(aside, dropsOf(store, lists)),
+    );
+    const splits = [...new Set(planned.map(({ split }) => split))].map((split) => ({
+      name: split,
+      pattern: `${dataFolder}/${split}-*.${endings[format]}`,
+    }));
+    const card = dataCard({ dataset, corpus }, { cleaned, splits, notes: gone });
+    await writeAside(partial, 'README.md', (aside) => writeFile(aside, card));
+    const whole = { ...mark, files, numDropped };
+    await writeWhole(partial, markFile, `${canonicalJson(whole)}\n`);
+    await rmdir(folder).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw occupied(folder);
     });
-    request.onFile?.(file, index + 1, planned.length);
+    await rename(partial, folder);
+    await rm(path.join(folder, notes), { recursive: true, force: true });
+    return answer(whole, false);
+  } catch (error) {
+    // Two that make the same folder write the same bytes: the one that is whole first is that of both.
+    const made = await wholeFolder(folder, mark).catch(() => null);
+    if (made !== null) {
+      await rm(partial, { recursive: true, force: true });
+      return answer(made, true);
+    }
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    throw new ClientError(
+      'failed',
+      `${partial}: found that something else removed it while files were written there. Export again, one export at a time.`,
+      error,
+    );
   }
-  const numDropped = await writers.plain(
-    path.join(partial, 'dropped.jsonl'),
-    dropsOf(store, lists),
-  );
-  const splits = [...new Set(planned.map(({ split }) => split))].map((split) => ({
-    name: split,
-    pattern: `data/${split}-*.${endings[format]}`,
-  }));
-  await writeFile(
-    path.join(partial, 'README.md'),
-    dataCard({ dataset, corpus }, { cleaned, splits, notes: gone }),
-  );
-  const whole = { ...mark, files, numDropped };
-  await writeWhole(path.join(partial, markFile), `${canonicalJson(whole)}\n`);
-  await rmdir(folder).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw occupied(folder);
-  });
-  await rename(partial, folder);
-  await rm(path.join(folder, notes), { recursive: true, force: true });
-  return answer(whole, false);
 }
 
 const endings: Record<ExportFormat, string> = { jsonl: 'jsonl.zst', parquet: 'parquet' };
@@ -170,7 +181,7 @@ function split(name: string, shards: readonly BlobRef[], format: ExportFormat): 
     bytes += shard.bytes;
   }
   return groups.map((group, index) => ({
-    file: `data/${name}-${String(index).padStart(5, '0')}.${endings[format]}`,
+    file: `${dataFolder}/${name}-${String(index).padStart(5, '0')}.${endings[format]}`,
     split: name,
     shards: group,
   }));
@@ -197,20 +208,21 @@ const doneSchema = z.strictObject({ bytes: count, numDocuments: count });
 /** Writes a file, unless it is there: a file has its name only when it is whole, and what it holds lies beside it. */
 async function writeOnce(
   store: Store,
+  folder: string,
   file: string,
   shards: readonly BlobRef[],
   dataset: DatasetManifest,
   format: ExportFormat,
 ): Promise<{ bytes: number; numDocuments: number }> {
-  await mkdir(path.dirname(file), { recursive: true });
-  const note = path.join(path.dirname(path.dirname(file)), notes, `${path.basename(file)}.json`);
-  const found = doneSchema.safeParse(await jsonOf(note)).data;
-  const size = (await stat(file).catch(() => null))?.size;
+  const note = path.join(notes, `${path.basename(file)}.json`);
+  const found = doneSchema.safeParse(await jsonOf(path.join(folder, note))).data;
+  const size = (await stat(path.join(folder, file)).catch(() => null))?.size;
   if (found !== undefined && size === found.bytes) return found;
-  const numDocuments = await writers[format](`${file}.tmp`, rowsOf(store, shards, dataset));
-  await rename(`${file}.tmp`, file);
-  const done = { bytes: (await stat(file)).size, numDocuments };
-  await writeWhole(note, JSON.stringify(done));
+  const numDocuments = await writeAside(folder, file, (aside) =>
+    writers[format](aside, rowsOf(store, shards, dataset)),
+  );
+  const done = { bytes: (await stat(path.join(folder, file))).size, numDocuments };
+  await writeWhole(folder, note, JSON.stringify(done));
   return done;
 }
 
@@ -242,15 +254,19 @@ async function wholeFolder(
 /** Begins, or goes on with what was cut off; what another export left here is made anew. */
 async function openPartial(folder: string, mark: Mark): Promise<void> {
   await mkdir(path.dirname(folder), { recursive: true });
-  const names = await readdir(folder).catch(() => null);
-  if (names !== null) {
-    const found = markSchema.safeParse(await jsonOf(path.join(folder, notes, markFile))).data;
-    if (found !== undefined && isSame(found, mark)) return;
-    if (found === undefined && names.length > 0) throw occupied(folder);
-    await rm(folder, { recursive: true });
-  }
+  const names = await readdir(folder).catch(() => []);
+  const found = markSchema.safeParse(await jsonOf(path.join(folder, notes, markFile))).data;
+  if (found === undefined && !isBegun(names)) throw occupied(folder);
+  if (found !== undefined && !isSame(found, mark)) await rm(folder, { recursive: true });
   await mkdir(path.join(folder, notes), { recursive: true });
-  await writeWhole(path.join(folder, notes, markFile), canonicalJson(mark));
+  await mkdir(path.join(folder, dataFolder), { recursive: true });
+  await writeWhole(folder, path.join(notes, markFile), canonicalJson(mark));
+}
+
+/** Nothing, or what an export makes before its mark. */
+function isBegun(names: readonly string[]): boolean {
+  if (names.length === 0) return true;
+  return names.includes(notes) && names.every((name) => name === notes || name === dataFolder);
 }
 
 function isSame({ dataset, corpus, format }: Mark, mark: Mark): boolean {
@@ -261,9 +277,20 @@ function pick({ dataset, corpus, format }: Mark): object {
   return { dataset, corpus, format };
 }
 
-async function writeWhole(file: string, text: string): Promise<void> {
-  await writeFile(`${file}.tmp`, text);
-  await rename(`${file}.tmp`, file);
+/** Under a name that no other process has, among the notes, whose folder goes when the export is whole. */
+async function writeAside<Result>(
+  folder: string,
+  file: string,
+  write: (aside: string) => Promise<Result>,
+): Promise<Result> {
+  const aside = path.join(folder, notes, `${randomUUID()}.tmp`);
+  const result = await write(aside);
+  await rename(aside, path.join(folder, file));
+  return result;
+}
+
+async function writeWhole(folder: string, file: string, text: string): Promise<void> {
+  await writeAside(folder, file, (aside) => writeFile(aside, text));
 }
 
 async function jsonOf(file: string): Promise<unknown> {

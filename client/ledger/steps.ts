@@ -178,11 +178,14 @@ function checkStarts(
   { chain, rollbacks }: TrialRecord,
   faults: string[],
 ): void {
-  for (const { start, told } of trainers) {
+  for (const trainer of trainers) {
+    const { start, told } = trainer;
     // Behind a return, the commits that were there then are cut from the chain.
     if (rollbacks.some(({ step }) => step < start)) continue;
     const generation = Math.min(...told.keys());
-    const durableThen = chain.filter(({ fence }) => fence < generation);
+    const durableThen = chain.filter(
+      ({ step, fence }) => fence < generation && isOfAnother({ step, fence }, trainer, trainers),
+    );
     if (start > 0 && chain.every(({ step }) => step !== start)) {
       faults.push(
         `generation ${generation} went on from step ${start}, which no committed checkpoint holds`,
@@ -194,6 +197,25 @@ function checkStarts(
       );
     }
   }
+}
+
+/**
+ * Whether some other trainer made a commit. One that was adopted before anything of it was stored is told of from its
+ * start by a later generation, and the commits between are its own.
+ */
+function isOfAnother(
+  { step, fence }: { step: number; fence: number },
+  trainer: Trainer,
+  trainers: readonly Trainer[],
+): boolean {
+  const own = JSON.stringify(trainer.steps.get(step));
+  return trainers.some(
+    (other) =>
+      other !== trainer &&
+      Math.min(...other.told.keys()) <= fence &&
+      other.steps.has(step) &&
+      JSON.stringify(other.steps.get(step)) !== own,
+  );
 }
 
 function checkTokens(

@@ -43,7 +43,7 @@ export function ledgerLines(ledger: PhaseLedger): [what: string, words: string][
     const never = documents.never === 0 ? '' : ` (${named}${documents.never > 3 ? ', …' : ''})`;
     lines.push([
       'documents',
-      `of ${count(documents.num)}: ${count(documents.whole)} whole, ${count(documents.partly)} in part, ${count(documents.never)} never${never}`,
+      `of ${count(documents.num)}${sources.length === 0 ? '' : ' in an epoch, one that it reads twice counted twice'}: ${count(documents.whole)} whole, ${count(documents.partly)} in part, ${count(documents.never)} never${never}`,
     ]);
   }
   for (const { source, tokens, share, times: often } of sources) {

@@ -1,5 +1,5 @@
 /** Charts of what was read and what was kept of it: languages, lengths, domains, years, and where documents went. */
-import type { Distributions, Top } from '../../config/statistics.ts';
+import { lengthStarts, type Distributions, type Top } from '../../config/statistics.ts';
 import { fixed, scale } from './charts.ts';
 import { html, langOf, type Html } from './html.ts';
 import { count, percent, plural } from './words.ts';
@@ -182,18 +182,16 @@ interface Column {
 function lengthsChart({ read, kept }: Spread): Html | null {
   const first = read ?? kept;
   if (first === null || first.lengths.length === 0) return null;
-  const starts = [...first.lengths, ...(kept?.lengths ?? [])].map(({ from }) => from);
-  const columns: Column[] = [];
-  for (let from = Math.min(...starts); from <= Math.max(...starts); from *= 2) {
+  const columns = lengthStarts(first.lengths, kept?.lengths ?? []).map((from): Column => {
     const of = ({ lengths }: Distributions) =>
       lengths.find((one) => one.from === from)?.numDocuments ?? 0;
-    columns.push({
+    return {
       label: binary(from),
       words: `${count(from)} to ${count(2 * from - 1)} characters`,
       read: of(first),
       kept: read === null || kept === null ? null : of(kept),
-    });
-  }
+    };
+  });
   return columnChart(
     'characters',
     'Characters of a document',

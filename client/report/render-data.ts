@@ -1,4 +1,5 @@
 /** The section about data: where it came from, what was dropped and why with samples, tokens and tokenizer. */
+import { heldOutWarning } from '../../config/held-out.ts';
 import { lengthChart, shareBar } from './charts.ts';
 import { dataCharts, fateChart, type Went } from './data-charts.ts';
 import { foreign, html, langOf, type Html } from './html.ts';
@@ -168,6 +169,7 @@ function renderCorpus(
   const numRedacted = redacted.reduce((sum, [, number]) => sum + number, 0);
   const scripts = Object.entries(corpus.scripts).toSorted(([, a], [, b]) => b - a);
   const read = numTokens + heldOut.numTokens;
+  const few = heldOutWarning(heldOut);
   const lengths = corpus.tokensPerDocument;
   return html`<h3>Personal data</h3>
     <p>
@@ -190,7 +192,8 @@ function renderCorpus(
           'held out, never trained on',
           `${large(heldOut.numTokens)} tokens, ${plural(heldOut.numDocuments, 'document')}, ${size(heldOut.bytes)}`,
         ],
-        ['tokenizer', html`byte-level, ${count(vocabSize)} entries, ${digest(tokenizer.sha256)}`],
+        ...(few === null ? [] : [['', few]]),
+        ['tokenizer', html`${count(vocabSize)} entries, ${digest(tokenizer.sha256)}`],
         [
           'a token is',
           `${(bytes / read).toFixed(2)} bytes, ${(characters / read).toFixed(2)} characters on average`,

@@ -41,7 +41,7 @@ import { getDataset } from '../../registry/datasets.ts';
 import { findStage } from '../../registry/stages.ts';
 import type { BlobRef } from '../../config/digest.ts';
 import type { Questions } from '../../config/questions.ts';
-import { madeTokenizer } from '../corpus/made-tokenizer.ts';
+import { madeTokenizer } from '../support/tokenizers.ts';
 import { english, seeded } from '../corpus/random.ts';
 import {
   failureOf,

@@ -16,6 +16,7 @@ import { readCheckpoint, readEvents, readHead } from '../../registry/training.ts
 import { storeCorpus } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
 import { startS3 } from '../support/s3.ts';
+import { endOfTextTokenizer } from '../support/tokenizers.ts';
 
 const project = path.resolve(import.meta.dirname, '../..');
 const numTokens = 8192;
@@ -40,27 +41,7 @@ beforeAll(async () => {
   const isBad = `self.cursor == ${badBatch} * self.recipe.batchSize`;
   writeFileSync(file, text.replace(whole, `${whole.trimEnd()} * (math.nan if ${isBad} else 1)\n`));
 
-  const end = '<|endoftext|>';
-  const tokenizer = await putBlob(
-    s3.store,
-    Buffer.from(
-      JSON.stringify({
-        version: '1.0',
-        added_tokens: [
-          {
-            id: 0,
-            content: end,
-            single_word: false,
-            lstrip: false,
-            rstrip: false,
-            normalized: false,
-            special: true,
-          },
-        ],
-        model: { type: 'WordLevel', vocab: { [end]: 0 }, unk_token: end },
-      }),
-    ),
-  );
+  const tokenizer = await putBlob(s3.store, endOfTextTokenizer());
   const pattern = Uint16Array.from({ length: numTokens }, (_, place) => (place * 7) % 64);
   corpus = await storeCorpus(s3.store, { tokens: pattern, tokenizer });
 }, 60_000);

@@ -279,7 +279,7 @@ test('models are listed, shown and rolled back through the workflow of their end
   expect((await temper.models.show('policy@1')).version.version).toBe(1);
   await expect(temper.models.show('polcy')).rejects.toThrow(/\(policy\)\. Did you mean policy\?/);
   await expect(temper.models.show('policy@9')).rejects.toThrow(
-    'policy: found no version 9, expected 1, 2.',
+    'policy: found no version 9, expected 1, 2. Name one of them; npx temper models list shows what is served.',
   );
   await expect(temper.models.show('Policy!')).rejects.toMatchObject({ kind: 'input' });
 

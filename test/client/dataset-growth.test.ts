@@ -199,6 +199,8 @@ test('a plan on a dataset goes by what is registered of the version that is name
   expect(planLines(newest).join('\n')).toContain('an estimate from the text of planned@2');
   expect((await plan('planned@1')).corpus.bytes).toBe(300_000);
   await expect(plan('planed')).rejects.toThrow('data.dataset: found "planed"');
-  await expect(plan('planned@7')).rejects.toThrow('found no version 7, expected 1, 2.');
+  await expect(plan('planned@7')).rejects.toThrow(
+    'found no version 7, expected 1, 2. Name one of them, or planned for the newest.',
+  );
   await expect(plan('planned', null)).rejects.toThrow('Start the stack: npx temper up');
 });

@@ -276,6 +276,26 @@ test('an export says which lists of what was dropped were deleted with the docum
   expect((await exportDataset(s3.store, request)).notes).toEqual(whole.notes);
 });
 
+test('exports that make the same folder at once all have it, whole', async () => {
+  const request = {
+    reference: 'policy@2',
+    folder: place('at-once'),
+    format: 'jsonl',
+    cleaned: true,
+  } as const;
+  const made = await Promise.all([1, 2, 3].map(() => exportDataset(s3.store, request)));
+  expect(made.filter(({ reused }) => !reused)).toHaveLength(1);
+  for (const one of made) expect({ ...one, reused: true }).toEqual({ ...made[0]!, reused: true });
+  expect((await exportDataset(s3.store, request)).reused).toBe(true);
+  expect(readdirSync(place('at-once')).toSorted()).toEqual([
+    'README.md',
+    'data',
+    'dropped.jsonl',
+    'temper-export.json',
+  ]);
+  expect(existsSync(place('at-once.partial'))).toBe(false);
+});
+
 test('an export that was cut off is gone on with, file by file', async () => {
   const request = {
     reference: 'policy@2',
@@ -350,7 +370,7 @@ test('the card says where documents came from, what was left out and what nobody
   ])
     expect(card.replaceAll('duplicate near: ', '')).toContain(sentence);
   const alone = dataCard({ dataset: (await getDataset(s3.store, 'policy', 1))!, corpus: null });
-  expect(alone).toContain('No corpus was made of it yet');
+  expect(alone).toContain('Not cleaned yet: a run does that before it trains');
   expect(alone).toContain('Nobody looked for personal data');
 });
 

@@ -8,6 +8,7 @@ const nothing: RetentionReport = {
   waitsFor: [],
   numBlobs: 0,
   bytes: 0,
+  numUnregistered: 0,
   numShared: 0,
 };
 const policy = { name: 'policy', version: 3 };
@@ -19,6 +20,13 @@ test('a sweep says what it deleted, what stays and what waits for whom', () => {
     'policy@3 would expire: 1,200 objects, 2.5 MB',
     '4 objects stay: others hold them too',
   ]);
+  const unregistered = { ...nothing, numBlobs: 3, bytes: 4_000_000, numUnregistered: 3 };
+  expect(expiryLines(unregistered, false)).toEqual([
+    '3 objects of readings that became no version deleted, 4.0 MB',
+  ]);
+  expect(expiryLines({ ...report, numUnregistered: 3 }, false)[1]).toBe(
+    '3 objects of readings that became no version among them',
+  );
   expect(expiryLines(report, false)[0]).toBe('policy@3 expired: 1,200 objects, 2.5 MB');
   expect(
     expiryLines({ ...nothing, held: [policy], waitsFor: ['pipeline/laws-7f3a'] }, false),

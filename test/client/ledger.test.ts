@@ -352,8 +352,21 @@ describe('what all generations told', () => {
     ],
   ])('%s is a fault', (_, events, fault) => {
     const first = { fence: 1, events: [start(1), ...steps(1, 20)] };
-    const { faults } = joinSteps(record({ generations: [first, { fence: 2, events }] }));
-    expect(faults).toEqual([expect.stringMatching(fault)]);
+    const later = events.map((event) => ({ ...event, at: event.at + 100 }));
+    const generations = [first, { fence: 2, events: later }];
+    expect(joinSteps(record({ generations })).faults).toEqual([expect.stringMatching(fault)]);
+  });
+
+  test('a trainer that was adopted before anything of it was stored made the commits between', () => {
+    const whole = [start(1), ...steps(1, 30)];
+    const alone = joinSteps(record({ generations: [{ fence: 3, events: whole }] }));
+    expect(alone).toMatchObject({ faults: [], untold: 0 });
+    // Of generation 1 the piece with its start is lost.
+    const generations = [
+      { fence: 1, events: steps(1, 12) },
+      { fence: 2, events: whole },
+    ];
+    expect(joinSteps(record({ generations })).faults).toEqual([]);
   });
 
   test('a step that was trained again to another loss is told', () => {

@@ -138,7 +138,10 @@ describe('diff', () => {
 
   test('a version that there is not is one sentence', async () => {
     const { exitCode, stderr } = await temper('diff', 'diff@1', 'diff@9');
-    expect([exitCode, stderr]).toEqual([2, 'diff: found no version 9, expected 1, 2.']);
+    expect([exitCode, stderr]).toEqual([
+      2,
+      'diff: found no version 9, expected 1, 2. Name one of them; npx temper models list shows what is served.',
+    ]);
   });
 });
 

@@ -150,7 +150,8 @@ describe('approval', () => {
     });
     await expect(temper.approve('policy@2', ann)).rejects.toMatchObject({
       kind: 'input',
-      message: 'policy: found no version 2, expected 1.',
+      message:
+        'policy: found no version 2, expected 1. Name one of them; npx temper models list shows what is served.',
     });
   });
 

@@ -3,14 +3,16 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { adoptTokenizer } from '../../client/cli/given-tokenizer.ts';
 import { planLines } from '../../client/cli/plan.ts';
-
 import { ClientError } from '../../client/errors.ts';
 import { planPipeline, type Measure } from '../../client/plan.ts';
 import { knownBases } from '../../config/base-models.ts';
 import { pipelineSchema } from '../../config/pipeline.ts';
 import { surveyFolder } from '../../corpus/survey.ts';
+import { adoptTokenizerFile } from '../../corpus/tokenizer-file.ts';
 import { estimateTokens } from '../../recipes/vocabulary.ts';
+import { madeTokenizer } from '../support/tokenizers.ts';
 import { machine } from '../support/recipes.ts';
 
 const bytes = 300_000;
@@ -37,6 +39,7 @@ const plan = (startFrom: string, changes: object = {}, measure?: Measure) =>
     machine,
     store: null,
     look: surveyFolder,
+    adopt: adoptTokenizer,
     ...(measure && { measure }),
   });
 
@@ -84,6 +87,24 @@ test('what a kill costs at most stands there in time and in dollars', async () =
   expect(planLines({ ...planned, recipe }).join()).toMatch(/of work and \$0 lost/);
 });
 
+test('a held-out part that is too small to measure by is told with what to do', async () => {
+  const { corpus, ...planned } = await plan('scratch');
+  // One document, of which none can be held out.
+  expect(corpus.heldOut).toEqual({ numDocuments: 0, numTokens: 0 });
+  const toldOf = (heldOut: { numDocuments: number; numTokens: number }, estimated = true) =>
+    planLines({ ...planned, corpus: { ...corpus, heldOut, estimated } }).find((line) =>
+      line.startsWith('held out: '),
+    );
+  expect(toldOf(corpus.heldOut)).toMatch(/no document is held out, .* two documents or more\.$/);
+  expect(toldOf({ numDocuments: 2, numTokens: 90_000 })).toMatch(
+    /only about 2 documents with about 90,000 tokens held out: .* Raise data\.heldOut, /,
+  );
+  expect(toldOf({ numDocuments: 40, numTokens: 800 }, false)).toMatch(
+    /only 40 documents with 800 tokens/,
+  );
+  expect(toldOf({ numDocuments: 3, numTokens: 5000 })).toBeUndefined();
+});
+
 test('the page of a model from scratch speaks of pretraining alone', async () => {
   const { base, ...planned } = await plan('scratch');
   expect(base).toBeNull();
@@ -128,6 +149,38 @@ test('a mix cannot be planned with a share for a source without text', async () 
 test('a vocabulary that the file names is the one that is planned with', async () => {
   const { recipe } = await plan('scratch', { tokenizer: { train: 'unigram', vocabSize: 1024 } });
   expect(recipe.model.vocabSize).toBe(1024);
+});
+
+test('a tokenizer that the file names is planned with as many tokens as a run takes over', async () => {
+  writeFileSync(path.join(folder, 'tokenizer.json'), JSON.stringify(madeTokenizer()));
+  const from = { tokenizer: { from: './tokenizer.json' } };
+  expect((await plan('scratch', from)).recipe.model.vocabSize).toBe(262);
+  expect((await plan('scratch', { tokenizer: { from: '.' } })).recipe.model.vocabSize).toBe(262);
+});
+
+test('a tokenizer that a run would refuse is refused by the plan in the same words', async () => {
+  const made = madeTokenizer();
+  const files = {
+    'missing.json': null,
+    'words.json': 'the rubbish of a file',
+    'other.json': '{"a": 1}',
+    'wordpiece.json': JSON.stringify({ ...made, decoder: { type: 'WordPiece' } }),
+    'gap.json': JSON.stringify({
+      ...made,
+      model: { ...made.model, vocab: { ...made.model.vocab, zz: 9_000_000 } },
+    }),
+  };
+  for (const [name, text] of Object.entries(files)) {
+    if (text !== null) writeFileSync(path.join(folder, name), text);
+    const from = `./${name}`;
+    const inRun: Error = await adoptTokenizerFile({ baseDir: folder, from }).then(
+      () => expect.fail(`${name} is taken`),
+      (error) => error,
+    );
+    const refused = plan('scratch', { tokenizer: { from } });
+    await expect(refused).rejects.toBeInstanceOf(ClientError);
+    await expect(refused).rejects.toThrow(`${inRun.message} Nothing was started.`);
+  }
 });
 
 test('a folder is planned by its config.json, and one of another kind is refused with a sentence', async () => {

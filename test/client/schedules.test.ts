@@ -234,7 +234,15 @@ test('the sweep of a stack is scheduled once, is no schedule of a pipeline, and 
   expect(spec.intervals).toMatchObject([{ every: 86_400_000 }]);
   expect(policies).toMatchObject({ overlap: 'SKIP', catchupWindow: 86_400_000 });
   expect((await temper.listSchedules()).map(({ name }) => name)).toEqual(['policy']);
-  const nothing = { expired: [], held: [], waitsFor: [], numBlobs: 0, bytes: 0, numShared: 0 };
+  const nothing = {
+    expired: [],
+    held: [],
+    waitsFor: [],
+    numBlobs: 0,
+    bytes: 0,
+    numUnregistered: 0,
+    numShared: 0,
+  };
   expect(await temper.expireDatasets({ dryRun: true })).toEqual(nothing);
   const both = [temper.expireDatasets(), temper.expireDatasets()];
   expect(await Promise.all(both)).toEqual([nothing, nothing]);

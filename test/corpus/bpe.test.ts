@@ -1,8 +1,10 @@
 /** Encoding without the tokenizers library, held against the library. */
 import { byteLevelPreTokenizer, Tokenizer } from 'tokenizers';
 import { expect, test } from 'vitest';
+import { byteLetters } from '../../config/token-bytes.ts';
 import { bpeEncoder } from '../../corpus/bpe.ts';
 import { endOfPretoken } from '../../corpus/pretokens.ts';
+import { byteLevelTokenizer } from '../support/tokenizers.ts';
 import { english, seeded } from './random.ts';
 
 const letters = byteLetters();
@@ -116,20 +118,13 @@ function pretokensOf(text: string): string[] {
   return pieces;
 }
 
-function byteLetters(): string[] {
-  let next = 256;
-  return Array.from({ length: 256 }, (_, byte) => {
-    const shown = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
-    return String.fromCharCode(shown ? byte : next++);
-  });
-}
-
 /** A byte-level BPE trained on a text: the commonest pair is merged, again and again. */
 function tokenizerOf(text: string, numMerges: number): string {
   const words = pretokensOf(text).map((piece) =>
     Array.from(Buffer.from(piece), (byte) => letters[byte]!),
   );
-  const vocab = ['<|endoftext|>', ...letters];
+  const specials = ['<|endoftext|>'];
+  const vocab = [...letters];
   const merges: [string, string][] = [];
   while (merges.length < numMerges) {
     const counts = new Map<string, number>();
@@ -147,41 +142,5 @@ function tokenizerOf(text: string, numMerges: number): string {
       for (let at = 0; at + 1 < word.length; at += 1)
         if (word[at] === left && word[at + 1] === right) word.splice(at, 2, left + right);
   }
-  return JSON.stringify({
-    version: '1.0',
-    truncation: null,
-    padding: null,
-    added_tokens: [
-      {
-        id: 0,
-        content: '<|endoftext|>',
-        single_word: false,
-        lstrip: false,
-        rstrip: false,
-        normalized: false,
-        special: true,
-      },
-    ],
-    normalizer: null,
-    pre_tokenizer: {
-      type: 'ByteLevel',
-      add_prefix_space: false,
-      trim_offsets: true,
-      use_regex: true,
-    },
-    post_processor: null,
-    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: false,
-      vocab: Object.fromEntries(vocab.map((token, id) => [token, id])),
-      merges,
-    },
-  });
+  return JSON.stringify(byteLevelTokenizer(specials, vocab, merges));
 }

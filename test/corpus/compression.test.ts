@@ -2,7 +2,7 @@ import { Tokenizer } from 'tokenizers';
 import { expect, test } from 'vitest';
 import { measureCompression } from '../../corpus/compression.ts';
 import { adoptTokenizer } from '../../corpus/given-tokenizer.ts';
-import { madeTokenizer } from './made-tokenizer.ts';
+import { madeTokenizer } from '../support/tokenizers.ts';
 
 const letters = (text: string) => Array.from(text, (letter) => letter.codePointAt(0)!);
 

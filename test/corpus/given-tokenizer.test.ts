@@ -3,7 +3,8 @@ import { expect, test } from 'vitest';
 import { bpeEncoder } from '../../corpus/bpe.ts';
 import { adoptTokenizer } from '../../corpus/given-tokenizer.ts';
 import { cutsWords } from '../../corpus/pieces.ts';
-import { madeTokenizer } from './made-tokenizer.ts';
+import { madeTokenizer, piecesTokenizer, spacesPut, specialToken } from '../support/tokenizers.ts';
+import { seeded } from './random.ts';
 
 type Made = ReturnType<typeof madeTokenizer>;
 
@@ -25,18 +26,9 @@ test('the special tokens that a tokenizer lacks come behind its own, which keep 
 });
 
 test('tokens that are there are not added again, and ChatML stands in for our form of chat', async () => {
-  const special = (id: number, content: string) => ({
-    id,
-    content,
-    single_word: false,
-    lstrip: false,
-    rstrip: false,
-    normalized: false,
-    special: true,
-  });
   const { vocabSize, tokenizer } = await adopted((made) => {
     made.model.vocab['<|endoftext|>'] = 258;
-    made.added_tokens = [special(259, '<|im_start|>'), special(260, '<|im_end|>')];
+    made.added_tokens = [specialToken(259, '<|im_start|>'), specialToken(260, '<|im_end|>')];
   });
   expect(vocabSize).toBe(261);
   expect(Tokenizer.fromString(tokenizer).tokenToId('<|endoftext|>')).toBe(258);
@@ -91,6 +83,87 @@ test.each<[string, (made: Made) => void, string]>([
   ['an unknown normalizer', (made) => (made.normalizer = { type: 'Magic' }), 'cannot load'],
 ])('a tokenizer with %s is refused', async (_, change, message) => {
   await expect(adopted(change)).rejects.toThrow(message);
+});
+
+type Pieces = ReturnType<typeof piecesTokenizer>;
+
+/** Texts of letters that are pieces and of letters that are bytes, of spaces and of what is spelt like a token. */
+function textsOfManyScripts(): string[] {
+  const random = seeded(5);
+  const alphabets = [
+    'the tha a quick 0123456789 .,;!?-<0x41>',
+    '統計資料民國年，臺灣的簡体字。',
+    'москва Ελλάδα שלום سلام हिन्दी ไทย',
+    '한글ありがとうカタカナ',
+    ' \n\t  a🙂👩‍👩‍👧𠮷é́àñ½²\u0001\u00a0\u3000',
+  ].map((alphabet) => Array.from(alphabet));
+  return Array.from({ length: 400 }, (_, round) => {
+    const alphabet = alphabets[round % alphabets.length]!;
+    const length = 1 + Math.floor(random() ** 2 * 120);
+    return Array.from({ length }, () => alphabet[Math.floor(random() * alphabet.length)]!).join('');
+  });
+}
+
+test.each(spacesPut)(
+  'pieces with byte fallback, their space put by %s, keep their ids, and each text comes back',
+  async (put) => {
+    const made = JSON.stringify(piecesTokenizer(put));
+    const given = Tokenizer.fromString(made);
+    const { tokenizer: json, vocabSize } = await adoptTokenizer(made, './t.json');
+    expect(vocabSize).toBe(given.getVocabSize(true) + 4);
+    expect(bpeEncoder(json)).toBeNull();
+    const tokenizer = Tokenizer.fromString(json);
+    // Where the pre-tokenizer puts it, a space that stands there already is taken for it.
+    const texts = textsOfManyScripts().map((text) =>
+      put === 'pre-tokenizer' ? text.trimStart() : text,
+    );
+    const own = await given.encodeBatch(texts, { addSpecialTokens: false });
+    const adopted = await tokenizer.encodeBatch(texts);
+    for (const [at, text] of texts.entries()) {
+      const ids = adopted[at]!.getIds();
+      expect({ text, ids }).toEqual({ text, ids: own[at]!.getIds() });
+      expect(await tokenizer.decode(ids, false)).toBe(text);
+    }
+  },
+);
+
+test.each<[string, (made: Pieces) => void, string]>([
+  [
+    'a decoder of other steps',
+    (made) => made.decoder.decoders.pop(),
+    'expected each text to come back as it was',
+  ],
+  [
+    'a decoder that takes two spaces away',
+    (made) => (made.decoder.decoders[3] = { type: 'Strip', content: ' ', start: 2, stop: 0 }),
+    'found the decoder Sequence of Replace, ByteFallback, Fuse, Strip, expected ByteLevel, or that of SentencePiece',
+  ],
+  [
+    'no byte fallback',
+    (made) => (made.model.byte_fallback = false),
+    'found a model without byte_fallback, expected byte_fallback: else',
+  ],
+  [
+    'a missing byte',
+    ({ model }) => {
+      const { '<0x0A>': id, ...vocab } = model.vocab;
+      model.vocab = { ...vocab, zz: id! };
+    },
+    'found 1 bytes without a token, expected all 256',
+  ],
+  [
+    'letters put into another form',
+    (made) =>
+      (made.normalizer = {
+        type: 'Sequence',
+        normalizers: [{ type: 'NFKC' }, made.normalizer],
+      }),
+    'comes back as',
+  ],
+])('pieces with %s are refused', async (_, change, message) => {
+  const made = piecesTokenizer();
+  change(made);
+  await expect(adoptTokenizer(JSON.stringify(made), './t.json')).rejects.toThrow(message);
 });
 
 test('a file that is no tokenizer is refused with what to do', async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { mixtureFaults, timesRead } from '../../config/mixture.ts';
+import { mixtureFaults, timesRead } from '../../config/mixing.ts';
 import { rankOf, readingsOf, refuseEmpty, sourceFinder } from '../../corpus/mixture.ts';
 import { byCodeUnits, digestOf } from '../../corpus/order.ts';
 import { seeded } from './random.ts';

@@ -6,6 +6,7 @@ import { endOfText, Packer, tokenWidth } from '../../corpus/pack.ts';
 import { piecesOf } from '../../corpus/pieces.ts';
 import { heldOutOf, isHeldOut, sidesOf } from '../../corpus/split.ts';
 import { chooseVocabSize } from '../../recipes/vocabulary.ts';
+import { byteLevelTokenizer } from '../support/tokenizers.ts';
 import { english, seeded } from './random.ts';
 
 const random = seeded(5);
@@ -74,53 +75,18 @@ test('shards stay near their size, whatever the sizes of the documents', () => {
 
 /** A byte-level BPE of a few merges, as the trainer would write it. */
 function smallTokenizer(): Tokenizer {
+  const specials = [endOfText, '<|user|>', '<|assistant|>', '<|end|>'];
   const letters = [...'abcdefghijklmnopqrstuvwxyz.Ġ'];
-  const merges = ['t h', 'th e', 'Ġ the', 'i n', 'Ġ a', 'e r'];
-  const tokens = [
-    endOfText,
-    '<|user|>',
-    '<|assistant|>',
-    '<|end|>',
-    ...letters,
-    ...merges.map((merge) => merge.replace(' ', '')),
-  ];
-  return Tokenizer.fromString(
-    JSON.stringify({
-      version: '1.0',
-      truncation: null,
-      padding: null,
-      added_tokens: tokens.slice(0, 4).map((content, id) => ({
-        id,
-        content,
-        single_word: false,
-        lstrip: false,
-        rstrip: false,
-        normalized: false,
-        special: true,
-      })),
-      normalizer: null,
-      pre_tokenizer: {
-        type: 'ByteLevel',
-        add_prefix_space: false,
-        trim_offsets: true,
-        use_regex: true,
-      },
-      post_processor: null,
-      decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-      model: {
-        type: 'BPE',
-        dropout: null,
-        unk_token: null,
-        continuing_subword_prefix: null,
-        end_of_word_suffix: null,
-        fuse_unk: false,
-        byte_fallback: false,
-        ignore_merges: false,
-        vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
-        merges,
-      },
-    }),
-  );
+  const merges = [
+    ['t', 'h'],
+    ['th', 'e'],
+    ['Ġ', 'the'],
+    ['i', 'n'],
+    ['Ġ', 'a'],
+    ['e', 'r'],
+  ] as const;
+  const tokens = [...letters, ...merges.map((merge) => merge.join(''))];
+  return Tokenizer.fromString(JSON.stringify(byteLevelTokenizer(specials, tokens, merges)));
 }
 
 test.each([2, 4] as const)(

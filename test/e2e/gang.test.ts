@@ -24,6 +24,7 @@ import { makeHosts, type Hosts } from '../support/namespaces.ts';
 import { machine, recipe, trainingInput } from '../support/recipes.ts';
 import { storeCorpus } from '../support/records.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
+import { endOfTextTokenizer } from '../support/tokenizers.ts';
 import { workflowsPath } from '../support/temporal.ts';
 
 const projectDir = path.resolve(import.meta.dirname, '../..');
@@ -106,18 +107,7 @@ beforeAll(async () => {
     temporal: await hosts.expose(Number(server.address.split(':')[1])),
     s3: await hosts.expose(Number(new URL(s3.endpoint).port)),
   };
-  const end = '<|endoftext|>';
-  const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
-  const tokenizer = await putBlob(
-    s3.store,
-    Buffer.from(
-      JSON.stringify({
-        version: '1.0',
-        added_tokens: [{ id: 0, content: end, ...flags, special: true }],
-        model: { type: 'WordLevel', vocab: { [end]: 0 }, unk_token: end },
-      }),
-    ),
-  );
+  const tokenizer = await putBlob(s3.store, endOfTextTokenizer());
   const tokens = Uint16Array.from({ length: 8192 }, (_, place) => (place * 7) % 64);
   corpus = await storeCorpus(s3.store, { tokens, tokenizer });
   const deps: Deps = {

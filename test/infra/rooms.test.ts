@@ -1,5 +1,5 @@
 /** The import rules of DESIGN.md: each is broken once in a scratch project that uses our lint configuration. */
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { execa } from 'execa';
@@ -44,6 +44,7 @@ const permitted: [file: string, line: string][] = [
   ['workflows/a.ts', `import { FailureType } from '../config/failures.ts'`],
   ['workflows/a.ts', `import { TaskQueue } from '../config/queues.ts'`],
   ['workflows/a.ts', `import { calibrationShare } from '../config/calibration.ts'`],
+  ['workflows/a.ts', `import { isMixed } from '../config/mixing.ts'`],
   ['workflows/a.ts', `import { sleep } from '@temporalio/workflow'`],
   ['activities/a.ts', `import { openStore } from '../registry/store.ts'`],
   ['serving/a.ts', `import { openStore } from '../registry/store.ts'`],
@@ -87,6 +88,15 @@ test.each(forbidden.map((rule, index) => [...rule, index] as const))(
 test('what DESIGN.md permits is not refused', () => {
   const files = permitted.map(([file], index) => fileOf(file, forbidden.length + index));
   expect(files.filter((file) => refused.has(file))).toEqual([]);
+});
+
+test('what workflows take values from brings nothing else into their bundle', () => {
+  const rules = readFileSync(path.join(project, '.oxlintrc.json'), 'utf8');
+  const files = Array.from(rules.matchAll(/"!\*\*\/(config\/\w+\.ts)"/g), ([, file]) => file!);
+  expect(files).toContain('config/mixing.ts');
+  for (const file of files) {
+    expect(readFileSync(path.join(project, file), 'utf8')).not.toMatch(/^import (?!type)/m);
+  }
 });
 
 test('an activity call that nobody awaits is refused', () => {

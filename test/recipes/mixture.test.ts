@@ -79,7 +79,7 @@ test('a plan counts epochs by what is read, expects less of repeated text, and s
   const reason = (choice: string, of = recipe) => of.reasons.find((one) => one.choice === choice)!;
   expect(reason('tokens').value).toContain(`${(tokens / 3_200_000).toFixed(2)} epochs`);
   expect(reason('mixture')).toMatchObject({ value: 'laws 75 %, mail 25 %' });
-  expect(reason('mixture').reason).toContain('4, 1 times');
+  expect(reason('mixture').reason).toContain('those of laws 4 times, mail once, and each source');
   const plain: ReadText = { numTokens: read.numTokens, bytes: read.bytes };
   const unmixed = planRecipe({ ...inputs, statistics: plain });
   expect(unmixed.reasons.some(({ choice }) => choice === 'mixture')).toBe(false);

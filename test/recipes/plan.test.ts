@@ -30,6 +30,27 @@ const inputs: PlanInputs = {
 };
 
 describe('planRecipe', () => {
+  test('the loss is foretold of the steps that are planned, where a step was timed too', () => {
+    const guessed = planRecipe({ ...inputs, goal: 'base' });
+    const timed = planRecipe({ ...inputs, goal: 'base', pace: 1 });
+    const { numSteps, batchSize, contextLength } = timed.pretrain!;
+    expect(numSteps).toBeLessThan(guessed.pretrain!.numSteps);
+    expect(timed.estimate.valBpbLow).toBeGreaterThan(guessed.estimate.valBpbLow);
+    const tokens = numSteps * batchSize * contextLength;
+    const bpb = expectedBitsPerByte(timed.numParameters, tokens, inputs.statistics.numTokens);
+    expect(timed.estimate.valBpbLow).toBeCloseTo(bpb * 0.92, 3);
+  });
+
+  test.each([
+    [undefined, 'grows with the text: 10.6MB'],
+    [{ train: 'unigram' as const }, 'grows with the text: 10.6MB'],
+    [{ train: 'bpe' as const, vocabSize: 8192 }, 'at most 8192, as the pipeline file asks'],
+    [{ from: './theirs' }, 'that of ./theirs, and the special tokens that it lacked'],
+  ])('the reason for the vocabulary where the file says %j is: %s', (tokenizer, reason) => {
+    const { reasons } = planRecipe({ ...inputs, tokenizer });
+    expect(reasons.find(({ choice }) => choice === 'vocabulary')?.reason).toBe(reason);
+  });
+
   test('the same inputs give the same recipe, to the byte', () => {
     expect(JSON.stringify(planRecipe(inputs))).toBe(JSON.stringify(planRecipe({ ...inputs })));
   });

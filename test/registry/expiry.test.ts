@@ -116,6 +116,7 @@ test('the documents of a version whose time is over are deleted, with what was d
     expired: [{ name: 'policy', version: 1 }],
     held: [],
     waitsFor: [],
+    numUnregistered: 0,
     numShared: 0,
   });
   const gone = [
@@ -194,6 +195,26 @@ test('killed before any of its writes and begun again, it ends as undisturbed', 
     await expireDatasets(store, { now, inUse: nobody });
     expect(Object.fromEntries(store.objects)).toEqual(Object.fromEntries(undisturbed.objects));
   }
+});
+
+test('manifests are read one after the other, for each may name thousands of shards', async () => {
+  const plain = memoryStore();
+  for (const text of ['a', 'b', 'c', 'd']) await version(plain, 'policy', [text]);
+  await version(plain, 'policy', ['e'], past);
+  let [atOnce, most] = [0, 0];
+  const store: Store = {
+    ...plain,
+    async get(key) {
+      if (!key.includes('/versions/')) return plain.get(key);
+      most = Math.max(most, (atOnce += 1));
+      await new Promise(setImmediate);
+      atOnce -= 1;
+      return plain.get(key);
+    },
+  };
+  const { expired } = await expireDatasets(store, { now, inUse: nobody });
+  expect(expired).toEqual([{ name: 'policy', version: 5 }]);
+  expect(most).toBe(1);
 });
 
 test('twice at once, and a second time, it does the same', async () => {

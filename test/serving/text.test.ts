@@ -3,8 +3,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { adoptTokenizer } from '../../corpus/given-tokenizer.ts';
-import { openTextCodec, openTextStream } from '../../serving/engine-text.ts';
-import { madeTokenizer } from '../corpus/made-tokenizer.ts';
+import { openTextCodec, openTextStream, type TextCodec } from '../../serving/engine-text.ts';
+import { madeTokenizer, piecesTokenizer, spacesPut } from '../support/tokenizers.ts';
 
 function run(parts: Uint8Array[], stop: string[]) {
   const stream = openTextStream(stop);
@@ -54,7 +54,35 @@ describe('the text of an answer', () => {
   });
 });
 
+async function codecOf(tokenizer: object) {
+  const folder = await mkdtemp(path.join(os.tmpdir(), 'temper-codec-'));
+  try {
+    const adopted = await adoptTokenizer(JSON.stringify(tokenizer), './t.json');
+    await writeFile(path.join(folder, 'tokenizer.json'), adopted.tokenizer);
+    return await openTextCodec(folder, {
+      schemaVersion: 1,
+      contextLength: 64,
+      bosToken: '<|endoftext|>',
+      eosTokens: ['<|end|>', '<|endoftext|>'],
+      chat: false,
+      maxNewTokens: 8,
+      numLayers: 1,
+      numKvHeads: 1,
+      headDim: 16,
+      vocabSize: adopted.vocabSize,
+    });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+function textOf(codec: TextCodec, ids: number[]): string {
+  const parts = ids.map((id, at) => codec.textBytes(id, ids[at - 1] ?? null));
+  return Buffer.concat(parts).toString('utf8');
+}
+
 describe('the tokens of a vocabulary', () => {
+  const text = 'the 統計\n of other 🙂';
   const made = madeTokenizer();
   const pieces = Object.keys(made.model.vocab).map((token): [string, number] => [
     token,
@@ -66,30 +94,25 @@ describe('the tokens of a vocabulary', () => {
     ['byte pairs', made],
     ['a unigram model', { ...made, model: unigram }],
   ])('of %s are bytes, and a text comes back from them', async (_, tokenizer) => {
-    const folder = await mkdtemp(path.join(os.tmpdir(), 'temper-codec-'));
-    try {
-      const adopted = await adoptTokenizer(JSON.stringify(tokenizer), './t.json');
-      await writeFile(path.join(folder, 'tokenizer.json'), adopted.tokenizer);
-      const codec = await openTextCodec(folder, {
-        schemaVersion: 1,
-        contextLength: 64,
-        bosToken: '<|endoftext|>',
-        eosTokens: ['<|end|>', '<|endoftext|>'],
-        chat: false,
-        maxNewTokens: 8,
-        numLayers: 1,
-        numKvHeads: 1,
-        headDim: 16,
-        vocabSize: adopted.vocabSize,
-      });
-      const text = 'the 統計\n of other 🙂';
-      const [first, ...ids] = await codec.encode({ kind: 'text', text });
-      expect(first).toBe(258);
-      expect(Buffer.concat(ids.map((id) => codec.textBytes(id))).toString('utf8')).toBe(text);
-      expect(Buffer.from(codec.bytes(ids[0]!)).toString()).toBe('the');
-      expect([codec.isEnd(258), codec.isEnd(261), codec.isEnd(257)]).toEqual([true, true, false]);
-    } finally {
-      await rm(folder, { recursive: true });
-    }
+    const codec = await codecOf(tokenizer);
+    const ids = await codec.encode({ kind: 'text', text });
+    expect(ids[0]).toBe(258);
+    expect(textOf(codec, ids)).toBe(text);
+    expect(Buffer.from(codec.bytes(ids[1]!)).toString()).toBe('the');
+    expect([codec.isEnd(258), codec.isEnd(261), codec.isEnd(257)]).toEqual([true, true, false]);
   });
+
+  test.each(spacesPut)(
+    'of pieces are bytes too, and the space put by %s is no part of a text or an answer',
+    async (put) => {
+      const codec = await codecOf(piecesTokenizer(put));
+      expect(textOf(codec, await codec.encode({ kind: 'text', text }))).toBe(text);
+      const turn = `<|user|>the 統計<|end|><|assistant|>a`;
+      const ids = await codec.encode({ kind: 'text', text: turn });
+      expect(textOf(codec, ids)).toBe('the 統計a');
+      // In the middle of a text a space is one.
+      const [the] = (await codec.encode({ kind: 'text', text: 'a the' })).slice(-1);
+      expect(Buffer.from(codec.textBytes(the!, ids.at(-1)!)).toString()).toBe(' the');
+    },
+  );
 });

@@ -275,6 +275,49 @@ def test_only_the_assistants_words_and_their_end_are_learnt(
     assert prompt == asked
 
 
+def test_pieces_with_byte_fallback_keep_their_ids_and_are_learnt_with_the_space_put_before_them(
+    tmp_path: Path,
+) -> None:
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+    from transformers import AutoTokenizer
+
+    letters = ['<unk>', *(f'<0x{byte:02X}>' for byte in range(256)), *'▁the中?', 'th', '▁th']
+    made = Tokenizer(
+        models.BPE(
+            vocab={token: at for at, token in enumerate(letters)},
+            merges=[('t', 'h'), ('▁', 'th')],
+            unk_token='<unk>',
+            fuse_unk=True,
+            byte_fallback=True,
+        )
+    )
+    made.normalizer = normalizers.Sequence(
+        [normalizers.Prepend('▁'), normalizers.Replace(' ', '▁')]
+    )
+    steps = (decoders.Replace('▁', ' '), decoders.ByteFallback(), decoders.Fuse())
+    made.decoder = decoders.Sequence([*steps, decoders.Strip(' ', 1, 0)])
+    names = ('<|endoftext|>', '<|user|>', '<|assistant|>', '<|end|>')
+    made.add_special_tokens([AddedToken(name, normalized=False) for name in names])
+    file = tmp_path / 'tokenizer.json'
+    made.save(str(file))
+    wrapped = load_tokenizer(str(file), 64)
+    wrapped.save_pretrained(tmp_path / 'saved')
+    saved = AutoTokenizer.from_pretrained(tmp_path / 'saved')
+    for text in ('the 中國\n of 🙂', '  the', 'ไทย, naïve'):
+        ids = made.encode(text).ids
+        assert wrapped.encode(text) == saved.encode(text) == ids
+        assert wrapped.decode(ids) == text
+    for answer, first in (('the', '▁th'), ('中', '▁'), ('國', '▁')):
+        encoded = wrapped.apply_chat_template(
+            _messages('user', 'the?') + _messages('assistant', answer),
+            tokenize=True,
+            return_dict=True,
+            return_assistant_tokens_mask=True,
+        )
+        learnt = encoded['assistant_masks'].index(1)
+        assert wrapped.convert_ids_to_tokens(encoded['input_ids'])[learnt] == first
+
+
 @pytest.mark.parametrize(
     ('changed', 'message'),
     [

@@ -662,6 +662,22 @@ describe('pipelineWorkflow', () => {
     expect(unread).toEqual(dropped);
   });
 
+  test('a held-out part that is too small to measure by is noted where the corpus is made', async () => {
+    const { activities } = fakes([...good]);
+    const { status } = await run({
+      ...activities,
+      findCorpus: async (input) => {
+        const { found, ...corpus } = await activities.findCorpus(input);
+        const summary = { ...found!.summary, numHeldOutTokens: 310 };
+        return { ...corpus, found: { ...found!, summary } };
+      },
+    });
+    expect(status.notes[0]).toMatchObject({
+      stage: 'preprocess',
+      text: expect.stringMatching(/^only 1 document with 310 tokens held out: .*data\.heldOut/),
+    });
+  });
+
   test('what becomes of the originals is told to ingest, and to nobody after it', async () => {
     const sources: PipelineFile['data']['sources'] = [{ path: 'docs', license: 'internal' }];
     const heard: unknown[] = [];

@@ -36,7 +36,7 @@ import { rootMessage } from '../../workflows/root-message.ts';
 import { preprocessWorkflow } from '../../workflows/preprocess.ts';
 import { retentionWorkflow } from '../../workflows/retention.ts';
 import { english, seeded } from '../corpus/random.ts';
-import { byteTokenizer, byteVocabSize } from '../support/byte-tokenizer.ts';
+import { byteTokenizer, byteVocabSize } from '../support/tokenizers.ts';
 import { memoryStore } from '../support/memory-store.ts';
 import { bundleWorkflows, startTimeSkipping } from '../support/temporal.ts';
 

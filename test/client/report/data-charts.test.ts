@@ -1,5 +1,6 @@
 /** Charts of what was read: each tells in words what it draws. */
 import { expect, test } from 'vitest';
+import { distributionLines } from '../../../client/cli/datasets-statistics.ts';
 import { dataCharts, fateChart, languageName } from '../../../client/report/data-charts.ts';
 import { renderReport } from '../../../client/report/render.ts';
 import type { Distributions } from '../../../config/statistics.ts';
@@ -17,6 +18,16 @@ test('every chart has a title and says its figures to who cannot see it', () => 
     '1990 to 1999: 1; 2000 to 2009: 0; 2010 to 2019: 0; 2020 to 2029: 2.',
   ]);
   expect(text.match(/<title/g)).toHaveLength(4);
+});
+
+test('a length that no document has is a line too, for a gap is part of the shape', () => {
+  const lines = distributionLines(sampleDistributions);
+  const at = lines.indexOf('characters of a document');
+  expect(lines.slice(at + 1, at + 4)).toEqual([
+    expect.stringMatching(/^ +64 to 127 +1 +█+$/),
+    expect.stringMatching(/^ +128 to 255 +0 +$/),
+    expect.stringMatching(/^ +256 to 511 +2 +█+$/),
+  ]);
 });
 
 test('what was kept is drawn over what was read, as far as it is known', () => {

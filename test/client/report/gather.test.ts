@@ -420,6 +420,7 @@ describe('from S3 alone', () => {
     ]);
     const page = renderReport(await gather('policy-done'));
     expect(page).toContain('幾乎相同');
+    expect(page).toContain('only 1 document with 8 tokens held out: valBpb hangs on');
     expect(page).not.toContain('chen@example.tw');
   });
 
