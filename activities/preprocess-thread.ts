@@ -2,6 +2,7 @@
 import { parentPort } from 'node:worker_threads';
 import { Tokenizer } from 'tokenizers';
 import type { Compression } from '../config/compression.ts';
+import type { LearningCurve } from '../config/learning-curve.ts';
 import type { Document } from '../config/manifests.ts';
 import { canonicalJson } from '../config/digest.ts';
 import { bpeEncoder, type BpeEncoder } from '../corpus/bpe.ts';
@@ -21,6 +22,7 @@ import {
 } from '../corpus/conversations.ts';
 import { findDuplicates, type Duplicate, type Fingerprint } from '../corpus/duplicates.ts';
 import { makeInstructions, type Instructions } from '../corpus/instructions.ts';
+import { learningCurve, tokensIn } from '../corpus/learning-curve.ts';
 import { numBands, numHashes } from '../corpus/minhash.ts';
 import { sourceFinder } from '../corpus/mixture.ts';
 import { endOfText, Packer, tokenWidth } from '../corpus/pack.ts';
@@ -89,6 +91,17 @@ export interface ThreadTasks {
       reference: { name: string; tokenizer: Uint8Array } | null;
     };
     output: { compression: Compression };
+  };
+  /** How hard held-out tokens are to foretell, after some of those of shards. */
+  learningCurve: {
+    input: {
+      shards: Uint8Array[];
+      heldOut: Uint8Array;
+      heldOutBytes: number;
+      width: 2 | 4;
+      vocabSize: number;
+    };
+    output: { curve: LearningCurve | null };
   };
   /** The source of each document, and its bytes; or a document that is of none of them. */
   origins: {
@@ -207,6 +220,19 @@ const tasks: {
     };
     const onText = (done: number): void => sayProgress(done, texts.length);
     return { compression: await measureCompression(texts, encode, other, onText) };
+  },
+  learningCurve({ shards, heldOut, heldOutBytes, width, vocabSize }) {
+    const tokens = tokensIn(heldOut, width);
+    const curve = learningCurve(
+      {
+        shards: shards.map((shard) => tokensIn(shard, width)),
+        heldOut: tokens,
+        heldOutBytesPerToken: heldOutBytes / tokens.length,
+        vocabSize,
+      },
+      sayProgress,
+    );
+    return { curve };
   },
   async origins({ documents, names }) {
     const lines = await readDocuments(documents);

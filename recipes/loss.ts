@@ -1,4 +1,5 @@
 /** Expected loss of pretraining, by a scaling law whose constants were fitted to runs of this trainer. */
+import { hardnessOf, type MeasuredText } from './hardness.ts';
 
 interface Law {
   irreducible: number;
@@ -35,9 +36,7 @@ function natsPerByte(
 export type UniqueTokens = number | readonly { share: number; numTokens: number }[];
 
 /** What training reads: the tokens and bytes of an epoch, and of a mix the text that each source gives. */
-export interface ReadText {
-  numTokens: number;
-  bytes: number;
+export interface ReadText extends MeasuredText {
   /** Left out, an epoch reads each document once. */
   mixture?: readonly { source: string; share: number; numTokens: number }[] | undefined;
 }
@@ -78,7 +77,17 @@ function effectiveOf(trainedTokens: number, uniqueTokens: number): number {
   return uniqueTokens * (1 + halfLife * (1 - Math.exp(-repetitions / halfLife)));
 }
 
-/** Expected loss in bits a byte, for a model of so many parameters after so many tokens. */
+/** Expected loss in bits a byte of a text, as hard as it is, for a model of so many parameters after so many tokens. */
+export function expectedOfText(
+  numParameters: number,
+  trainedTokens: number,
+  text: ReadText,
+): number {
+  const alike = expectedBitsPerByte(numParameters, trainedTokens, uniqueOf(text));
+  return alike * hardnessOf(text, trainedTokens);
+}
+
+/** The same of text like the addresses that the law was fitted to. */
 export function expectedBitsPerByte(
   numParameters: number,
   trainedTokens: number,

@@ -29,9 +29,8 @@ import {
 import { shapeWithin, type Limits } from './limits.ts';
 import {
   distinctTokens,
-  expectedBitsPerByte,
+  expectedOfText,
   mostReadable,
-  uniqueOf,
   type ReadText,
 } from './loss.ts';
 import { packingReasons } from './packing.ts';
@@ -289,8 +288,8 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
     );
     const numParameters = countParameters(shape);
     const seen = (parent?.numTokens ?? 0) + numTokens;
-    const bpb = expectedBitsPerByte(numParameters, seen, uniqueOf(statistics));
-    return { shape, msPerToken, numTokens, numParameters, bpb };
+    const bpb = expectedOfText(numParameters, seen, statistics);
+    return { shape, msPerToken, numTokens, numParameters, seen, bpb };
   });
   // The loss alone favours narrow models on a short budget, but facts did not settle in them: after the
   // same tuning a width of 128 answered 58 % of the questions, 192 answered 99 % (docs/log.md).
@@ -397,6 +396,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
         sft,
         dpo,
         numParameters,
+        seen: chosen.seen,
         bpb,
         candidates: eligible.length,
       }),
