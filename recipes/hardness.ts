@@ -48,8 +48,8 @@ export function hardnessReason(text: MeasuredText, trainedTokens: number, bpb: n
   if (learningCurve === undefined) {
     return {
       choice: 'text',
-      value: 'as the addresses of the quickstart',
-      reason: `${expected}: how hard this text is to foretell is not measured yet, and text that is harder ends above, easier text below; a run measures it when its corpus is made`,
+      value: 'not measured yet',
+      reason: `${expected} if it is as hard to foretell as the addresses of the quickstart; how hard it is a run measures when its corpus is made, and plans by that`,
       source: 'constants fitted in docs/log.md',
     };
   }

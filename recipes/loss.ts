@@ -26,8 +26,9 @@ function natsPerByte(
   numParameters: number,
   trained: number,
   unique: UniqueTokens,
+  halfLife?: number,
 ): number {
-  const learnt = effectiveTokens(trained ** 2 / (trained + law.plateau), unique);
+  const learnt = effectiveTokens(trained ** 2 / (trained + law.plateau), unique, halfLife);
   const { irreducible, size, data } = law;
   return irreducible + size / numParameters ** sizeExponent + data / learnt ** dataExponent;
 }
@@ -57,22 +58,38 @@ export function mostReadable({ numTokens, mixture }: ReadText, maxTimes: number)
   return Math.min(...mixture.map((source) => (source.numTokens * maxTimes) / source.share));
 }
 
+/** Repetitions of large corpora after which what comes again is worth 1/e of what is new (Muennighoff et al. 2023). */
+const usualHalfLife = 15.4;
+/** Of a text that a model has room to learn by heart they are fewer: by as many parameters a token. */
+const parametersToLearnByHeart = 12.6;
+
+function halfLifeOf(numParameters: number, unique: UniqueTokens): number {
+  const distinct =
+    typeof unique === 'number'
+      ? unique
+      : unique.reduce((sum, { numTokens }) => sum + numTokens, 0);
+  return Math.min(usualHalfLife, (parametersToLearnByHeart * distinct) / numParameters);
+}
+
 /**
  * Tokens that repeat are worth less: after R repetitions of U unique tokens they count as
  * U + U·R*·(1 − e^(−R/R*)), with R* = 15.4 (Muennighoff et al. 2023).
  */
-export function effectiveTokens(trainedTokens: number, unique: UniqueTokens): number {
-  if (typeof unique === 'number') return effectiveOf(trainedTokens, unique);
+export function effectiveTokens(
+  trainedTokens: number,
+  unique: UniqueTokens,
+  halfLife = usualHalfLife,
+): number {
+  if (typeof unique === 'number') return effectiveOf(trainedTokens, unique, halfLife);
   // Of a mix each source has repetitions of its own.
   return unique.reduce(
-    (sum, { share, numTokens }) => sum + effectiveOf(trainedTokens * share, numTokens),
+    (sum, { share, numTokens }) => sum + effectiveOf(trainedTokens * share, numTokens, halfLife),
     0,
   );
 }
 
-function effectiveOf(trainedTokens: number, uniqueTokens: number): number {
+function effectiveOf(trainedTokens: number, uniqueTokens: number, halfLife: number): number {
   if (trainedTokens <= uniqueTokens) return trainedTokens;
-  const halfLife = 15.4;
   const repetitions = trainedTokens / uniqueTokens - 1;
   return uniqueTokens * (1 + halfLife * (1 - Math.exp(-repetitions / halfLife)));
 }
@@ -93,7 +110,8 @@ export function expectedBitsPerByte(
   trainedTokens: number,
   unique: UniqueTokens,
 ): number {
-  return natsPerByte(nextWord, numParameters, trainedTokens, unique) / Math.LN2;
+  const halfLife = halfLifeOf(numParameters, unique);
+  return natsPerByte(nextWord, numParameters, trainedTokens, unique, halfLife) / Math.LN2;
 }
 
 /** Nats a token of a base that has read as much as it can learn from, with the constants of Hoffmann et al. 2022. */

@@ -29,8 +29,10 @@ import {
 import { shapeWithin, type Limits } from './limits.ts';
 import {
   distinctTokens,
+  expectedBitsPerByte,
   expectedOfText,
   mostReadable,
+  uniqueOf,
   type ReadText,
 } from './loss.ts';
 import { packingReasons } from './packing.ts';
@@ -288,7 +290,8 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
     );
     const numParameters = countParameters(shape);
     const seen = (parent?.numTokens ?? 0) + numTokens;
-    const bpb = expectedOfText(numParameters, seen, statistics);
+    // How hard the text is says nothing about which shape learns it best.
+    const bpb = expectedBitsPerByte(numParameters, seen, uniqueOf(statistics));
     return { shape, msPerToken, numTokens, numParameters, seen, bpb };
   });
   // The loss alone favours narrow models on a short budget, but facts did not settle in them: after the
@@ -300,9 +303,10 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const eligible = tunes && wide.length > 0 ? wide : candidates;
   const prefer = inputs.prefer ?? 'quality';
   const chosen = preferred(eligible, prefer);
-  const { shape, numParameters } = chosen;
+  const { shape, numParameters, seen } = chosen;
   // What knows nothing foretells each token alike: no training is worse.
-  const bpb = Math.min(chosen.bpb, Math.log2(vocabSize) / bytesPerToken);
+  const expected = expectedOfText(numParameters, seen, statistics);
+  const bpb = Math.min(expected, Math.log2(vocabSize) / bytesPerToken);
   const tokensPerStep = batchSize * contextLength;
   const stepMs = pretrainingStepMs(machine, shape, { batchSize, contextLength }) * pace;
   // Where a step was measured, what it costs beside its tokens is known too.
@@ -396,7 +400,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
         sft,
         dpo,
         numParameters,
-        seen: chosen.seen,
+        seen,
         bpb,
         candidates: eligible.length,
       }),
