@@ -58,17 +58,20 @@ export function mostReadable({ numTokens, mixture }: ReadText, maxTimes: number)
   return Math.min(...mixture.map((source) => (source.numTokens * maxTimes) / source.share));
 }
 
-/** Repetitions of large corpora after which what comes again is worth 1/e of what is new (Muennighoff et al. 2023). */
+/** Repetitions after which what comes again is worth 1/e of what is new (Muennighoff et al. 2023). */
 const usualHalfLife = 15.4;
-/** Of a text that a model has room to learn by heart they are fewer: by as many parameters a token. */
-const parametersToLearnByHeart = 12.6;
+/**
+ * Parameters a token of the text from which on a model has room to learn it by heart (Morris et al. 2025 count 3.6 bits a
+ * parameter): the more of them, the sooner repetitions teach nothing that holds for other text. Fitted in docs/log.md.
+ */
+const byHeart = 0.82;
 
 function halfLifeOf(numParameters: number, unique: UniqueTokens): number {
-  const distinct =
+  const numTokens =
     typeof unique === 'number'
       ? unique
-      : unique.reduce((sum, { numTokens }) => sum + numTokens, 0);
-  return Math.min(usualHalfLife, (parametersToLearnByHeart * distinct) / numParameters);
+      : unique.reduce((sum, source) => sum + source.numTokens, 0);
+  return usualHalfLife * Math.min(1, (byHeart * numTokens) / numParameters);
 }
 
 /**

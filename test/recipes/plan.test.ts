@@ -196,6 +196,15 @@ describe('the rules behind the plan', () => {
     expect(effectiveTokens(10_000, 100)).toBeLessThan(1700);
   });
 
+  test('text that a model has room to learn by heart teaches it less when it comes again, and no less the first time', () => {
+    const gain = (numParameters: number, numTokens: number) =>
+      1 -
+      expectedBitsPerByte(numParameters, 16 * numTokens, numTokens) /
+        expectedBitsPerByte(numParameters, 4 * numTokens, numTokens);
+    expect(gain(1e6, 100_000)).toBeLessThan(0.3 * gain(1e5, 100_000));
+    expect(expectedBitsPerByte(1e6, 90_000, 100_000)).toBe(expectedBitsPerByte(1e6, 90_000, 9e9));
+  });
+
   test('parameters are counted as transformers counts them', () => {
     // LlamaForCausalLM of this shape, tied: 4096 × 192 + 4 × (4 × 192² + 3 × 192 × 512 + 2 × 192) + 192.
     const shape = ladder(4096, 256).find(({ hiddenSize }) => hiddenSize === 192)!;
