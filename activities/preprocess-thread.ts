@@ -221,7 +221,7 @@ const tasks: {
     const onText = (done: number): void => sayProgress(done, texts.length);
     return { compression: await measureCompression(texts, encode, other, onText) };
   },
-  learningCurve({ shards, heldOut, heldOutBytes, width, vocabSize }) {
+  async learningCurve({ shards, heldOut, heldOutBytes, width, vocabSize }) {
     const tokens = tokensIn(heldOut, width);
     const curve = learningCurve(
       {

@@ -61,17 +61,17 @@ export function mostReadable({ numTokens, mixture }: ReadText, maxTimes: number)
 /** Repetitions after which what comes again is worth 1/e of what is new (Muennighoff et al. 2023). */
 const usualHalfLife = 15.4;
 /**
- * Parameters a token of the text from which on a model has room to learn it by heart (Morris et al. 2025 count 3.6 bits a
- * parameter): the more of them, the sooner repetitions teach nothing that holds for other text. Fitted in docs/log.md.
+ * Distinct tokens for each parameter, below which a model has room to learn the text by heart (Morris et al. 2025 count 3.6
+ * bits a parameter): the fewer, the sooner repetitions teach nothing that holds for other text. Fitted in docs/log.md.
  */
-const byHeart = 0.82;
+const tokensPerParameter = 6.25;
 
 function halfLifeOf(numParameters: number, unique: UniqueTokens): number {
   const numTokens =
     typeof unique === 'number'
       ? unique
       : unique.reduce((sum, source) => sum + source.numTokens, 0);
-  return usualHalfLife * Math.min(1, (byHeart * numTokens) / numParameters);
+  return usualHalfLife * Math.min(1, numTokens / (tokensPerParameter * numParameters));
 }
 
 /**
@@ -97,29 +97,46 @@ function effectiveOf(trainedTokens: number, uniqueTokens: number, halfLife: numb
   return uniqueTokens * (1 + halfLife * (1 - Math.exp(-repetitions / halfLife)));
 }
 
-/** Expected loss in bits a byte of a text, as hard as it is, for a model of so many parameters after so many tokens. */
+/**
+ * Expected loss in bits a byte of a text, as hard as it is and as soon as it is learnt by heart, for a model of so many
+ * parameters after so many tokens.
+ */
 export function expectedOfText(
   numParameters: number,
   trainedTokens: number,
   text: ReadText,
 ): number {
-  const alike = expectedBitsPerByte(numParameters, trainedTokens, uniqueOf(text));
-  return alike * hardnessOf(text, trainedTokens);
+  const unique = uniqueOf(text);
+  const halfLife = halfLifeOf(numParameters, unique);
+  const nats = natsPerByte(nextWord, numParameters, trainedTokens, unique, halfLife);
+  return (nats / Math.LN2) * hardnessOf(text, trainedTokens);
 }
 
-/** The same of text like the addresses that the law was fitted to. */
+/** By the law alone: of text like the addresses that it was fitted to, which is large enough for a model. Shapes are chosen by it. */
 export function expectedBitsPerByte(
   numParameters: number,
   trainedTokens: number,
   unique: UniqueTokens,
 ): number {
-  const halfLife = halfLifeOf(numParameters, unique);
-  return natsPerByte(nextWord, numParameters, trainedTokens, unique, halfLife) / Math.LN2;
+  return natsPerByte(nextWord, numParameters, trainedTokens, unique) / Math.LN2;
 }
 
-/** Nats a token of a base that has read as much as it can learn from, with the constants of Hoffmann et al. 2022. */
-export function baseNatsPerToken(numParameters: number): number {
-  return 1.69 + 406.4 / numParameters ** 0.34;
+/** Bytes for which a base spends what the law says of a token, where text is as hard as the addresses. Fitted in docs/log.md. */
+const bytesOfBaseToken = 4;
+
+/**
+ * Expected loss in bits a byte of a base that has read as much as it can learn from, with the constants of Hoffmann et al.
+ * 2022 in nats a token, once adapters have read so many tokens of a text.
+ */
+export function expectedOfBase(
+  numParameters: number,
+  trainedTokens: number,
+  text: ReadText,
+): number {
+  const bitsPerToken = (1.69 + 406.4 / numParameters ** 0.34) / Math.LN2;
+  // How hard a text is not known: its own tokens say the most of it.
+  if (text.learningCurve === undefined) return (bitsPerToken * text.numTokens) / text.bytes;
+  return (bitsPerToken / bytesOfBaseToken) * hardnessOf(text, trainedTokens);
 }
 
 /** Expected nats a hidden token, for a masked model of so many parameters after so many tokens. */

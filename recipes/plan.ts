@@ -290,7 +290,6 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
     );
     const numParameters = countParameters(shape);
     const seen = (parent?.numTokens ?? 0) + numTokens;
-    // How hard the text is says nothing about which shape learns it best.
     const bpb = expectedBitsPerByte(numParameters, seen, uniqueOf(statistics));
     return { shape, msPerToken, numTokens, numParameters, seen, bpb };
   });
