@@ -446,16 +446,15 @@ test('chats share no rows of an architecture that was given', async () => {
 
 test('a run plans by how hard its text is what temper plan prints of it', async () => {
   const { store } = fixture.deps;
-  const { name } = file;
-  const known = corpusOf(name);
+  const known = corpusOf('hard');
   const points = [
     { numTokens: 8192, bitsPerByte: 2.7 },
     { numTokens: 200_000, bitsPerByte: 2.4 },
   ];
-  const planned = async (corpus: string, statistics = known.statistics) => {
-    const manifest = { ...known, statistics };
+  const planned = async (name: string, corpus: string, statistics = known.statistics) => {
+    const manifest = { ...corpusOf(name), statistics };
     await recordStage(store, 'preprocess', corpus, corpusManifestSchema, manifest);
-    const pipeline = pipelineSchema.parse({ ...file, budget: { time: '1m' } });
+    const pipeline = pipelineSchema.parse({ ...file, name, budget: { time: '1m' } });
     const run = await createPlanActivities(fixture.deps).planTraining({
       run: `hard-${corpus.slice(0, 2)}`,
       pipeline,
@@ -465,9 +464,10 @@ test('a run plans by how hard its text is what temper plan prints of it', async 
     });
     return { run, pipeline };
   };
-  const { run: alike } = await planned('ae'.repeat(32));
+  const { run: alike } = await planned('alike', 'ae'.repeat(32));
   const learningCurve = { order: 4, numHeldOut: 100, points };
-  const { run, pipeline } = await planned('af'.repeat(32), { ...known.statistics, learningCurve });
+  const measured = { ...known.statistics, learningCurve };
+  const { run, pipeline } = await planned('hard', 'af'.repeat(32), measured);
   expect(run.estimate.valBpbHigh).toBeGreaterThan(1.2 * alike.estimate.valBpbHigh);
   const reasonOf = ({ reasons }: Recipe) => reasons.find(({ choice }) => choice === 'text')!;
   expect(reasonOf(run).value).toMatch(/^\d+ % harder$/);
