@@ -18,8 +18,8 @@ import type { Deps } from './deps.ts';
 import { FenceWatch } from './fence-watch.ts';
 import { placeInGang } from './gang-meeting.ts';
 import { withSigns } from './heartbeats.ts';
-import { tellDiskFull } from './trainer-disk.ts';
 import { ShardUploads } from './shard-uploads.ts';
+import { halved } from './trainer-failures.ts';
 import {
   EventTail,
   readControl,
@@ -36,12 +36,13 @@ import {
   control,
   inRunDir,
   keepOnly,
+  preparing,
+  requireCurrent,
   requireHead,
   restoreCheckpoint,
   runDirOf,
   trainerRun,
 } from './trainer-start.ts';
-import { halved } from './trainer-watch.ts';
 import {
   hostPool,
   incurable,
@@ -119,15 +120,7 @@ export function createGangActivities(deps: Deps) {
     },
 
     async prepareFollower(generation: Generation): Promise<void> {
-      const context = Context.current();
-      const runDir = runDirOf(deps, generation.job.trial);
-      await withSigns(
-        () => context.heartbeat({ kind: 'prepare' }),
-        () =>
-          tellDiskFull(deps, generation.job, () =>
-            inRunDir(runDir, () => prepareFollower(deps, generation, runDir)),
-          ),
-      );
+      await preparing(deps, generation, (runDir) => prepareFollower(deps, generation, runDir));
     },
 
     async watchFollower(generation: Generation): Promise<void> {
@@ -138,14 +131,7 @@ export function createGangActivities(deps: Deps) {
 
 async function prepareFollower(deps: Deps, generation: Generation, runDir: string): Promise<void> {
   const { fence, gang } = generation;
-  const context = Context.current();
-  const requireCurrent = async () => {
-    throwIfEnded(context);
-    const head = await requireHead(deps, generation);
-    throwIfEnded(context);
-    return head;
-  };
-  const head = await requireCurrent();
+  const head = await requireCurrent(deps, generation);
   if (head.finished !== null) return;
   await mkdir(path.join(runDir, 'checkpoints'), { recursive: true });
   const commands = { paused: false, pause: 0 };
@@ -159,14 +145,14 @@ async function prepareFollower(deps: Deps, generation: Generation, runDir: strin
     return;
   }
   const wanted = await trainerRun(deps, generation, head, runDir);
-  await requireCurrent();
+  await requireCurrent(deps, generation);
   await endTrainer(runDir, 0);
   const resumeFrom = await bringCheckpoint(deps, runDir, head);
   await keepOnly(path.join(runDir, 'checkpoints'), resumeFrom ?? undefined);
   for (const file of ['result.json', 'events.jsonl'])
     await rm(path.join(runDir, file), { force: true });
   await control(runDir, fence, head, commands);
-  await requireCurrent();
+  await requireCurrent(deps, generation);
   await writeRun(runDir, { ...wanted, resumeFrom, ...placeInGang(deps, head, gang) });
   const { python, projectDir } = deps;
   await startTrainer({ python, projectDir, runDir });

@@ -8,7 +8,8 @@ import {
   type DroppedDocument,
   type DatasetManifest,
 } from '../config/manifests.ts';
-import { pipelineFileSchema, sourceName, sourceSchema, type Source } from '../config/pipeline.ts';
+import { pipelineFileSchema } from '../config/pipeline.ts';
+import { sourceName, sourceSchema, type Source } from '../config/sources.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { byCodeUnits, hashShare } from '../corpus/order.ts';
 import { openSource, readSource, type OpenSource, type SourceItem } from '../corpus/sources.ts';

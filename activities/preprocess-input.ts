@@ -3,8 +3,10 @@ import { z } from 'zod';
 import { preparationSchema } from '../config/manifests.ts';
 import { blobRefSchema, sha256Schema } from '../config/digest.ts';
 import { conversationsReadSchema } from '../config/conversations.ts';
+import { pipelineFileSchema } from '../config/pipeline.ts';
+import { questionsSchema } from '../config/questions.ts';
+import { sourceSchema } from '../config/sources.ts';
 import { trainedTokenizerWishSchema } from '../config/tokenizer.ts';
-import { pipelineFileSchema, questionsSchema, sourceSchema } from '../config/pipeline.ts';
 
 const count = z.number().int().nonnegative();
 

@@ -5,6 +5,7 @@ import type { Compression } from '../config/compression.ts';
 import type { LearningCurve } from '../config/learning-curve.ts';
 import type { Document } from '../config/manifests.ts';
 import { canonicalJson } from '../config/digest.ts';
+import type { Questions } from '../config/questions.ts';
 import { bpeEncoder, type BpeEncoder } from '../corpus/bpe.ts';
 import { cleanShard, type CleanOptions } from '../corpus/clean-shard.ts';
 import { measureCompression, type Encode } from '../corpus/compression.ts';
@@ -28,7 +29,6 @@ import { sourceFinder } from '../corpus/mixture.ts';
 import { endOfText, Packer, tokenWidth } from '../corpus/pack.ts';
 import { Bucket, bytesOf, scatter, wordsIn } from '../corpus/shuffle.ts';
 import { traitsOf } from '../corpus/statistics.ts';
-import type { Questions } from '../config/pipeline.ts';
 import {
   compressLines,
   decodeJsonLines,

@@ -11,7 +11,7 @@ import {
   type CorpusManifest,
   type DatasetManifest,
 } from '../config/manifests.ts';
-import { mixedSources } from '../config/pipeline.ts';
+import { mixedSources } from '../config/sources.ts';
 import { tokenWidth } from '../corpus/pack.ts';
 import { chooseVocabSize } from '../recipes/vocabulary.ts';
 import { getDataset } from '../registry/datasets.ts';

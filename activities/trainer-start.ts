@@ -90,29 +90,36 @@ export async function inRunDir<Result>(
   }
 }
 
-export async function prepareTrainer(deps: Deps, generation: Generation): Promise<TrainerStart> {
+/** Prepares a trainer, with signs of life, when nobody else in this worker works on its run directory. */
+export async function preparing<Result>(
+  deps: Deps,
+  { job }: Generation,
+  work: (runDir: string) => Promise<Result>,
+): Promise<Result> {
   const context = Context.current();
-  const runDir = runDirOf(deps, generation.job.trial);
+  const runDir = runDirOf(deps, job.trial);
   return await withSigns(
     () => context.heartbeat({ kind: 'prepare' }),
-    () =>
-      tellDiskFull(deps, generation.job, () =>
-        inRunDir(runDir, () => prepare(deps, generation, runDir)),
-      ),
+    () => tellDiskFull(deps, job, () => inRunDir(runDir, () => work(runDir))),
   );
+}
+
+/** The head of a generation that is not over: asked right before each deed that would harm a newer one. */
+export async function requireCurrent(deps: Deps, generation: Generation): Promise<Head> {
+  const context = Context.current();
+  throwIfEnded(context);
+  const head = await requireHead(deps, generation);
+  throwIfEnded(context);
+  return head;
+}
+
+export async function prepareTrainer(deps: Deps, generation: Generation): Promise<TrainerStart> {
+  return await preparing(deps, generation, (runDir) => prepare(deps, generation, runDir));
 }
 
 async function prepare(deps: Deps, generation: Generation, runDir: string): Promise<TrainerStart> {
   const { job, fence, gang } = generation;
-  const context = Context.current();
-  /** Asked right before each deed that would harm a newer generation. */
-  const requireCurrent = async () => {
-    throwIfEnded(context);
-    const head = await requireHead(deps, generation);
-    throwIfEnded(context);
-    return head;
-  };
-  let head = await requireCurrent();
+  let head = await requireCurrent(deps, generation);
   const budget = await TrainingBudget.open(deps, generation, runDir);
   await mkdir(path.join(runDir, 'checkpoints'), { recursive: true });
   if (head.finished !== null && generation.until === undefined)
@@ -134,7 +141,7 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
     const alive = !(await trainerIsGone(runDir)) && mayGoOn(there, generation, head);
     const result = await readResult(runDir);
     if (alive || result?.ok === true) {
-      head = await requireCurrent();
+      head = await requireCurrent(deps, generation);
       const fault =
         result?.ok === true
           ? ratesFault(head, result.step, ratesUsed(result.learningRates ?? []))
@@ -161,7 +168,7 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
     spent = `; ${ended.text}`;
   }
   // Whatever else runs in this folder is not what this job needs.
-  await requireCurrent();
+  await requireCurrent(deps, generation);
   await endTrainer(runDir, 0);
   const checkpoint = await restoreCheckpoint(deps, runDir, upTo(generation.until, head));
   await keepOnly(path.join(runDir, 'checkpoints'), checkpoint?.folder);
@@ -175,7 +182,7 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   // It may lose its watcher before that has told it anything.
   const stopAt = endingOf(head) === undefined ? budget?.stopAt(deps.now(), null) : undefined;
   await control(runDir, fence, head, { paused, pause: (told?.pause ?? 0) + 1, stopAt });
-  head = await requireCurrent();
+  head = await requireCurrent(deps, generation);
   if (gang !== undefined) head = await openMeeting(deps, generation, checkpoint?.step ?? 0);
   const place = placeInGang(deps, head, gang);
   const resumeFrom = checkpoint?.folder ?? null;

@@ -9,26 +9,10 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, Context, log } from '@temporalio/activity';
 import { FailureType, PassingFailure } from '../config/failures.ts';
-import { loadOf } from '../config/measurements.ts';
-import {
-  modelManifestSchema,
-  type Ending,
-  type Head,
-  type ModelManifest,
-} from '../config/manifests.ts';
+import { modelManifestSchema } from '../config/manifests.ts';
 import type { TrainerResult, TrainingProgress } from '../config/trainer.ts';
 import { putBlobFolder, readBlob } from '../registry/blobs.ts';
-import { recordMicroBatch } from '../registry/measurements.ts';
-import { microBatchesOf } from '../registry/micro-batches.ts';
-import { describeRollback, rollbacksOf } from '../registry/rollbacks.ts';
-import { recordStage, stageDigest } from '../registry/stages.ts';
-import {
-  commitFinished,
-  commitMicroBatch,
-  commitRollback,
-  endingOf,
-  ratesOf,
-} from '../registry/training.ts';
+import { commitFinished, endingOf } from '../registry/training.ts';
 import {
   CheckpointUploads,
   microBatchesUsed,
@@ -38,11 +22,8 @@ import {
 import type { Deps } from './deps.ts';
 import { FenceWatch } from './fence-watch.ts';
 import { withSigns } from './heartbeats.ts';
-import { halvedMicroBatch } from './micro-batch.ts';
-import { decideRollback } from './rollback.ts';
-import { incurable, summariseModel } from './training-job.ts';
 import type { Generation, RungEnd, TrainedModel } from './training-job.ts';
-import { diskFull, tellDiskFull } from './trainer-disk.ts';
+import { tellDiskFull } from './trainer-disk.ts';
 import { TrainerControl } from './trainer-control.ts';
 import { Figures } from './trainer-figures.ts';
 import { EventTail, readResult, touchControl } from './trainer-files.ts';
@@ -52,6 +33,8 @@ import { Pace } from './trainer-pace.ts';
 import { createSight, endTrainer } from './trainer-process.ts';
 import { isCancelled, throwIfEnded } from './trainer-signs.ts';
 import { requireHead, runDirOf, type TrainerStart } from './trainer-start.ts';
+import { manifestOf, recordModel } from './trained-model.ts';
+import { failureOf } from './trainer-failures.ts';
 import { budgetSpent, endTraining, TrainingBudget } from './training-budget.ts';
 
 const tickMs = 500;
@@ -102,7 +85,7 @@ async function watchToEnd(deps: Deps, watched: Watched): Promise<TrainedModel | 
         }
         const bytes = await readBlob(deps.store, head.finished);
         const model = modelManifestSchema.parse(JSON.parse(bytes.toString('utf8')));
-        return { model: await record(deps, watched, model, head) };
+        return { model: await recordModel(deps, watched, model, head) };
       },
     );
     if (finished.model !== null) return finished.model;
@@ -350,11 +333,7 @@ async function watch(
 
   async function fail(result: Failed): Promise<never> {
     await keepAll();
-    throw (
-      (await rolledBack(deps, generation, result)) ??
-      (await halved(deps, generation, result)) ??
-      (await trainerFailure(deps, generation, result))
-    );
+    throw await failureOf(deps, generation, result);
   }
 
   async function finish(
@@ -365,29 +344,7 @@ async function watch(
     if (result.model === null) throw new Error('result.json: found no model, expected its folder');
     const files = await putBlobFolder(deps.store, path.resolve(runDir, result.model));
     const head = await requireHead(deps, generation);
-    const changes = ratesOf(head.learningRates);
-    const rollbacks = rollbacksOf(head.rollbacks);
-    const ending = endingOf(head);
-    const microBatches = microBatchesOf(head.microBatches ?? []);
-    const model: ModelManifest = {
-      schemaVersion: 1,
-      phase,
-      files,
-      shape: job.shape,
-      machine: job.machine,
-      numSteps: result.step,
-      numTokens: result.numTokens,
-      finalLoss: result.finalLoss,
-      exact: head.worlds === undefined,
-      ...adaptedOf(result),
-      ...(changes.length > 0 && { learningRates: changes }),
-      ...(rollbacks.length > 0 && { rollbacks }),
-      ...(microBatches.length > 0 && { microBatches }),
-      ...(result.plateau && { plateau: result.plateau }),
-      ...(head.worlds && { worlds: head.worlds }),
-      ...(ending &&
-        isEarly(ending, job) && { ended: { step: ending.step, numSteps: job.recipe.numSteps } }),
-    };
+    const model = manifestOf(job, result, files, head);
     await metrics.flush();
     const used = {
       learningRates: ratesUsed(result.learningRates ?? []),
@@ -395,147 +352,6 @@ async function watch(
       microBatches: microBatchesUsed(result.microBatches ?? []),
     };
     await commitFinished(deps.store, job.trial, generation, model, used);
-    return await record(deps, generation, model, head);
+    return await recordModel(deps, generation, model, head);
   }
-}
-
-/** How the base did on the held-out text and how the adapted model does; nothing where none was adapted. */
-function adaptedOf({
-  valBpb,
-  valBpbBefore,
-}: Extract<TrainerResult, { ok: true }>): Pick<ModelManifest, 'adapted'> {
-  return valBpb === null || valBpbBefore === undefined ? {} : { adapted: { valBpbBefore, valBpb } };
-}
-
-/**
- * A second recorder adopts what the first one wrote; the run directory has served its purpose. A model whose rate
- * was changed on the way, that was taken back, or that the budget ended, is not what the job names, so that no other run
- * may take it for that.
- */
-async function record(
-  deps: Deps,
-  { job, stage: planned, execution }: Generation,
-  model: ModelManifest,
-  head: Head,
-): Promise<TrainedModel> {
-  const { learningRates: decided, rollbacks: returns, microBatches: halvings = [] } = head;
-  const ending = endingOf(head);
-  const learningRates = ratesOf(decided);
-  const rollbacks = rollbacksOf(returns);
-  const microBatches = microBatchesOf(halvings);
-  const changes = {
-    ...(learningRates.length > 0 && { learningRates }),
-    ...(rollbacks.length > 0 && { rollbacks }),
-    ...(head.worlds && { worlds: head.worlds }),
-    ...(ending && isEarly(ending, job) && { endedAt: ending.step }),
-    ...(microBatches.length > 0 && { microBatches }),
-  };
-  const stage =
-    Object.keys(changes).length === 0 ? planned : stageDigest({ stage: planned, ...changes });
-  const recorded = await recordStage(
-    deps.store,
-    job.trial.phase,
-    stage,
-    modelManifestSchema,
-    model,
-  );
-  await endTrainer(runDirOf(deps, job.trial), 10_000);
-  await rm(runDirOf(deps, job.trial), { recursive: true, force: true });
-  return {
-    ...summariseModel(stage, recorded, false),
-    ...(decided.length > 0 && {
-      learningRates: decided.map(({ order, step, scale, execution: whose }) => ({
-        order: whose === execution ? order : null,
-        step,
-        scale,
-      })),
-    }),
-    ...(rollbacks.length > 0 && { rollbacks }),
-    ...(microBatches.length > 0 && { microBatches }),
-  };
-}
-
-/**
- * Goes on with half as many sequences at once after a training ran out of memory, by a decision in the head that the
- * next generation reads, and records it for later plans of this machine; null when it did not, or with one at a time.
- * Of a gang, each host may find so: one of them decides for all.
- */
-export async function halved(
-  deps: Deps,
-  generation: Generation,
-  { type, message, step, rows }: Failed,
-): Promise<ApplicationFailure | null> {
-  if (type !== FailureType.OutOfMemory) return null;
-  const { job } = generation;
-  const { microBatches = [] } = await requireHead(deps, generation);
-  const decided = microBatches.find(({ fence }) => fence === generation.fence);
-  const size = decided?.size ?? halvedMicroBatch(job.recipe, microBatches, rows);
-  if (size === null) return null;
-  const reason = `out of memory at step ${step}: ${message}`;
-  const decision = { size, reason, at: deps.now().toISOString() };
-  const head = await commitMicroBatch(deps.store, job.trial, generation, decision);
-  await recordMicroBatch(deps.store, job.machine, loadOf(job.recipe, job.shape), size);
-  const from = head.microBatches?.at(-1)?.step ?? 0;
-  return ApplicationFailure.create({
-    message: `out of memory at step ${step}: from step ${from} on ${size} sequences at once, in the same batch`,
-    type: PassingFailure.MicroBatchHalved,
-  });
-}
-
-/**
- * Takes a training that diverged back, by a decision in the head that the next generation reads; null when it did not,
- * or when it was tried often enough.
- */
-async function rolledBack(
-  deps: Deps,
-  generation: Generation,
-  { fault }: Failed,
-): Promise<ApplicationFailure | null> {
-  if (fault === undefined) return null;
-  const { job } = generation;
-  const { rollbacks } = await requireHead(deps, generation);
-  const decided = decideRollback(fault, job.recipe, rollbacks);
-  if (decided === null) return null;
-  const decision = { ...decided, at: deps.now().toISOString() };
-  await commitRollback(deps.store, job.trial, generation, decision);
-  return ApplicationFailure.create({
-    message: describeRollback(decision),
-    type: PassingFailure.RolledBack,
-  });
-}
-
-/** A budget that was spent at the last planned step has changed nothing. */
-function isEarly({ step }: Ending, { recipe }: Generation['job']): boolean {
-  return step < recipe.numSteps;
-}
-
-async function trainerFailure(
-  deps: Deps,
-  generation: Generation,
-  { type, message, step }: Failed,
-): Promise<ApplicationFailure> {
-  const { job } = generation;
-  // With more at once it would have gone on with half of them.
-  const alone = type === FailureType.OutOfMemory ? ', with one sequence at once' : '';
-  const told = `the trainer ended at step ${step}: ${message}${alone}`;
-  if (type === PassingFailure.DiskFull) return await diskFull(deps, job, told);
-  const advice =
-    type === FailureType.OutOfMemory
-      ? '. Give the host more memory, or the pipeline file a smaller budget, which plans a smaller model'
-      : type === FailureType.TrainingDiverged
-        ? await triedBefore(deps, generation)
-        : '';
-  return ApplicationFailure.create({
-    message: `${told}${advice}`,
-    type,
-    nonRetryable: incurable.includes(type),
-  });
-}
-
-/** What was done about earlier faults of a training that fails by one. */
-async function triedBefore(deps: Deps, generation: Generation): Promise<string> {
-  const { rollbacks } = await requireHead(deps, generation);
-  if (rollbacks.length === 0) return '';
-  const told = rollbacks.map((rollback) => describeRollback(rollback)).join('; ');
-  return `. It was taken back ${rollbacks.length} times before: ${told}. Look at the documents, or plan a lower rate`;
 }

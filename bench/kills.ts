@@ -31,10 +31,11 @@ import {
 
 /** Longer than the heartbeat timeout of a training activity: the server gives the work to the next generation. */
 const stoppedMs = 20_000;
-const patienceMs = 600_000;
+const patienceMs = 1_800_000;
+const stoppedKind = 'gpu, stopped and woken';
 
 interface Kill {
-  kind: KillKind | 'gpu, stopped and woken';
+  kind: KillKind | typeof stoppedKind;
   run: string;
   /** Unix time, seconds. */
   at: number;
@@ -45,7 +46,13 @@ interface Disturbed {
   faults: string[];
   /** Of steps, for each start after the first. */
   lost: number[];
-  againMs: number[];
+  again: Again[];
+}
+
+/** Until a trainer that was killed is training again; `alone`: nothing else was killed meanwhile. */
+interface Again {
+  ms: number;
+  alone: boolean;
 }
 
 export const kills = defineBench({
@@ -61,11 +68,12 @@ export const kills = defineBench({
       .max(1000)
       .default(5)
       .describe('times that the gpu worker is stopped past its heartbeat timeout and woken'),
+    stopsEach: z.int().min(1).max(100).default(1).describe('of one training at most'),
     seconds: z.number().positive().max(600).default(30).describe('planned time of one training'),
     seed: z.int().min(0).default(1).describe('of kinds and instants'),
     keep: z.boolean().default(false).describe('leave the home folder'),
   }),
-  async measure({ kills: numKills, each, stops, seconds, seed, keep }) {
+  async measure({ kills: numKills, each, stops, stopsEach, seconds, seed, keep }) {
     const source = await readPipelineFile('config/pipelines/quickstart.yaml');
     return await withHome('kills', { keep }, async (home) =>
       withStack(home, async (stack) => {
@@ -87,16 +95,16 @@ export const kills = defineBench({
         let stopped = 0;
         while (made.length < numKills) {
           const wanted = Math.min(each, numKills - made.length);
-          const stops_ = stopped < stops ? 1 : 0;
+          const stopsNow = Math.min(stopsEach, stops - stopped);
           const disturbed = await disturb(stack, home, prepared, recipe, reference, {
             index: runs.length,
             wanted,
-            stop: stops_ === 1,
+            stops: stopsNow,
             gapMs: (seconds * 1000 * 1.5) / each,
             random,
             made,
           });
-          stopped += stops_;
+          stopped = made.filter(({ kind }) => kind === stoppedKind).length;
           runs.push(disturbed);
           const told =
             disturbed.faults.length === 0 ? 'the same bits' : disturbed.faults.join('; ');
@@ -111,7 +119,8 @@ export const kills = defineBench({
 interface Plan {
   index: number;
   wanted: number;
-  stop: boolean;
+  /** Of the gpu worker, before the first kill. */
+  stops: number;
   gapMs: number;
   random: () => number;
   /** Every kill is added to it. */
@@ -124,7 +133,7 @@ async function disturb(
   prepared: Prepared,
   recipe: PretrainRecipe,
   reference: Reference,
-  { index, wanted, stop, gapMs, random, made }: Plan,
+  { index, wanted, stops, gapMs, random, made }: Plan,
 ): Promise<Disturbed> {
   const run = `kills-${index}`;
   // Part of the stage's name and not of the bits: else a model that was trained before would be reused.
@@ -134,7 +143,7 @@ async function disturb(
   const ended = new AbortController();
   const finished = untilEnded(stack, run).finally(() => ended.abort());
   const disturbing = (async () => {
-    if (stop) {
+    for (let stop = 0; stop < stops; stop += 1) {
       await sleep(gapMs * (0.5 + random()), undefined, { signal: ended.signal });
       await stopAndWake(home, run, made);
     }
@@ -173,7 +182,7 @@ async function stopAndWake(home: string, run: string, made: Kill[]): Promise<voi
   } finally {
     signalProcess(worker, 'SIGCONT');
   }
-  made.push({ kind: 'gpu, stopped and woken', run, at: Date.now() / 1000 });
+  made.push({ kind: stoppedKind, run, at: Date.now() / 1000 });
 }
 
 /** Null when the training finished, else why it did not; a server that is away is waited for. */
@@ -202,7 +211,7 @@ async function judge(
     made,
   }: { run: string; failure: string | null; reference: Reference; made: Kill[] },
 ): Promise<Disturbed> {
-  if (failure !== null) return { run, faults: [failure], lost: [], againMs: [] };
+  if (failure !== null) return { run, faults: [failure], lost: [], again: [] };
   const trial = { run, phase: 'pretrain', round: 0, trial: 0 };
   const head = await readHead(stack.store, trial);
   const last = head?.value.chain.at(-1);
@@ -227,7 +236,12 @@ async function judge(
       ...orphans.map((orphan) => `left running: ${orphan}`),
     ],
     lost: starts.slice(1).map(({ lost }) => lost),
-    againMs: trainerKills.flatMap(({ at }) => trainingAgainMs(events, at) ?? []),
+    again: trainerKills.flatMap((kill): Again[] => {
+      const ms = trainingAgainMs(events, kill.at);
+      if (ms === null) return [];
+      const meanwhile = own.filter(({ at }) => at > kill.at && at < kill.at + ms / 1000);
+      return [{ ms, alone: meanwhile.length === 0 }];
+    }),
   };
 }
 
@@ -242,16 +256,17 @@ function conclude({
   recipe: PretrainRecipe;
   stopped: number;
 }) {
-  const againS = runs.flatMap(({ againMs }) => againMs).map((ms) => ms / 1000);
+  const again = runs.flatMap((run) => run.again);
   const lost = runs.flatMap((run) => run.lost);
   const equal = runs.filter(({ faults }) => faults.length === 0).length;
   const kinds = Object.fromEntries(
-    [...killKinds, 'gpu, stopped and woken'].map((kind) => [
+    [...killKinds, stoppedKind].map((kind) => [
       kind,
       made.filter((kill) => kill.kind === kind).length,
     ]),
   );
-  const p95 = againS.length === 0 ? null : quantile(againS, 0.95);
+  const all = secondsOf(again);
+  const alone = secondsOf(again.filter((one) => one.alone));
   return {
     figures: {
       kills: made.length,
@@ -261,7 +276,7 @@ function conclude({
       stopped,
       saveEverySteps: recipe.saveEverySteps,
       lostSteps: { median: lost.length === 0 ? 0 : median(lost), most: Math.max(0, ...lost) },
-      trainingAgainS: { median: againS.length === 0 ? null : median(againS), p95 },
+      trainingAgainS: { ...all, alone },
       faults: runs.flatMap(({ run, faults }) => faults.map((fault) => `${run}: ${fault}`)),
       instructionSet: describeMachine().instructionSet,
     },
@@ -276,7 +291,22 @@ function conclude({
         value: Math.max(0, ...lost) / recipe.saveEverySteps,
         max: 1,
       },
-      { name: 'training again after the kill of a rank or torchrun, p95, s', value: p95, max: 30 },
+      {
+        name: 'training again after the kill of a rank or torchrun, p95, s',
+        value: all.p95,
+        max: 30,
+      },
     ],
+  };
+}
+
+function secondsOf(again: readonly Again[]) {
+  const seconds = again.map(({ ms }) => ms / 1000);
+  if (seconds.length === 0) return { number: 0, median: null, p95: null, most: null };
+  return {
+    number: seconds.length,
+    median: median(seconds),
+    p95: quantile(seconds, 0.95),
+    most: Math.max(...seconds),
   };
 }

@@ -5,9 +5,11 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { WorkflowFailedError, type Client } from '@temporalio/client';
 import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/common';
-import { datasetNameOf, sourceName, type Pipeline } from '../config/pipeline.ts';
+import { datasetNameOf } from '../config/pipeline-data.ts';
+import type { Pipeline } from '../config/pipeline.ts';
 import { TaskQueue } from '../config/queues.ts';
 import type { Machine } from '../config/recipe.ts';
+import { sourceName } from '../config/sources.ts';
 import type { Store } from '../registry/store.ts';
 import { workflowId, type PipelineInput, type PipelineResult } from '../workflows/messages.ts';
 import { openDatasets, type Datasets } from './dataset-growth.ts';

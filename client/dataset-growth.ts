@@ -2,8 +2,8 @@
 import { WorkflowFailedError, type Client } from '@temporalio/client';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import type { IngestResult } from '../config/ingest.ts';
-import type { Source } from '../config/pipeline.ts';
 import { TaskQueue } from '../config/queues.ts';
+import type { Source } from '../config/sources.ts';
 import { latestDataset } from '../registry/datasets.ts';
 import type { Store } from '../registry/store.ts';
 import { workflowId, type DatasetInput } from '../workflows/messages.ts';

@@ -3,10 +3,8 @@
  * when it was preprocessed before, else from what is registered of a dataset, or from a look at the sources, the same
  * as that of `init`.
  */
-import { glob, readFile, stat } from 'node:fs/promises';
+import { glob, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { z } from 'zod';
-import { knownBases, maxBaseContext, type KnownBase } from '../config/base-models.ts';
 import { canonicalJson } from '../config/digest.ts';
 import {
   corpusManifestSchema,
@@ -15,25 +13,16 @@ import {
 } from '../config/manifests.ts';
 import type { LearningCurve } from '../config/learning-curve.ts';
 import { isMixed, timesRead } from '../config/mixture.ts';
+import { configOf, familyOf } from '../config/model-wish.ts';
+import type { Pipeline } from '../config/pipeline.ts';
 import {
-  configOf,
-  familyOf,
-  isBase,
-  mixedSources,
-  sourceName,
-  type Pipeline,
-  type Source,
-} from '../config/pipeline.ts';
-import {
-  families,
-  familyNames,
   givenConfigSchema,
   type Machine,
   type MeasuredModel,
-  type ModelShape,
-  type PlainShape,
   type Recipe,
 } from '../config/recipe.ts';
+import { mixedSources, sourceName, type Source } from '../config/sources.ts';
+import { isBase } from '../config/start-from.ts';
 import type { Survey, SurveyRequest } from '../config/survey.ts';
 import type { Replay } from '../recipes/continuation.ts';
 import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';
@@ -43,7 +32,6 @@ import { planMeasured, stepsToCalibrate, type MeasuredPlan } from '../recipes/me
 import type { ReadText } from '../recipes/loss.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
 import { readOfCorpus, readOfMixture } from '../recipes/mixture.ts';
-import { refuseTooLarge } from '../recipes/adaptation.ts';
 import type { PlanInputs } from '../recipes/plan.ts';
 import { hostsOf, machineFor, onHosts, ranksOf, wantsGpus } from '../recipes/several-hosts.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
@@ -56,8 +44,9 @@ import { findParent, UnknownParent, type ParentModel } from '../registry/parents
 import type { Store } from '../registry/store.ts';
 import { carriedBy } from './base-carries.ts';
 import { ClientError } from './errors.ts';
+import { readJson } from './config-shape.ts';
 import { findDataset } from './find-dataset.ts';
-import { readGgufShape } from './gguf-shape.ts';
+import { baseFor, type PlannedBase } from './planned-base.ts';
 
 export interface CorpusFigures {
   /** In words, for people: where the figures come from. */
@@ -85,17 +74,6 @@ export interface Plan {
   alternatives: Alternative[];
   /** The model from elsewhere that is adapted; null: none. */
   base: PlannedBase | null;
-}
-
-export interface PlannedBase {
-  title: string;
-  /** null: not known here. */
-  license: string | null;
-  /** In words: where its files come from. */
-  origin: string;
-  shape: ModelShape;
-  /** What its tokenizer makes of a character; null: not known here. */
-  tokensPerCharacter: KnownBase['tokensPerCharacter'] | null;
 }
 
 export interface PlanRequest {
@@ -227,8 +205,7 @@ async function givenFor({
   if (named === null) return undefined;
   const refuse = (why: string) =>
     new ClientError('input', `model.config ${named}: ${why} Nothing was started.`);
-  const text = await readFile(path.resolve(baseDir, named), 'utf8').catch(() => '');
-  const config = givenConfigSchema.safeParse(parseJson(text)).data;
+  const config = givenConfigSchema.safeParse(await readJson(path.resolve(baseDir, named))).data;
   if (config === undefined) throw refuse('expected the JSON object of a config.json.');
   if (measure === undefined) throw refuse('nothing here can measure it; npx temper plan does.');
   const { unservable, ...measured } = await measure(config);
@@ -257,94 +234,6 @@ export async function parentFor({
     throw new ClientError('input', `${error.message} Nothing was started.`, error);
   }
 }
-
-/** The model from elsewhere that a pipeline adapts, as far as it can be known before it is imported. */
-async function baseFor({
-  pipeline: { startFrom },
-  baseDir,
-}: Pick<PlanRequest, 'pipeline' | 'baseDir'>): Promise<PlannedBase | null> {
-  if (!isBase(startFrom)) return null;
-  const known = knownBases[startFrom];
-  if (known !== undefined) {
-    const { title, license, shape, tokensPerCharacter } = known;
-    const origin = `the Python package ${known.package} ${known.version}, which the first run installs`;
-    return { title, license, origin, shape, tokensPerCharacter };
-  }
-  const place = path.resolve(baseDir, startFrom);
-  const shape = place.endsWith('.gguf') ? await readGgufShape(place) : await folderShape(place);
-  if (shape === null) {
-    throw new ClientError(
-      'input',
-      `startFrom: the size of ${startFrom} cannot be read; expected a GGUF file or a transformers folder with the config.json ` +
-        `of a ${familyList}, or ${Object.keys(knownBases).join(', ')}. Nothing was started.`,
-    );
-  }
-  const title = path.basename(place);
-  return { title, license: null, origin: startFrom, shape, tokensPerCharacter: null };
-}
-
-const familyList = Object.values(familyNames).join(', ');
-
-/** Throws where the base that a pipeline adapts does not fit into the machine's memory: before it is imported. */
-export async function requireRoomForBase(
-  request: Pick<PlanRequest, 'pipeline' | 'baseDir' | 'machine'>,
-): Promise<void> {
-  const base = await baseFor(request);
-  if (base === null) return;
-  try {
-    refuseTooLarge(request.machine, base);
-  } catch (error) {
-    if (!(error instanceof DoesNotFit)) throw error;
-    throw new ClientError('input', error.message, error);
-  }
-}
-
-async function folderShape(folder: string): Promise<ModelShape | null> {
-  const text = await readFile(path.join(folder, 'config.json'), 'utf8').catch(() => null);
-  return text === null ? null : (causalConfigSchema.safeParse(parseJson(text)).data ?? null);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
-}
-
-const size = z.number().int().positive();
-/** What of a transformers configuration makes the shape; older and newer ones say it in different ways. */
-const causalConfigSchema = z
-  .object({
-    model_type: z.enum(families),
-    vocab_size: size,
-    hidden_size: size,
-    intermediate_size: size,
-    num_hidden_layers: size,
-    num_attention_heads: size,
-    num_key_value_heads: size.nullish(),
-    max_position_embeddings: size,
-    head_dim: size.multipleOf(16).nullish(),
-    rope_theta: z.number().positive().nullish(),
-    rope_parameters: z.looseObject({ rope_theta: z.number().positive().nullish() }).nullish(),
-    tie_word_embeddings: z.boolean().nullish(),
-  })
-  .transform((config): PlainShape => ({
-    family: config.model_type,
-    vocabSize: config.vocab_size,
-    hiddenSize: config.hidden_size,
-    intermediateSize: config.intermediate_size,
-    numLayers: config.num_hidden_layers,
-    numHeads: config.num_attention_heads,
-    numKvHeads: config.num_key_value_heads ?? config.num_attention_heads,
-    contextLength: Math.min(config.max_position_embeddings, maxBaseContext),
-    ropeTheta: config.rope_theta ?? config.rope_parameters?.rope_theta ?? 10_000,
-    tieEmbeddings: config.tie_word_embeddings ?? false,
-    ...(config.head_dim != null &&
-      config.head_dim * config.num_attention_heads !== config.hidden_size && {
-        headDim: config.head_dim,
-      }),
-  }));
 
 /** The same text in the tokens of another vocabulary. */
 function inVocabularyOf(

@@ -13,7 +13,8 @@ import {
   type ScheduleExecutionResult,
   type ScheduleHandle,
 } from '@temporalio/client';
-import { datasetNameOf, type Pipeline } from '../config/pipeline.ts';
+import { datasetNameOf } from '../config/pipeline-data.ts';
+import type { Pipeline } from '../config/pipeline.ts';
 import { TaskQueue } from '../config/queues.ts';
 import type { Machine } from '../config/recipe.ts';
 import {

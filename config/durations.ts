@@ -1,13 +1,9 @@
-/** Parts of a duration, from which each room makes the words of its readers. */
+/** Units and parts of a duration, from which each room makes the words of its readers. */
 
-const units = [
-  ['d', 86_400_000],
-  ['h', 3_600_000],
-  ['m', 60_000],
-  ['s', 1000],
-  ['ms', 1],
-] as const;
-export type DurationUnit = (typeof units)[number][0];
+/** Milliseconds of each unit, the largest first. */
+export const unitMs = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as const;
+export type DurationUnit = keyof typeof unitMs;
+const units = Object.entries(unitMs) as [DurationUnit, number][];
 
 /** The largest unit of which a duration is a whole number, of those from `least` on; rounded where there is none. */
 export function inWholeUnits(

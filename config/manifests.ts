@@ -517,6 +517,7 @@ export const endingSchema = z.strictObject({
   continuedAt: isoTime.optional().describe('more was added: training has gone on since then'),
 });
 export type Ending = z.infer<typeof endingSchema>;
+
 /** A smaller micro-batch, as it was decided. */
 export const decidedMicroBatchSchema = z.strictObject({
   ...microBatchSchema.shape,
@@ -526,7 +527,6 @@ export const decidedMicroBatchSchema = z.strictObject({
 });
 export type DecidedMicroBatch = z.infer<typeof decidedMicroBatchSchema>;
 
-/** …/head.json: the only commit of training. */
 /** Where the hosts of a generation meet, decided once by the first of them; the next one may go on with it. */
 export const meetingSchema = z.strictObject({
   meeting: z.string().describe('new for each start of the trainers'),
@@ -537,6 +537,7 @@ export const meetingSchema = z.strictObject({
 });
 export type Meeting = z.infer<typeof meetingSchema>;
 
+/** …/head.json: the only commit of training. */
 export const headSchema = z.strictObject({
   schemaVersion,
   stage: sha256Schema.describe(

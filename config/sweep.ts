@@ -1,8 +1,37 @@
-/** A search for the learning rate: what the plan says of it, and what was decided on the way. */
+/** A search for the learning rate: what a pipeline file asks for, what the plan says of it, and what was decided on the way. */
 import { z } from 'zod';
 
 const count = z.number().int().nonnegative();
 const positive = z.number().int().positive();
+
+/** In a pipeline file. */
+export const sweepWishSchema = z
+  .strictObject({
+    learningRate: z
+      .array(z.number().min(0.01).max(100).describe('multiple of the planned rate'))
+      .min(2)
+      .max(32)
+      .refine(
+        (values) => new Set(values).size === values.length,
+        'expected multiples of which none comes twice',
+      )
+      .describe('learning rates to try, as multiples of the planned one, such as [0.5, 1, 2, 4]'),
+    halving: z
+      .number()
+      .int()
+      .min(2)
+      .max(32)
+      .default(2)
+      .describe('of so many trials one goes on after each rung; 2: the better half'),
+    phase: z
+      .literal('pretrain')
+      .default('pretrain')
+      .describe('the phase whose rate is searched: the one that measures held-out text on its way'),
+  })
+  .optional()
+  .describe(
+    'tries several learning rates within the budget and goes on with the best; left out, the planned one alone',
+  );
 
 /** Of one trial, named by its place in the list: the same recipe at another rate. */
 const sweepTrialSchema = z.strictObject({

@@ -3,7 +3,7 @@
  * against a false answer, in phrasings to train on and in phrasings kept for evaluation.
  */
 import type { Document } from '../config/manifests.ts';
-import type { Questions } from '../config/pipeline.ts';
+import type { Questions } from '../config/questions.ts';
 import { QuestionsError } from './errors.ts';
 import { byCodeUnits, digestOf, shuffled } from './order.ts';
 import { fillTemplate, templateFields } from './templates.ts';

@@ -2,7 +2,7 @@
 import { lstat, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Document, DroppedDocument } from '../config/manifests.ts';
-import { sourceName, type Source } from '../config/pipeline.ts';
+import { sourceName, type Source } from '../config/sources.ts';
 import type { Refusal } from './decode.ts';
 import { CorpusError } from './errors.ts';
 import { listFiles, type FoundFile } from './files.ts';

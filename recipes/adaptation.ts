@@ -12,6 +12,7 @@ import { expectedOfBase, mostReadable, type ReadText } from './loss.ts';
 import { mixtureReasons } from './mixture.ts';
 import { countParameters, trainingFlopsPerToken } from './shapes.ts';
 import { availableBytes, doesNotFit, gigabytes, trainingBytes } from './memory.ts';
+import { onOneHost } from './pretraining.ts';
 import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
 import { saveEvery, saveEveryMs } from './step.ts';
 
@@ -64,17 +65,11 @@ export function adapterPhase(
   { numSteps, stepMs, mergeShare }: { numSteps: number; stepMs: number; mergeShare: number },
 ) {
   return {
-    seed,
+    ...onOneHost(machine, seed),
     numSteps,
     warmupSteps: Math.min(10, Math.ceil(numSteps / 10)),
     decaySteps: Math.floor(numSteps * 0.7),
-    weightDecay: 0,
-    gradClip: 1,
-    precision: bestPrecision(machine),
-    worldSize: 1,
-    threads: Math.min(machine.cores, 8),
     saveEverySteps: saveEvery(stepMs, numSteps),
-    unwatchedExitS: 600,
     lora: { rank: loraRank, alpha: 2 * loraRank, mergeShare },
   };
 }

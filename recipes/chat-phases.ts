@@ -5,8 +5,9 @@
 import type { DpoRecipe, Machine, ModelShape, OrpoRecipe, SftRecipe } from '../config/recipe.ts';
 import { adapterPhase, adapterStepOverheadMs, msPerTrainedToken } from './adaptation.ts';
 import type { Packing } from './packing.ts';
+import { onOneHost, warmup } from './pretraining.ts';
 import { trainingFlopsPerToken } from './shapes.ts';
-import { bestPrecision, trainingSpeed } from './speed.ts';
+import { trainingSpeed } from './speed.ts';
 import { saveEvery } from './step.ts';
 
 export type ChatPhase = 'sft' | 'dpo' | 'orpo';
@@ -144,22 +145,16 @@ export function planChatPhase(
   const stepMs = chatStepMs(phase, inputs);
   const affordable = Math.min(timeMs / stepMs, (numExamples * epochs) / batch);
   const numSteps = Math.max(10, Math.floor(turn.time * affordable));
-  const warmupSteps = Math.min(20, Math.ceil(numSteps / 10));
+  const warmupSteps = warmup(numSteps);
   const common = {
     ...(adapters
       ? adapterPhase({ machine, seed }, { numSteps, stepMs, mergeShare: 1 })
       : {
-          seed,
+          ...onOneHost(machine, seed),
           numSteps,
           warmupSteps,
           decaySteps: Math.min(Math.floor((numSteps * 3) / 4), numSteps - warmupSteps),
-          weightDecay: 0,
-          gradClip: 1,
-          precision: bestPrecision(machine),
-          worldSize: 1,
-          threads: Math.min(machine.cores, 8),
           saveEverySteps: saveEvery(stepMs, numSteps),
-          unwatchedExitS: 600,
         }),
     contextLength,
     batchSize: batch,

@@ -32,9 +32,10 @@ export interface MeasuredText {
 export function hardnessOf(text: MeasuredText, trainedTokens: number): number {
   const { learningCurve } = text;
   if (learningCurve === undefined) return 1;
-  const own = learningCurve.points.map(
-    ({ numTokens, bitsPerByte }): Point => [numTokens * bytesPerToken(text), bitsPerByte],
-  );
+  const own = learningCurve.points.map(({ numTokens, bitsPerByte }): Point => [
+    numTokens * bytesPerToken(text),
+    bitsPerByte,
+  ]);
   const most = Math.min(own.at(-1)![0], addresses.at(-1)![0]);
   const wanted = readShare * trainedTokens * bytesPerToken(text);
   const bytes = Math.max(own[0]![0], Math.min(most, wanted));

@@ -3,7 +3,8 @@
  * cannot know. A budget of time alone is planned for and not held, unless the file says so: an end that a clock decides
  * would take the equal bits from a run that was killed on its way.
  */
-import { affordableMs, endsTraining, type Pipeline } from '../config/pipeline.ts';
+import { affordableMs, endsTraining } from '../config/budget.ts';
+import type { Pipeline } from '../config/pipeline.ts';
 import type { HeldBudget, PhaseRecipe, PretrainRecipe, Reason, Recipe } from '../config/recipe.ts';
 import { hostsOf } from './several-hosts.ts';
 import { trainerStartMs } from './speed.ts';

@@ -68,9 +68,7 @@ const tokensPerParameter = 6.25;
 
 function halfLifeOf(numParameters: number, unique: UniqueTokens): number {
   const numTokens =
-    typeof unique === 'number'
-      ? unique
-      : unique.reduce((sum, source) => sum + source.numTokens, 0);
+    typeof unique === 'number' ? unique : unique.reduce((sum, source) => sum + source.numTokens, 0);
   return usualHalfLife * Math.min(1, numTokens / (tokensPerParameter * numParameters));
 }
 

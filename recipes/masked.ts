@@ -14,7 +14,7 @@ import {
   within,
   type PlanInputs,
 } from './plan.ts';
-import { allWeights, courseReasons, pretrainingStepMs, warmup } from './pretraining.ts';
+import { onOneHost, courseReasons, pretrainingStepMs, warmup } from './pretraining.ts';
 import { saveEvery } from './step.ts';
 import { preferenceReasons, preferred } from './preference.ts';
 import { countParameters } from './shapes.ts';
@@ -68,7 +68,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const numSteps = Math.max(20, Math.floor(chosen.numTokens / tokensPerStep));
   const pretrain: PretrainRecipe = {
     phase: 'pretrain',
-    ...allWeights(machine, seed),
+    ...onOneHost(machine, seed),
     numSteps,
     batchSize,
     contextLength,

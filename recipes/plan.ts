@@ -2,6 +2,8 @@
  * The planner: from the statistics of a corpus, the goal, the budget and the machine to a recipe, with
  * a reason for each choice. Pure: the same inputs give the same recipe, on any day and any host.
  */
+import type { GateMetric } from '../config/gates.ts';
+import type { Preference } from '../config/goal.ts';
 import type {
   DpoRecipe,
   Family,
@@ -16,7 +18,6 @@ import type {
   Recipe,
   SftRecipe,
 } from '../config/recipe.ts';
-import type { GateMetric, Preference } from '../config/pipeline.ts';
 import { planAdaptation } from './adaptation.ts';
 import { usualChatTokens, waysOfAllWeights } from './chat-phases.ts';
 import {
@@ -42,9 +43,9 @@ import { preferenceReasons, preferred } from './preference.ts';
 import { countParameters, givenShape, ladder } from './shapes.ts';
 import { availableBytes, inMemory, memoryReasons, trainingBytes, type Ranks } from './memory.ts';
 import {
-  allWeights,
   maxEpochs,
   msPerPretrainedToken,
+  onOneHost,
   pretrainingStepMs,
   ratesOf,
   warmup,
@@ -313,7 +314,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const readSteps = Math.floor(chosen.numTokens / tokensPerStep);
   const numSteps = Math.max(20, Math.min(readSteps, affordableSteps));
 
-  const common = allWeights(machine, seed);
+  const common = onOneHost(machine, seed);
   const rate = turn.pretrain.rate * (parent ? rewarmedRate : 1);
   const pretrain: PretrainRecipe = {
     phase: 'pretrain',

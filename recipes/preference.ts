@@ -1,5 +1,5 @@
 /** Which of the shapes that a budget can train is taken: the likeliest, the quickest to answer, or the smallest. */
-import type { Preference } from '../config/pipeline.ts';
+import type { Preference } from '../config/goal.ts';
 import type { ModelShape, Reason } from '../config/recipe.ts';
 import { countLayers } from './masked-shapes.ts';
 import { countParameters } from './shapes.ts';

@@ -55,8 +55,8 @@ export function warmup(numSteps: number): number {
   return Math.min(20, Math.ceil(numSteps / 10));
 }
 
-/** What every phase that moves all weights of a model has in common, on one host. */
-export function allWeights(machine: Machine, seed: number) {
+/** What every phase has in common, on one host. */
+export function onOneHost(machine: Machine, seed: number) {
   return {
     seed,
     weightDecay: 0,

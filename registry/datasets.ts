@@ -8,33 +8,16 @@ import {
 import { encodeRecord, readRecord, updateRecord } from './json.ts';
 import { keyPart, padded } from './keys.ts';
 import type { Store } from './store.ts';
-import { findVersion, readNewest, readVersions, registerVersion, versionKey } from './versions.ts';
+import { findVersion, readNewest, readVersions, versionKey } from './versions.ts';
 
 function folderOf(name: string): string {
   return `datasets/${keyPart('dataset', name)}`;
 }
 
 /**
- * Gives a dataset the next number; one whose digest is registered already keeps the number it has, unless its documents
- * have expired since, or are to be kept for ever by one of the two alone.
- */
-export async function registerDataset(
-  store: Store,
-  manifest: Omit<DatasetManifest, 'version'>,
-): Promise<DatasetManifest> {
-  const { version } = await registerVersion(
-    store,
-    folderOf(manifest.name),
-    datasetManifestSchema,
-    await standsFor(store, manifest),
-    (number) => ({ ...manifest, version: number }),
-  );
-  return version;
-}
-
-/**
  * Gives a dataset the number that follows on another one, as its documents came in that; one whose digest is
- * registered already keeps the number it has. Null when somebody else took the number.
+ * registered already keeps the number it has, unless its documents have expired since, or are to be kept for ever by one
+ * of the two alone. Null when somebody else took the number.
  */
 export async function registerDatasetAfter(
   store: Store,

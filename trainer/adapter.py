@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from trainer.chat import TEMPLATE_NAME
-from trainer.config import Lora
+from trainer.recipes import Lora
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from trainer.config import HeldOut, Replay, TokenData
+from trainer.recipes import Replay
+from trainer.run_data import HeldOut, TokenData
 
 _MASK = (1 << 64) - 1
 _FEISTEL_ROUNDS = 4

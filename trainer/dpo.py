@@ -4,8 +4,10 @@
 
 import copy
 
-from trainer.config import DpoRecipe
-from trainer.session import Session, run_phase
+from trainer.alive import preparing
+from trainer.phase import run_phase
+from trainer.recipes import DpoRecipe
+from trainer.session import Session
 
 
 def dpo(session: Session) -> None:
@@ -24,7 +26,7 @@ def dpo(session: Session) -> None:
 
     run = session.run
     assert isinstance(run.recipe, DpoRecipe)
-    with session.preparing():
+    with preparing(session.event):
         tuning = FineTuning(session)
         if run.recipe.lora is None:
             reference = load_model(run.init or '', run.model.vocabSize)

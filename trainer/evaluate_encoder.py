@@ -15,9 +15,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from trainer.config import HeldOut, Mask
 from trainer.data import map_tokens
 from trainer.evaluate import mean_metric, write_output
+from trainer.recipes import Mask
+from trainer.run_data import HeldOut
 from trainer.short_lived import run_module, say
 
 Floats = npt.NDArray[np.float32]

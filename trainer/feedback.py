@@ -5,11 +5,10 @@ the same at the same step.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trainer.config import PlateauRule, Rollback
+from trainer.recipes import PlateauRule
 
 # Trailing losses that a new one is measured against; PaLM (Chowdhery et al. 2022, 5.1) and Molybog
 # et al. (2023) tell spikes apart by what went before, and all that they show last for many steps.
@@ -106,23 +105,6 @@ class LossHistory:
             level, at = state['lowest']
             history._lowest = (float(level), int(at))
         return history
-
-
-def rollback_scale(rollbacks: Sequence[Rollback], step: int) -> float:
-    """The factor on the rate that the last return to before this step left."""
-    due = [rollback.scale for rollback in rollbacks if rollback.step <= step]
-    return due[-1] if due else 1.0
-
-
-def batches_done(rollbacks: Sequence[Rollback], step: int) -> int:
-    """How many batches lie behind after so many steps: those trained on, and those skipped."""
-    due = [rollback for rollback in rollbacks if rollback.step < step]
-    return due[-1].skippedTo + step - due[-1].step if due else step
-
-
-def next_batch(rollbacks: Sequence[Rollback], step: int) -> int:
-    """The batch for the step that starts after so many: past those that are skipped here."""
-    return batches_done(rollbacks, step + 1) - 1
 
 
 @dataclass(kw_only=True, slots=True)

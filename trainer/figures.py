@@ -5,7 +5,11 @@ Nothing here is computed with: the bits of a model do not depend on it.
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
+
+from trainer.config import TrainerRun
+from trainer.peak import peak_flops
 
 _PAGE = os.sysconf('SC_PAGE_SIZE')
 
@@ -32,6 +36,28 @@ class Figures:
             return None
         flops = num_tokens * self.flops_per_token(num_tokens / num_rows)
         return round(flops / seconds / self.peak, 5)
+
+    def of_start(self, row_length: float) -> dict[str, float]:
+        """What is told once."""
+        told = {'flops_per_token': self.flops_per_token(row_length)}
+        return told if self.peak is None else {**told, 'peak_flops': self.peak}
+
+    def of_step(self, num_tokens: int, num_rows: int, seconds: float) -> dict[str, float]:
+        """What is told of each step."""
+        mfu = self.mfu(num_tokens, num_rows, seconds)
+        return {**({} if mfu is None else {'mfu': mfu}), **memory_used()}
+
+
+def figures_of(run: TrainerRun, model: Any, scored_share: float) -> Figures:
+    """Those of a run on the machine where it trains."""
+    peak = float(os.environ.get('TEMPER_PEAK_FLOPS', '0'))
+    recipe = run.recipe
+    if recipe.device == 'cuda':
+        # Measured here: a launcher that had looked at a GPU would hold memory of it.
+        file = None if run.peakFile is None else Path(run.peakFile)
+        each = peak_flops(file, 'cuda', recipe.precision, recipe.threads)
+        peak = recipe.worldSize * each
+    return Figures(model, peak if peak > 0 else None, scored_share)
 
 
 def flops_of(model: Any, scored_share: float = 1.0) -> tuple[float, float]:

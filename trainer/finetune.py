@@ -27,9 +27,9 @@ from trainer.adapter import (
     share_adapters,
     trained_parameters,
 )
+from trainer.alive import preparing
 from trainer.chat import TEMPLATE_FILE, TEMPLATE_NAME, load_tokenizer, require_chat_format
 from trainer.checkpoint import CheckpointIncompatible
-from trainer.config import PhaseRecipe
 from trainer.data import InvalidCorpus, keyed_place
 from trainer.determinism import fix_determinism, restore_rng, rng_tensors
 from trainer.gang import join_gang
@@ -37,6 +37,7 @@ from trainer.given import OwnPass
 from trainer.memory import parts
 from trainer.model import LeanModel, training_pass
 from trainer.optimizer import checkpoint_bytes, load_state, rate_factor, state_tensors
+from trainer.recipes import PhaseRecipe
 from trainer.session import Session
 
 _WEIGHTS, _OPTIMIZER, _RNG = 'model.safetensors', 'optimizer.safetensors', 'rng.safetensors'
@@ -256,7 +257,7 @@ class FineTuning:
         trainer.sampler = self.sampler(len(trainer.train_dataset))
         trainer.micro_batch = self.session.micro_batch
         if self.state is not None:
-            with self.session.preparing():
+            with preparing(self.session.event):
                 self._load(Path(self.session.run.resumeFrom or ''))
         trainer.add_callback(Obey(self.session, trainer))
         self.session.weighs(self.model)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.config import GivenModel
+from trainer.shapes import GivenModel
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 from trainer.chat import TEMPLATE_NAME
 from trainer.checkpoint import write_folder
-from trainer.config import ModelShape
 from trainer.memory import require_room
 from trainer.model import causal_config, head_width
+from trainer.shapes import ModelShape
 from trainer.short_lived import run_module, say
 from trainer.special_tokens import END_OF_TEXT
 

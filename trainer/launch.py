@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from trainer.boundary import last_step, refuse, write_json
-from trainer.config import Gang, read_object
+from trainer.config import Gang
 from trainer.failures import first_failure, forget_failures
 from trainer.memory import forget_rows, killed_for_memory, noted_rows, oom_kills, out_of_memory
 from trainer.peak import peak_flops
+from trainer.reading import read_object
 
 _MODULES = {phase: f'trainer.{phase}' for phase in ('pretrain', 'sft', 'dpo', 'orpo')}
 _KEEP = str(1 << 40)

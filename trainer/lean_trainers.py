@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from trl import DPOTrainer, SFTTrainer
 
 from trainer.adapter import share_adapters
-from trainer.config import Lora
 from trainer.finetune import Obedient
 from trainer.model import LeanModel
+from trainer.recipes import Lora
 
 
 class Reference(Protocol):

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainer.config import HeldOut, Mask
 from trainer.data import Order, TokenStream, keyed_hashes, map_tokens, purpose_key
+from trainer.recipes import Mask
+from trainer.run_data import HeldOut
 from trainer.special_tokens import SPECIAL_TOKENS
 
 Ids = npt.NDArray[np.int64]

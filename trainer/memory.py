@@ -6,23 +6,15 @@ the two apart is the kernel's own count of such kills.
 
 import resource
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-
-from trainer.config import MicroBatch
 
 _ROWS = 'rows'
 _ADVICE = (
     'end other programs, use a machine with more memory, or give a smaller time budget, '
     'which plans a smaller model and batch'
 )
-
-
-def micro_batch(planned: int | None, decided: Sequence[MicroBatch], step: int, rows: int) -> int:
-    """How many of a rank's rows the step after `step` steps computes at once."""
-    sizes = [each.size for each in decided if each.step <= step]
-    return min(rows, sizes[-1] if sizes else planned or rows)
 
 
 def note_rows(run_dir: Path, rows: int) -> None:

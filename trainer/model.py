@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.config import GivenModel, ModelShape
 from trainer.given import OwnPass, build_given
 from trainer.initialise import initialise
+from trainer.shapes import GivenModel, ModelShape
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.config import MaskedShape
 from trainer.initialise import initialise
+from trainer.shapes import MaskedShape
 
 if TYPE_CHECKING:
     from transformers import ModernBertForMaskedLM

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor, nn
 
-from trainer.config import GivenModel, HeldOut, MaskedShape, ModelShape, PretrainRecipe, TrainerRun
+from trainer.config import TrainerRun
 from trainer.data import Order, TokenStream, held_out_windows
 from trainer.masking import Batch, Hiding
 from trainer.model import build_model, training_pass
 from trainer.modernbert import MaskedPass, build_masked
+from trainer.recipes import PretrainRecipe
+from trainer.run_data import HeldOut
+from trainer.shapes import GivenModel, MaskedShape, ModelShape
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

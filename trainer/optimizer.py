@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.checkpoint import CheckpointIncompatible
-from trainer.config import PhaseRecipe, PretrainRecipe
+from trainer.recipes import PhaseRecipe, PretrainRecipe
 from trainer.sharding import ShardedMuon, local, parted_as
 
 _BETAS = (0.9, 0.95)

@@ -4,8 +4,10 @@ preferred at once, without a reference model. `python -m trainer.launch --config
 
 import os
 
-from trainer.config import OrpoRecipe
-from trainer.session import Session, run_phase
+from trainer.alive import preparing
+from trainer.phase import run_phase
+from trainer.recipes import OrpoRecipe
+from trainer.session import Session
 
 
 def orpo(session: Session) -> None:
@@ -19,7 +21,7 @@ def orpo(session: Session) -> None:
 
     run = session.run
     assert isinstance(run.recipe, OrpoRecipe)
-    with session.preparing():
+    with preparing(session.event):
         tuning = FineTuning(session)
         trainer = LeanOrpoTrainer(
             model=tuning.model,

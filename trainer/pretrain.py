@@ -24,9 +24,9 @@ from trainer.adapter import (
     share_adapters,
     trained_parameters,
 )
+from trainer.alive import evaluating, preparing
 from trainer.chat import end_of_text_id
 from trainer.checkpoint import CheckpointIncompatible
-from trainer.config import PretrainRecipe, TokenData
 from trainer.data import InvalidCorpus, Windows, rehearsed_row, windows_of
 from trainer.determinism import (
     fix_determinism,
@@ -40,7 +40,10 @@ from trainer.memory import parts
 from trainer.model import LeanModel
 from trainer.objective import objective_of
 from trainer.optimizer import PhaseOptimizer, checkpoint_bytes, rate_factor
-from trainer.session import Session, run_phase
+from trainer.phase import run_phase
+from trainer.recipes import PretrainRecipe
+from trainer.run_data import TokenData
+from trainer.session import Session
 from trainer.sharding import (
     gather_on_first,
     load_shard,
@@ -267,7 +270,7 @@ class Pretraining:
             held_out, self.data.tokenBytes, self.recipe.batchSize, _MAX_EVALUATED_TOKENS
         )
         nats, scored = 0.0, 0
-        for batch in self.session.working('evaluating', batches):
+        for batch in evaluating(self.session.event, batches):
             nats += self.lean(*(self._on_device(part) for part in batch)).item()
             scored += int((batch[-1] >= 0).sum())
         # A part of the tokens is taken for the same part of the bytes.
@@ -334,7 +337,7 @@ def pretrain(session: Session) -> None:
     recipe = session.run.recipe
     assert isinstance(recipe, PretrainRecipe)
     join_gang(session)
-    with session.preparing():
+    with preparing(session.event):
         training = Pretraining(session)
     num_bytes = checkpoint_bytes(training.model)
     session.weighs(training.model, training.objective.scored_share)

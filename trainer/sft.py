@@ -2,8 +2,10 @@
 `python -m trainer.launch --config run.json`.
 """
 
-from trainer.config import GivenModel
-from trainer.session import Session, run_phase
+from trainer.alive import preparing
+from trainer.phase import run_phase
+from trainer.session import Session
+from trainer.shapes import GivenModel
 
 
 def sft(session: Session) -> None:
@@ -21,7 +23,7 @@ def sft(session: Session) -> None:
             f'recipe.packing: found {session.run.model.architecture}, expected a Llama or a Qwen: '
             'another architecture may let the chats of a row see each other'
         )
-    with session.preparing():
+    with preparing(session.event):
         tuning = FineTuning(session)
         trainer = LeanSftTrainer(
             model=tuning.model,

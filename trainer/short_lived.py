@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from trainer.config import read_object
 from trainer.memory import out_of_memory, size_of
 from trainer.parent import end_with_parent
+from trainer.reading import read_object
 
 T = TypeVar('T')
 

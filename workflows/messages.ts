@@ -3,8 +3,9 @@ import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { IngestResult } from '../config/ingest.ts';
 import type { DeployOutcome, DeployRequest } from '../config/deployment.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
-import type { Pipeline, Source } from '../config/pipeline.ts';
+import type { Pipeline } from '../config/pipeline.ts';
 import type { Machine, MeasuredModel, Phase, Recipe } from '../config/recipe.ts';
+import type { Source } from '../config/sources.ts';
 import type { RungOutcome } from '../config/sweep.ts';
 
 export const stageNames = [

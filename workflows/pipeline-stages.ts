@@ -34,11 +34,11 @@ import {
   describeUnread,
 } from './describe.ts';
 import type { GangWish } from './gang.ts';
-import { bestRival, failedChallenge, type Rival } from './gates.ts';
 import { workflowId, type PipelineInput, type PipelineResult, type StageName } from './messages.ts';
 import { noteUnheeded, untilApproved } from './orders.ts';
 import { preprocessWorkflow } from './preprocess.ts';
 import { readDocuments } from './read-documents.ts';
+import { failedChallenge, Rivals } from './rivals.ts';
 import { rootMessage } from './root-message.ts';
 import type { StageBoard } from './stage-board.ts';
 import { searchRate } from './sweep.ts';
@@ -130,10 +130,7 @@ export function createStages(input: PipelineInput, board: StageBoard) {
   let base: BaseModel | null = null;
   /** The configuration of transformers that the file gives, as measured; null: none. */
   let given: MeasuredModel | null = null;
-  /** The parent as the one to equal, once it is measured. */
-  let rival: Rival | null = null;
-  /** The best of the parent's line, measured too where it is not the parent itself. */
-  let anchor: Rival | null = null;
+  const rivals = new Rivals();
   return {
     async specify(): Promise<void> {
       await recordSpecification({
@@ -329,9 +326,8 @@ export function createStages(input: PipelineInput, board: StageBoard) {
         const { evaluation, reused } = await evaluateModel({ exported, corpus, heldOut });
         let summary = describeEvaluation(evaluation);
         if (challenge && heldOut && parent !== null) {
-          rival ??= await measureRival(parent, corpus);
-          if (parent.anchor !== undefined) anchor ??= await measureRival(parent.anchor, corpus);
-          for (const { name, version, valBpb } of rivals()) {
+          await rivals.measure(parent, corpus, board.status.recipe?.pretrain?.threads ?? 1);
+          for (const { name, version, valBpb } of rivals.all) {
             summary += `; ${name}@${version} ${valBpb?.toFixed(3) ?? 'unknown'}`;
           }
         }
@@ -341,7 +337,7 @@ export function createStages(input: PipelineInput, board: StageBoard) {
 
     /** How a challenger falls short of the model that it would replace; nothing when it challenges none. */
     failedChallenge(evaluation: EvaluationSummary): GateFailure[] {
-      return failedChallenge(rivals(), evaluation);
+      return failedChallenge(rivals.all, evaluation);
     },
 
     /** Registers the version and, when the pipeline names an endpoint, waits until it is served. */
@@ -366,7 +362,7 @@ export function createStages(input: PipelineInput, board: StageBoard) {
           ),
           ...(parent && { parent: { name: parent.name, version: parent.version } }),
           ...(base ? { base: lineageOf(base) } : parent?.base && { base: parent.base }),
-          ...anchorOf(evaluations),
+          ...rivals.anchorFor(evaluations),
         });
         const model = { name: pipeline.name, version, reused };
         const endpoint = pipeline.deploy?.endpoint ?? null;
@@ -389,7 +385,14 @@ export function createStages(input: PipelineInput, board: StageBoard) {
         }
         const weights = models.at(-1)!.weights;
         const digests = { tokenizer, weights, onnx, bundle };
-        const result = { run, model, digests, evaluations, endpoint, ...(rival && { rival }) };
+        const result = {
+          run,
+          model,
+          digests,
+          evaluations,
+          endpoint,
+          ...(rivals.parent && { rival: rivals.parent }),
+        };
         return done(result, summary, reused);
       });
     },
@@ -467,49 +470,11 @@ export function createStages(input: PipelineInput, board: StageBoard) {
     }
   }
 
-  /** Whom the model must equal; nobody when it challenges none. */
-  function rivals(): Rival[] {
-    return [rival, anchor].filter((one) => one !== null);
-  }
-
-  /** The best rival stays the one to equal until a model is at least as good: what is let through does not add up. */
-  function anchorOf(evaluations: PipelineResult['evaluations']): {
-    anchor?: { name: string; version: number };
-  } {
-    const base = evaluations.find(({ stage }) => stage === 'evaluate-base')?.evaluation;
-    const value = base?.metrics['valBpb']?.value;
-    const best = bestRival(rivals());
-    if (value === undefined || best === null || value <= best.valBpb) return {};
-    return { anchor: { name: best.name, version: best.version } };
-  }
-
   /** A model that set out from its own champion follows that one, and no other that was promoted meanwhile. */
   function expectation(): { expectedChampion?: number | null } {
     if (follows !== undefined) return { expectedChampion: follows };
     const own = pipeline.startFrom === `${pipeline.name}@champion`;
     return own && parent !== null ? { expectedChampion: parent.version } : {};
-  }
-
-  /** A rival's base model on this corpus' held-out text, through the same server: both count alike. */
-  async function measureRival(
-    { name, version, pretrain }: Pick<ParentModel, 'name' | 'version' | 'pretrain'>,
-    corpus: string,
-  ): Promise<Rival> {
-    if (pretrain === null) return { name, version, valBpb: null };
-    const who = `${name}@${version}`;
-    const { exportOnnx } = proxyActivities<ExportActivities>({
-      ...gpu,
-      summary: `export ${who} to ONNX`,
-    });
-    const { evaluateModel } = proxyActivities<EvaluateActivities>({
-      ...gpu,
-      summary: `${who} on the same held-out text`,
-    });
-    const model = { phase: 'pretrain' as const, stage: pretrain };
-    const threads = board.status.recipe?.pretrain?.threads ?? 1;
-    const { stage: exported } = await exportOnnx({ model, corpus, threads });
-    const { evaluation } = await evaluateModel({ exported, corpus, heldOut: true });
-    return { name, version, valBpb: evaluation.metrics['valBpb']?.value ?? null };
   }
 }
 

@@ -5,8 +5,8 @@
 import { ApplicationFailure, isCancellation, setHandler } from '@temporalio/workflow';
 import type { GateFailure } from '../activities/plan.ts';
 import { FailureType } from '../config/failures.ts';
+import type { GateMetric } from '../config/gates.ts';
 import type { EvaluationSummary } from '../config/manifests.ts';
-import type { GateMetric } from '../config/pipeline.ts';
 import type { Recipe } from '../config/recipe.ts';
 import { listenForBudget } from './budget.ts';
 import { describeGate } from './describe.ts';

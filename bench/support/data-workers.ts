@@ -17,8 +17,8 @@ import type {
   PreprocessInput,
   PreprocessResult,
 } from '../../activities/preprocess-input.ts';
-import { sourceSchema } from '../../config/pipeline.ts';
 import { TaskQueue } from '../../config/queues.ts';
+import { sourceSchema } from '../../config/sources.ts';
 import { node, projectDir, python } from '../../infra/layout.ts';
 import { findPortBase, stackDown, stackEnvironment, stackUp } from '../../infra/stack.ts';
 import { putBlobFile } from '../../registry/blobs.ts';

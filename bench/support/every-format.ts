@@ -8,7 +8,7 @@ import path from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { tableFromArrays, tableToIPC, utf8 } from '@uwdata/flechette';
 import iconv from 'iconv-lite';
-import { sourceSchema } from '../../config/pipeline.ts';
+import { sourceSchema } from '../../config/sources.ts';
 import {
   cjkPdf,
   docx,

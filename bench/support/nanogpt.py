@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from trainer.config import HeldOut
 from trainer.data import held_out_windows
+from trainer.run_data import HeldOut
 
 _LAYERS, _HEADS, _WIDTH, _CONTEXT, _BATCH = 4, 4, 128, 64, 12
 _RATE, _LEAST_RATE, _WARMUP, _WEIGHT_DECAY, _BETAS, _CLIP = 1e-3, 1e-4, 100, 0.1, (0.9, 0.99), 1.0

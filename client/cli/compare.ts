@@ -14,10 +14,15 @@ import type { Paint } from './text.ts';
 
 const plotRows = 10;
 
+export interface CompareOptions extends CommonOptions {
+  all?: boolean;
+  output?: string;
+}
+
 export async function compareCommand(
   run: string,
   other: string,
-  options: CommonOptions & { all?: boolean; output?: string },
+  options: CompareOptions,
 ): Promise<number> {
   const context = await openContext();
   const { store } = context;

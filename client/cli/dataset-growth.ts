@@ -1,8 +1,8 @@
 /** `temper datasets add|append`: documents into a dataset version, without a training run. */
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { sourceSchema, type Source } from '../../config/pipeline.ts';
 import type { IngestResult } from '../../config/ingest.ts';
+import { sourceSchema, type Source } from '../../config/sources.ts';
 import { homeFolder } from '../../infra/layout.ts';
 import { newestOf, refuseName, type DatasetGrowing } from '../dataset-growth.ts';
 import { ClientError } from '../errors.ts';

@@ -1,7 +1,8 @@
 /** `temper run`: starts a pipeline and shows it; the run needs no one to watch it. */
 import type { TemperClient } from '../client.ts';
 import { readPipelineFile } from '../pipeline-file.ts';
-import { datasetFor, parentFor, requireRoomForBase } from '../plan.ts';
+import { datasetFor, parentFor } from '../plan.ts';
+import { requireRoomForBase } from '../planned-base.ts';
 import { homeFolder } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
 import { clientOf, ensureUp, openContext, requireStore, stdoutPaint } from './context.ts';

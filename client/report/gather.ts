@@ -1,8 +1,9 @@
 /** Gathers the facts of a run: Temporal tells what happened, S3 what it read and made. */
 import { stringify } from 'yaml';
 import { isEmbeddingMetric } from '../../config/embeddings.ts';
+import type { GateMetric } from '../../config/gates.ts';
 import { evaluationSchema, type CorpusManifest } from '../../config/manifests.ts';
-import type { GateMetric, Pipeline } from '../../config/pipeline.ts';
+import type { Pipeline } from '../../config/pipeline.ts';
 import type { Recipe } from '../../config/recipe.ts';
 import { chosenTrial, readDecisions } from '../../registry/decisions.ts';
 import { getModel } from '../../registry/models.ts';

@@ -93,7 +93,7 @@ export async function traceHistory(client: Client, run: string): Promise<Trace |
   }
   const started = inputSchema.safeParse(input);
   const trace: Trace = {
-    ...nothingTraced,
+    ...nothingTraced(),
     state: status.state,
     failure: status.failure,
     startedAt: status.startedAt,
@@ -109,14 +109,6 @@ export async function traceHistory(client: Client, run: string): Promise<Trace |
     model: status.result?.model ?? null,
     endpoint: status.result?.endpoint ?? null,
     missing,
-    rivals: [],
-    rivalExports: [],
-    recipes: [],
-    failedGates: [],
-    trials: [],
-    models: [],
-    exports: [],
-    evaluations: [],
   };
   for (const call of calls) readCall(trace, call);
   return trace;

@@ -4,7 +4,7 @@ import {
   importedModelSchema,
   modelManifestSchema,
 } from '../../config/manifests.ts';
-import { isBase, pipelineSchema } from '../../config/pipeline.ts';
+import { pipelineSchema } from '../../config/pipeline.ts';
 import { recipeSchema } from '../../config/recipe.ts';
 import { runInputsSchema, runSpecSchema } from '../../config/run-records.ts';
 import { readBlob } from '../../registry/blobs.ts';
@@ -16,6 +16,7 @@ import { stageDigest } from '../../registry/stages.ts';
 import type { Store } from '../../registry/store.ts';
 import { readHead } from '../../registry/training.ts';
 import type { ModelManifest } from '../../config/manifests.ts';
+import { isBase } from '../../config/start-from.ts';
 import type { StageName } from '../../workflows/messages.ts';
 import { nothingTraced, phaseOrder, type Trace } from './trace.ts';
 
@@ -38,7 +39,7 @@ export async function traceStored(store: Store, run: string): Promise<Trace | nu
   const inputs = await getRunRecord(store, run, 'inputs', runInputsSchema).catch(() => null);
   const pipeline = pipelineSchema.safeParse(spec?.pipeline).data ?? null;
   const trace: Trace = {
-    ...nothingTraced,
+    ...nothingTraced(),
     startedAt: first,
     endedAt: last,
     pipeline,
@@ -51,9 +52,6 @@ export async function traceStored(store: Store, run: string): Promise<Trace | nu
       'Temporal knows no run of this name, or does not answer: this is what S3 keeps. ' +
         'Notes and the times of the stages are not in it; the end is when S3 was last written.',
     ],
-    models: [],
-    evaluations: [],
-    exports: [],
   };
   for (const trial of trace.trials) {
     const manifest = await finishedModel(store, run, trial);

@@ -90,7 +90,8 @@ export interface Trace {
   missing: string[];
 }
 
-export const nothingTraced: Trace = {
+/** Of which nothing is known yet. */
+export const nothingTraced = (): Trace => ({
   state: 'unknown',
   failure: null,
   startedAt: null,
@@ -118,7 +119,7 @@ export const nothingTraced: Trace = {
   notes: [],
   training: null,
   missing: [],
-};
+});
 
 /** Phases in the order in which they are trained. */
 export const phaseOrder: readonly string[] = phaseNames;

@@ -17,8 +17,8 @@ import numpy
 import torch
 from safetensors.torch import load_file
 
-from trainer.config import ModelShape
 from trainer.model import build_model
+from trainer.shapes import ModelShape
 
 run = json.loads(Path(sys.argv[sys.argv.index('--config') + 1]).read_text())
 recipe, folder, step = run['recipe'], Path(run['runDir']), 0

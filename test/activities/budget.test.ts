@@ -1,6 +1,6 @@
 /** A budget that is held, from the leases of a run to the scripted trainer and back, through deaths of each. */
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { MockActivityEnvironment } from '@temporalio/testing';
@@ -22,7 +22,7 @@ import { findStage } from '../../registry/stages.ts';
 import { endingOf, readHead } from '../../registry/training.ts';
 import { storeCorpus } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
-import { scriptedDeps, until } from '../support/scripted-host.ts';
+import { scriptedDeps, scriptTrainer, until } from '../support/scripted-host.ts';
 import { startS3 } from '../support/s3.ts';
 
 const numSteps = 400;
@@ -66,8 +66,7 @@ afterEach(async () => {
   await rm(home, { recursive: true, force: true });
 });
 
-const script = async (what: object) =>
-  await writeFile(path.join(home, 'runs', 'script.json'), JSON.stringify(what));
+const script = (what: object) => scriptTrainer(home, what);
 const budgetOf = (timeMs: number, more: Partial<PhaseBudget> = {}): PhaseBudget => ({
   timeMs,
   usd: null,

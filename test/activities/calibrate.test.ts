@@ -1,6 +1,6 @@
 /** Steps timed on the machine, by the scripted trainer: what is recorded of them, and that nothing is left behind. */
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { MockActivityEnvironment } from '@temporalio/testing';
@@ -19,7 +19,7 @@ import { acquireHost, readLeases } from '../../registry/leases.ts';
 import { findMeasurement } from '../../registry/measurements.ts';
 import { storeCorpus } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
-import { scriptedDeps } from '../support/scripted-host.ts';
+import { scriptedDeps, scriptTrainer } from '../support/scripted-host.ts';
 import { startS3 } from '../support/s3.ts';
 
 let s3: Awaited<ReturnType<typeof startS3>>;
@@ -55,10 +55,7 @@ beforeEach(() => {
   };
 });
 
-const script = async (what: object) => {
-  await mkdir(path.join(home, 'runs'), { recursive: true });
-  await writeFile(path.join(home, 'runs/script.json'), JSON.stringify(what));
-};
+const script = (what: object) => scriptTrainer(home, what);
 const calibrate = async (limitMs = 30_000) =>
   (await new MockActivityEnvironment().run(createCalibrateActivities(deps).calibrateTraining, {
     job,

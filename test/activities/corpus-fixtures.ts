@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ApplicationFailure } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
-import { sourceSchema, type Source } from '../../config/pipeline.ts';
+import { sourceSchema, type Source } from '../../config/sources.ts';
 import type { Deps } from '../../activities/deps.ts';
 import { DefaultLogger } from '@temporalio/worker';
 import { startS3, type TestS3 } from '../support/s3.ts';

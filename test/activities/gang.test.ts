@@ -20,7 +20,7 @@ import { acquireHost } from '../../registry/leases.ts';
 import { readHead } from '../../registry/training.ts';
 import { machine, recipe } from '../support/recipes.ts';
 import { storeCorpus } from '../support/records.ts';
-import { scriptedDeps } from '../support/scripted-host.ts';
+import { openGeneration, scriptedDeps, scriptTrainer } from '../support/scripted-host.ts';
 import { startS3 } from '../support/s3.ts';
 
 /** The trainers of these hosts train alone, as the scripted one does: what is tested is the side that watches. */
@@ -68,10 +68,7 @@ afterEach(async () => {
 });
 
 async function script(what: object): Promise<void> {
-  for (const { deps } of hosts) {
-    await mkdir(path.join(deps.home, 'runs'), { recursive: true });
-    await writeFile(path.join(deps.home, 'runs', 'script.json'), JSON.stringify(what));
-  }
+  for (const { deps } of hosts) await scriptTrainer(deps.home, what);
 }
 
 async function open(): Promise<Generation> {
@@ -89,11 +86,7 @@ async function open(): Promise<Generation> {
     corpus,
     init: null,
   };
-  const { activities } = hosts[0]!;
-  const { stage } = await activities.findTrainedModel(job);
-  const writer = `writer-${Math.random()}`;
-  const { fence } = await activities.openTrainingGeneration({ trial, stage, writer });
-  return { job, stage, fence, writer };
+  return await openGeneration(hosts[0]!.activities, job);
 }
 
 const run = async <Result>(work: (...args: never[]) => Promise<Result>, input: unknown) =>

@@ -9,9 +9,9 @@ import { FailureType } from '../../config/failures.ts';
 import type { Document, DroppedDocument } from '../../config/manifests.ts';
 import { readJsonLines } from '../../registry/blobs.ts';
 import { runInputsSchema } from '../../config/run-records.ts';
+import { sourceSchema } from '../../config/sources.ts';
 import { getRunRecord, putRunRecord } from '../../registry/runs.ts';
 import { machine } from '../support/recipes.ts';
-import { sourceSchema } from '../../config/pipeline.ts';
 import { openStore, type Store } from '../../registry/store.ts';
 import { getDataset, listDatasets } from '../../registry/datasets.ts';
 import {

@@ -20,11 +20,11 @@ import {
   type Document,
   type DroppedDocument,
 } from '../../config/manifests.ts';
-import type { Questions } from '../../config/pipeline.ts';
 import { putJsonLines, readBlob, readJsonLines } from '../../registry/blobs.ts';
 import { getDataset } from '../../registry/datasets.ts';
 import { findStage } from '../../registry/stages.ts';
 import type { BlobRef } from '../../config/digest.ts';
+import type { Questions } from '../../config/questions.ts';
 import { madeTokenizer } from '../corpus/made-tokenizer.ts';
 import { english, seeded } from '../corpus/random.ts';
 import {

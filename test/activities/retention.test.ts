@@ -4,9 +4,9 @@ import { expect, test } from 'vitest';
 import { createRetentionActivities } from '../../activities/retention.ts';
 import type { RetentionReport } from '../../config/retention.ts';
 import { putJsonLines } from '../../registry/blobs.ts';
-import { registerDataset } from '../../registry/datasets.ts';
 import { addRunInputs } from '../../registry/runs.ts';
 import { memoryStore } from '../support/memory-store.ts';
+import { registerDataset } from '../support/records.ts';
 
 const store = memoryStore();
 

@@ -1,6 +1,6 @@
 /** Trainings whose loss goes wrong: what is decided, what is trained after it, and that deaths change nothing. */
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import type { ApplicationFailure } from '@temporalio/activity';
@@ -21,7 +21,7 @@ import { findStage, stageDigest } from '../../registry/stages.ts';
 import { readCheckpoint, readEvents, readHead } from '../../registry/training.ts';
 import { storeCorpus } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
-import { scriptedDeps, until } from '../support/scripted-host.ts';
+import { openGeneration, scriptedDeps, scriptTrainer, until } from '../support/scripted-host.ts';
 import { startS3 } from '../support/s3.ts';
 
 const numSteps = 40;
@@ -128,8 +128,7 @@ afterEach(async () => {
   }
 });
 
-const script = async (what: object) =>
-  await writeFile(path.join(home, 'runs', 'script.json'), JSON.stringify(what));
+const script = (what: object) => scriptTrainer(home, what);
 const head = async () => (await readHead(s3.store, trial))!.value;
 
 async function open(seed = number): Promise<Generation> {
@@ -141,10 +140,7 @@ async function open(seed = number): Promise<Generation> {
     corpus,
     init: null,
   };
-  const { stage } = await activities.findTrainedModel(job);
-  const writer = `writer-${Math.random()}`;
-  const { fence } = await activities.openTrainingGeneration({ trial, stage, writer });
-  return { job, stage, fence, writer };
+  return await openGeneration(activities, job);
 }
 
 /** Which generation decided it depends on how many were lost before. */

@@ -1,7 +1,7 @@
 /** Pauses and changes of the learning rate, from the record of a run to the scripted trainer and back, through deaths of each. */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -25,7 +25,7 @@ import type { Store } from '../../registry/store.ts';
 import { readCheckpoint, readEvents, readHead } from '../../registry/training.ts';
 import { storeCorpus } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
-import { scriptedDeps, until } from '../support/scripted-host.ts';
+import { openGeneration, scriptedDeps, scriptTrainer, until } from '../support/scripted-host.ts';
 import { startS3 } from '../support/s3.ts';
 
 const numSteps = 60;
@@ -73,8 +73,7 @@ function use(host: Host): void {
   ({ home, runDir, deps } = host);
   activities = createTrainActivities(deps);
 }
-const script = async (what: object) =>
-  await writeFile(path.join(home, 'runs', 'script.json'), JSON.stringify(what));
+const script = (what: object) => scriptTrainer(home, what);
 
 beforeEach(async () => {
   trial = { run: `control-${++number}`, phase: 'pretrain', round: 0, trial: 0 };
@@ -105,10 +104,7 @@ async function open(execution?: string): Promise<Generation> {
     corpus,
     init: null,
   };
-  const { stage } = await activities.findTrainedModel(job);
-  const writer = `writer-${Math.random()}`;
-  const { fence } = await activities.openTrainingGeneration({ trial, stage, writer });
-  return { job, stage, fence, writer, ...(execution && { execution }) };
+  return { ...(await openGeneration(activities, job)), ...(execution && { execution }) };
 }
 
 interface Watch {

@@ -1,6 +1,6 @@
 /** Trials under the real watcher: what a rung leaves behind, that deaths change nothing, and what is decided once. */
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,7 +18,7 @@ import { chosenTrial, readDecisions } from '../../registry/decisions.ts';
 import { readEvents, readHead } from '../../registry/training.ts';
 import { storeCorpus } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
-import { scriptedDeps } from '../support/scripted-host.ts';
+import { scriptedDeps, scriptTrainer } from '../support/scripted-host.ts';
 import { startS3 } from '../support/s3.ts';
 
 // A trainer takes seconds to start and to be seen ending on a busy machine.
@@ -55,11 +55,7 @@ afterEach(async () => {
   await rm(home, { recursive: true, force: true });
 });
 
-const script = async (what: object) =>
-  await writeFile(
-    path.join(home, 'runs', 'script.json'),
-    JSON.stringify({ stepMs: 5, rated: true, ...what }),
-  );
+const script = (what: object) => scriptTrainer(home, { stepMs: 5, rated: true, ...what });
 const trialOf = (trial: number) => ({ run, phase: 'pretrain' as const, round: 0, trial });
 const runDirOf = (trial: number) => path.join(home, 'runs', run, `pretrain-0-${trial}`);
 const jobOf = (trial: number, learningRate: number): Generation['job'] => ({

@@ -31,7 +31,7 @@ import {
   readHead,
 } from '../../registry/training.ts';
 import { storeCorpus } from '../support/records.ts';
-import { scriptedDeps, until } from '../support/scripted-host.ts';
+import { openGeneration, scriptedDeps, scriptTrainer, until } from '../support/scripted-host.ts';
 import { startS3 } from '../support/s3.ts';
 import { machine, recipe } from '../support/recipes.ts';
 
@@ -68,10 +68,7 @@ afterEach(async () => {
   await rm(home, { recursive: true, force: true });
 });
 
-async function script(what: object): Promise<void> {
-  await mkdir(path.dirname(runDir), { recursive: true });
-  await writeFile(path.join(home, 'runs', 'script.json'), JSON.stringify(what));
-}
+const script = (what: object) => scriptTrainer(home, what);
 
 async function open({
   numSteps = 30,
@@ -86,10 +83,7 @@ async function open({
     corpus,
     init: null,
   };
-  const { stage } = await activities.findTrainedModel(job);
-  const writer = `writer-${Math.random()}`;
-  const { fence } = await activities.openTrainingGeneration({ trial, stage, writer });
-  return { job, stage, fence, writer };
+  return await openGeneration(activities, job);
 }
 
 const prepare = async (generation: Generation, env = new MockActivityEnvironment()) =>

@@ -7,10 +7,9 @@ import {
 } from '../../config/manifests.ts';
 import type { Distributions } from '../../config/statistics.ts';
 import { putBlob, putJsonLines } from '../../registry/blobs.ts';
-import { registerDataset } from '../../registry/datasets.ts';
 import { recordStage } from '../../registry/stages.ts';
 import type { Store } from '../../registry/store.ts';
-import { digestOf } from '../support/records.ts';
+import { digestOf, registerDataset } from '../support/records.ts';
 
 const idOf = (number: number): string => number.toString(16).padStart(32, '0');
 

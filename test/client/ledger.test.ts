@@ -1,5 +1,5 @@
 /** The ledger of trainings that were killed, adopted and forged: with the real registry, activities and order. */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -26,7 +26,7 @@ import { recordStage } from '../../registry/stages.ts';
 import { corpusOf, digestOf } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
 import { runCommand } from '../support/command.ts';
-import { scriptedDeps } from '../support/scripted-host.ts';
+import { openGeneration, scriptedDeps, scriptTrainer } from '../support/scripted-host.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
 
 const corpus = digestOf('4');
@@ -74,8 +74,7 @@ afterEach(async () => {
 async function begin(run: string, script: object): Promise<void> {
   trial = { run, phase: 'pretrain', round: 0, trial: 0 };
   runDir = path.join(home, 'runs', run, 'pretrain-0-0');
-  await mkdir(path.dirname(runDir), { recursive: true });
-  await writeFile(path.join(home, 'runs', 'script.json'), JSON.stringify(script));
+  await scriptTrainer(home, script);
   const pipeline = pipelineSchema.parse({
     version: 1,
     name: 'ledger',
@@ -86,11 +85,15 @@ async function begin(run: string, script: object): Promise<void> {
 }
 
 async function generation(env = new MockActivityEnvironment()): Promise<unknown> {
-  const job = { trial, recipe: small, shape: recipe.model, machine, corpus, init: null };
-  const { stage } = await activities.findTrainedModel(job);
-  const writer = `writer-${Math.random()}`;
-  const { fence } = await activities.openTrainingGeneration({ trial, stage, writer });
-  const opened: Generation = { job, stage, fence, writer };
+  const job: Generation['job'] = {
+    trial,
+    recipe: small,
+    shape: recipe.model,
+    machine,
+    corpus,
+    init: null,
+  };
+  const opened = await openGeneration(activities, job);
   const start = (await env.run(activities.prepareTrainer, opened)) as TrainerStart;
   return await env
     .run(activities.watchTrainer, { ...opened, start })
@@ -109,7 +112,7 @@ describe('a training whose trainer was killed once and whose watcher once', () =
   beforeAll(async () => {
     await begin(run, { dieAt: 27 });
     await generation();
-    await writeFile(path.join(home, 'runs', 'script.json'), JSON.stringify({ stepMs: 100 }));
+    await scriptTrainer(home, { stepMs: 100 });
     const env = new MockActivityEnvironment();
     const watching = generation(env);
     // Its events are stored with its first commit.

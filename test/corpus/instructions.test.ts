@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { pipelineSchema, type Questions } from '../../config/pipeline.ts';
+import { pipelineSchema } from '../../config/pipeline.ts';
+import type { Questions } from '../../config/questions.ts';
 import { makeInstructions } from '../../corpus/instructions.ts';
 import { fillTemplate, templateFields } from '../../corpus/templates.ts';
 

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Document, DroppedDocument } from '../../config/manifests.ts';
-import type { Source } from '../../config/pipeline.ts';
+import type { Source } from '../../config/sources.ts';
 import { readStable } from '../../corpus/files.ts';
 import { htmlToText } from '../../corpus/html.ts';
 import { openSource, readSource, type LocalSource } from '../../corpus/sources.ts';

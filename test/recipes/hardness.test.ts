@@ -53,7 +53,11 @@ describe('hardness', () => {
 
   test('of a page is that of its one point, against as many bytes of the addresses', () => {
     const points = [{ numTokens: 700, bitsPerByte: 3 }];
-    const page = { numTokens: 700, bytes: 2500, learningCurve: { order: 4, numHeldOut: 90, points } };
+    const page = {
+      numTokens: 700,
+      bytes: 2500,
+      learningCurve: { order: 4, numHeldOut: 90, points },
+    };
     const hardness = hardnessOf(page, 10_000);
     expect(hardness).toBe(hardnessOf(page, 1e6));
     // Fewer bytes than the addresses were measured with: as hard as the line through their first points says.

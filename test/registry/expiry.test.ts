@@ -8,7 +8,7 @@ import {
 import type { BlobRef } from '../../config/digest.ts';
 import type { DatasetManifest } from '../../config/manifests.ts';
 import { blobKey, putJsonLines } from '../../registry/blobs.ts';
-import { getExpiry, markExpired, registerDataset } from '../../registry/datasets.ts';
+import { getExpiry, markExpired } from '../../registry/datasets.ts';
 import { DatasetExpired } from '../../registry/errors.ts';
 import {
   dueVersions,
@@ -21,6 +21,7 @@ import { encodeRecord } from '../../registry/json.ts';
 import { recordStage, stageDigest } from '../../registry/stages.ts';
 import type { Store } from '../../registry/store.ts';
 import { memoryStore, type MemoryStore } from '../support/memory-store.ts';
+import { registerDataset } from '../support/records.ts';
 
 const now = new Date('2026-12-24T00:00:00.000Z');
 const past = '2026-12-23T23:59:59.000Z';

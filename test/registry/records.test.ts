@@ -1,11 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
-import {
-  getDataset,
-  latestDataset,
-  listDatasets,
-  registerDataset,
-} from '../../registry/datasets.ts';
+import { getDataset, latestDataset, listDatasets } from '../../registry/datasets.ts';
 import {
   declareDeployment,
   listDeployments,
@@ -26,7 +21,7 @@ import {
 import { getRunRecord, putRunRecord } from '../../registry/runs.ts';
 import { findStage, recordStage, stageDigest } from '../../registry/stages.ts';
 import type { Store } from '../../registry/store.ts';
-import { datasetOf, digestOf, versionOf } from '../support/records.ts';
+import { datasetOf, digestOf, registerDataset, versionOf } from '../support/records.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
 
 let s3: TestS3;

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createApp } from '../../serving/app.ts';
 import { createEndpoint, type Endpoint } from '../../serving/endpoint.ts';
 import { openKeyRing } from '../../serving/keys.ts';
-import { probeBundle } from '../../serving/probe.ts';
+import { probeBundle } from '../support/probe-bundle.ts';
 import { testBundles, type TestBundles } from '../support/bundles.ts';
 
 const log = pino({ level: 'silent' });

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { UnservableError } from '../../serving/errors.ts';
-import { probeBundle } from '../../serving/probe.ts';
+import { probeBundle } from '../support/probe-bundle.ts';
 import { python, testBundles, type TestBundles } from '../support/bundles.ts';
 
 const run = promisify(execFile);

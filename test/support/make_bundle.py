@@ -128,9 +128,9 @@ def export(model: LlamaForCausalLM, tokenizer: Tokenizer, work: Path, out: Path)
 def make_embedder(out: Path) -> dict[str, Any]:
     """A bundle that embeds text, by our own export; returns ids and vectors of texts."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    from trainer.config import MaskedShape
     from trainer.export_encoder import fill_encoder_bundle
     from trainer.modernbert import build_masked
+    from trainer.shapes import MaskedShape
     from trainer.tokenizer import TokenizerRun, train_tokenizer
 
     work = out / 'work-embedder'

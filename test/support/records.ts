@@ -9,6 +9,7 @@ import {
   type ModelVersion,
 } from '../../config/manifests.ts';
 import { putBlob } from '../../registry/blobs.ts';
+import { latestDataset, registerDatasetAfter } from '../../registry/datasets.ts';
 import { recordStage, stageDigest } from '../../registry/stages.ts';
 import type { Store } from '../../registry/store.ts';
 import { checkpointState } from '../../registry/training.ts';
@@ -60,6 +61,18 @@ export function datasetOf(name: string, digest: string): Omit<DatasetManifest, '
     dropped: {},
     droppedDocuments: null,
   };
+}
+
+/** Gives a dataset the next number, however many take one at once. */
+export async function registerDataset(
+  store: Store,
+  manifest: Omit<DatasetManifest, 'version'>,
+): Promise<DatasetManifest> {
+  for (;;) {
+    const newest = await latestDataset(store, manifest.name);
+    const registered = await registerDatasetAfter(store, manifest, newest?.version ?? 0);
+    if (registered !== null) return registered;
+  }
 }
 
 /** A corpus of ten documents, none of which are stored. */

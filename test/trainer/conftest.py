@@ -71,7 +71,7 @@ def _child(phase: str, config: str, prepare: Callable[[], None] | None) -> None:
     if prepare is not None:
         prepare()
     module = __import__(f'trainer.{phase}', fromlist=[phase])
-    from trainer.session import run_phase
+    from trainer.phase import run_phase
 
     run_phase(phase, getattr(module, phase))
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.config import HeldOut, Replay, TokenData, TokenShard, read_object
 from trainer.data import (
     InvalidCorpus,
     Order,
@@ -16,6 +15,9 @@ from trainer.data import (
     replayed_before,
     windows_of,
 )
+from trainer.reading import read_object
+from trainer.recipes import Replay
+from trainer.run_data import HeldOut, TokenData, TokenShard
 
 
 @pytest.mark.parametrize('size', [1, 2, 3, 16, 17, 100, 1023])

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from conftest import MakeRun, Run
 
-from trainer.config import PlateauRule, Rollback
-from trainer.feedback import Fault, HeldOutHistory, LossHistory, batches_done, next_batch
+from trainer.decisions import Rollback, batches_done, next_batch
+from trainer.feedback import Fault, HeldOutHistory, LossHistory
 from trainer.finetune import CursorSampler
+from trainer.recipes import PlateauRule
 
 BACK = [{'step': 6, 'skippedTo': 8, 'scale': 0.5}]
 

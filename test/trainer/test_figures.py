@@ -8,10 +8,10 @@ import pytest
 import torch
 from conftest import SHAPE, MakeRun, Run
 
-from trainer.config import ModelShape
 from trainer.figures import Figures, flops_of, memory_used
 from trainer.model import build_model
 from trainer.peak import measure_peak, peak_flops, peak_key
+from trainer.shapes import ModelShape
 
 # Of conftest's shape: embedding 320 × 64 and two layers (queries and output 64², keys and values
 # 64 × 32, three of 64²) with two norms each, and the last norm.

@@ -189,10 +189,10 @@ def test_a_phase_that_is_ended_gives_the_model_of_that_step_and_goes_on_to_the_s
 def tokenize_slowly() -> None:
     import time
 
+    import trainer.alive
     import trainer.finetune
-    import trainer.session
 
-    trainer.session._WORKING_EVERY_S = 0.1
+    trainer.alive._EVERY_S = 0.1
     real = trainer.finetune.read_rows
 
     def read_rows(*arguments: Any) -> Any:
@@ -466,10 +466,10 @@ def test_answers_that_a_short_row_cuts_off_are_refused(odds: Any) -> None:
 
 def test_the_reference_of_adapters_is_the_model_that_they_were_put_around(finished: Run) -> None:
     from trainer.adapter import add_adapters, trained_parameters
-    from trainer.config import Lora
     from trainer.finetune import load_model
     from trainer.lean_trainers import AdaptersOff
     from trainer.model import LeanModel
+    from trainer.recipes import Lora
 
     folder, lora = str(finished.path / 'model'), Lora(**LORA)
     model = load_model(folder, 320)

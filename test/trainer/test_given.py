@@ -11,10 +11,11 @@ import torch
 from conftest import RECIPE, MakeRun, Run
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from trainer.config import GivenModel, read_object
 from trainer.export import ExportRun, export
 from trainer.given import build_given
 from trainer.measure import MeasureRun, measure
+from trainer.reading import read_object
+from trainer.shapes import GivenModel
 
 SIZES = {
     'hidden_size': 64,

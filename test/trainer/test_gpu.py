@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from trainer.config import load_run
 from trainer.determinism import restore_rng, rng_tensors
 from trainer.device import choose_device, device_memory
+from trainer.endings import kind_of
 from trainer.launch import environment
-from trainer.session import _kind_of
 
 needs_gpu = pytest.mark.skipif(
     not torch.cuda.is_available(), reason='found no GPU that PyTorch can use'
@@ -92,7 +92,7 @@ def test_the_ranks_see_gpus_only_where_the_recipe_names_them() -> None:
 
 def test_a_gpu_without_room_is_told_as_want_of_memory() -> None:
     error = torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB.')
-    assert _kind_of(error) == 'OutOfMemory'
+    assert kind_of(error) == 'OutOfMemory'
 
 
 @pytest.fixture(scope='module')

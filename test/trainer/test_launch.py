@@ -25,7 +25,7 @@ _MEMORY_RUNS_OUT = (
 _SECOND_RANK_FAILS = """
 import os
 if os.environ.get('RANK') == '1':
-    from trainer.session import Follower
+    from trainer.follower import Follower
     whole = Follower.micro_batch
     def fails(self, rows):
         size = whole(self, rows)

@@ -14,10 +14,12 @@ from conftest import MakeRun, Run
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
-from trainer.config import HeldOut, Mask, load_run
+from trainer.config import load_run
 from trainer.data import Order
 from trainer.export import ExportRun, export
 from trainer.masking import Hiding
+from trainer.recipes import Mask
+from trainer.run_data import HeldOut
 
 MASK = {'rate': 0.3, 'replaced': 0.8, 'redrawn': 0.1}
 

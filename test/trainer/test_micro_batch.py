@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import MakeRun, Run
 
-from trainer.config import MicroBatch
-from trainer.memory import micro_batch, parts
+from trainer.decisions import MicroBatch, micro_batch
+from trainer.memory import parts
 
 HALVED = [{'step': 6, 'size': 2}]
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 from conftest import SHAPE
 
-from trainer.config import ModelShape, read_object
 from trainer.model import LeanModel, build_model
+from trainer.reading import read_object
+from trainer.shapes import ModelShape
 
 
 @pytest.fixture(scope='module')

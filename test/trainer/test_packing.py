@@ -12,10 +12,11 @@ from conftest import RECIPE, SHAPE, Run
 from torch.nn.utils.rnn import pad_sequence
 
 from trainer.adapter import add_adapters, trained_parameters
-from trainer.config import Lora, ModelShape
 from trainer.memory import noted_rows
 from trainer.model import LeanModel, build_model
 from trainer.packing import PackingCollator, pack
+from trainer.recipes import Lora
+from trainer.shapes import ModelShape
 
 LORA = {'rank': 4, 'alpha': 8, 'mergeShare': 1}
 

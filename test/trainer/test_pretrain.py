@@ -38,16 +38,16 @@ def _lose_disk(times: int) -> None:
 
 
 def lose_disk_once() -> None:
-    import trainer.session
+    import trainer.saving
 
-    trainer.session._RETRY_SAVE_S = 0.0
+    trainer.saving._RETRY_S = 0.0
     _lose_disk(1)
 
 
 def lose_disk() -> None:
-    import trainer.session
+    import trainer.saving
 
-    trainer.session._RETRY_SAVE_S = 0.0
+    trainer.saving._RETRY_S = 0.0
     _lose_disk(1000)
 
 
@@ -61,29 +61,29 @@ def lose_memory() -> None:
 
 
 def fill_disk() -> None:
-    import trainer.session
+    import trainer.saving
 
-    trainer.session._RETRY_SAVE_S = 0.0
-    real = trainer.session.shutil.disk_usage
+    trainer.saving._RETRY_S = 0.0
+    real = trainer.saving.shutil.disk_usage
 
     # Room for one checkpoint (the tiny model's has 0.6 MB), not for two.
     def disk_usage(path: Path) -> object:
         return real(path)._replace(free=800_000)
 
-    trainer.session.shutil.disk_usage = disk_usage
+    trainer.saving.shutil.disk_usage = disk_usage
 
 
 def speak_always() -> None:
-    import trainer.session
+    import trainer.alive
 
-    trainer.session._WORKING_EVERY_S = 0.001
+    trainer.alive._EVERY_S = 0.001
 
 
 def hang_in_preparation() -> None:
+    import trainer.alive
     import trainer.objective
-    import trainer.session
 
-    trainer.session._WORKING_EVERY_S = 0.05
+    trainer.alive._EVERY_S = 0.05
     real = trainer.objective.build_model
 
     def build_model(*arguments: object) -> object:

@@ -187,7 +187,7 @@ def test_what_cannot_be_parted_is_refused(
 
 def test_a_save_that_fails_on_another_host_leaves_nothing_aside(tmp_path: Path) -> None:
     from trainer.boundary import Control
-    from trainer.session import Follower
+    from trainer.follower import Follower
 
     (tmp_path / 'checkpoints').mkdir()
     follower = Follower.__new__(Follower)

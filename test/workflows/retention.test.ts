@@ -25,8 +25,8 @@ import {
   type Document,
   type DroppedDocument,
 } from '../../config/manifests.ts';
-import { sourceSchema } from '../../config/pipeline.ts';
 import { TaskQueue } from '../../config/queues.ts';
+import { sourceSchema } from '../../config/sources.ts';
 import { expiryLines } from '../../client/cli/datasets.ts';
 import { describeDataset } from '../../client/datasets.ts';
 import { putBlob, readJsonLines } from '../../registry/blobs.ts';

@@ -5,10 +5,9 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { runReportSchema } from '../../../client/report/run-report.ts';
 import { pipelineSchema } from '../../../config/pipeline.ts';
-import { registerDataset } from '../../../registry/datasets.ts';
 import { putRunRecord } from '../../../registry/runs.ts';
 import { runCommand } from '../../support/command.ts';
-import { datasetOf, digestOf } from '../../support/records.ts';
+import { datasetOf, digestOf, registerDataset } from '../../support/records.ts';
 import { machine } from '../../support/recipes.ts';
 import { freePorts, startS3, type TestS3 } from '../../support/s3.ts';
 

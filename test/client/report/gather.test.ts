@@ -19,7 +19,6 @@ import {
 } from '../../../config/manifests.ts';
 import { pipelineSchema } from '../../../config/pipeline.ts';
 import { putBlob, putJsonLines } from '../../../registry/blobs.ts';
-import { registerDataset } from '../../../registry/datasets.ts';
 import { registerModel } from '../../../registry/models.ts';
 import { addRunInputs, putRunRecord } from '../../../registry/runs.ts';
 import { recordStage, stageDigest } from '../../../registry/stages.ts';
@@ -31,7 +30,13 @@ import {
   putEvents,
 } from '../../../registry/training.ts';
 import { stageNames } from '../../../workflows/messages.ts';
-import { checkpointOf, digestOf, modelOf, versionOf } from '../../support/records.ts';
+import {
+  checkpointOf,
+  digestOf,
+  modelOf,
+  registerDataset,
+  versionOf,
+} from '../../support/records.ts';
 import { planRecipe } from '../../../recipes/plan.ts';
 import { machine, planInputs, recipe } from '../../support/recipes.ts';
 import { startS3, type TestS3 } from '../../support/s3.ts';

@@ -1,8 +1,6 @@
-/** The servability gate as a function: does this bundle folder load, and does it answer as PyTorch did? */
-import { startEngine } from './engine-process.ts';
-import type { ProbeOutcome } from './protocol.ts';
-
-export type { ProbeOutcome } from './protocol.ts';
+/** Whether a bundle folder loads, and answers as PyTorch did. */
+import { startEngine } from '../../serving/engine-process.ts';
+import type { ProbeOutcome } from '../../serving/protocol.ts';
 
 /** Starts an engine, lets it answer its probe, and ends it. Throws UnservableError when it cannot be served. */
 export async function probeBundle(folder: string): Promise<ProbeOutcome> {
