@@ -14,7 +14,7 @@ import type { Machine, MeasuredModel, Recipe } from '../config/recipe.ts';
 import type { Replay } from '../recipes/continuation.ts';
 import { planMeasured, stepsToCalibrate } from '../recipes/measured.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
-import { readOfMixture } from '../recipes/mixture.ts';
+import { readOfCorpus } from '../recipes/mixture.ts';
 import { planPhases, replanPhases } from '../recipes/phases.ts';
 import { hostsOf, machineFor, onHosts, ranksOf, wantsGpus } from '../recipes/several-hosts.ts';
 import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
@@ -132,7 +132,7 @@ export function createPlanActivities(deps: Deps) {
         machineFor(pipeline.compute, known, gpu),
       );
       const manifest = await requireStage(store, 'preprocess', corpus, corpusManifestSchema);
-      const { statistics, instructions, vocabSize, heldOut, mixture } = manifest;
+      const { statistics, instructions, vocabSize, heldOut } = manifest;
       refuseUnmeasurable(pipeline, instructions);
       refuseUntaught(pipeline, { base, parent });
       refuseAdapting(pipeline, parent);
@@ -141,14 +141,7 @@ export function createPlanActivities(deps: Deps) {
       const adapted = pipeline.goal === 'assistant' ? adaptedModel(base, parent) : null;
       if (adapted !== null) await refuseMute(store, adapted);
       const inputs = {
-        // The bytes that the tokens stand for: those of the held-out documents are not trained on.
-        statistics:
-          mixture === undefined
-            ? {
-                numTokens: statistics.numTokens,
-                bytes: Math.max(1, statistics.bytes - heldOut.bytes),
-              }
-            : readOfMixture(mixture),
+        statistics: readOfCorpus(manifest),
         goal: pipeline.goal,
         budgetMs: plannedTimeMs(pipeline.budget, pipeline.compute),
         stopOnPlateau: pipeline.budget.stopOnPlateau,

@@ -2,6 +2,7 @@
 import { parentPort } from 'node:worker_threads';
 import { Tokenizer } from 'tokenizers';
 import type { Compression } from '../config/compression.ts';
+import type { LearningCurve } from '../config/learning-curve.ts';
 import type { Document } from '../config/manifests.ts';
 import { canonicalJson } from '../config/digest.ts';
 import type { Questions } from '../config/questions.ts';
@@ -21,6 +22,7 @@ import {
   type Conversations,
 } from '../corpus/conversations.ts';
 import { makeInstructions, type Instructions } from '../corpus/instructions.ts';
+import { learningCurve, tokensIn } from '../corpus/learning-curve.ts';
 import { endOfText, Packer, tokenWidth } from '../corpus/pack.ts';
 import { packPrints } from '../corpus/prints.ts';
 import { traitsOf } from '../corpus/statistics.ts';
@@ -86,6 +88,17 @@ export interface ThreadTasks extends JoinTasks, MixTasks {
       reference: { name: string; tokenizer: Uint8Array } | null;
     };
     output: { compression: Compression };
+  };
+  /** How hard held-out tokens are to foretell, after some of those of shards. */
+  learningCurve: {
+    input: {
+      shards: Uint8Array[];
+      heldOut: Uint8Array;
+      heldOutBytes: number;
+      width: 2 | 4;
+      vocabSize: number;
+    };
+    output: { curve: LearningCurve | null };
   };
   instructions: {
     input: { metadata: Document['metadata'][]; questions: Questions[]; seed: number };
@@ -181,6 +194,19 @@ const tasks: {
     };
     const onText = (done: number): void => sayProgress(done, texts.length);
     return { compression: await measureCompression(texts, encode, other, onText) };
+  },
+  async learningCurve({ shards, heldOut, heldOutBytes, width, vocabSize }) {
+    const tokens = tokensIn(heldOut, width);
+    const curve = learningCurve(
+      {
+        shards: shards.map((shard) => tokensIn(shard, width)),
+        heldOut: tokens,
+        heldOutBytesPerToken: heldOutBytes / tokens.length,
+        vocabSize,
+      },
+      sayProgress,
+    );
+    return { curve };
   },
   async grams({ texts }) {
     return packGrams(texts, (done) => {

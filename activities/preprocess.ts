@@ -24,6 +24,7 @@ import { gramsOfSets, type EvaluationSetsRead } from './preprocess-contamination
 import { readConversationFiles } from './preprocess-conversations.ts';
 import { joinBuckets, mergeFingerprints, refuseIfTooFew } from './preprocess-duplicates.ts';
 import { compressionOf } from './preprocess-compression.ts';
+import { curveOf } from './preprocess-curve.ts';
 import { encodeDocuments, trainOnText } from './preprocess-encode.ts';
 import { mixSources } from './preprocess-mix.ts';
 import { takeTokenizerFile } from './preprocess-tokenizer.ts';
@@ -512,18 +513,25 @@ export function createPreprocessActivities(
         const { heldOut, ...instructed } = parts;
         const encoded = await encodedShard(heldOut.documents, trained);
         const mixed = mix === undefined ? null : await requireStage(store, 'mix', mix, mixedSchema);
+        const ready = {
+          shards: mixed?.shards ?? shards,
+          heldOut: { ...heldOut, tokens: encoded.tokens, numTokens: encoded.numTokens },
+          vocabSize: trained.vocabSize,
+        };
+        const [compression, learningCurve] = await Promise.all([
+          compressionOf(store, threads, heldOut.documents, trained.tokenizer),
+          curveOf(store, threads, ready),
+        ]);
         const made: CorpusManifest = {
           schemaVersion: 1,
           dataset,
           tokenizer: trained.tokenizer,
-          vocabSize: trained.vocabSize,
+          ...ready,
           tokenBytes: tokenWidth(trained.vocabSize),
-          shards: mixed?.shards ?? shards,
           ...(mixed !== null && { mixture: mixed.mixture }),
-          compression: await compressionOf(store, threads, heldOut.documents, trained.tokenizer),
-          heldOut: { ...heldOut, tokens: encoded.tokens, numTokens: encoded.numTokens },
+          compression,
           instructions: instructed.instructions,
-          statistics: { ...statistics, numTokens },
+          statistics: { ...statistics, numTokens, ...(learningCurve && { learningCurve }) },
           droppedDocuments: dropped,
           documents: parts.shards.map(({ documents }) => documents),
           ...(given.preparation !== undefined && { preparation: given.preparation }),

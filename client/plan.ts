@@ -12,6 +12,7 @@ import {
   type CorpusManifest,
   type DatasetManifest,
 } from '../config/manifests.ts';
+import type { LearningCurve } from '../config/learning-curve.ts';
 import { isMixed, timesRead } from '../config/mixing.ts';
 import { configOf, familyOf } from '../config/model-wish.ts';
 import type { Pipeline } from '../config/pipeline.ts';
@@ -32,7 +33,7 @@ import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import { planMeasured, stepsToCalibrate, type MeasuredPlan } from '../recipes/measured.ts';
 import type { ReadText } from '../recipes/loss.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
-import { readOfMixture } from '../recipes/mixture.ts';
+import { readOfCorpus, readOfMixture } from '../recipes/mixture.ts';
 import type { PlanInputs } from '../recipes/plan.ts';
 import { hostsOf, machineFor, onHosts, ranksOf, wantsGpus } from '../recipes/several-hosts.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
@@ -58,7 +59,7 @@ export interface CorpusFigures {
   bytes: number;
   /** What is never trained on. */
   heldOut: HeldOutSize;
-  /** Where sources are mixed: the tokens and bytes of an epoch, and the text that each gives. */
+  /** The text of an epoch, where more is known of it: what each of several mixed sources gives, or how hard it is to foretell. */
   read?: ReadText;
   vocabSize: number;
   numChats: number;
@@ -300,9 +301,15 @@ function inTokens(corpus: CorpusFigures, vocabSize: number, numTokens: number): 
           ...source,
           numTokens: scaled(source.numTokens),
         })),
+        learningCurve: read.learningCurve && inPoints(read.learningCurve, scaled),
       },
     }),
   };
+}
+
+function inPoints(curve: LearningCurve, scaled: (tokens: number) => number): LearningCurve {
+  const points = curve.points.map((point) => ({ ...point, numTokens: scaled(point.numTokens) }));
+  return { ...curve, points };
 }
 
 /** What is older is not known before the run has parted it. */
@@ -344,8 +351,9 @@ async function knownCorpus(
     if (digest !== undefined && manifest.dataset.digest !== digest) continue;
     if (!isMixedSo(manifest, sources)) continue;
     const { statistics, instructions, dataset, mixture } = manifest;
+    const known = mixture !== undefined || statistics.learningCurve !== undefined;
     return {
-      ...(mixture && { read: readOfMixture(mixture) }),
+      ...(known && { read: readOfCorpus(manifest) }),
       origin: `measured when dataset ${dataset.name} version ${dataset.version} was preprocessed`,
       estimated: false,
       numDocuments: statistics.kept,

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { compressionSchema } from './compression.ts';
 import { blobRefSchema, sha256Schema } from './digest.ts';
+import { learningCurveSchema } from './learning-curve.ts';
 import { mixtureSchema } from './mixture.ts';
 import { gpuSchema, machineSchema, modelShapeSchema, phaseNames } from './recipe.ts';
 import {
@@ -179,6 +180,11 @@ export const corpusManifestSchema = z.strictObject({
     distributions: distributionsSchema
       .optional()
       .describe('of the documents that were kept; left out by older versions'),
+    learningCurve: learningCurveSchema
+      .optional()
+      .describe(
+        'how hard the text is to foretell; left out by older versions, and where no document is held out',
+      ),
   }),
   droppedDocuments: blobRefSchema,
   documents: z

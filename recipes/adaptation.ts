@@ -7,7 +7,8 @@ import type {
   Reason,
 } from '../config/recipe.ts';
 import { mostReplayed, replayReason, type PlannedParent, type Replay } from './continuation.ts';
-import { baseNatsPerToken, mostReadable, type ReadText } from './loss.ts';
+import { hardnessReason } from './hardness.ts';
+import { expectedOfBase, mostReadable, type ReadText } from './loss.ts';
 import { mixtureReasons } from './mixture.ts';
 import { countParameters, trainingFlopsPerToken } from './shapes.ts';
 import { availableBytes, doesNotFit, gigabytes, trainingBytes } from './memory.ts';
@@ -147,7 +148,8 @@ export function planAdaptation(inputs: AdaptationInputs): ReadingRecipe {
   };
   const trainingMs = Math.round(trainerStartMs + numSteps * stepMs);
   const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
-  const bpb = baseNatsPerToken(countParameters(shape)) / Math.LN2 / bytesPerToken;
+  const trained = numSteps * tokensPerStep;
+  const bpb = expectedOfBase(countParameters(shape), trained, statistics);
   return {
     schemaVersion: 1,
     round,
@@ -167,7 +169,7 @@ export function planAdaptation(inputs: AdaptationInputs): ReadingRecipe {
       finalLoss: rounded(bpb * Math.LN2 * bytesPerToken),
       lostIfKilledMs: Math.round(recipe.saveEverySteps * stepMs + trainerStartMs),
     },
-    reasons: explain(inputs, recipe),
+    reasons: explain(inputs, recipe, bpb),
   };
 }
 
@@ -181,6 +183,7 @@ function rounded(value: number): number {
 function explain(
   { origin, statistics, shape, machine, parent, replay }: AdaptationInputs,
   recipe: PretrainRecipe,
+  bpb: number,
 ): Reason[] {
   const usual = Math.min(rowLengths[0]!, shape.contextLength);
   const numTokens = recipe.numSteps * recipe.batchSize * recipe.contextLength;
@@ -217,6 +220,7 @@ function explain(
         'on text that the base wrote itself, it must go on foretelling what it did: what it knew is kept without having its data',
       source: 'Robins 1995; Huang et al. 2024; measured in docs/log.md',
     },
+    ...(statistics.learningCurve ? [hardnessReason(statistics, numTokens, bpb)] : []),
     ...mixtureReasons(statistics),
     ...(replay && parent ? [replayReason(parent, replay)] : []),
     {

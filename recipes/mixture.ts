@@ -1,7 +1,20 @@
 /** What a mix of sources is to the planner: the text of an epoch, what of it is distinct, and why it is read so. */
+import type { CorpusManifest } from '../config/manifests.ts';
 import type { Mixture } from '../config/mixture.ts';
 import type { Reason } from '../config/recipe.ts';
 import type { ReadText } from './loss.ts';
+
+/** The text of a corpus that was made, and how hard it is to foretell. */
+export function readOfCorpus({
+  statistics: { numTokens, bytes, learningCurve },
+  heldOut,
+  mixture,
+}: Pick<CorpusManifest, 'statistics' | 'heldOut' | 'mixture'>): ReadText {
+  // The bytes that the tokens stand for: those of the held-out documents are not trained on.
+  const once = { numTokens, bytes: Math.max(1, bytes - heldOut.bytes) };
+  const read = mixture === undefined ? once : readOfMixture(mixture);
+  return { ...read, ...(learningCurve && { learningCurve }) };
+}
 
 /** The tokens and bytes of an epoch of a mix, with the share of each source and the text that it gives. */
 export function readOfMixture({ sources }: Mixture): ReadText {

@@ -20,6 +20,7 @@ import {
   type ChatPhase,
   type ChatPhaseInputs,
 } from './chat-phases.ts';
+import { hardnessOf } from './hardness.ts';
 import { expectedBitsPerByte } from './loss.ts';
 import { planMasked } from './masked.ts';
 import { inMemory, memoryReasons } from './memory.ts';
@@ -232,7 +233,8 @@ function examplesOf(phase: ChatPhase, { numChats, numPreferences }: PlanInputs) 
 function expectedOf({ base, parent, statistics }: PlanInputs, numParameters: number) {
   if (base !== undefined || parent?.adapted === true) return [0.55, 1] as const;
   const numTokens = Math.max(1, parent?.numTokens ?? statistics.numTokens);
-  const bpb = expectedBitsPerByte(numParameters, numTokens, numTokens);
+  const alike = expectedBitsPerByte(numParameters, numTokens, numTokens);
+  const bpb = alike * hardnessOf(statistics, numTokens);
   return [Number((bpb * 0.92).toFixed(3)), Number((bpb * 1.08).toFixed(3))] as const;
 }
 

@@ -9,6 +9,7 @@ import type {
 } from '../config/recipe.ts';
 import type { TokenizerWish } from '../config/tokenizer.ts';
 import { continuationReasons } from './continuation.ts';
+import { hardnessReason } from './hardness.ts';
 import { limitReasons } from './limits.ts';
 import { mixtureReasons } from './mixture.ts';
 import type { PlanInputs } from './plan.ts';
@@ -66,11 +67,13 @@ export function explain(
     sft: SftRecipe | null;
     dpo: DpoRecipe | null;
     numParameters: number;
+    /** Tokens that its weights have seen at the end. */
+    seen: number;
     bpb: number;
     candidates: number;
   },
 ): Reason[] {
-  const { pretrain, sft, dpo, numParameters, bpb } = chosen;
+  const { pretrain, sft, dpo, numParameters, seen, bpb } = chosen;
   const numTokens = pretrain.numSteps * pretrain.batchSize * pretrain.contextLength;
   const usual = pretrain.batchSize * pretrain.contextLength === usualBatch;
   const millions = (count: number) => `${(count / 1e6).toFixed(1)}M`;
@@ -90,6 +93,7 @@ export function explain(
     ...(limits ? limitReasons(limits) : []),
     ...mixtureReasons(statistics),
     ...(parent ? continuationReasons(parent, { size, vocabSize, replay }) : beginning),
+    hardnessReason(statistics, seen, bpb),
     {
       choice: 'tokens',
       value: `${millions(numTokens)}, ${(numTokens / statistics.numTokens).toFixed(2)} epochs`,

@@ -32,6 +32,7 @@ import { shapeWithin, type Limits } from './limits.ts';
 import {
   distinctTokens,
   expectedBitsPerByte,
+  expectedOfText,
   mostReadable,
   uniqueOf,
   type ReadText,
@@ -294,7 +295,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
     const numParameters = countParameters(shape);
     const seen = (parent?.numTokens ?? 0) + numTokens;
     const bpb = expectedBitsPerByte(numParameters, seen, uniqueOf(statistics));
-    return { shape, msPerToken, numTokens, numParameters, bpb };
+    return { shape, msPerToken, numTokens, numParameters, seen, bpb };
   });
   // The loss alone favours narrow models on a short budget, but facts did not settle in them: after the
   // same tuning a width of 128 answered 58 % of the questions, 192 answered 99 % (docs/log.md).
@@ -305,18 +306,15 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const eligible = tunes && wide.length > 0 ? wide : candidates;
   const prefer = inputs.prefer ?? 'quality';
   const chosen = preferred(eligible, prefer);
-  const { shape, numParameters } = chosen;
+  const { shape, numParameters, seen } = chosen;
   const tokensPerStep = batchSize * contextLength;
   const stepMs = pretrainingStepMs(machine, shape, { batchSize, contextLength }) * pace;
   // Where a step was measured, what it costs beside its tokens is known too.
   const affordableSteps = inputs.pace === undefined ? Infinity : Math.floor(pretrainMs / stepMs);
   const readSteps = Math.floor(chosen.numTokens / tokensPerStep);
   const numSteps = Math.max(20, Math.min(readSteps, affordableSteps));
-  const read = (parent?.numTokens ?? 0) + numSteps * tokensPerStep;
-  const foretold =
-    numSteps < readSteps
-      ? expectedBitsPerByte(numParameters, read, uniqueOf(statistics))
-      : chosen.bpb;
+  const read = numSteps < readSteps ? (parent?.numTokens ?? 0) + numSteps * tokensPerStep : seen;
+  const foretold = expectedOfText(numParameters, read, statistics);
   // What knows nothing foretells each token alike: no training is worse.
   const bpb = Math.min(foretold, Math.log2(vocabSize) / bytesPerToken);
 
@@ -406,6 +404,7 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
         sft,
         dpo,
         numParameters,
+        seen,
         bpb,
         candidates: eligible.length,
       }),

@@ -2,11 +2,13 @@ import { ApplicationFailure } from '@temporalio/common';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { BaseModel } from '../../activities/base-model.ts';
 import { createPlanActivities } from '../../activities/plan.ts';
+import { planPipeline } from '../../client/plan.ts';
 import { inputOf } from '../../client/recover.ts';
 import { FailureType } from '../../config/failures.ts';
 import { corpusManifestSchema } from '../../config/manifests.ts';
 import { pipelineSchema, type PipelineFile } from '../../config/pipeline.ts';
 import { loadOf } from '../../config/measurements.ts';
+import type { Recipe } from '../../config/recipe.ts';
 import { recordCalibration, recordMicroBatch } from '../../registry/measurements.ts';
 import { putBlob } from '../../registry/blobs.ts';
 import { runInputsSchema, runSpecSchema } from '../../config/run-records.ts';
@@ -440,4 +442,43 @@ test('chats share no rows of an architecture that was given', async () => {
       parent,
     }),
   ).rejects.toThrow('packing: found test@2, a GPT2LMHeadModel, expected a Llama or a Qwen');
+});
+
+test('a run plans by how hard its text is what temper plan prints of it', async () => {
+  const { store } = fixture.deps;
+  const known = corpusOf('hard');
+  const points = [
+    { numTokens: 8192, bitsPerByte: 2.7 },
+    { numTokens: 200_000, bitsPerByte: 2.4 },
+  ];
+  const planned = async (name: string, corpus: string, statistics = known.statistics) => {
+    const manifest = { ...corpusOf(name), statistics };
+    await recordStage(store, 'preprocess', corpus, corpusManifestSchema, manifest);
+    const pipeline = pipelineSchema.parse({ ...file, name, budget: { time: '1m' } });
+    const run = await createPlanActivities(fixture.deps).planTraining({
+      run: `hard-${corpus.slice(0, 2)}`,
+      pipeline,
+      corpus,
+      machine,
+      previous: null,
+    });
+    return { run, pipeline };
+  };
+  const { run: alike } = await planned('alike', 'ae'.repeat(32));
+  const learningCurve = { order: 4, numHeldOut: 100, points };
+  const measured = { ...known.statistics, learningCurve };
+  const { run, pipeline } = await planned('hard', 'af'.repeat(32), measured);
+  expect(run.estimate.valBpbHigh).toBeGreaterThan(1.2 * alike.estimate.valBpbHigh);
+  const reasonOf = ({ reasons }: Recipe) => reasons.find(({ choice }) => choice === 'text')!;
+  expect(reasonOf(run).value).toMatch(/^\d+ % harder$/);
+  expect(reasonOf(alike).value).toBe('not measured yet');
+
+  const look = (): never => {
+    throw new Error('looked at the sources of a corpus that is known');
+  };
+  const request = { pipeline, baseDir: '/', projectDir: '/', machine, store, look };
+  const { recipe, corpus } = await planPipeline(request);
+  const { calibrate: _, ...frozen } = run;
+  expect(recipe).toEqual(frozen);
+  expect(corpus.read?.learningCurve).toEqual(learningCurve);
 });

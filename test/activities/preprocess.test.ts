@@ -185,6 +185,9 @@ test('a dataset becomes a corpus whose tokens are exactly its texts', async () =
     manifest.statistics.numTokens,
   );
   expect(manifest.tokenBytes).toBe(2);
+  const { points, numHeldOut } = manifest.statistics.learningCurve!;
+  expect(points.at(-1)!.numTokens).toBe(manifest.statistics.numTokens);
+  expect(numHeldOut).toBe(manifest.heldOut.numTokens);
 
   const dropped = (await readJsonLines(store, manifest.droppedDocuments)) as DroppedDocument[];
   expect(dropped.map(({ reason }) => reason).toSorted()).toEqual([

@@ -6,7 +6,7 @@ import {
   type MeasuredModel,
   type PlainShape,
 } from '../../config/recipe.ts';
-import { effectiveTokens, expectedBitsPerByte } from '../../recipes/loss.ts';
+import { effectiveTokens, expectedBitsPerByte, expectedOfText } from '../../recipes/loss.ts';
 import { planRecipe, replanRecipe, type PlanInputs } from '../../recipes/plan.ts';
 import { pretrainingStepMs } from '../../recipes/pretraining.ts';
 import { countParameters, ladder, trainingFlopsPerToken } from '../../recipes/shapes.ts';
@@ -215,6 +215,19 @@ describe('the rules behind the plan', () => {
     expect(twice).toBeGreaterThan(190);
     expect(twice).toBeLessThan(200);
     expect(effectiveTokens(10_000, 100)).toBeLessThan(1700);
+  });
+
+  test('text that a model has room to learn by heart teaches it less when it comes again, and no less the first time', () => {
+    const expected = (numParameters: number, epochs: number, numTokens: number) =>
+      expectedOfText(numParameters, epochs * numTokens, { numTokens, bytes: 4 * numTokens });
+    const gain = (numParameters: number, numTokens: number) =>
+      1 - expected(numParameters, 16, numTokens) / expected(numParameters, 4, numTokens);
+    expect(gain(1e6, 100_000)).toBeLessThan(0.3 * gain(1e4, 100_000));
+    expect(gain(1e6, 1e8)).toBeCloseTo(
+      1 - expectedBitsPerByte(1e6, 16e8, 1e8) / expectedBitsPerByte(1e6, 4e8, 1e8),
+      10,
+    );
+    expect(expected(1e6, 0.9, 100_000)).toBe(expectedBitsPerByte(1e6, 90_000, 100_000));
   });
 
   test('parameters are counted as transformers counts them', () => {
