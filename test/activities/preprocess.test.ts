@@ -539,7 +539,9 @@ test('sources are mixed by their weights, and nothing else of the corpus changes
   const made = await preprocess({ ...input, mixed: wished });
   const { mixture, shards, ...rest } = await manifestOf(made);
   const { shards: natural, ...same } = plain;
-  expect(rest).toEqual(same);
+  // How hard the text is follows from what is read of it.
+  const unread = ({ statistics: { learningCurve: _, ...statistics } }: typeof same) => statistics;
+  expect({ ...rest, statistics: unread(rest) }).toEqual({ ...same, statistics: unread(same) });
 
   const [mail, laws] = mixture!.sources;
   expect(mail).toMatchObject({ source: 'mixed/mail', weight: 1 });
