@@ -28,11 +28,7 @@ export async function putReadLines(
 }
 
 /** As `putReadLines`, of lines that are packed. */
-export async function putRead(
-  store: Store,
-  lines: Uint8Array,
-  sealed?: string,
-): Promise<BlobRef> {
+export async function putRead(store: Store, lines: Uint8Array, sealed?: string): Promise<BlobRef> {
   return putBlob(store, lines, sealed, async (ref) => {
     await store.putIfAbsent(noteKey(ref), encodeRecord(ref));
   });
