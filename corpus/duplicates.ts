@@ -3,6 +3,7 @@
  * They are compared where they lie, in flat arrays, so that millions take no object each.
  */
 import { Clusters } from './clusters.ts';
+import { CorpusError } from './errors.ts';
 import { areAlike, numHashes } from './minhash.ts';
 import { byCodeUnits } from './order.ts';
 import { contentLength } from './prints.ts';
@@ -121,6 +122,15 @@ export const maxCandidates = 2 ** 24;
 /** Pairs met last: those that share one band share others. */
 const remembered = 2 ** 16;
 
+/** Throws where more documents may be duplicates than are compared. */
+export function refuseIfTooMany(numCandidates: number): void {
+  if (numCandidates <= maxCandidates) return;
+  throw new CorpusError(
+    `duplicates: found ${numCandidates} documents that may be duplicates, expected at most ${maxCandidates}. ` +
+      'Prepare the dataset in parts.',
+  );
+}
+
 /**
  * Places of documents that share a band and are alike, two by two, smaller first, in the order of their places within each
  * band: no other order finds others. `indexOf` tells which candidate a document is by its shard and position.
@@ -131,12 +141,7 @@ export function alikePairs(
   { places, sketches }: { places: Uint32Array; sketches: Uint8Array },
   onGroup: (done: number, total: number) => void = () => {},
 ): Uint32Array {
-  if (places.length > maxCandidates) {
-    throw new RangeError(
-      `duplicates: found ${places.length} documents that may be duplicates, expected at most ${maxCandidates}. ` +
-        'Prepare the dataset in parts.',
-    );
-  }
+  refuseIfTooMany(places.length);
   const keys = new Float64Array(edges.length / edgeLength);
   let numKeys = 0;
   for (let at = 0; at < edges.length; at += edgeLength) {

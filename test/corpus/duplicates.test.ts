@@ -1,7 +1,13 @@
 import { expect, test } from 'vitest';
 import type { Document } from '../../config/manifests.ts';
 import { cleanShard } from '../../corpus/clean-shard.ts';
-import { findDuplicates, type Fingerprint } from '../../corpus/duplicates.ts';
+import {
+  alikePairs,
+  findDuplicates,
+  maxCandidates,
+  type Fingerprint,
+} from '../../corpus/duplicates.ts';
+import { CorpusError } from '../../corpus/errors.ts';
 import { areAlike, numBands, numHashes } from '../../corpus/minhash.ts';
 import { digestOf, shuffled } from '../../corpus/order.ts';
 import { english, pick, seeded } from './random.ts';
@@ -187,4 +193,9 @@ test('a sketch estimates the share of five-grams that two texts have in common',
     ]);
     expect(areAlike(one!.sketch, two!.sketch)).toBe(alike);
   }
+});
+
+test('more documents that may be duplicates than can be compared are refused for good', () => {
+  const known = { places: new Uint32Array(maxCandidates + 1), sketches: new Uint8Array() };
+  expect(() => alikePairs(new Uint32Array(), () => 0, known)).toThrow(CorpusError);
 });
