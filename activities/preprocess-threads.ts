@@ -51,6 +51,11 @@ export class ThreadPool {
     thread.postMessage(job.request);
   }
 
+  /** Whoever waits hears that the queue moves: one task may take longer than a heartbeat may. */
+  #tellWaiting(): void {
+    for (const waiting of this.#waiting) waiting.onProgress(0, 0);
+  }
+
   #newThread(): Worker {
     const thread = new Worker(new URL('./preprocess-thread.ts', import.meta.url), {
       resourceLimits: { maxOldGenerationSizeMb },
@@ -60,6 +65,7 @@ export class ThreadPool {
       const job = this.#busy.get(thread);
       if (reply.kind === 'progress') {
         job?.onProgress(reply.done, reply.total);
+        this.#tellWaiting();
         return;
       }
       this.#busy.delete(thread);
@@ -74,8 +80,7 @@ export class ThreadPool {
         job?.reject(error);
       }
       this.#startNext();
-      // Whoever waits hears that the queue moves.
-      for (const waiting of this.#waiting) waiting.onProgress(0, 0);
+      this.#tellWaiting();
     });
     thread.on('error', (error) => {
       fault = error instanceof Error ? error : new Error(String(error));

@@ -1,0 +1,19 @@
+import { expect, test } from 'vitest';
+import { ThreadPool } from '../../activities/preprocess-threads.ts';
+
+test('whoever waits for a thread hears that it goes on, before its task is done', async () => {
+  const threads = new ThreadPool(1);
+  try {
+    const texts = Array.from({ length: 5000 }, (_, record) => ({ set: 'a', record, text: 'b' }));
+    let isDone = false;
+    const first = threads.run('grams', { texts }).then(() => (isDone = true));
+    let numHeard = 0;
+    const second = threads.run('duplicates', { fingerprints: [], since: [] }, () => {
+      if (!isDone) numHeard += 1;
+    });
+    await Promise.all([first, second]);
+    expect(numHeard).toBeGreaterThanOrEqual(3);
+  } finally {
+    await threads.close();
+  }
+});
