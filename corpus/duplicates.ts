@@ -117,6 +117,8 @@ export function placesOf(
 
 /** Of a band, documents like no earlier one of it, with which the others are compared; a bound where they share boilerplate alone. */
 const maxCompared = 1000;
+/** Of a band, documents between two signs that it goes on. */
+const saidEvery = 100;
 /** Candidates that an edge can be sorted by, with a band, as one number. */
 export const maxCandidates = 2 ** 24;
 /** Pairs met last: those that share one band share others. */
@@ -139,7 +141,7 @@ export function alikePairs(
   edges: Uint32Array,
   indexOf: (shard: number, position: number) => number,
   { places, sketches }: { places: Uint32Array; sketches: Uint8Array },
-  onGroup: (done: number, total: number) => void = () => {},
+  onProgress: (done: number, total: number) => void = () => {},
 ): Uint32Array {
   refuseIfTooMany(places.length);
   const keys = new Float64Array(edges.length / edgeLength);
@@ -179,7 +181,9 @@ export function alikePairs(
     }
     const first: Uint8Array[] = [];
     const firstPlaces: number[] = [];
-    for (const place of members.toSorted((a, b) => a - b)) {
+    for (const [turn, place] of members.toSorted((a, b) => a - b).entries()) {
+      // Many that share boilerplate alone take longer than a heartbeat may.
+      if (turn % saidEvery === 0) onProgress(start, sorted.length);
       const sketch = sketchOf(place);
       let isAlike = false;
       for (const [at, other] of first.entries()) {
@@ -192,7 +196,7 @@ export function alikePairs(
       firstPlaces.push(place);
     }
     start = end;
-    onGroup(end, sorted.length);
+    onProgress(end, sorted.length);
   }
   return pairs.all().slice();
 }

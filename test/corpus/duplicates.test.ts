@@ -199,3 +199,21 @@ test('more documents that may be duplicates than can be compared are refused for
   const known = { places: new Uint32Array(maxCandidates + 1), sketches: new Uint8Array() };
   expect(() => alikePairs(new Uint32Array(), () => 0, known)).toThrow(CorpusError);
 });
+
+test('the comparison of many documents that share a band, and nothing else, is heard of all the while', () => {
+  const count = 1500;
+  const places = Uint32Array.from({ length: count }, (_, index) => index);
+  const random = seeded(7);
+  const sketches = Uint8Array.from({ length: count * numHashes }, () => random() * 256);
+  const edges = Uint32Array.from([...places.subarray(1)].flatMap((at) => [0, 0, 0, at, 3]));
+  const said: number[] = [];
+  const known = { places, sketches };
+  const pairs = alikePairs(
+    edges,
+    (_, at) => at,
+    known,
+    (done) => said.push(done),
+  );
+  expect(pairs).toHaveLength(0);
+  expect(said.filter((done) => done < count - 1).length).toBeGreaterThan(10);
+});
