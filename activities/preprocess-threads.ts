@@ -46,9 +46,18 @@ export class ThreadPool {
     const thread = this.#idle.pop() ?? (this.#busy.size < this.#size ? this.#newThread() : null);
     if (thread === null) return;
     const job = this.#waiting.shift()!;
+    try {
+      thread.postMessage(job.request);
+    } catch (error) {
+      // What cannot be copied to a thread fails alone; the thread is as free as before.
+      this.#idle.push(thread);
+      thread.unref();
+      job.reject(error as Error);
+      this.#startNext();
+      return;
+    }
     this.#busy.set(thread, job);
     thread.ref();
-    thread.postMessage(job.request);
   }
 
   /** Whoever waits hears that the queue moves: one task may take longer than a heartbeat may. */
