@@ -1,4 +1,5 @@
 /** What activities need from outside: clients, folders and clocks come in, so that tests can give their own. */
+import { asyncLocalStorage } from '@temporalio/activity';
 import path from 'node:path';
 import type { Environment } from '../config/environment.ts';
 import type { Gpu } from '../config/recipe.ts';
@@ -53,5 +54,7 @@ export function openDeps(env: Environment): Deps {
 
 /** The same for steps that read what the step before wrote: their store remembers it for a moment. */
 export function rememberingDeps<Some extends Deps>(deps: Some): Some {
-  return { ...deps, store: withRecent(deps.store) };
+  const scope = (): string | undefined =>
+    asyncLocalStorage.getStore()?.info.workflowExecution?.runId;
+  return { ...deps, store: withRecent(deps.store, { scope }) };
 }

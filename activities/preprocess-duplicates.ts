@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { BlobRef } from '../config/digest.ts';
-import { Join, type Candidates, type Found } from '../corpus/duplicates.ts';
+import { Join, refuseIfTooMany, type Candidates, type Found } from '../corpus/duplicates.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { numHashes } from '../corpus/minhash.ts';
 import { nameAt, Names, placeIn, type PackedNames } from '../corpus/names.ts';
@@ -78,6 +78,7 @@ export async function joinBuckets(
   };
   const { firsts } = shards;
   const { numbers, copies } = await markCandidates(deps.store, buckets, firsts);
+  refuseIfTooMany(numbers.length);
   const { candidates, named, names } = await pickCandidates(threads, shards, numbers, copies);
   const { places } = await threads.run(
     'rank',

@@ -2,7 +2,7 @@
 
 const inFlight = 16;
 
-/** The results of the work on each item, in the order of the items. */
+/** The results of the work on each item, in the order of the items. Once one has failed, no other is begun. */
 export async function inParallel<Item, Result>(
   items: readonly Item[],
   work: (item: Item, index: number) => Promise<Result>,
@@ -10,11 +10,17 @@ export async function inParallel<Item, Result>(
 ): Promise<Result[]> {
   const results: Result[] = [];
   let next = 0;
+  let hasFailed = false;
   const lane = async (): Promise<void> => {
-    while (next < items.length) {
+    while (next < items.length && !hasFailed) {
       const index = next;
       next += 1;
-      results[index] = await work(items[index]!, index);
+      try {
+        results[index] = await work(items[index]!, index);
+      } catch (error) {
+        hasFailed = true;
+        throw error;
+      }
     }
   };
   await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane));

@@ -55,27 +55,17 @@ export class SortedLines<Key> {
   /** Writes all lines in order, packed: the same bytes as if they were packed at once. */
   async write(file: string, onChunk: () => Promise<void>): Promise<void> {
     const last = await this.#takeSorted();
-    const lines =
-      this.#runs.length === 0
-        ? inChunks(last)
-        : this.#merged([
-            ...this.#runs.map((run) => linesOf(createReadStream(run))),
-            linesOf([last]),
-          ]);
-    const packer = createZstdCompress(compression);
-    const written = pipeline(packer, createWriteStream(file, { mode: 0o600 }));
-    // A fault of it is thrown below, where somebody waits.
-    written.catch(() => {});
-    // The last chunk ends the frame, as the whole does where it is packed at once.
-    let before: Buffer = Buffer.alloc(0);
-    for await (const chunk of lines) {
-      if (before.length > 0 && !packer.write(before))
-        await Promise.race([once(packer, 'drain'), written]);
-      before = chunk;
-      await onChunk();
+    const runs = this.#runs.map((run) => createReadStream(run));
+    // Whoever reads it hears of a fault; till then nobody listens.
+    for (const run of runs) run.on('error', () => {});
+    try {
+      const lines =
+        runs.length === 0 ? inChunks(last) : this.#merged([...runs.map(linesOf), linesOf([last])]);
+      await pack(lines, file, onChunk);
+    } finally {
+      // An open file keeps its room on the disk though its folder is gone.
+      for (const run of runs) run.destroy();
     }
-    packer.end(before);
-    await written;
   }
 
   #nextRun(): string {
@@ -123,6 +113,32 @@ export class SortedLines<Key> {
       await advance(head.rest, head.run);
     }
     if (bytes > 0) yield Buffer.concat(chunk);
+  }
+}
+
+async function pack(
+  lines: AsyncIterable<Buffer> | Iterable<Buffer>,
+  file: string,
+  onChunk: () => Promise<void>,
+): Promise<void> {
+  const packer = createZstdCompress(compression);
+  const written = pipeline(packer, createWriteStream(file, { mode: 0o600 }));
+  // A fault of it is thrown below, where somebody waits.
+  written.catch(() => {});
+  // The last chunk ends the frame, as the whole does where it is packed at once.
+  let before: Buffer = Buffer.alloc(0);
+  try {
+    for await (const chunk of lines) {
+      if (before.length > 0 && !packer.write(before))
+        await Promise.race([once(packer, 'drain'), written]);
+      before = chunk;
+      await onChunk();
+    }
+    packer.end(before);
+    await written;
+  } finally {
+    packer.destroy();
+    await written.catch(() => {});
   }
 }
 

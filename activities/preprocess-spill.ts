@@ -73,7 +73,12 @@ export class Spill {
     for (const { offsets, start, bytes } of this.#runs) {
       const [from, to] = [offsets[bucket]!, offsets[bucket + 1]!];
       if (from === to) continue;
-      parts.push(bytes?.subarray(from, to) ?? (await this.#readAt(start + from, to - from)));
+      // A copy: a part of larger memory would take all of that along to a thread.
+      parts.push(
+        bytes === null
+          ? await this.#readAt(start + from, to - from)
+          : new Uint8Array(bytes.subarray(from, to)),
+      );
     }
     return parts;
   }

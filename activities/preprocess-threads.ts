@@ -46,9 +46,23 @@ export class ThreadPool {
     const thread = this.#idle.pop() ?? (this.#busy.size < this.#size ? this.#newThread() : null);
     if (thread === null) return;
     const job = this.#waiting.shift()!;
+    try {
+      thread.postMessage(job.request);
+    } catch (error) {
+      // What cannot be copied to a thread fails alone; the thread is as free as before.
+      this.#idle.push(thread);
+      thread.unref();
+      job.reject(error as Error);
+      this.#startNext();
+      return;
+    }
     this.#busy.set(thread, job);
     thread.ref();
-    thread.postMessage(job.request);
+  }
+
+  /** Whoever waits hears that the queue moves: one task may take longer than a heartbeat may. */
+  #tellWaiting(): void {
+    for (const waiting of this.#waiting) waiting.onProgress(0, 0);
   }
 
   #newThread(): Worker {
@@ -60,6 +74,7 @@ export class ThreadPool {
       const job = this.#busy.get(thread);
       if (reply.kind === 'progress') {
         job?.onProgress(reply.done, reply.total);
+        this.#tellWaiting();
         return;
       }
       this.#busy.delete(thread);
@@ -74,8 +89,7 @@ export class ThreadPool {
         job?.reject(error);
       }
       this.#startNext();
-      // Whoever waits hears that the queue moves.
-      for (const waiting of this.#waiting) waiting.onProgress(0, 0);
+      this.#tellWaiting();
     });
     thread.on('error', (error) => {
       fault = error instanceof Error ? error : new Error(String(error));

@@ -3,6 +3,7 @@
  * They are compared where they lie, in flat arrays, so that millions take no object each.
  */
 import { Clusters } from './clusters.ts';
+import { CorpusError } from './errors.ts';
 import { areAlike, numHashes } from './minhash.ts';
 import { byCodeUnits } from './order.ts';
 import { contentLength } from './prints.ts';
@@ -75,10 +76,13 @@ export function findDuplicates(documents: readonly Fingerprint[]): Duplicate[] {
 
 /** Documents of a version are parted by so many first bits of their digests before they are sorted. */
 const partBits = 12;
+/** Names asked for between two signs that it goes on. */
+const namesBetween = 10_000;
 
 /**
- * The place of each in the order in which survivors are chosen: by version, content, id and source. The names are asked of
- * documents of the same version and text alone. `onPart` hears that it goes on.
+ * The place of each in the order in which survivors are chosen: by version and content; of those of the same version and
+ * text, the first by id and source comes first, for it alone may be kept. The names are asked of these alone, once each:
+ * there may be many. `onPart` hears that it goes on.
  */
 export function placesOf(
   { since, contents }: Pick<Candidates, 'since' | 'contents'>,
@@ -97,17 +101,32 @@ export function placesOf(
   const order = new Uint32Array(since.length);
   const next = ends.slice();
   for (let index = 0; index < since.length; index += 1) order[next[partOf(index)]!++] = index;
-  const compare = (a: number, b: number): number => {
+  const byContent = (a: number, b: number): number => {
     const [one, other] = [a * contentLength, b * contentLength];
-    const byContent = bytes.compare(bytes, other, other + contentLength, one, one + contentLength);
-    if (byContent !== 0) return byContent;
-    const [first, second] = [nameOf(a), nameOf(b)];
-    return byCodeUnits(first.id, second.id) || byCodeUnits(first.source, second.source) || a - b;
+    return bytes.compare(bytes, other, other + contentLength, one, one + contentLength);
+  };
+  /** Of the same text: those behind the first stay as they are. */
+  const putFirst = (same: Uint32Array): void => {
+    let first = { at: 0, ...nameOf(same[0]!) };
+    for (let at = 1; at < same.length; at += 1) {
+      const { id, source } = nameOf(same[at]!);
+      if ((byCodeUnits(id, first.id) || byCodeUnits(source, first.source)) < 0)
+        first = { at, id, source };
+      if (at % namesBetween === 0) onPart(0, since.length);
+    }
+    const index = same[first.at]!;
+    same.copyWithin(1, 0, first.at);
+    same[0] = index;
   };
   for (let part = 0; part + 1 < ends.length; part += 1) {
-    const [from, to] = [ends[part]!, ends[part + 1]!];
-    if (to - from > 1) order.subarray(from, to).sort(compare);
-    if (part % 256 === 0) onPart(to, since.length);
+    const inPart = order.subarray(ends[part]!, ends[part + 1]!);
+    if (inPart.length > 1) inPart.sort((a, b) => byContent(a, b) || a - b);
+    for (let start = 0, end = 1; end <= inPart.length; end += 1) {
+      if (end < inPart.length && byContent(inPart[start]!, inPart[end]!) === 0) continue;
+      if (end - start > 1) putFirst(inPart.subarray(start, end));
+      start = end;
+    }
+    if (part % 256 === 0) onPart(ends[part + 1]!, since.length);
   }
   const places = new Uint32Array(order.length);
   for (const [place, index] of order.entries()) places[index] = place;
@@ -116,10 +135,21 @@ export function placesOf(
 
 /** Of a band, documents like no earlier one of it, with which the others are compared; a bound where they share boilerplate alone. */
 const maxCompared = 1000;
+/** Of a band, documents between two signs that it goes on. */
+const saidEvery = 100;
 /** Candidates that an edge can be sorted by, with a band, as one number. */
 export const maxCandidates = 2 ** 24;
 /** Pairs met last: those that share one band share others. */
 const remembered = 2 ** 16;
+
+/** Throws where more documents may be duplicates than are compared. */
+export function refuseIfTooMany(numCandidates: number): void {
+  if (numCandidates <= maxCandidates) return;
+  throw new CorpusError(
+    `duplicates: found ${numCandidates} documents that may be duplicates, expected at most ${maxCandidates}. ` +
+      'Prepare the dataset in parts.',
+  );
+}
 
 /**
  * Places of documents that share a band and are alike, two by two, smaller first, in the order of their places within each
@@ -129,14 +159,9 @@ export function alikePairs(
   edges: Uint32Array,
   indexOf: (shard: number, position: number) => number,
   { places, sketches }: { places: Uint32Array; sketches: Uint8Array },
-  onGroup: (done: number, total: number) => void = () => {},
+  onProgress: (done: number, total: number) => void = () => {},
 ): Uint32Array {
-  if (places.length > maxCandidates) {
-    throw new RangeError(
-      `duplicates: found ${places.length} documents that may be duplicates, expected at most ${maxCandidates}. ` +
-        'Prepare the dataset in parts.',
-    );
-  }
+  refuseIfTooMany(places.length);
   const keys = new Float64Array(edges.length / edgeLength);
   let numKeys = 0;
   for (let at = 0; at < edges.length; at += edgeLength) {
@@ -174,7 +199,9 @@ export function alikePairs(
     }
     const first: Uint8Array[] = [];
     const firstPlaces: number[] = [];
-    for (const place of members.toSorted((a, b) => a - b)) {
+    for (const [turn, place] of members.toSorted((a, b) => a - b).entries()) {
+      // Many that share boilerplate alone take longer than a heartbeat may.
+      if (turn % saidEvery === 0) onProgress(start, sorted.length);
       const sketch = sketchOf(place);
       let isAlike = false;
       for (const [at, other] of first.entries()) {
@@ -187,7 +214,7 @@ export function alikePairs(
       firstPlaces.push(place);
     }
     start = end;
-    onGroup(end, sorted.length);
+    onProgress(end, sorted.length);
   }
   return pairs.all().slice();
 }

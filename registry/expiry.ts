@@ -303,15 +303,20 @@ function partition<T>(items: Iterable<T>, holds: (item: T) => boolean): [T[], T[
   return parts;
 }
 
-/** Removes the notes of blobs that a version names: they have done their part. Resolves with the keys of the others. */
+/**
+ * Removes the notes of blobs that a version names: they have done their part. Resolves with the keys of the others. A version
+ * that has expired counts as none: what it names is noted again where it was read again.
+ */
 async function dropNotesOfVersions(
   store: Store,
   { dryRun }: { dryRun: boolean },
 ): Promise<string[]> {
   const notes = new Set(await listNotes(store));
   if (notes.size === 0) return [];
+  const gone = new Set((await expiriesOfAll(store)).map(keyOf));
   const done: string[] = [];
   for await (const version of eachDataset(store)) {
+    if (gone.has(keyOf(version))) continue;
     for (const key of rawOf(version).map(noteKey)) if (notes.delete(key)) done.push(key);
   }
   if (!dryRun) await inBatches(done, (key) => store.remove(key));

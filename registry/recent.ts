@@ -8,9 +8,13 @@ import type { Store } from './store.ts';
 interface Remembered {
   bytes: Uint8Array;
   until: number;
+  /** Who put it. */
+  scope: string | undefined;
 }
 
 const immutable = /^(?:blobs|stages)\//;
+/** What says of other objects that they are there. */
+const speaksOfOthers = /^stages\//;
 
 export interface RecentOptions {
   /** Of all that is remembered. */
@@ -18,11 +22,21 @@ export interface RecentOptions {
   /** What others delete is not read for longer than that. */
   maxAgeMs?: number;
   clock?: () => number;
+  /**
+   * Who asks or puts. The record of a stage names blobs, and a sweep between two executions may have deleted both: it is
+   * remembered for the one that put it. Nothing is swept that an execution at work goes by.
+   */
+  scope?: () => string | undefined;
 }
 
 export function withRecent(
   store: Store,
-  { maxBytes = 48_000_000, maxAgeMs = 60_000, clock = () => performance.now() }: RecentOptions = {},
+  {
+    maxBytes = 48_000_000,
+    maxAgeMs = 60_000,
+    clock = () => performance.now(),
+    scope = () => '',
+  }: RecentOptions = {},
 ): Store {
   const recent = new Map<string, Remembered>();
   let total = 0;
@@ -35,7 +49,7 @@ export function withRecent(
   function remember(key: string, bytes: Uint8Array): void {
     if (!immutable.test(key) || bytes.byteLength > maxBytes / 8) return;
     forget(key);
-    recent.set(key, { bytes, until: clock() + maxAgeMs });
+    recent.set(key, { bytes, until: clock() + maxAgeMs, scope: scope() });
     total += bytes.byteLength;
     for (const [oldest, { until }] of recent) {
       if (total <= maxBytes && until > clock()) break;
@@ -43,11 +57,16 @@ export function withRecent(
     }
   }
 
+  function mayAnswer(key: string, { until, scope: of }: Remembered): boolean {
+    if (until <= clock()) return false;
+    return !speaksOfOthers.test(key) || (of !== undefined && of === scope());
+  }
+
   return {
     ...store,
     async get(key) {
       const known = recent.get(key);
-      if (known === undefined || known.until <= clock()) return store.get(key);
+      if (known === undefined || !mayAnswer(key, known)) return store.get(key);
       const { buffer, byteOffset, byteLength } = known.bytes;
       return { bytes: Buffer.from(buffer, byteOffset, byteLength), etag: '' };
     },

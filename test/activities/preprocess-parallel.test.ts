@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { Ahead } from '../../activities/preprocess-parallel.ts';
+import { Ahead, inParallel } from '../../activities/preprocess-parallel.ts';
 
 test('work begun ahead never exceeds its bound, and its results come in the order of beginning', async () => {
   const ahead = new Ahead<number>(3);
@@ -34,4 +34,16 @@ test('a failure is told to whoever begins more or asks for the results, and the 
   await expect(ahead.results()).rejects.toThrow('the store is away');
   await ahead.settled();
   expect(ended).toBe(true);
+});
+
+test('after a failure nothing more of a list is begun', async () => {
+  const begun: number[] = [];
+  const work = async (item: number): Promise<void> => {
+    begun.push(item);
+    await sleep(item === 1 ? 1 : 10);
+    if (item === 1) throw new Error('the store is away');
+  };
+  await expect(inParallel([...Array(20).keys()], work, 3)).rejects.toThrow('the store is away');
+  await sleep(30);
+  expect(begun).toEqual([0, 1, 2]);
 });

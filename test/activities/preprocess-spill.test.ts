@@ -1,5 +1,5 @@
 /** What preprocessing puts aside where memory should not hold it: parts of buckets, and lists of lines. */
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -37,7 +37,10 @@ test('parts of buckets come back as they came, through one file or none', async 
       await spill.add(Uint32Array.from(buckets), lengths, Buffer.concat(parts));
     }
     for (const bucket of [3, 0, 6, 5, 1, 2, 4]) {
-      expect(Buffer.concat(await spill.read(bucket))).toEqual(Buffer.concat(expected[bucket]!));
+      const parts = await spill.read(bucket);
+      expect(Buffer.concat(parts)).toEqual(Buffer.concat(expected[bucket]!));
+      // What a thread is given is copied with all the memory that it lies in.
+      for (const { buffer, length } of parts) expect(buffer.byteLength).toBe(length);
       expect(spill.has(bucket)).toBe(bucket < 6);
     }
     await spill.close();
@@ -79,6 +82,32 @@ test('lines that are sorted in parts are packed to the bytes of all of them at o
     expect(chunks).toBe(Math.ceil(whole.length / 256_000));
   }
 });
+
+test.runIf(process.platform === 'linux')(
+  'lines whose writing is broken off leave no file open',
+  async () => {
+    const own = await mkdtemp(path.join(folder, 'open-'));
+    const sort = async (parts: Uint8Array[]): Promise<Uint8Array> => Buffer.concat(parts);
+    const keyOf = (line: Buffer): number => Number(line.toString('utf8').slice(0, 8));
+    const compare = (a: number, b: number): number => a - b;
+    const lines = new SortedLines(own, { sort, keyOf, compare, limit: 200_000 });
+    for (let at = 0; at < 8000; at += 1)
+      await lines.add(Buffer.from(`${String(at).padStart(8, '0')}${'.'.repeat(91)}\n`));
+    let chunks = 0;
+    const written = lines.write(path.join(own, 'all'), async () => {
+      chunks += 1;
+      if (chunks === 2) throw new Error('cancelled');
+    });
+    await expect(written).rejects.toThrow('cancelled');
+    const open = async (): Promise<string[]> => {
+      const links = (await readdir('/proc/self/fd')).map(async (fd) =>
+        readlink(`/proc/self/fd/${fd}`).catch(() => ''),
+      );
+      return (await Promise.all(links)).filter((file) => file.startsWith(own));
+    };
+    await expect.poll(open).toEqual([]);
+  },
+);
 
 test('results are used in the order of the items, and after a fault nothing goes on', async () => {
   const random = seeded(43);

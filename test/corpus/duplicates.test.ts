@@ -1,9 +1,16 @@
 import { expect, test } from 'vitest';
 import type { Document } from '../../config/manifests.ts';
 import { cleanShard } from '../../corpus/clean-shard.ts';
-import { findDuplicates, type Fingerprint } from '../../corpus/duplicates.ts';
+import {
+  alikePairs,
+  findDuplicates,
+  maxCandidates,
+  placesOf,
+  type Fingerprint,
+} from '../../corpus/duplicates.ts';
+import { CorpusError } from '../../corpus/errors.ts';
 import { areAlike, numBands, numHashes } from '../../corpus/minhash.ts';
-import { digestOf, shuffled } from '../../corpus/order.ts';
+import { byCodeUnits, digestOf, shuffled } from '../../corpus/order.ts';
 import { english, pick, seeded } from './random.ts';
 
 const options = { personalData: 'redact', quality: false } as const;
@@ -186,5 +193,52 @@ test('a sketch estimates the share of five-grams that two texts have in common',
       document('b', other.join(' ')),
     ]);
     expect(areAlike(one!.sketch, two!.sketch)).toBe(alike);
+  }
+});
+
+test('more documents that may be duplicates than can be compared are refused for good', () => {
+  const known = { places: new Uint32Array(maxCandidates + 1), sketches: new Uint8Array() };
+  expect(() => alikePairs(new Uint32Array(), () => 0, known)).toThrow(CorpusError);
+});
+
+test('the comparison of many documents that share a band, and nothing else, is heard of all the while', () => {
+  const count = 1500;
+  const places = Uint32Array.from({ length: count }, (_, index) => index);
+  const random = seeded(7);
+  const sketches = Uint8Array.from({ length: count * numHashes }, () => random() * 256);
+  const edges = Uint32Array.from([...places.subarray(1)].flatMap((at) => [0, 0, 0, at, 3]));
+  const said: number[] = [];
+  const known = { places, sketches };
+  const pairs = alikePairs(
+    edges,
+    (_, at) => at,
+    known,
+    (done) => said.push(done),
+  );
+  expect(pairs).toHaveLength(0);
+  expect(said.filter((done) => done < count - 1).length).toBeGreaterThan(10);
+});
+
+test('of many documents of one text the first by id and source comes first, and each name is asked for once', () => {
+  const count = 3000;
+  const names = shuffled([...Array(count).keys()], 'names', String).map((number) => ({
+    id: `${Math.floor(number / 2)}`.padStart(8, '0'),
+    source: `./${number % 2}.txt`,
+  }));
+  const asked = new Uint32Array(count);
+  const since = Uint32Array.from({ length: count }, (_, index) => 1 + (index % 2));
+  const places = placesOf({ since, contents: new Uint8Array(count * 32) }, (index) => {
+    asked[index]! += 1;
+    return names[index]!;
+  });
+  expect(asked).toEqual(new Uint32Array(count).fill(1));
+  expect(places.toSorted()).toEqual(Uint32Array.from({ length: count }, (_, place) => place));
+  for (const version of [1, 2]) {
+    const mine = [...names.keys()].filter((index) => since[index] === version);
+    const [kept] = mine.toSorted(
+      (a, b) =>
+        byCodeUnits(names[a]!.id, names[b]!.id) || byCodeUnits(names[a]!.source, names[b]!.source),
+    );
+    expect(places[kept!]).toBe((version - 1) * (count / 2));
   }
 });

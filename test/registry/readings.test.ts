@@ -20,7 +20,12 @@ async function read(store: Store, texts: readonly string[]): Promise<BlobRef[]> 
   return refs;
 }
 
-async function register(store: Store, name: string, refs: readonly BlobRef[]): Promise<number> {
+async function register(
+  store: Store,
+  name: string,
+  refs: readonly BlobRef[],
+  expiresAt?: string,
+): Promise<number> {
   const shards = refs.map((documents) => ({ documents, numDocuments: 1 }));
   const { version } = await registerDataset(store, {
     schemaVersion: 1,
@@ -32,6 +37,7 @@ async function register(store: Store, name: string, refs: readonly BlobRef[]): P
     bytes: 1,
     dropped: {},
     droppedDocuments: null,
+    ...(expiresAt !== undefined && { expiresAt }),
   });
   return version;
 }
@@ -51,6 +57,21 @@ test('what a reading wrote that became no version is deleted; what a version nam
   expect([...store.objects.keys()].filter((key) => key.startsWith('stages/'))).toEqual([]);
   expect(await listNotes(store)).toEqual([]);
   expect(await sweepState(store)).toBe('over');
+});
+
+test('what was read again after it had expired, and became no version, is deleted again', async () => {
+  const store = memoryStore();
+  const texts = ['over', 'over too'];
+  const expiresAt = '2026-12-23T00:00:00.000Z';
+  await register(store, 'policy', await read(store, texts), expiresAt);
+  expect(await expireDatasets(store, { now, inUse: nobody })).toMatchObject({ numBlobs: 2 });
+  await read(store, texts);
+  expect(await expireDatasets(store, { now, inUse: nobody })).toMatchObject({
+    numBlobs: 2,
+    numUnregistered: 2,
+  });
+  const left = [...store.objects.keys()].filter((key) => /^(?:blobs|readings)\//.test(key));
+  expect(left).toEqual([]);
 });
 
 test('the notes of a version go without a sweep, and what is read now is left alone', async () => {

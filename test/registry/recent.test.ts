@@ -54,6 +54,23 @@ test('after a while, and once it was removed, the store is asked again', async (
   expect(await store.get('stages/split/a.json')).toBeNull();
 });
 
+test('a record is asked for again in another execution: what it names may be deleted since; a blob is what it was', async () => {
+  let scope: string | undefined = 'a';
+  const { asked, memory, store } = remembering({ scope: () => scope });
+  const record = 'stages/clean-shard/a.json';
+  await store.putIfAbsent(record, bytes(3, 1));
+  const ref = await putBlob(store, bytes(10, 1));
+  expect((await store.get(record))?.bytes).toEqual(bytes(3, 1));
+  await memory.remove(record);
+  for (scope of ['b', undefined]) {
+    expect(await store.get(record)).toBeNull();
+    expect(await readBlob(store, ref)).toEqual(bytes(10, 1));
+  }
+  await store.putIfAbsent(record, bytes(3, 2));
+  expect((await store.get(record))?.bytes).toEqual(bytes(3, 2));
+  expect(asked).toEqual([record, record, record]);
+});
+
 test('no more is remembered than the bound, the newest of it, and nothing that fills it alone', async () => {
   const { asked, store } = remembering({ maxBytes: 800 });
   const refs = [];
