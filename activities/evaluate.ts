@@ -44,7 +44,13 @@ export interface EvaluateInput {
 
 const outputSchema = evaluationSchema.pick({ metrics: true, samples: true });
 /** The programs of an evaluation, each started anew from these files. */
-const sources = ['trainer/**/*.py', 'serving/**/*.ts', 'requirements.txt'];
+const sources = [
+  'trainer/**/*.py',
+  'serving/**/*.ts',
+  // What the server makes of tokens is what it answers.
+  'config/token-bytes.ts',
+  'requirements.txt',
+];
 
 export function createEvaluateActivities(deps: Deps) {
   const { store } = deps;

@@ -29,7 +29,7 @@ import {
   requireUnexpired,
   requireWhole,
 } from '../registry/expiry.ts';
-import { putReadLines } from '../registry/readings.ts';
+import { putReadLines, sweepState } from '../registry/readings.ts';
 import { addRunInputs, getRunRecord } from '../registry/runs.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Store } from '../registry/store.ts';
@@ -89,6 +89,9 @@ const inputSchema = z.strictObject({
 const mostCounts = 4096;
 /** Others took the number of the version that was being made, again and again. */
 const mostAttempts = 10;
+/** Asked for the end of a sweep so often, for 50 minutes: with all attempts longer than a day, and one is begun each day. */
+const waitMs = 1000;
+const mostWaits = 3000;
 
 export function createIngestActivities(deps: Deps, pack: PackShard = packShard) {
   const describer = createShardDescriber(deps);
@@ -221,6 +224,7 @@ async function ingest(
     : await registerDatasetAfter(store, made, newest?.version ?? 0);
   if (registered === null) return null;
   const { version, digest } = registered;
+  await untilSwept(store);
   await requireWhole(store, name, version);
   return {
     dataset: { name, version, digest },
@@ -231,6 +235,19 @@ async function ingest(
     reused: version <= (onto ?? newest?.version ?? 0),
     ...(onto !== undefined && { growth: await growthOf(store, registered, onto, numFound) }),
   };
+}
+
+/**
+ * Waits for the end of a sweep, which most often leaves what was just registered: to read it all again takes longer. One that
+ * was cut short and is not taken up leaves the next attempts to wait for that of the next day.
+ */
+async function untilSwept(store: Store): Promise<void> {
+  const context = Context.current();
+  for (let numWaits = 0; numWaits < mostWaits; numWaits += 1) {
+    if ((await sweepState(store)) !== 'underway') return;
+    if (numWaits === 0) context.log.info('waiting for a sweep of documents to end');
+    await context.sleep(waitMs);
+  }
 }
 
 /** Beside the version that whoever asked had seen: that of the attempt before may be the newest by now. */

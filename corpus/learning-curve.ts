@@ -14,6 +14,9 @@ export const mostMeasured = 1 << 16;
 const pieceLength = 512;
 /** Tokens of the first point; each further one has twice as many. */
 const firstPoint = 1 << 13;
+/** Bits a byte are told to so many places, and of text that costs next to nothing as the least that can be told. */
+const places = 4;
+const leastBits = 10 ** -places;
 
 export type Tokens = Uint16Array | Uint32Array;
 
@@ -57,7 +60,8 @@ export function learningCurve(
     if (numTokens < Math.min(wanted, numLearnt)) continue;
     const nats = model.measure(measured) / numHeldOut;
     const bitsPerByte = nats / Math.LN2 / heldOutBytesPerToken;
-    points.push({ numTokens, bitsPerByte: Number(bitsPerByte.toFixed(4)) });
+    const told = Math.max(leastBits, Number(bitsPerByte.toFixed(places)));
+    points.push({ numTokens, bitsPerByte: told });
     onProgress(numTokens, numLearnt);
     wanted *= 2;
     if (numTokens >= numLearnt) break;

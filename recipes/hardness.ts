@@ -21,6 +21,9 @@ type Point = readonly [bytes: number, bitsPerByte: number];
 /** A model learns in so many bytes what the n-gram model learns in this share of them. */
 const readShare = 1 / 3;
 
+/** A text that costs next to nothing, such as one line again and again: what is expected of it stays a figure above 0. */
+const leastHardness = 0.01;
+
 /** A text, and what was measured of it; left out, how hard it is is not known. */
 export interface MeasuredText {
   numTokens: number;
@@ -39,7 +42,7 @@ export function hardnessOf(text: MeasuredText, trainedTokens: number): number {
   const most = Math.min(own.at(-1)![0], addresses.at(-1)![0]);
   const wanted = readShare * trainedTokens * bytesPerToken(text);
   const bytes = Math.max(own[0]![0], Math.min(most, wanted));
-  return lossAt(own, bytes) / lossAt(addresses, bytes);
+  return Math.max(leastHardness, lossAt(own, bytes) / lossAt(addresses, bytes));
 }
 
 /** How hard a text is, in words, and where that is known from. */
@@ -77,5 +80,7 @@ function lossAt(points: readonly Point[], bytes: number): number {
   const above = points.findIndex(([size]) => size >= bytes);
   const to = above < 0 ? points.length - 1 : Math.max(1, above);
   const [[size, loss], [nextSize, nextLoss]] = [points[to - 1]!, points[to]!];
+  // The last point may come a few tokens behind the one before it: in a smaller vocabulary they are one.
+  if (nextSize === size) return nextLoss;
   return loss * (nextLoss / loss) ** (Math.log(bytes / size) / Math.log(nextSize / size));
 }

@@ -14,7 +14,7 @@ import {
   finishSweep,
   holdsSweep,
   listNotes,
-  noteKey,
+  notedIn,
   readNote,
   sweepState,
 } from './readings.ts';
@@ -311,16 +311,18 @@ async function dropNotesOfVersions(
   store: Store,
   { dryRun }: { dryRun: boolean },
 ): Promise<string[]> {
-  const notes = new Set(await listNotes(store));
-  if (notes.size === 0) return [];
-  const gone = new Set((await expiriesOfAll(store)).map(keyOf));
-  const done: string[] = [];
+  const notes = await listNotes(store);
+  if (notes.length === 0) return [];
+  const unnamed = new Set(notes.map(notedIn));
+  // One that has expired deletes nothing more: what was written again since is its reading's to answer for.
+  const expired = new Set((await expiriesOfAll(store)).map(keyOf));
   for await (const version of eachDataset(store)) {
-    if (gone.has(keyOf(version))) continue;
-    for (const key of rawOf(version).map(noteKey)) if (notes.delete(key)) done.push(key);
+    if (expired.has(keyOf(version))) continue;
+    for (const { sha256 } of rawOf(version)) unnamed.delete(sha256);
   }
+  const [left, done] = partition(notes, (key) => unnamed.has(notedIn(key)));
   if (!dryRun) await inBatches(done, (key) => store.remove(key));
-  return [...notes];
+  return left;
 }
 
 /** What notes name, by its digest. */

@@ -2,6 +2,7 @@
  * Documents that were read, until a version names them: each blob is noted before it is written, so that the sweep of
  * what has expired also finds those of a reading that became no version. The notes of all others go with it.
  */
+import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { blobRefSchema, type BlobRef } from '../config/digest.ts';
 import { encodeJsonLines, putBlob } from './blobs.ts';
@@ -30,12 +31,14 @@ export async function putReadLines(
 /** As `putReadLines`, of lines that are packed. */
 export async function putRead(store: Store, lines: Uint8Array, sealed?: string): Promise<BlobRef> {
   return putBlob(store, lines, sealed, async (ref) => {
-    await store.putIfAbsent(noteKey(ref), encodeRecord(ref));
+    // One of its own: a sweep that deletes the note of an earlier reading leaves that of what is written again.
+    await store.putIfAbsent(`${folder}${ref.sha256}/${randomUUID()}.json`, encodeRecord(ref));
   });
 }
 
-export function noteKey({ sha256 }: Pick<BlobRef, 'sha256'>): string {
-  return `${folder}${sha256}.json`;
+/** The digest of the blob that a note is of. */
+export function notedIn(key: string): string {
+  return key.split('/')[1] ?? '';
 }
 
 /** Keys of the notes of all blobs that were written for a version. */

@@ -63,9 +63,12 @@ export async function openTextCodec(folder: string, config: ServingConfig): Prom
   const added = new Set<number | null>();
   const special = new Map<number, string>();
   for (const token of layout.added_tokens) {
-    added.add(token.id);
-    table[token.id] = Buffer.from(token.content);
-    if (token.special) special.set(token.id, token.content);
+    const { id, content } = token;
+    added.add(id);
+    // One that is ordinary text has its spaces written as those of any piece, such as Gemma's runs of them.
+    const isPiece = written.kind === 'pieces' && !token.special;
+    table[id] = isPiece ? written.bytesOf(content) : Buffer.from(content);
+    if (token.special) special.set(id, content);
   }
   const idOf = (token: string, field: string): number => {
     const id = tokenizer.tokenToId(token);

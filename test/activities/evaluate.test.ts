@@ -16,7 +16,12 @@ afterAll(async () => {
 test('what travels of an evaluation is figures: the answers stay in its record', async () => {
   const { store } = fixture.deps;
   const input = { exported: 'e'.repeat(64), corpus: 'c'.repeat(64), heldOut: true };
-  const sources = ['trainer/**/*.py', 'serving/**/*.ts', 'requirements.txt'];
+  const sources = [
+    'trainer/**/*.py',
+    'serving/**/*.ts',
+    'config/token-bytes.ts',
+    'requirements.txt',
+  ];
   const stage = stageDigest({ ...input, code: codeVersion(projectDir, sources) });
   const answer = 'text of the corpus '.repeat(5000);
   const recorded: Evaluation = {

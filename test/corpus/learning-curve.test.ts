@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { learningCurveSchema } from '../../config/learning-curve.ts';
 import { learningCurve, mostLearnt, tokensIn } from '../../corpus/learning-curve.ts';
 
 /** Tokens of a made-up language: after each token one of a few, chosen by a plain generator. */
@@ -61,6 +62,13 @@ test('a page has one point, no text has none, and the same text the same curve',
   expect(curveOf([page], page.subarray(0, 90))).toEqual(curve);
   expect(curveOf([], page)).toBeNull();
   expect(curveOf([page], new Uint16Array(0))).toBeNull();
+});
+
+test('one line again and again costs next to nothing, which the record of a corpus takes', () => {
+  const same = (length: number) => new Uint16Array(length).fill(7);
+  const curve = curveOf([same(100_000)], same(4000));
+  expect(learningCurveSchema.parse(curve)).toEqual(curve);
+  expect(curve!.points.at(-1)!.bitsPerByte).toBeLessThan(0.001);
 });
 
 test('tokens are read as they lie in a shard, two bytes or four', () => {

@@ -19,6 +19,17 @@ const textOf = ({ numTokens, bytes, points }: (typeof measured)[number]): ReadTe
 });
 const named = (name: string) => measured.find((corpus) => corpus.name === name)!;
 
+const inputs: PlanInputs = {
+  statistics: { numTokens: 2_437_128, bytes: 10_600_000 },
+  goal: 'assistant',
+  budgetMs: 160_000,
+  machine,
+  seed: 1789,
+  vocabSize: 4096,
+  numChats: 5496,
+  numPreferences: 5496,
+};
+
 describe('measured runs (docs/log.md)', () => {
   test.each(measured)('$name ended within 10 % of what is expected', (corpus) => {
     for (const [numParameters, trained, bitsPerByte] of corpus.runs) {
@@ -65,6 +76,29 @@ describe('hardness', () => {
     expect(hardness).toBeLessThan(3 / 2.1);
   });
 
+  test('of a text that costs next to nothing, or whose last points are one, is a figure above 0', () => {
+    const of = (points: [numTokens: number, bitsPerByte: number][]) => ({
+      numTokens: 100_000,
+      bytes: 800_000,
+      learningCurve: {
+        order: 4,
+        numHeldOut: 4000,
+        points: points.map(([numTokens, bitsPerByte]) => ({ numTokens, bitsPerByte })),
+      },
+    });
+    const { estimate } = planRecipe({ ...inputs, statistics: of([[98_304, 0.0001]]) });
+    expect(Math.min(estimate.valBpbLow, estimate.finalLoss)).toBeGreaterThan(0);
+    const [first, last] = [of([[3277, 2]]), of([[3277, 1.9]])].map((text) => hardnessOf(text, 1e6));
+    const both = hardnessOf(
+      of([
+        [3277, 2],
+        [3277, 1.9],
+      ]),
+      1e6,
+    );
+    expect([first, last]).toContain(both);
+  });
+
   test('is told with the loss that is expected, and with what it was measured by', () => {
     expect(hardnessReason(web, 1e6, 2.4)).toMatchObject({
       choice: 'text',
@@ -78,16 +112,6 @@ describe('hardness', () => {
 });
 
 test('how hard a text is changes what is expected, and nothing of how the addresses are trained', () => {
-  const inputs: PlanInputs = {
-    statistics: { numTokens: 2_437_128, bytes: 10_600_000 },
-    goal: 'assistant',
-    budgetMs: 160_000,
-    machine,
-    seed: 1789,
-    vocabSize: 4096,
-    numChats: 5496,
-    numPreferences: 5496,
-  };
   const { learningCurve } = textOf(named('addresses'));
   const before = planRecipe(inputs);
   const now = planRecipe({ ...inputs, statistics: { ...inputs.statistics, learningCurve } });

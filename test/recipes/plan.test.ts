@@ -37,7 +37,7 @@ describe('planRecipe', () => {
     expect(numSteps).toBeLessThan(guessed.pretrain!.numSteps);
     expect(timed.estimate.valBpbLow).toBeGreaterThan(guessed.estimate.valBpbLow);
     const tokens = numSteps * batchSize * contextLength;
-    const bpb = expectedBitsPerByte(timed.numParameters, tokens, inputs.statistics.numTokens);
+    const bpb = expectedOfText(timed.numParameters, tokens, inputs.statistics);
     expect(timed.estimate.valBpbLow).toBeCloseTo(bpb * 0.92, 3);
   });
 

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { adoptTokenizer } from '../../corpus/given-tokenizer.ts';
 import { openTextCodec, openTextStream, type TextCodec } from '../../serving/engine-text.ts';
-import { madeTokenizer, piecesTokenizer, spacesPut } from '../support/tokenizers.ts';
+import { madeTokenizer, piecesTokenizer, spacesPut, specialToken } from '../support/tokenizers.ts';
 
 function run(parts: Uint8Array[], stop: string[]) {
   const stream = openTextStream(stop);
@@ -115,4 +115,13 @@ describe('the tokens of a vocabulary', () => {
       expect(Buffer.from(codec.textBytes(the!, ids.at(-1)!)).toString()).toBe(' the');
     },
   );
+
+  test('of pieces that were added are bytes as the others are', async () => {
+    const pieces = piecesTokenizer('none');
+    const spaces = { ...specialToken(pieces.model.vocab['▁▁']!, '▁▁'), special: false };
+    const codec = await codecOf({ ...pieces, added_tokens: [...pieces.added_tokens, spaces] });
+    const ids = await codec.encode({ kind: 'text', text: 'a  q' });
+    expect(ids).toContain(spaces.id);
+    expect(textOf(codec, ids)).toBe('a  q');
+  });
 });
