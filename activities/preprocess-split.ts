@@ -70,11 +70,9 @@ export async function splitDocuments(
         },
       );
       const inOrder = async (bucket: number, compress: boolean): Promise<Split['heldOut']> => {
-        const { lines } = await threads.run(
-          'order',
-          { parts: await spill.read(bucket), compress },
-          beat,
-        );
+        const parts = [await spill.read(bucket)];
+        const given = parts.map(({ buffer }) => buffer);
+        const { lines } = await threads.run('order', { parts, compress }, beat, given);
         const documents = await putBlob(store, lines);
         await progress('training shards', bucket + 1, numShards);
         return { documents, numDocuments: counts[bucket]!, bytes: sizes[bucket]! };
