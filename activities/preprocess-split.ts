@@ -3,6 +3,7 @@ import path from 'node:path';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import type { CorpusManifest, Document } from '../config/manifests.ts';
 import { shuffled } from '../corpus/order.ts';
+import { linesOfPrints } from '../corpus/prints.ts';
 import { heldOutOf, joinedSides, type HeldOut, type Sides } from '../corpus/split.ts';
 import { putBlob, readBlob, readJsonLines } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
@@ -22,6 +23,9 @@ import { withWorkDir } from './work-dir.ts';
 const trainShardBytes = 2_000_000;
 /** Ordered at a time, so that the threads do not wait for the store. */
 const shardsInFlight = 4;
+
+/** Bytes of packed lines that are asked for twice and held in between: those of some million documents. */
+const mostHeld = 32_000_000;
 
 /** Which documents of a shard are kept, as a thread is told. */
 type KeptIn = (shard: number) => Promise<KeptOf>;
@@ -133,10 +137,17 @@ async function keptOf(store: Store, from: Deduplicated): Promise<KeptIn> {
   const { fingerprints, duplicates, kept } = from;
   if (fingerprints !== undefined && duplicates !== undefined) {
     const goneOf = await readDuplicates(store, { ...from, duplicates });
-    return async (shard) => ({
-      fingerprints: await readBlob(store, fingerprints[shard]!),
-      gone: goneOf(shard),
-    });
+    const held = new Map<number, Uint8Array>();
+    let heldBytes = 0;
+    return async (shard) => {
+      const known = held.get(shard);
+      const printed = known ?? linesOfPrints(await readBlob(store, fingerprints[shard]!));
+      if (known === undefined && heldBytes + printed.length <= mostHeld) {
+        held.set(shard, printed);
+        heldBytes += printed.length;
+      }
+      return { printed, gone: goneOf(shard) };
+    };
   }
   const listed = kept === undefined ? [] : ((await readJsonLines(store, kept)) as KeptLine[]);
   const byShard = Map.groupBy(listed, ({ shard }) => shard);

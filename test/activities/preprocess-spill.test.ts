@@ -2,12 +2,15 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
+import { zstdCompress } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { inTurn } from '../../activities/preprocess-in-turn.ts';
 import { SortedLines } from '../../activities/preprocess-sorted-lines.ts';
 import { Spill } from '../../activities/preprocess-spill.ts';
 import { byCodeUnits } from '../../corpus/order.ts';
-import { compressLines } from '../../registry/blobs.ts';
+import { ThreadPool } from '../../activities/preprocess-threads.ts';
+import { compression, compressLines } from '../../registry/blobs.ts';
 import { seeded } from '../corpus/random.ts';
 
 let folder: string;
@@ -37,7 +40,10 @@ test('parts of buckets come back as they came, through one file or none', async 
       await spill.add(Uint32Array.from(buckets), lengths, Buffer.concat(parts));
     }
     for (const bucket of [3, 0, 6, 5, 1, 2, 4]) {
-      expect(await spill.read(bucket)).toEqual(Buffer.concat(expected[bucket]!));
+      const read = await spill.read(bucket);
+      expect(read).toEqual(Buffer.concat(expected[bucket]!));
+      // It is given to a thread as it is: a view of more would take that along.
+      expect(read.buffer.byteLength).toBe(read.length);
       expect(spill.has(bucket)).toBe(bucket < 6);
     }
     await spill.close();
@@ -107,4 +113,34 @@ test('results are used in the order of the items, and after a fault nothing goes
   await expect(inTurn([...Array(40).keys()], work, use)).rejects.toThrow('of 23');
   expect(running).toBe(0);
   expect(used.length).toBe(20 + 23);
+});
+
+test('lines are packed to the same bytes however many are handed on at a time', async () => {
+  const random = seeded(43);
+  const words = Array.from({ length: 4000 }, () => Math.floor(random() * 1e9).toString(36));
+  // Blocks of zstd are 131,072 bytes; its window, from which it can fall out of step, 2,097,152.
+  for (const length of [0, 1, 40_000, 131_072, 262_144, 700_001, 2_097_152, 5_000_000]) {
+    let text = '';
+    while (text.length < length) text += `${words[Math.floor(random() ** 2 * 4000)]!} `;
+    const lines = Buffer.from(text.slice(0, length));
+    const usual = await promisify(zstdCompress)(lines, compression);
+    expect((await compressLines(lines)).equals(usual)).toBe(true);
+  }
+});
+
+test('a thread takes what it is given, and gives what it made, without a copy', async () => {
+  const threads = new ThreadPool(1);
+  const record = Buffer.alloc(36 + 100_000, 'a');
+  record.writeUInt32LE(100_000, 32);
+  const part = Buffer.from(new ArrayBuffer(record.length));
+  part.set(record);
+  const parts = [part];
+  const given = parts.map(({ buffer }) => buffer);
+  const { lines } = await threads.run('order', { parts, compress: false }, () => {}, given);
+  expect(part.length).toBe(0);
+  expect(record.subarray(36).equals(lines)).toBe(true);
+  // What is small lies among other things, and is copied.
+  const names = await threads.run('order', { parts: [record.subarray(0, 0)], compress: false });
+  expect(names.lines).toHaveLength(0);
+  await threads.close();
 });
