@@ -24,7 +24,7 @@ const trainShardBytes = 2_000_000;
 /** Ordered at a time, so that the threads do not wait for the store. */
 const shardsInFlight = 4;
 
-/** Bytes of packed lines that are asked for twice and held in between: those of some million documents. */
+/** Bytes of packed lines about documents that are asked for twice, held in between. */
 const mostHeld = 32_000_000;
 
 /** Which documents of a shard are kept, as a thread is told. */

@@ -52,6 +52,22 @@ test('parts of buckets come back as they came, through one file or none', async 
   }
 });
 
+test('a run longer than what is written at a time comes back whole', async () => {
+  const spill = new Spill(path.join(folder, 'spill-long'), 3, 9_000_000);
+  const expected = [0, 1, 2].map((): Buffer[] => []);
+  for (let shard = 0; shard < 8; shard += 1) {
+    const parts = [1_300_003, 7, 2_100_001].map((length, bucket) =>
+      Buffer.alloc(length, `of shard ${shard} for bucket ${bucket}`),
+    );
+    for (const [bucket, part] of parts.entries()) expected[bucket]!.push(part);
+    const lengths = Uint32Array.from(parts, ({ length }) => length);
+    await spill.add(Uint32Array.of(0, 1, 2), lengths, Buffer.concat(parts));
+  }
+  for (const bucket of [2, 0, 1])
+    expect((await spill.read(bucket)).equals(Buffer.concat(expected[bucket]!))).toBe(true);
+  await spill.close();
+});
+
 test('lines that are sorted in parts are packed to the bytes of all of them at once', async () => {
   const random = seeded(42);
   const keyOf = (line: Buffer): string => line.toString('utf8').split(' ')[0]!;
