@@ -17,8 +17,8 @@ import { bytesOf, Words, wordsIn } from '../corpus/words-and-bytes.ts';
 import { compressLines, decodeJsonLines, decompressLines } from '../registry/blobs.ts';
 import type { FingerprintLine, KeptLine } from './preprocess-records.ts';
 
-/** Which documents of a shard are kept: all of its fingerprints but those, or the ones that an older version listed. */
-export type KeptOf = { fingerprints: Uint8Array; gone: Uint32Array } | { lines: KeptLine[] };
+/** Which documents of a shard are kept: all of the lines of its fingerprints but those, or the ones that an older version listed. */
+export type KeptOf = { printed: Uint8Array; gone: Uint32Array } | { lines: KeptLine[] };
 
 /** What can be asked; fingerprints are those of `corpus/prints.ts`. */
 export interface JoinTasks {
@@ -366,7 +366,7 @@ function cutDocuments(records: readonly CutRecord[]): CutDocuments {
 
 async function keptOf(kept: KeptOf): Promise<Omit<KeptLine, 'shard'>[]> {
   if ('lines' in kept) return kept.lines;
-  const all = await linesOf(kept.fingerprints);
+  const all = (await decodeJsonLines(kept.printed)) as FingerprintLine[];
   let next = 0;
   return all.flatMap(({ id, bytes }, position) => {
     if (kept.gone[next] !== position) return [{ id, bytes, position }];

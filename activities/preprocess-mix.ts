@@ -174,8 +174,10 @@ export async function mixSources(
         return await inParallel(
           filled,
           async (bucket) => {
-            const asked = { parts: await spill.read(bucket), width };
-            const { tokens, index, ...counts } = await threads.run('arrange', asked, beat);
+            const parts = [await spill.read(bucket)];
+            const given = parts.map(({ buffer }) => buffer);
+            const asked = { parts, width };
+            const { tokens, index, ...counts } = await threads.run('arrange', asked, beat, given);
             await progress('shards', bucket + 1, numBuckets);
             return {
               tokens: await putBlob(store, tokens),

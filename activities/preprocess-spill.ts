@@ -3,9 +3,12 @@
  * file, in runs that are ordered by bucket, so that neither files nor writes grow with shards times buckets.
  */
 import { open, type FileHandle } from 'node:fs/promises';
+import { placeIn } from '../corpus/names.ts';
 
 /** Held before a run is written. */
-const usualLimit = 48_000_000;
+const usualLimit = 96_000_000;
+/** Of a run, written at a time. */
+const pieceBytes = 4_000_000;
 
 interface Part {
   /** Ascending. */
@@ -15,12 +18,8 @@ interface Part {
   bytes: Uint8Array;
 }
 
-/** Where each bucket begins, and the last one ends; in the file from `start` on, or in memory. */
-interface Run {
-  offsets: Float64Array;
-  start: number;
-  bytes: Uint8Array | null;
-}
+/** Where each bucket begins in the file, and the last one ends. */
+type Run = Float64Array;
 
 export class Spill {
   readonly #path: string;
@@ -44,86 +43,101 @@ export class Spill {
     for (let at = 1; at < ends.length; at += 1) ends[at]! += ends[at - 1]!;
     this.#held.push({ buckets, ends, bytes });
     this.#heldBytes += bytes.length;
-    if (this.#heldBytes < this.#limit) return;
-    const run = this.#takeHeld();
-    this.#file ??= await open(this.#path, 'wx+');
-    for (let written = 0; written < run.bytes!.length;) {
-      const { bytesWritten } = await this.#file.write(
-        run.bytes!,
-        written,
-        undefined,
-        this.#end + written,
-      );
-      written += bytesWritten;
-    }
-    this.#runs.push({ offsets: run.offsets, start: this.#end, bytes: null });
-    this.#end += run.bytes!.length;
+    if (this.#heldBytes >= this.#limit) await this.#writeHeld();
   }
 
   /** Whether anything came of a bucket. */
   has(bucket: number): boolean {
-    this.#seal();
-    return this.#runs.some(({ offsets }) => offsets[bucket]! < offsets[bucket + 1]!);
+    return (
+      this.#runs.some((run) => run[bucket]! < run[bucket + 1]!) ||
+      this.#held.some((part) => bytesIn(part, bucket).length > 0)
+    );
   }
 
-  /** The parts of a bucket, in the order in which they came. */
-  async read(bucket: number): Promise<Uint8Array[]> {
-    this.#seal();
-    const parts: Uint8Array[] = [];
-    for (const { offsets, start, bytes } of this.#runs) {
-      const [from, to] = [offsets[bucket]!, offsets[bucket + 1]!];
-      if (from === to) continue;
-      // A copy: a part of larger memory would take all of that along to a thread.
-      parts.push(
-        bytes === null
-          ? await this.#readAt(start + from, to - from)
-          : new Uint8Array(bytes.subarray(from, to)),
-      );
+  /** What came of a bucket, in the order in which it came; in memory of its own, to give away. */
+  async read(bucket: number): Promise<Buffer<ArrayBuffer>> {
+    const held = this.#held.map((part) => bytesIn(part, bucket));
+    const runs = this.#runs.map((run) => ({
+      from: run[bucket]!,
+      length: run[bucket + 1]! - run[bucket]!,
+    }));
+    const all = Buffer.allocUnsafeSlow(
+      [...runs, ...held].reduce((sum, { length }) => sum + length, 0),
+    );
+    let end = 0;
+    for (const { from, length } of runs) {
+      await this.#readAt(from, all.subarray(end, end + length));
+      end += length;
     }
-    return parts;
+    for (const bytes of held) {
+      all.set(bytes, end);
+      end += bytes.length;
+    }
+    return all;
   }
 
   async close(): Promise<void> {
     await this.#file?.close();
   }
 
-  /** What is still held becomes the last run. */
-  #seal(): void {
-    if (this.#held.length > 0) this.#runs.push(this.#takeHeld());
-  }
-
-  async #readAt(position: number, length: number): Promise<Uint8Array> {
-    const bytes = Buffer.allocUnsafeSlow(length);
-    for (let read = 0; read < length;) {
-      const { bytesRead } = await this.#file!.read(bytes, read, length - read, position + read);
+  async #readAt(position: number, into: Uint8Array): Promise<void> {
+    for (let read = 0; read < into.length;) {
+      const { bytesRead } = await this.#file!.read(into, read, into.length - read, position + read);
       if (bytesRead === 0)
         throw new Error(`${this.#path} ended at ${position + read} of ${this.#end} bytes.`);
       read += bytesRead;
     }
-    return bytes;
   }
 
-  #takeHeld(): Run {
-    const offsets = new Float64Array(this.#numBuckets + 1);
-    const eachPart = (use: (bucket: number, bytes: Uint8Array) => void): void => {
-      for (const { buckets, ends, bytes } of this.#held) {
-        for (const [at, bucket] of buckets.entries())
-          use(bucket, bytes.subarray(at === 0 ? 0 : ends[at - 1]!, ends[at]!));
+  /** What is held becomes a run: bucket by bucket, and of each bucket part by part. */
+  async #writeHeld(): Promise<void> {
+    this.#file ??= await open(this.#path, 'wx+');
+    const run = new Float64Array(this.#numBuckets + 1);
+    const piece = Buffer.allocUnsafeSlow(Math.min(pieceBytes, this.#heldBytes));
+    let filled = 0;
+    let end = this.#end;
+    for (let bucket = 0; bucket < this.#numBuckets; bucket += 1) {
+      run[bucket] = end;
+      for (const part of this.#held) {
+        const bytes = bytesIn(part, bucket);
+        end += bytes.length;
+        for (let taken = 0; taken < bytes.length;) {
+          const some = bytes.subarray(taken, taken + piece.length - filled);
+          piece.set(some, filled);
+          filled += some.length;
+          taken += some.length;
+          if (filled === piece.length) filled = await this.#write(piece);
+        }
       }
-    };
-    eachPart((bucket, { length }) => {
-      offsets[bucket + 1]! += length;
-    });
-    for (let bucket = 0; bucket < this.#numBuckets; bucket += 1)
-      offsets[bucket + 1]! += offsets[bucket]!;
-    const next = offsets.slice();
-    const all = Buffer.allocUnsafeSlow(this.#heldBytes);
-    eachPart((bucket, bytes) => {
-      all.set(bytes, next[bucket]!);
-      next[bucket]! += bytes.length;
-    });
+    }
+    run[this.#numBuckets] = end;
+    await this.#write(piece.subarray(0, filled));
+    this.#runs.push(run);
     this.#held = [];
     this.#heldBytes = 0;
-    return { offsets, start: 0, bytes: all };
+  }
+
+  /** Appends to the file; nothing of the piece is left then. */
+  async #write(piece: Uint8Array): Promise<0> {
+    for (let written = 0; written < piece.length;) {
+      const { bytesWritten } = await this.#file!.write(
+        piece,
+        written,
+        piece.length - written,
+        this.#end,
+      );
+      written += bytesWritten;
+      this.#end += bytesWritten;
+    }
+    return 0;
   }
 }
+
+/** What a part has of a bucket. */
+function bytesIn({ buckets, ends, bytes }: Part, bucket: number): Uint8Array {
+  const at = placeIn(buckets, bucket);
+  if (buckets[at] !== bucket) return nothing;
+  return bytes.subarray(at === 0 ? 0 : ends[at - 1]!, ends[at]!);
+}
+
+const nothing = new Uint8Array();

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import type { CorpusManifest, Document } from '../config/manifests.ts';
 import { shuffled } from '../corpus/order.ts';
+import { linesOfPrints } from '../corpus/prints.ts';
 import { heldOutOf, joinedSides, type HeldOut, type Sides } from '../corpus/split.ts';
 import { putBlob, readBlob, readJsonLines } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
@@ -22,6 +23,9 @@ import { withWorkDir } from './work-dir.ts';
 const trainShardBytes = 2_000_000;
 /** Ordered at a time, so that the threads do not wait for the store. */
 const shardsInFlight = 4;
+
+/** Bytes of packed lines about documents that are asked for twice, held in between. */
+const mostHeld = 32_000_000;
 
 /** Which documents of a shard are kept, as a thread is told. */
 type KeptIn = (shard: number) => Promise<KeptOf>;
@@ -70,11 +74,9 @@ export async function splitDocuments(
         },
       );
       const inOrder = async (bucket: number, compress: boolean): Promise<Split['heldOut']> => {
-        const { lines } = await threads.run(
-          'order',
-          { parts: await spill.read(bucket), compress },
-          beat,
-        );
+        const parts = [await spill.read(bucket)];
+        const given = parts.map(({ buffer }) => buffer);
+        const { lines } = await threads.run('order', { parts, compress }, beat, given);
         const documents = await putBlob(store, lines);
         await progress('training shards', bucket + 1, numShards);
         return { documents, numDocuments: counts[bucket]!, bytes: sizes[bucket]! };
@@ -135,10 +137,17 @@ async function keptOf(store: Store, from: Deduplicated): Promise<KeptIn> {
   const { fingerprints, duplicates, kept } = from;
   if (fingerprints !== undefined && duplicates !== undefined) {
     const goneOf = await readDuplicates(store, { ...from, duplicates });
-    return async (shard) => ({
-      fingerprints: await readBlob(store, fingerprints[shard]!),
-      gone: goneOf(shard),
-    });
+    const held = new Map<number, Uint8Array>();
+    let heldBytes = 0;
+    return async (shard) => {
+      const known = held.get(shard);
+      const printed = known ?? linesOfPrints(await readBlob(store, fingerprints[shard]!));
+      if (known === undefined && heldBytes + printed.length <= mostHeld) {
+        held.set(shard, printed);
+        heldBytes += printed.length;
+      }
+      return { printed, gone: goneOf(shard) };
+    };
   }
   const listed = kept === undefined ? [] : ((await readJsonLines(store, kept)) as KeptLine[]);
   const byShard = Map.groupBy(listed, ({ shard }) => shard);

@@ -1,5 +1,5 @@
 /** The thread that does the CPU-heavy work of preprocessing, so that the event loop of the worker stays free for heartbeats. */
-import { parentPort } from 'node:worker_threads';
+import { isMarkedAsUntransferable, parentPort } from 'node:worker_threads';
 import { Tokenizer } from 'tokenizers';
 import type { Compression } from '../config/compression.ts';
 import type { LearningCurve } from '../config/learning-curve.ts';
@@ -185,9 +185,11 @@ const tasks: {
       units += text.length;
     }
     const own = encoderOf(sha256, tokenizer);
-    const library = libraryEncode(tokenizer);
+    // Made where a text needs it: seldom, and it takes a third of a second.
+    let library: Encode | null = null;
     const encode: Encode = (text) =>
-      (own?.knows(text) === true ? own.encode(text) : null) ?? library(text);
+      (own?.knows(text) === true ? own.encode(text) : null) ??
+      (library ??= libraryEncode(tokenizer))(text);
     const other = reference && {
       name: reference.name,
       encode: libraryEncode(reference.tokenizer),
@@ -255,6 +257,17 @@ function say(reply: ThreadReply): void {
   parentPort?.postMessage(reply);
 }
 
+/** What the bytes of an output lie in: given away, as nobody here needs them any more, they are not copied. */
+function memoryOf(output: ThreadTasks[TaskName]['output']): ArrayBuffer[] {
+  const found = new Set<ArrayBuffer>();
+  for (const value of Object.values(output ?? {}).flat(1)) {
+    if (!ArrayBuffer.isView(value) || !(value.buffer instanceof ArrayBuffer)) continue;
+    // The engine's pool of small buffers stays.
+    if (!isMarkedAsUntransferable(value.buffer)) found.add(value.buffer);
+  }
+  return [...found];
+}
+
 let saidAt = 0;
 
 /** Often enough for a heartbeat, seldom enough to cost nothing; the end of a task is always said. */
@@ -272,7 +285,7 @@ parentPort?.on('message', (request: ThreadRequest) => {
   ) => Promise<ThreadTasks[TaskName]['output']>;
   run(request.input, sayProgress).then(
     (output) => {
-      say({ kind: 'done', output });
+      parentPort?.postMessage({ kind: 'done', output } satisfies ThreadReply, memoryOf(output));
     },
     (error: unknown) => {
       const { name, message, stack } = error instanceof Error ? error : new Error(String(error));

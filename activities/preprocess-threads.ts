@@ -8,6 +8,7 @@ const maxOldGenerationSizeMb = 320;
 
 interface Job {
   request: ThreadRequest;
+  given: readonly ArrayBuffer[];
   onProgress: (done: number, total: number) => void;
   resolve: (output: never) => void;
   reject: (error: Error) => void;
@@ -24,14 +25,18 @@ export class ThreadPool {
     this.#size = size;
   }
 
-  /** Runs a task in a thread; an error there comes back with its name and message. */
+  /**
+   * Runs a task in a thread; an error there comes back with its name and message. The memory that is `given` to it is not
+   * copied, and is gone here; views of other memory should be all of it, since all of it is copied.
+   */
   run<Name extends TaskName>(
     task: Name,
     input: ThreadTasks[Name]['input'],
     onProgress: (done: number, total: number) => void = () => {},
+    given: readonly ArrayBuffer[] = [],
   ): Promise<ThreadTasks[Name]['output']> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ request: { task, input }, onProgress, resolve, reject });
+      this.#waiting.push({ request: { task, input }, given, onProgress, resolve, reject });
       this.#startNext();
     });
   }
@@ -47,7 +52,7 @@ export class ThreadPool {
     if (thread === null) return;
     const job = this.#waiting.shift()!;
     try {
-      thread.postMessage(job.request);
+      thread.postMessage(job.request, job.given);
     } catch (error) {
       // What cannot be copied to a thread fails alone; the thread is as free as before.
       this.#idle.push(thread);

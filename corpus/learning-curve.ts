@@ -22,12 +22,17 @@ export type Tokens = Uint16Array | Uint32Array;
 
 /** The tokens of a shard, by the width of one of them. */
 export function tokensIn(shard: Uint8Array, width: 2 | 4): Tokens {
-  const view = new DataView(shard.buffer, shard.byteOffset, shard.byteLength);
   const length = Math.floor(shard.byteLength / width);
-  return width === 2
-    ? Uint16Array.from({ length }, (_, at) => view.getUint16(at * 2, true))
-    : Uint32Array.from({ length }, (_, at) => view.getUint32(at * 4, true));
+  // A copy begins where numbers may lie.
+  const bytes = Buffer.from(new ArrayBuffer(length * width));
+  bytes.set(shard.subarray(0, bytes.length));
+  if (!littleEndian)
+    if (width === 2) bytes.swap16();
+    else bytes.swap32();
+  return width === 2 ? new Uint16Array(bytes.buffer) : new Uint32Array(bytes.buffer);
 }
+
+const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 /** Null where there is nothing to learn from, or to be measured on. `onProgress` is called now and then. */
 export function learningCurve(

@@ -11,6 +11,7 @@ export const contentLength = 32;
 export const bandWords = numBands * 2;
 const magic = 0x3150_4654;
 const headWords = 3;
+const headLength = headWords * 4;
 
 export interface Prints {
   numDocuments: number;
@@ -30,7 +31,23 @@ export function packPrints({ numDocuments, contents, bands, sketches, lines }: P
 
 /** The prints of `packPrints`; contents, sketches and lines lie in the given bytes. */
 export function readPrints(bytes: Uint8Array): Prints {
-  const headLength = headWords * 4;
+  const { numDocuments, bandsAt, sketchesAt, linesAt } = partsOf(bytes);
+  return {
+    numDocuments,
+    contents: bytes.subarray(headLength, bandsAt),
+    bands: wordsIn(bytes.subarray(bandsAt, sketchesAt)),
+    sketches: bytes.subarray(sketchesAt, linesAt),
+    lines: bytes.subarray(linesAt),
+  };
+}
+
+/** The lines of `packPrints` alone, in memory of their own. */
+export function linesOfPrints(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.subarray(partsOf(bytes).linesAt));
+}
+
+/** Where each part begins. */
+function partsOf(bytes: Uint8Array) {
   const head = bytes.byteLength < headLength ? [] : wordsIn(bytes.subarray(0, headLength));
   const [found, numDocuments = 0, lineBytes = 0] = head;
   const bandsAt = headLength + numDocuments * contentLength;
@@ -42,11 +59,5 @@ export function readPrints(bytes: Uint8Array): Prints {
         'Start the run again.',
     );
   }
-  return {
-    numDocuments,
-    contents: bytes.subarray(headLength, bandsAt),
-    bands: wordsIn(bytes.subarray(bandsAt, sketchesAt)),
-    sketches: bytes.subarray(sketchesAt, linesAt),
-    lines: bytes.subarray(linesAt),
-  };
+  return { numDocuments, bandsAt, sketchesAt, linesAt };
 }
