@@ -5,7 +5,7 @@ import { CorpusError } from '../corpus/errors.ts';
 import { adoptTokenizerFile } from '../corpus/tokenizer-file.ts';
 import { putBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
-import { progress } from './preprocess-failures.ts';
+import { withHeartbeats } from './heartbeats.ts';
 import type { KeptTokenizer } from './preprocess-input.ts';
 
 export async function takeTokenizerFile(
@@ -13,9 +13,10 @@ export async function takeTokenizerFile(
   baseDir: string,
   from: string,
 ): Promise<KeptTokenizer> {
-  await progress('files', 0, 1);
   try {
-    const { tokenizer, vocabSize } = await adoptTokenizerFile({ baseDir, from });
+    const { tokenizer, vocabSize } = await withHeartbeats({ kind: 'tokenizer' }, async () =>
+      adoptTokenizerFile({ baseDir, from }),
+    );
     return { file: await putBlob(store, Buffer.from(tokenizer)), vocabSize };
   } catch (error) {
     if (!(error instanceof CorpusError)) throw error;
