@@ -358,7 +358,8 @@ describe('trainingWorkflow', () => {
       },
     });
     for (let fence = 1; fence < 10; fence += 1) {
-      await expect.poll(() => world.fence, { timeout: 20_000 }).toBe(fence);
+      // A slow machine may be a generation further by the time that one looks.
+      await expect.poll(() => world.fence, { timeout: 20_000 }).toBeGreaterThanOrEqual(fence);
       // The time-skipping server does not skip while an activity waits for a worker.
       await sleep(200);
       await env.sleep('6m');
