@@ -257,6 +257,17 @@ function checkEmbeddings(value: unknown, add: Add): void {
   }
 }
 
+/** What no model can reach, and what every one does, are mistakes: mostly a share that was meant in percent. */
+function checkRange(metric: string, bound: unknown, keys: PropertyKey[], add: Add): void {
+  const isShare = metric.endsWith('.accuracy');
+  for (const side of ['min', 'max']) {
+    const given = valueAt(bound, [side]);
+    if (typeof given !== 'number' || (given >= 0 && (!isShare || given <= 1))) continue;
+    const hint = isShare && given > 1 && given <= 100 ? `Did you mean ${given / 100}?` : null;
+    add([...keys, side], String(given), isShare ? 'a share from 0 to 1' : '0 or more', hint);
+  }
+}
+
 function checkGates(value: unknown, add: Add): void {
   const gates = valueAt(value, ['evaluate', 'gates']);
   for (const [metric, bound] of Object.entries(isObject(gates) ? gates : {})) {
@@ -265,6 +276,7 @@ function checkGates(value: unknown, add: Add): void {
     if (typeof min === 'number' && typeof max === 'number' && min > max) {
       add(keys, `min ${min} above max ${max}`, 'min at most max');
     }
+    checkRange(metric, bound, keys, add);
     if (isEmbeddingMetric(metric) || valueAt(value, ['goal']) === 'embeddings') continue;
     const measured = 'a gate that this pipeline measures';
     const phases = phasesOf(value);

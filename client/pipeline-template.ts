@@ -64,6 +64,11 @@ export function adaptationBudgetFor(numTokens: number, goal: Goal): string {
   return numTokens < 1_000_000 ? some : much;
 }
 
+/** What learns from scratch needs most of the text, and is measured on three documents. */
+export function heldOutFromScratch(numDocuments: number): string {
+  return numDocuments >= 150 ? '2%' : heldOutFor(numDocuments);
+}
+
 /** Share of the documents to measure with: about ten of them at least, where there are so many to spare. */
 export function heldOutFor(numDocuments: number): string {
   if (numDocuments < 60) return '20%';

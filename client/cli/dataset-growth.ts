@@ -37,9 +37,11 @@ export async function appendCommand(
   options: GrowthOptions,
 ): Promise<number> {
   refuseName(name);
+  const baseDir = process.cwd();
+  // Whether they are there is known before anything is started.
+  for (const place of places) await whereOf(place, baseDir, []);
   const context = await ready(options);
   const { sources: known } = await newestOf(context.store, name);
-  const baseDir = process.cwd();
   const license = options.license ?? oneLicense(name, known);
   const sources = await sourcesOf(places, { ...options, license }, baseDir, known);
   const client = await clientOf(context);

@@ -14,6 +14,7 @@ import {
   adaptationBudgetFor,
   budgetFor,
   heldOutFor,
+  heldOutFromScratch,
   includeFor,
   nameOf,
   pipelineText,
@@ -78,7 +79,9 @@ export async function initCommand(folder: string, options: InitOptions): Promise
       from === null
         ? budgetFor(numTokens * shareOf(sample))
         : adaptationBudgetFor(numTokens * shareOf(sample), goal),
-    heldOut: from === null ? '2%' : heldOutFor(survey.numDocuments * shareOf(sample)),
+    heldOut: (from === null ? heldOutFromScratch : heldOutFor)(
+      survey.numDocuments * shareOf(sample),
+    ),
     suggestion,
   });
   parsePipeline(text, { file: options.output, baseDir: path.dirname(file) });

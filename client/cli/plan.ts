@@ -46,7 +46,9 @@ export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): 
   const { model, estimate, pretrain, machine } = recipe;
   const about = corpus.estimated ? 'about ' : '';
   const phases = phasesOf(recipe);
-  const few = heldOutWarning(corpus.heldOut, { estimated: corpus.estimated });
+  // Held-out text is scored after pretraining alone.
+  const few =
+    pretrain === null ? null : heldOutWarning(corpus.heldOut, { estimated: corpus.estimated });
   const lora = phases[0]?.lora;
   const lostUsd = (estimate.usd * estimate.lostIfKilledMs) / estimate.trainingMs;
   return [

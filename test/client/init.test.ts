@@ -10,6 +10,7 @@ import {
   adaptationBudgetFor,
   budgetFor,
   heldOutFor,
+  heldOutFromScratch,
   includeFor,
   nameOf,
   pipelineText,
@@ -223,6 +224,7 @@ test('to adapt takes minutes for a little text, and holds out enough to measure 
   expect(budgets('adapt')).toEqual(['6m', '20m', '1h']);
   expect(budgets('assistant')).toEqual(['12m', '40m', '2h']);
   expect([2, 100, 300, 5000].map(heldOutFor)).toEqual(['20%', '10%', '5%', '2%']);
+  expect([2, 100, 150, 5000].map(heldOutFromScratch)).toEqual(['20%', '10%', '2%', '2%']);
   for (const numDocuments of [60, 200, 600]) {
     expect((Number.parseInt(heldOutFor(numDocuments)) * numDocuments) / 100).toBeGreaterThan(5);
   }

@@ -423,6 +423,16 @@ const cases: [what: string, text: string, expected: string][] = [
     'p.yaml:6:3 data.quality: found "maybe", expected true or false.',
   ],
   [
+    'a gate in percent',
+    questions('evaluate: { gates: { questions.accuracy: { min: 80 } } }\n'),
+    'p.yaml:11:44 evaluate.gates.questions.accuracy.min: found 80, expected a share from 0 to 1. Did you mean 0.8?',
+  ],
+  [
+    'a gate below what there is',
+    `${good}evaluate: { gates: { valBpb: { max: -1 } } }\n`,
+    'p.yaml:6:32 evaluate.gates.valBpb.max: found -1, expected 0 or more.',
+  ],
+  [
     'a duration without its unit',
     `${good}budget: { time: 20 }\n`,
     'p.yaml:6:11 budget.time: found 20, a number without a unit, expected a duration such as 90s, 20m or 2h. Did you mean 20m?',
