@@ -7,13 +7,13 @@ import type { Document, DroppedDocument } from '../config/manifests.ts';
 import { sampleOf } from '../corpus/clean-shard.ts';
 import { alikePairs, Join, placesOf, type Candidates, type Found } from '../corpus/duplicates.ts';
 import { numHashes } from '../corpus/minhash.ts';
-import { nameAt, Names, placeIn, type Name, type PackedNames } from '../corpus/names.ts';
+import { nameAt, Names, type Name, type PackedNames } from '../corpus/names.ts';
 import { byCodeUnits, digestOf, shareOf } from '../corpus/order.ts';
 import { contentLength, readPrints } from '../corpus/prints.ts';
 import { Bucket, contentBand, edgeLength, scatter, wordsOfDocument } from '../corpus/shuffle.ts';
 import { isHeldOut, sidesOf, type Exceptions, type Sides } from '../corpus/split.ts';
 import { Tally, type PartCounts } from '../corpus/statistics.ts';
-import { bytesOf, Words, wordsIn } from '../corpus/words-and-bytes.ts';
+import { bytesOf, placeIn, Words, wordsIn } from '../corpus/words-and-bytes.ts';
 import { compressLines, decodeJsonLines, decompressLines } from '../registry/blobs.ts';
 import type { FingerprintLine, KeptLine } from './preprocess-records.ts';
 
@@ -406,7 +406,7 @@ function copiesAmong(edges: Uint32Array, firsts: Uint32Array): Uint32Array {
 }
 
 /** Each with its line feed. */
-export function splitLines(bytes: Buffer): Buffer[] {
+function splitLines(bytes: Buffer): Buffer[] {
   const lines: Buffer[] = [];
   for (let start = 0; start < bytes.length;) {
     const found = bytes.indexOf(0x0a, start);

@@ -3,7 +3,7 @@
  * file, in runs that are ordered by bucket, so that neither files nor writes grow with shards times buckets.
  */
 import { open, type FileHandle } from 'node:fs/promises';
-import { placeIn } from '../corpus/names.ts';
+import { placeIn } from '../corpus/words-and-bytes.ts';
 
 /** Held before a run is written. */
 const usualLimit = 96_000_000;

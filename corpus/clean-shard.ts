@@ -22,15 +22,6 @@ export interface CleanOptions {
   contamination?: Contamination;
 }
 
-export interface ShardStatistics {
-  kept: number;
-  bytes: number;
-  characters: number;
-  redacted: Record<string, number>;
-  /** Kept documents by main script. */
-  scripts: Record<string, number>;
-}
-
 export interface CleanedShard {
   documents: Document[];
   /** SHA-256 of each kept document's text. */

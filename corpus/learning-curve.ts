@@ -4,6 +4,7 @@
  */
 import type { LearningCurve } from '../config/learning-curve.ts';
 import { NgramModel } from './ngram.ts';
+import { littleEndian } from './words-and-bytes.ts';
 
 /** Longer runs are hardly ever met twice in a sample of this size. */
 const order = 4;
@@ -31,8 +32,6 @@ export function tokensIn(shard: Uint8Array, width: 2 | 4): Tokens {
     else bytes.swap32();
   return width === 2 ? new Uint16Array(bytes.buffer) : new Uint32Array(bytes.buffer);
 }
-
-const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 /** Null where there is nothing to learn from, or to be measured on. `onProgress` is called now and then. */
 export function learningCurve(

@@ -1,5 +1,7 @@
 /** Ids and sources of many documents in a row of bytes, where strings would take three times as much. */
 
+import { Words } from './words-and-bytes.ts';
+
 /** Id and source of a document. */
 export type Name = [id: string, source: string];
 
@@ -12,8 +14,7 @@ export interface PackedNames {
 
 export class Names {
   #text = Buffer.alloc(4096);
-  #ends = new Uint32Array(64);
-  #count = 0;
+  readonly #ends = new Words(64);
   #length = 0;
 
   push(name: Name): void {
@@ -30,7 +31,7 @@ export class Names {
   packed(): PackedNames {
     return {
       text: this.#text.subarray(0, this.#length),
-      ends: this.#ends.subarray(0, this.#count),
+      ends: this.#ends.all(),
     };
   }
 
@@ -40,14 +41,9 @@ export class Names {
       wider.set(this.#text);
       this.#text = wider;
     }
-    if (this.#count === this.#ends.length) {
-      const wider = new Uint32Array(2 * this.#ends.length);
-      wider.set(this.#ends);
-      this.#ends = wider;
-    }
     this.#text.set(bytes, this.#length);
     this.#length += bytes.length;
-    this.#ends[this.#count++] = this.#length;
+    this.#ends.push(this.#length);
   }
 }
 
@@ -57,15 +53,4 @@ export function nameAt({ text, ends }: PackedNames, number: number): Name {
   return JSON.parse(
     Buffer.from(part.buffer, part.byteOffset, part.length).toString('utf8'),
   ) as Name;
-}
-
-/** The place of a number among ascending ones, of which it is one. */
-export function placeIn(numbers: Uint32Array, number: number): number {
-  let [from, to] = [0, numbers.length];
-  while (from < to) {
-    const middle = (from + to) >>> 1;
-    if (numbers[middle]! < number) from = middle + 1;
-    else to = middle;
-  }
-  return from;
 }

@@ -1,6 +1,6 @@
 /** Lists of 32-bit numbers as bytes, little-endian, and lists that grow without an object for each number. */
 
-const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+export const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 /** Numbers as bytes, for a blob. */
 export function bytesOf(numbers: Uint32Array): Uint8Array {
@@ -51,4 +51,15 @@ export class Words {
     wider.set(this.#words);
     this.#words = wider;
   }
+}
+
+/** The place of a number among ascending ones, of which it is one. */
+export function placeIn(numbers: Uint32Array, number: number): number {
+  let [from, to] = [0, numbers.length];
+  while (from < to) {
+    const middle = (from + to) >>> 1;
+    if (numbers[middle]! < number) from = middle + 1;
+    else to = middle;
+  }
+  return from;
 }

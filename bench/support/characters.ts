@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { TrainerRun } from '../../config/trainer.ts';
+import { specialToken } from '../../test/support/tokenizers.ts';
 
 export interface CharacterCorpus {
   tokenizer: string;
@@ -54,15 +55,7 @@ function tokenizerOf(ids: ReadonlyMap<string, number>) {
     version: '1.0',
     truncation: null,
     padding: null,
-    added_tokens: specialTokens.map((content, id) => ({
-      id,
-      content,
-      single_word: false,
-      lstrip: false,
-      rstrip: false,
-      normalized: false,
-      special: true,
-    })),
+    added_tokens: specialTokens.map((content, id) => specialToken(id, content)),
     normalizer: null,
     pre_tokenizer: {
       type: 'Split',
