@@ -4,21 +4,16 @@
  */
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { WorkflowFailedError } from '@temporalio/client';
 import { z } from 'zod';
-import { findOrphans } from '../client/cli/chaos.ts';
 import { isTrainer, killKinds, seeded, type KillKind } from '../client/cli/chaos-schedule.ts';
 import { readPipelineFile } from '../client/pipeline-file.ts';
 import type { PretrainRecipe } from '../config/recipe.ts';
 import { killVictim, listVictims } from '../infra/kill.ts';
 import { describeMachine } from '../infra/machine.ts';
-import { signalProcess } from '../infra/processes.ts';
-import { readGenerations } from '../registry/generations.ts';
-import { readCheckpoint, readHead } from '../registry/training.ts';
-import { workflowId } from '../workflows/messages.ts';
 import { defineBench, say } from './support/bench.ts';
+import { compareWith, untilEnded } from './support/disturbed.ts';
 import { median, quantile } from './support/figures.ts';
-import { lossesOf, lossFaults, onceEach, startsOf, trainingAgainMs } from './support/recovery.ts';
+import { startsOf, trainingAgainMs } from './support/recovery.ts';
 import { withHome, withStack, type BenchStack } from './support/stack.ts';
 import {
   prepare,
@@ -29,13 +24,8 @@ import {
   type Reference,
 } from './support/training.ts';
 
-/** Longer than the heartbeat timeout of a training activity: the server gives the work to the next generation. */
-const stoppedMs = 20_000;
-const patienceMs = 1_800_000;
-const stoppedKind = 'gpu, stopped and woken';
-
 interface Kill {
-  kind: KillKind | typeof stoppedKind;
+  kind: KillKind;
   run: string;
   /** Unix time, seconds. */
   at: number;
@@ -62,18 +52,11 @@ export const kills = defineBench({
   settings: z.strictObject({
     kills: z.int().min(1).max(10_000).default(100).describe('in all'),
     each: z.int().min(1).max(50).default(6).describe('of one training at most'),
-    stops: z
-      .int()
-      .min(0)
-      .max(1000)
-      .default(5)
-      .describe('times that the gpu worker is stopped past its heartbeat timeout and woken'),
-    stopsEach: z.int().min(1).max(100).default(1).describe('of one training at most'),
     seconds: z.number().positive().max(600).default(30).describe('planned time of one training'),
     seed: z.int().min(0).default(1).describe('of kinds and instants'),
     keep: z.boolean().default(false).describe('leave the home folder'),
   }),
-  async measure({ kills: numKills, each, stops, stopsEach, seconds, seed, keep }) {
+  async measure({ kills: numKills, each, seconds, seed, keep }) {
     const source = await readPipelineFile('config/pipelines/quickstart.yaml');
     return await withHome('kills', { keep }, async (home) =>
       withStack(home, async (stack) => {
@@ -92,25 +75,21 @@ export const kills = defineBench({
         const random = seeded(seed);
         const made: Kill[] = [];
         const runs: Disturbed[] = [];
-        let stopped = 0;
         while (made.length < numKills) {
           const wanted = Math.min(each, numKills - made.length);
-          const stopsNow = Math.min(stopsEach, stops - stopped);
           const disturbed = await disturb(stack, home, prepared, recipe, reference, {
             index: runs.length,
             wanted,
-            stops: stopsNow,
             gapMs: (seconds * 1000 * 1.5) / each,
             random,
             made,
           });
-          stopped = made.filter(({ kind }) => kind === stoppedKind).length;
           runs.push(disturbed);
           const told =
             disturbed.faults.length === 0 ? 'the same bits' : disturbed.faults.join('; ');
           say(`  ${made.length} of ${numKills} kills, training ${runs.length}: ${told}`);
         }
-        return conclude({ runs, made, recipe, stopped });
+        return conclude({ runs, made, recipe });
       }),
     );
   },
@@ -119,8 +98,6 @@ export const kills = defineBench({
 interface Plan {
   index: number;
   wanted: number;
-  /** Of the gpu worker, before the first kill. */
-  stops: number;
   gapMs: number;
   random: () => number;
   /** Every kill is added to it. */
@@ -133,7 +110,7 @@ async function disturb(
   prepared: Prepared,
   recipe: PretrainRecipe,
   reference: Reference,
-  { index, wanted, stops, gapMs, random, made }: Plan,
+  { index, wanted, gapMs, random, made }: Plan,
 ): Promise<Disturbed> {
   const run = `kills-${index}`;
   // Part of the stage's name and not of the bits: else a model that was trained before would be reused.
@@ -143,10 +120,6 @@ async function disturb(
   const ended = new AbortController();
   const finished = untilEnded(stack, run).finally(() => ended.abort());
   const disturbing = (async () => {
-    for (let stop = 0; stop < stops; stop += 1) {
-      await sleep(gapMs * (0.5 + random()), undefined, { signal: ended.signal });
-      await stopAndWake(home, run, made);
-    }
     while (made.length - before < wanted) {
       await sleep(gapMs * random() * 2, undefined, { signal: ended.signal });
       await killOne(home, run, random, made);
@@ -174,33 +147,6 @@ async function killOne(
   made.push({ kind, run, at: Date.now() / 1000 });
 }
 
-async function stopAndWake(home: string, run: string, made: Kill[]): Promise<void> {
-  const worker = (await listVictims(home)).find(({ kind }) => kind === 'gpu');
-  if (worker === undefined || !signalProcess(worker, 'SIGSTOP')) return;
-  try {
-    await sleep(stoppedMs);
-  } finally {
-    signalProcess(worker, 'SIGCONT');
-  }
-  made.push({ kind: stoppedKind, run, at: Date.now() / 1000 });
-}
-
-/** Null when the training finished, else why it did not; a server that is away is waited for. */
-async function untilEnded({ temporal }: BenchStack, run: string): Promise<string | null> {
-  const deadline = Date.now() + patienceMs;
-  const handle = temporal.workflow.getHandle(workflowId.training(run, 'pretrain', 0));
-  while (Date.now() < deadline) {
-    try {
-      await handle.result();
-      return null;
-    } catch (error) {
-      if (error instanceof WorkflowFailedError) return String(error.cause ?? error);
-      await sleep(500);
-    }
-  }
-  return `not finished within ${patienceMs / 60_000} min`;
-}
-
 async function judge(
   stack: BenchStack,
   home: string,
@@ -212,28 +158,17 @@ async function judge(
   }: { run: string; failure: string | null; reference: Reference; made: Kill[] },
 ): Promise<Disturbed> {
   if (failure !== null) return { run, faults: [failure], lost: [], again: [] };
-  const trial = { run, phase: 'pretrain', round: 0, trial: 0 };
-  const head = await readHead(stack.store, trial);
-  const last = head?.value.chain.at(-1);
-  const files = last === undefined ? {} : (await readCheckpoint(stack.store, last)).files;
-  const generations = await readGenerations(stack.store, trial);
-  const events = onceEach(generations.flatMap((generation) => generation.events));
-  const different = Object.keys(reference.files).filter(
-    (name) => files[name]?.sha256 !== reference.files[name],
-  );
+  const { events, faults } = await compareWith(stack, home, run, reference);
   const own = made.filter((kill) => kill.run === run);
-  const trainerKills = own.filter(({ kind }) => isTrainer(kind as KillKind));
+  const trainerKills = own.filter(({ kind }) => isTrainer(kind));
   const starts = startsOf(events);
-  const orphans = await findOrphans(home);
   return {
     run,
     faults: [
-      ...different.map((name) => `${name} of the last checkpoint differs`),
-      ...lossFaults(lossesOf(events), reference.losses),
+      ...faults,
       ...(starts.length - 1 > trainerKills.length
         ? [`${starts.length - 1} restarts for ${trainerKills.length} kills of the trainer`]
         : []),
-      ...orphans.map((orphan) => `left running: ${orphan}`),
     ],
     lost: starts.slice(1).map(({ lost }) => lost),
     again: trainerKills.flatMap((kill): Again[] => {
@@ -249,21 +184,16 @@ function conclude({
   runs,
   made,
   recipe,
-  stopped,
 }: {
   runs: Disturbed[];
   made: Kill[];
   recipe: PretrainRecipe;
-  stopped: number;
 }) {
   const again = runs.flatMap((run) => run.again);
   const lost = runs.flatMap((run) => run.lost);
   const equal = runs.filter(({ faults }) => faults.length === 0).length;
   const kinds = Object.fromEntries(
-    [...killKinds, stoppedKind].map((kind) => [
-      kind,
-      made.filter((kill) => kill.kind === kind).length,
-    ]),
+    killKinds.map((kind) => [kind, made.filter((kill) => kill.kind === kind).length]),
   );
   const all = secondsOf(again);
   const alone = secondsOf(again.filter((one) => one.alone));
@@ -273,7 +203,6 @@ function conclude({
       kinds,
       trainings: runs.length,
       equal,
-      stopped,
       saveEverySteps: recipe.saveEverySteps,
       lostSteps: { median: lost.length === 0 ? 0 : median(lost), most: Math.max(0, ...lost) },
       trainingAgainS: { ...all, alone },

@@ -15,6 +15,7 @@ import { questions } from './questions.ts';
 import { quickstart } from './quickstart.ts';
 import { rollback } from './rollback.ts';
 import { scale } from './scale.ts';
+import { stops } from './stops.ts';
 import { boundLines, parseSettings, runBench, say, usage } from './support/bench.ts';
 import { throughput } from './throughput.ts';
 import { train } from './train.ts';
@@ -33,6 +34,7 @@ const benches = [
   scale,
   planner,
   kills,
+  stops,
   languages,
   checkpoints,
   preprocess,
