@@ -116,7 +116,8 @@ function writeTokens(folder: string): { tokenizer: string; tokens: string } {
   return { tokenizer, tokens: file };
 }
 
-async function bareLoop(config: string, threads: number): Promise<number> {
+/** Tokens a second of the loop; the file names shape, recipe, tokens and the steps that are left out. */
+export async function bareLoop(config: string, threads: number): Promise<number> {
   const { stdout } = await execa(python, ['-m', 'bench.support.bare_loop', '--config', config], {
     cwd: projectDir,
     env: { OMP_NUM_THREADS: String(threads), CUDA_VISIBLE_DEVICES: '' },

@@ -26,7 +26,6 @@ import {
   referenceOf,
   shorten,
   startInPipeline,
-  type Prepared,
   type Reference,
 } from './support/training.ts';
 
