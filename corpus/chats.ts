@@ -43,54 +43,91 @@ class ShapeError extends Error {
   }
 }
 
-function chatOf(record: Fields): Chat {
-  const { chosen, rejected, label } = record;
+function chatOf(found: Fields): Chat {
+  const record = spreadInput(found);
+  const { chosen, rejected } = record;
+  const before = systemOf(record);
   if (typeof chosen === 'string' && typeof rejected === 'string' && /^\s*Human:/.test(chosen))
-    return preference([], transcript(chosen), transcript(rejected));
-  const { prompt, answer } = promptOf(record);
+    return preference(before, transcript(chosen), transcript(rejected));
   if (chosen !== undefined && rejected !== undefined) {
-    return preference(prompt, turnsOf(chosen, 'assistant'), turnsOf(rejected, 'assistant'));
+    const [better, worse] = [turnsOf(chosen, 'assistant'), turnsOf(rejected, 'assistant')];
+    // Answers that begin with a question are whole chats: what stands beside them says it again.
+    const isWhole = better.find(({ role }) => role !== 'system')?.role === 'user';
+    return preference(isWhole ? before : promptOf(record, before).prompt, better, worse);
   }
-  if (typeof label === 'boolean') {
-    const whole = inTurn([...prompt, ...answer]);
-    return { kind: 'judged', prompt: whole.slice(0, -1), answer: whole.slice(-1), good: label };
-  }
-  return { kind: 'chat', messages: inTurn([...prompt, ...answer]) };
+  const { prompt, answer } = promptOf(record, before);
+  const whole = inTurn([...prompt, ...answer]);
+  const good = judgementOf(record['label']);
+  if (good === null) return { kind: 'chat', messages: whole };
+  return { kind: 'judged', prompt: whole.slice(0, -1), answer: whole.slice(-1), good };
+}
+
+/** OpenAI's form of preferences: what leads up to them lies in a field of its own. */
+function spreadInput(record: Fields): Fields {
+  const { input, preferred_output: chosen, non_preferred_output: rejected, ...rest } = record;
+  if (!isFields(input) || chosen === undefined || rejected === undefined) return record;
+  return { ...rest, ...input, chosen, rejected };
+}
+
+/** Whether an answer was called good, as true and false or as 1 and 0; null where nobody called it anything. */
+function judgementOf(label: unknown): boolean | null {
+  if (label === undefined || label === null) return null;
+  if (typeof label === 'boolean') return label;
+  if (label === 0 || label === 1) return label === 1;
+  throw new ShapeError(
+    'unknown_label',
+    `found label ${JSON.stringify(label).slice(0, 40)}, expected true or false (1 or 0): whether the answer is good; remove or rename what says something else`,
+  );
+}
+
+/** The system message that the fields of a record make, tools among it; none where they say nothing. */
+function systemOf(record: Fields): Message[] {
+  const parts = [
+    record['system'],
+    record['system_prompt'],
+    toolsText(record['tools'] ?? record['functions']),
+  ];
+  const content = parts
+    .filter((part): part is string => typeof part === 'string' && part.trim() !== '')
+    .join('\n\n');
+  return content === '' ? [] : [{ role: 'system', content }];
 }
 
 /** The parts of a record that lead up to an answer, and the answer where it has one. */
-function promptOf(record: Fields): { prompt: Message[]; answer: Message[] } {
-  const system = [record['system'], toolsText(record['tools'])]
-    .filter((part): part is string => typeof part === 'string' && part.trim() !== '')
-    .join('\n\n');
-  const before: Message[] = system === '' ? [] : [{ role: 'system', content: system }];
+function promptOf(
+  record: Fields,
+  before: readonly Message[],
+): { prompt: Message[]; answer: Message[] } {
+  const said = record['output'] ?? record['completion'] ?? record['response'] ?? record['answer'];
+  const answer = Array.isArray(said) ? turnsOf(said, 'assistant') : answerOf(text(said));
   const turns = record['messages'] ?? record['conversations'] ?? record['conversation'];
   if (Array.isArray(turns)) return { prompt: [...before, ...turnsOf(turns, 'user')], answer: [] };
   const first = text(record['instruction'] ?? record['question'] ?? record['prompt']);
   if (first === null) {
     if (Array.isArray(record['prompt']))
-      return { prompt: turnsOf(record['prompt'], 'user'), answer: [] };
-    if (record['chosen'] !== undefined) return { prompt: before, answer: [] };
+      return { prompt: [...before, ...turnsOf(record['prompt'], 'user')], answer };
     throw new ShapeError(
       'unknown_shape',
       `found the fields ${Object.keys(record).slice(0, 8).join(', ') || 'none'}, expected messages, conversations, instruction, prompt, question, or chosen and rejected`,
     );
   }
   const history = Array.isArray(record['history']) ? record['history'] : [];
-  for (const pair of history) {
-    if (!Array.isArray(pair)) continue;
-    before.push({ role: 'user', content: text(pair[0]) ?? '' });
-    before.push({ role: 'assistant', content: text(pair[1]) ?? '' });
-  }
-  const input = text(record['input']) ?? '';
-  const content = input.trim() === '' ? first : `${first}\n\n${input}`;
-  const said = record['output'] ?? record['completion'] ?? record['response'] ?? record['answer'];
-  const answer = text(said);
-  return {
-    prompt: [...before, { role: 'user', content }],
-    answer: answer === null ? [] : [{ role: 'assistant', content: answer }],
-  };
+  const past = history.flatMap((pair): Message[] =>
+    Array.isArray(pair)
+      ? [
+          { role: 'user', content: text(pair[0]) ?? '' },
+          { role: 'assistant', content: text(pair[1]) ?? '' },
+        ]
+      : [],
+  );
+  const content = [first, text(record['input']), text(record['context'])]
+    .filter((part) => part !== null && part.trim() !== '')
+    .join('\n\n');
+  return { prompt: [...before, ...past, { role: 'user', content }], answer };
 }
+
+const answerOf = (content: string | null): Message[] =>
+  content === null ? [] : [{ role: 'assistant', content }];
 
 const roles: Record<string, Message['role'] | 'call' | 'result'> = {
   system: 'system',
@@ -100,6 +137,7 @@ const roles: Record<string, Message['role'] | 'call' | 'result'> = {
   prompter: 'user',
   assistant: 'assistant',
   gpt: 'assistant',
+  chatgpt: 'assistant',
   model: 'assistant',
   bot: 'assistant',
   function_call: 'call',
@@ -123,9 +161,15 @@ function turnsOf(value: unknown, otherwise: 'user' | 'assistant'): Message[] {
     if (role === 'call') return { role: 'assistant', content: callText(said) };
     if (role === 'result')
       return { role: 'user', content: `<tool_response>\n${said}\n</tool_response>` };
-    const calls = Array.isArray(turn['tool_calls'])
-      ? turn['tool_calls'].map((call) => callText(callOf(call)))
-      : [];
+    if (role === 'assistant' && turn['weight'] === 0)
+      throw new ShapeError(
+        'unlearnt_turn',
+        'found an answer of weight 0, expected all to be learnt',
+      );
+    const made = Array.isArray(turn['tool_calls']) ? turn['tool_calls'] : [turn['function_call']];
+    const calls = made
+      .filter((call) => call !== undefined && call !== null)
+      .map((call) => callText(callOf(call)));
     return { role, content: [said, ...calls].filter((part) => part !== '').join('\n') };
   });
 }
@@ -205,6 +249,7 @@ const same = (a: Message, b: Message): boolean =>
 function inTurn(messages: readonly Message[], last: 'user' | 'assistant' = 'assistant'): Message[] {
   const whole: Message[] = [];
   for (const message of messages) {
+    if (message.role === 'system' && message.content.trim() === '') continue;
     const before = whole.at(-1);
     const joins = /^<tool_(?:call|response)>/.test(message.content) || message.role === 'system';
     if (before?.role === message.role && joins) before.content += `\n${message.content}`;

@@ -39,6 +39,41 @@ test.each([
     },
     [user('hi'), assistant('yo')],
   ],
+  [
+    'prompt and completion in turns',
+    { system: 's', prompt: [user('a')], completion: [assistant('b')] },
+    [system('s'), user('a'), assistant('b')],
+  ],
+  [
+    'Dolly',
+    { instruction: 'Who?', context: 'It was Ann.', response: 'Ann' },
+    [user('Who?\n\nIt was Ann.'), assistant('Ann')],
+  ],
+  [
+    'Orca',
+    { system_prompt: 's', question: 'a', response: 'b' },
+    [system('s'), user('a'), assistant('b')],
+  ],
+  [
+    'function calls of the older OpenAI, and a system turn that says nothing',
+    {
+      messages: [
+        system(''),
+        user('weather?'),
+        { role: 'assistant', content: null, function_call: { name: 'w', arguments: '{}' } },
+        { role: 'function', name: 'w', content: '20' },
+        assistant('20'),
+      ],
+      functions: [{ name: 'w' }],
+    },
+    [
+      system('<tools>\n[{"name":"w"}]\n</tools>'),
+      user('weather?'),
+      assistant('<tool_call>\n{"name":"w","arguments":{}}\n</tool_call>'),
+      user('<tool_response>\n20\n</tool_response>'),
+      assistant('20'),
+    ],
+  ],
   ['prompt and completion', { prompt: 'a', completion: 'b' }, [user('a'), assistant('b')]],
   ['question and answer', { question: 'a', answer: 'b' }, [user('a'), assistant('b')]],
   [
@@ -101,10 +136,29 @@ test.each([
     'UltraFeedback',
     { prompt: 'a', chosen: [user('a'), assistant('b')], rejected: [user('a'), assistant('c')] },
   ],
-])('a preference as %s writes it', (name, record) => {
-  // The prompt of UltraFeedback stands in its answers too.
-  if (name === 'UltraFeedback') return expect(chatsOf(record)).toHaveLength(1);
-  return expect(chatsOf(record)).toEqual([
+  [
+    'UltraFeedback, binarized',
+    {
+      prompt: 'a',
+      chosen: [user('a'), assistant('b')],
+      rejected: [user('a'), assistant('c')],
+      messages: [user('a'), assistant('b')],
+    },
+  ],
+  [
+    'TRL with an explicit prompt',
+    { prompt: [user('a')], chosen: [assistant('b')], rejected: [assistant('c')] },
+  ],
+  [
+    'OpenAI',
+    {
+      input: { messages: [user('a')] },
+      preferred_output: [assistant('b')],
+      non_preferred_output: [assistant('c')],
+    },
+  ],
+])('a preference as %s writes it', (_, record) => {
+  expect(chatsOf(record)).toEqual([
     {
       kind: 'preference',
       prompt: [user('a')],
@@ -115,12 +169,25 @@ test.each([
 });
 
 test.each([
+  ['TRL', { prompt: [user('a')], completion: [assistant('b')], label: false }],
+  ['TRL, in texts', { prompt: 'a', completion: 'b', label: false }],
+  ['numbers', { prompt: 'a', completion: 'b', label: 0 }],
+  ['LLaMA-Factory', { messages: [user('a'), assistant('b')], label: false }],
+])('a bad answer as KTO in the form of %s calls it', (_, record) => {
+  expect(chatsOf(record)).toEqual([
+    { kind: 'judged', prompt: [user('a')], answer: [assistant('b')], good: false },
+  ]);
+});
+
+test.each([
   ['unknown_shape', { text: 'a' }],
   ['unknown_shape', 'a'],
   ['unknown_role', { messages: [{ role: 'robot', content: 'a' }] }],
   ['no_answer', { messages: [user('a')] }],
   ['empty_turn', { instruction: 'a', output: ' ' }],
   ['turns_out_of_order', { messages: [user('a'), user('b'), assistant('c')] }],
+  ['unknown_label', { prompt: 'a', completion: 'b', label: 'good' }],
+  ['unlearnt_turn', { messages: [user('a'), { ...assistant('b'), weight: 0 }] }],
   ['same_answers', { instruction: 'a', chosen: 'b', rejected: 'b ' }],
 ])('%s is the reason for what cannot be learnt from', (reason, record) => {
   expect(chatsOf(record)).toMatchObject([{ reason }]);
