@@ -80,6 +80,8 @@ export function cleanShard(
       redacted[kind] = (redacted[kind] ?? 0) + count;
     return result.text;
   };
+  // The steps count documents, not fields.
+  const stepsOfFields = {};
   const room = new WordRoom();
   for (const [index, document] of raw.entries()) {
     const { id, source } = document;
@@ -101,8 +103,7 @@ export function cleanShard(
       const metadata = Object.fromEntries(
         Object.entries(document.metadata).map(([field, value]) => [
           field,
-          // The steps count documents, not fields.
-          typeof value === 'string' ? purge(value, {}) : value,
+          purgedField(value, (said) => purge(said, stepsOfFields)),
         ]),
       );
       const signature = signatureOf(text, script, words);
@@ -142,4 +143,13 @@ export function numCharacters(text: string): number {
     if (unit >= 0xdc00 && unit <= 0xdfff) count -= 1;
   }
   return count;
+}
+
+/** A number is somebody's as much as a text: one that is, is no number any more. */
+function purgedField<T>(value: T, purge: (said: string) => string): T | string {
+  if (typeof value === 'string') return purge(value);
+  if (typeof value !== 'number') return value;
+  const said = String(value);
+  const purged = purge(said);
+  return purged === said ? value : purged;
 }

@@ -41,14 +41,18 @@ const detectors: readonly Detector[] = [
 /** What stands where something of a kind stood. */
 export const placeholder = (kind: PersonalData): string => `<${kind.toUpperCase()}>`;
 
+/** Joiners, breaks and marks without width, inside a number. */
+const unseen = /(?<=[\dA-Za-z])[\u00AD\u200B-\u200D\u2060\uFEFF]+(?=\d)/g;
+
 /** Replaces personal data and counts what it replaced. A redacted text has nothing left to redact. */
 export function redact(
   text: string,
   kinds: readonly PersonalData[] = certainKinds,
 ): { text: string; counts: Partial<Record<PersonalData, number>> } {
   const counts: Partial<Record<PersonalData, number>> = {};
-  let result = text;
-  let plain = folded(text);
+  // What nobody sees would hide a number from its pattern.
+  let result = text.replaceAll(unseen, '');
+  let plain = folded(result);
   let places = placesIn(plain);
   // What was replaced no longer hides what stood beside it, so a text is gone through until nothing is found.
   for (let numFound = 1; numFound > 0;) {

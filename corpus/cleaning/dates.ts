@@ -11,7 +11,8 @@ const monthOf = new Map(
   ]),
 );
 const month = `(${months.join('|')}|(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec)\\.?)`;
-const numeral = '[\\d〇零一二三四五六七八九十百千元]';
+/** ○ is how Big5, which has no 〇, writes it. */
+const numeral = '[\\d〇○零一二三四五六七八九十百千元]';
 const monthFirst = new RegExp(
   `(?<![\\w-])${month} (\\d{1,2})(?:st|nd|rd|th)?,? (\\d{4})(?![\\w-])`,
   'g',
@@ -20,15 +21,23 @@ const dayFirst = new RegExp(
   `(?<![\\w-])(\\d{1,2})(?:st|nd|rd|th)? ${month},? (\\d{4})(?![\\w-])`,
   'g',
 );
-const yearFirst = /(?<![\w./-])(\d{4})([/.])(\d{1,2})\2(\d{1,2})(?![\w/-]|\.\d)/g;
-const chinese = new RegExp(
-  `(?:(?:中華)?(民國|民国) ?(${numeral}{1,6})|(?<![\\d〇零一二三四五六七八九十])(\\d{4}|[〇零一二三四五六七八九]{4})) ?年 ?(${numeral}{1,3}) ?月 ?(${numeral}{1,3}) ?[日號号]`,
+const yearFirst =
+  /(?<![\w./-]|\b(?:v|ver|version|release|build)[.: ]{0,2}|版本?[.: ]{0,2})(\d{4})([/.])(\d{1,2})\2(\d{1,2})(?![\w/-]|\.\d)/gi;
+const republic = '(?:中華|中华)?(?:民國|民国)';
+const republicFirst = new RegExp(
+  `${republic} ?(\\d{1,3})([/.-])(\\d{1,2})\\2(\\d{1,2})(?![\\w/-]|\\.\\d)`,
   'g',
 );
+const chinese = new RegExp(
+  `(?:(${republic})|(?<!${numeral})) ?(${numeral}{1,6}) ?(年)(?: ?(${numeral}{1,3}) ?月(?: ?(${numeral}{1,3}) ?[日號号]|(?!\\s*${numeral}|[份底初中上下間间])))?`,
+  'g',
+);
+/** From one date of the Republic to another, whose year is of the Republic too without a word. */
+const andUntil = /^ ?[至到迄~～—–、及與和-] ?$/;
 
 /** Dates as year, month, day: of English, of Chinese, and of the Republic of China, whose first year was 1912. */
 export function standardiseDates(text: string): string {
-  if (!/\d{4}|年/.test(text)) return text;
+  if (!/\d{4}|年|民[國国]/.test(text)) return text;
   let result = text;
   if (/\d (?:\d|[A-Z])|[a-z.] \d/.test(result)) {
     result = result
@@ -42,19 +51,46 @@ export function standardiseDates(text: string): string {
   result = result.replaceAll(yearFirst, (all, year: string, _, of: string, day: string) =>
     iso(Number(year), Number(of), Number(day), all),
   );
-  if (result.includes('年')) {
-    result = result.replaceAll(
-      chinese,
-      (all, republic: string | undefined, since: string, year: string, of: string, day: string) =>
-        iso(
-          republic === undefined ? numberOf(year) : numberOf(since) + 1911,
-          numberOf(of),
-          numberOf(day),
-          all,
-        ),
-    );
-  }
-  return result;
+  result = result.replaceAll(republicFirst, (all, since: string, _, of: string, day: string) =>
+    iso(Number(since) + 1911, Number(of), Number(day), all),
+  );
+  return result.includes('年') ? standardiseChinese(result) : result;
+}
+
+/** A year of the Republic alone keeps its 年; one of the common era is a date with its month and day only. */
+function standardiseChinese(text: string): string {
+  let last = { until: -1, year: 0 };
+  return text.replaceAll(
+    chinese,
+    (
+      all,
+      era: string | undefined,
+      year: string,
+      sign: string,
+      of: string | undefined,
+      day: string | undefined,
+      at: number,
+    ) => {
+      const isNamed = era !== undefined;
+      const since = numberOf(year);
+      // Years go up; a smaller number after one is a time of so many years.
+      const follows = last.until >= 0 && since >= last.year && since < 1000;
+      if (!isNamed && !(follows && andUntil.test(text.slice(last.until, at)))) {
+        const isWhole = /^(?:\d{4}|[〇○零一二三四五六七八九]{4})$/.test(year);
+        return isWhole && day !== undefined ? iso(since, numberOf(of!), numberOf(day), all) : all;
+      }
+      last = { until: at + all.length, year: since };
+      const common = since + 1911;
+      if (Number.isNaN(common) || common > 2999) return all;
+      if (day !== undefined) return iso(common, numberOf(of!), numberOf(day), all);
+      if (of === undefined) {
+        // 中華民國五年計畫 is a plan of five years.
+        const isTime = era?.startsWith('中') === true && since < 10 && year !== '元';
+        return isTime ? all : `${common}${sign}`;
+      }
+      return iso(common, numberOf(of), 1, all).replace(/-01$/, '');
+    },
+  );
 }
 
 const monthNumber = (name: string): number =>
@@ -73,6 +109,7 @@ function iso(year: number, of: number, day: number, otherwise: string): string {
 
 const values = new Map([...'〇一二三四五六七八九'].map((character, index) => [character, index]));
 values.set('零', 0);
+values.set('○', 0);
 
 /** 113, 一百一十三, 一一三 and 元, which is the first; NaN for what is none. */
 export function numberOf(text: string): number {

@@ -44,7 +44,7 @@ const phoneWords =
 const phoneUse = /^[ -](?:office|fax|mobile|home|work|cell)\b/i;
 // Any grouping at all, where the words around say what it is.
 const loosePattern = new RegExp(
-  `${before}\\+?\\(?\\d{1,4}\\)?(?:[ .-]?\\(?\\d{1,4}\\)?){1,6}${extension}(?![\\w%=*×÷/+]|[.,/]\\d)`,
+  `${before}\\+?\\(?\\d{1,4}\\)?(?:[ .-]?\\(?\\d{1,4}\\)?){1,6}${extension}(?![\\w%=*×÷+]|\\.\\d|\\/(?![\\d ]))`,
   'gi',
 );
 

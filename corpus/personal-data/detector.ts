@@ -24,10 +24,13 @@ export function* matches(
   }
 }
 
-/** What stands before a number that is one: no part of another number, no sum of money. */
-export const before = String.raw`(?<![\w$€£¥+.,/-]|[$€£¥] )`;
+/**
+ * What stands before a number that is one: no part of another number, no sum of money, no path of an address. A comma
+ * parts the cells of a row, and a slash two numbers one after the other.
+ */
+export const before = String.raw`(?<![\w$€£¥+-]|[$€£¥] |\d\.|(?<!\d[\d -]{5,}|[^\w:/.%-])\/)`;
 /** What stands after it. */
-export const after = String.raw`(?![\w%]|[.,/-]\d)`;
+export const after = String.raw`(?![\w%]|[.-]\d)`;
 
 /** Whether the words just before a place, on its line or the one above, match. */
 export function follows(text: string, start: number, words: RegExp, reach = 32): boolean {

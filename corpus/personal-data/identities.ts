@@ -55,7 +55,7 @@ export const twCompany: Detector = {
   find: (text) =>
     matches(
       text,
-      /(?<![\w.,/-])\d{8}(?![\w%]|[.,/-]\d)/g,
+      new RegExp(`${before}\\d{8}${after}`, 'g'),
       (match, start) => follows(text, start, companyWords) && companyCheck(match),
     ),
 };

@@ -78,7 +78,17 @@ test.each([
   ['民國113年5月2日，中華民國一百一十三年五月二日', '2024-05-02，2024-05-02'],
   ['2024年5月2日、二〇二四年十二月三十一日', '2024-05-02、2024-12-31'],
   ['民國元年1月1日', '1912-01-01'],
-  ['02/05/2024, 2024年13月2日, 五月二日, v2024.5.2.1, February 30, 2024', null],
+  ['中华民国113年5月2日, 民國113/05/02, 民國 113-05-02', '2024-05-02, 2024-05-02, 2024-05-02'],
+  ['民國一○三年五月二日、二○二四年五月二日', '2014-05-02、2024-05-02'],
+  [
+    '民國113年、民國113年度、民國113年5月、民國113年5月底',
+    '2024年、2024年度、2024-05、2024年5月底',
+  ],
+  ['民國112年5月2日至113年3月1日，五年後', '2023-05-02至2024-03-01，五年後'],
+  ['民國100年及113年、10年', '2011年及2024年、10年'],
+  ['民國89年8月十六\n日、中華民國五年計畫', '2000年8月十六\n日、中華民國五年計畫'],
+  ['version 2024.5.2, v2024.5.2, 版本2024.5.2', null],
+  ['02/05/2024, 2024年13月2日, 五月二日, 113年5月2日, v2024.5.2.1, February 30, 2024', null],
 ])('dates of %s', (text, expected) => {
   expect(standardiseDates(text)).toBe(expected ?? text);
 });
@@ -150,6 +160,22 @@ describe('steps', () => {
       metadata: { note: 'a , b' },
     }));
   const parse = (given: unknown) => cleaningSchema.parse(given);
+
+  test('a number in the metadata that is somebody’s is replaced as in a text; another stays a number', () => {
+    const [document] = documents('A text of six words at least.');
+    const metadata = { card: 4111111111111111, phone: '0912345678', size: 1700000000, at: null };
+    const [kept] = cleanShard([{ ...document!, metadata }], {
+      personalData: 'redact',
+      quality: false,
+      clean: parse({}),
+    }).documents;
+    expect(kept!.metadata).toEqual({
+      card: '<CARD>',
+      phone: '<PHONE>',
+      size: 1700000000,
+      at: null,
+    });
+  });
 
   test('a preset in its order, less what is switched off, then what is named', () => {
     const steps = stepsOf(

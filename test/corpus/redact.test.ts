@@ -69,6 +69,8 @@ test.each([
   '2021-04-28 at 10:15:30.123, 04/28/2021, 28.04.2021',
   'card 4111 1111 1111 1112 has a wrong check digit',
   'ISBN 978-0-306-40615-7, 9780306406157',
+  'https://x.io/0912345678, /2024/13812345678 and img/4111111111111111.png',
+  '3.0912345678, 12.4111111111111111 and -0912345678',
   'version 10.20.30.40, π = 3.14159265358979',
   'rose from 2,345,678 to 12,345,678.90 per cent, 250 300 1995',
   'a@b, @handle, x@localhost',
@@ -82,6 +84,24 @@ test.each([
   'The 1937 Act, c. 12, ss. 3-5; 12 000 000 francs; 100-200-300',
 ])('nothing personal in: %s', (text) => {
   expect(redact(text)).toEqual({ text, counts: {} });
+});
+
+test.each([
+  ['王小明,0912345678', '王小明,<PHONE>'],
+  ['王小明,A123456789,0912-345-678,男', '王小明,<TW_ID>,<PHONE>,男'],
+  ['7,0912345678,4111111111111111,12/27', '7,<PHONE>,<CARD>,12/27'],
+  ['4111111111111111,378282246310005', '<CARD>,<CARD>'],
+  ['4111111111111111,123', '<CARD>,123'],
+  ['x,219-09-9999', 'x,<US_SSN>'],
+  ['02-2345-6789/0912-345-678', '<PHONE>/<PHONE>'],
+  ['電話/0912345678', '電話/<PHONE>'],
+  ['Tel.02-2345-6789', 'Tel.<PHONE>'],
+  ['Tel: 2345-6789/2345-6780', 'Tel: <PHONE>/<PHONE>'],
+  ['Phone: 415-555-2671,415-555-2672', 'Phone: <PHONE>,<PHONE>'],
+  ['統編:04595257,統編:04595257', '統編:<TW_COMPANY>,統編:<TW_COMPANY>'],
+  ['4111\u200D1111\u200D1111\u200D1111, 4111\u200B111111111111', '<CARD>, <CARD>'],
+])('numbers stand beside commas, slashes and full stops: %s', (text, expected) => {
+  expect(redact(text).text).toBe(expected);
 });
 
 test('names and addresses are replaced where they are asked for', () => {
