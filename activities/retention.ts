@@ -1,5 +1,10 @@
-/** Deletes the documents that have expired: asks which runs are at work, then sweeps the registry. */
+/**
+ * Deletes the documents that have expired: asks which runs are at work, then sweeps the registry. What uploads of
+ * killed processes left in the store goes too.
+ */
+import { log } from '@temporalio/activity';
 import type { Client } from '@temporalio/client';
+import { unitMs } from '../config/durations.ts';
 import type { RetentionReport } from '../config/retention.ts';
 import { runInputsSchema, runSpecSchema } from '../config/run-records.ts';
 import { expireDatasets, type InUse } from '../registry/expiry.ts';
@@ -8,6 +13,9 @@ import type { Store } from '../registry/store.ts';
 import type { Deps } from './deps.ts';
 import { withHeartbeats } from './heartbeats.ts';
 import { withFailures } from './preprocess-failures.ts';
+
+/** The upload of a checkpoint takes minutes; one that began so long ago has nobody to end it. */
+const longestUploadMs = unitMs.d;
 
 export interface SweepInput {
   /** Says what would be deleted, and deletes nothing. */
@@ -21,12 +29,24 @@ export function createRetentionActivities(deps: Deps & { client: Pick<Client, 'w
       return withFailures(async () =>
         withHeartbeats({ kind: 'expiry' }, async () => {
           const inUse = await readersAtWork(client, store);
-          return expireDatasets(store, { now: deps.now(), inUse, dryRun });
+          const report = await expireDatasets(store, { now: deps.now(), inUse, dryRun });
+          if (!dryRun) await abandonUploads(deps);
+          return report;
         }),
       );
     },
   };
 }
+/** Some stores cannot list them; nothing depends on it. */
+async function abandonUploads({ store, now }: Deps): Promise<void> {
+  try {
+    const numUploads = await store.abandonUploads(new Date(now().getTime() - longestUploadMs));
+    if (numUploads > 0) log.info('removed what uploads of killed processes left', { numUploads });
+  } catch (error) {
+    log.warn('unfinished uploads are not removed', { error });
+  }
+}
+
 export type RetentionActivities = ReturnType<typeof createRetentionActivities>;
 
 /** Workflows that read documents. */

@@ -25,7 +25,7 @@ import {
   timeoutFor,
 } from './requests.ts';
 import { removeObject } from './remove.ts';
-import { uploadFile } from './upload.ts';
+import { abandonUploads, uploadFile } from './upload.ts';
 
 export interface StoreOptions {
   /** Left out for AWS. */
@@ -72,6 +72,8 @@ export interface Store {
   list(prefix: string): AsyncIterable<StoredKey>;
   /** Removes an object for good, each version of it where the bucket keeps versions; one that is gone is no fault. */
   remove(key: string): Promise<void>;
+  /** Removes what uploads left behind that began before then and were killed; returns how many there were. */
+  abandonUploads(before: Date): Promise<number>;
   ensureBucket(): Promise<void>;
   /** Throws one sentence when the store does not honour conditional writes or checksums. */
   probe(): Promise<void>;
@@ -189,6 +191,7 @@ export function openStore(options: StoreOptions): Store {
       } while (token !== undefined);
     },
     remove: (key) => removeObject({ client, requests, bucket }, key),
+    abandonUploads: (before) => abandonUploads({ client, requests, bucket }, before),
     ensureBucket: () =>
       requests.send(`for bucket ${bucket}`, async () => {
         try {

@@ -7,6 +7,7 @@ import {
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
   HeadObjectCommand,
+  ListMultipartUploadsCommand,
   PutObjectCommand,
   UploadPartCommand,
   type CompletedPart,
@@ -84,7 +85,7 @@ async function uploadParts(
     client.send(new CreateMultipartUploadCommand({ ...target, ChecksumAlgorithm: 'SHA256' })),
   );
   const upload = { ...target, UploadId };
-  // Best effort: parts that stay behind take room, but nothing ever reads them.
+  // Best effort: parts that stay behind take room until `abandonUploads`, but nothing ever reads them.
   const abandon = async (): Promise<void> => {
     await client.send(new AbortMultipartUploadCommand(upload)).catch(() => {});
   };
@@ -129,4 +130,36 @@ async function uploadParts(
   } finally {
     await handle.close();
   }
+}
+
+/** Removes the parts of uploads that began before then, and that nobody can end any more; returns how many there were. */
+export async function abandonUploads(
+  { client, requests, bucket }: Connection,
+  before: Date,
+): Promise<number> {
+  const bucketOf = { Bucket: bucket };
+  const started: { Key: string; UploadId: string }[] = [];
+  let at: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined } = {};
+  for (let more = true; more;) {
+    const page = await requests.send('a list of unfinished uploads', () =>
+      client.send(new ListMultipartUploadsCommand({ ...bucketOf, ...at })),
+    );
+    for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
+      if (Key === undefined || UploadId === undefined || Initiated === undefined) continue;
+      if (Initiated < before) started.push({ Key, UploadId });
+    }
+    at = { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker };
+    more = page.IsTruncated === true && page.NextKeyMarker !== undefined;
+  }
+  for (const upload of started) {
+    await requests.send(`the end of an upload of ${upload.Key}`, async () => {
+      try {
+        await client.send(new AbortMultipartUploadCommand({ ...bucketOf, ...upload }));
+      } catch (error) {
+        // Somebody else ended it.
+        if (statusOf(error) !== 404) throw error;
+      }
+    });
+  }
+  return started.length;
 }

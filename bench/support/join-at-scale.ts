@@ -272,6 +272,7 @@ function folderStore(folder: string): Store {
       await never();
     },
     remove: never,
+    abandonUploads: async () => 0,
     ensureBucket: async () => {},
     probe: async () => {},
     close: () => {},

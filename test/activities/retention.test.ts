@@ -23,7 +23,15 @@ async function sweep(...running: string[]): Promise<RetentionReport> {
       },
     },
   };
-  const deps = { store, now: () => new Date('2026-12-24'), client };
+  const uploads = async (before: Date) => {
+    expect(before).toEqual(new Date('2026-12-23'));
+    throw new Error('this store cannot list them');
+  };
+  const deps = {
+    store: { ...store, abandonUploads: uploads },
+    now: () => new Date('2026-12-24'),
+    client,
+  };
   const { sweepExpired } = createRetentionActivities(deps as never);
   const report = (await new MockActivityEnvironment().run(sweepExpired, {})) as RetentionReport;
   expect(query).toMatch(/Running.*pipelineWorkflow.*continuousPretrainingWorkflow/);

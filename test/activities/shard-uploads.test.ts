@@ -46,6 +46,7 @@ function memoryStore(uploadMs = 0): Store {
     download: async () => expect.unreachable('nothing is downloaded'),
     remove: async () => {},
     list: () => expect.unreachable('nothing is listed'),
+    abandonUploads: async () => 0,
     ensureBucket: async () => {},
     probe: async () => {},
     close: () => {},

@@ -6,6 +6,12 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  CreateMultipartUploadCommand,
+  ListMultipartUploadsCommand,
+  S3Client,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { BlobRef } from '../../config/digest.ts';
 import {
@@ -34,6 +40,35 @@ beforeAll(async () => {
 afterAll(async () => {
   await s3.stop();
   await rm(dir, { recursive: true, force: true });
+});
+
+/** What a process that was killed in the middle of an upload leaves. */
+async function beginUpload(client: S3Client, Key: string): Promise<void> {
+  const target = { Bucket: store.bucket, Key };
+  const { UploadId } = await client.send(new CreateMultipartUploadCommand(target));
+  const part = { ...target, UploadId, PartNumber: 1, Body: Buffer.alloc(1000) };
+  await client.send(new UploadPartCommand(part));
+}
+
+test('uploads that nobody ends are removed when they are old, and not before', async () => {
+  const client = new S3Client({
+    endpoint: s3.endpoint,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    credentials: { accessKeyId: s3.accessKeyId, secretAccessKey: s3.secretAccessKey },
+  });
+  try {
+    await beginUpload(client, 'blobs/killed-1');
+    await beginUpload(client, 'blobs/killed-2');
+    expect(await store.abandonUploads(new Date(Date.now() - 3_600_000))).toBe(0);
+    expect(await store.abandonUploads(new Date(Date.now() + 3_600_000))).toBe(2);
+    const { Uploads = [] } = await client.send(
+      new ListMultipartUploadsCommand({ Bucket: store.bucket }),
+    );
+    expect(Uploads).toEqual([]);
+  } finally {
+    client.destroy();
+  }
 });
 
 const bytes = (text: string): Buffer => Buffer.from(text);

@@ -53,6 +53,7 @@ export function memoryStore(onWrite: (what: string, key: string) => void = () =>
     },
     putFileIfAbsent: unused,
     download: unused,
+    abandonUploads: async () => 0,
     ensureBucket: async () => {},
     probe: async () => {},
     close: () => {},
