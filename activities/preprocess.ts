@@ -294,6 +294,12 @@ export function createPreprocessActivities(
       };
     },
 
+    /** The corpus of that digest, as a run that lost its history had it; null where the store has it no more. */
+    async findPreparedCorpus({ corpus }: { corpus: string }): Promise<PreprocessResult | null> {
+      const manifest = await findStage(store, 'preprocess', corpus, corpusManifestSchema);
+      return manifest === null ? null : resultOf(corpus, manifest, true);
+    },
+
     /** What evaluation sets say, as one blob: the same files give the same one. */
     async readEvaluationSets(given: ReadEvaluationSetsInput): Promise<EvaluationSetsRead> {
       const { baseDir, paths } = parseInput(readEvaluationSetsInputSchema, given);

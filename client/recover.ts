@@ -158,6 +158,7 @@ export function inputOf(
     baseDir,
     machine: spec.machine,
     ...(ingested && { ingested: { ...ingested, reused: true } }),
+    ...(inputs?.corpus && { corpus: inputs.corpus }),
     ...(inputs?.given && { given: inputs.given }),
     ...(spec.challenge && { challenge: true }),
     ...(follows !== undefined && { follows }),

@@ -48,6 +48,11 @@ export interface PipelineInput {
   machine: Machine;
   /** What was read already, by whoever had to know whether there is anything new; left out, it is read now. */
   ingested?: IngestResult;
+  /**
+   * Digest of the corpus that a lost execution made, whatever has become of the files that it read; left out, or no
+   * longer in the store, the documents are prepared now.
+   */
+  corpus?: string;
   /** The configuration that the pipeline file gives, as a lost execution measured it; left out, it is measured now. */
   given?: MeasuredModel;
   /** The model must not be worse on the held-out text than the one that it starts from. */

@@ -13,6 +13,7 @@ import type { ExportActivities } from '../activities/export.ts';
 import type { GivenModelActivities } from '../activities/given-model.ts';
 import type { IngestActivities, IngestResult } from '../activities/ingest.ts';
 import type { GateFailure, ParentModel, PlanActivities } from '../activities/plan.ts';
+import type { PreprocessActivities } from '../activities/preprocess.ts';
 import type { PreprocessResult } from '../activities/preprocess-input.ts';
 import type { RehearsalActivities } from '../activities/rehearsal.ts';
 import type { ReleaseActivities } from '../activities/release.ts';
@@ -94,6 +95,11 @@ const { findDataset } = proxyActivities<IngestActivities>({
   summary: 'look up the dataset version',
 });
 
+const { findPreparedCorpus } = proxyActivities<PreprocessActivities>({
+  ...ingesting,
+  summary: 'look up the corpus that was prepared',
+});
+
 /** A `startFrom` that stands in the registry; another one is a model from elsewhere. */
 const registered = /^[a-z][a-z0-9-]*@/;
 
@@ -170,6 +176,10 @@ export function createStages(input: PipelineInput, board: StageBoard) {
     /** Resolves with the digest of the corpus. */
     async preprocess({ dataset, dropped }: IngestResult): Promise<string> {
       return await board.stage('preprocess', async (done) => {
+        if (input.corpus !== undefined) {
+          const prepared = await findPreparedCorpus({ corpus: input.corpus });
+          if (prepared !== null) return done(prepared.corpus, describeCorpus(prepared), true);
+        }
         const { questions, seed } = pipeline;
         const result: PreprocessResult = await executeChild(preprocessWorkflow, {
           workflowId: workflowId.preprocess(run),

@@ -27,7 +27,7 @@ type Fakes = PlanActivities &
   ExportActivities &
   EvaluateActivities &
   IngestActivities &
-  Pick<PreprocessActivities, 'findCorpus'>;
+  Pick<PreprocessActivities, 'findCorpus' | 'findPreparedCorpus'>;
 
 export function pipelineActivities(): { activities: Omit<Fakes, Unused>; world: PipelineWorld } {
   const world: PipelineWorld = { deployed: [], registered: [], gates: {} };
@@ -68,6 +68,7 @@ export function pipelineActivities(): { activities: Omit<Fakes, Unused>; world: 
       numShards: 1,
       found: { corpus: digest('c'), reused: true, summary },
     }),
+    findPreparedCorpus: async ({ corpus }) => ({ corpus, reused: true, summary }),
     planTraining: async () => {
       await world.gates.plan;
       return world.recipe ?? { ...recipe, sft: null, dpo: null };

@@ -96,6 +96,7 @@ function fakes(scores: Record<string, number>[]): { activities: Activities; call
       numShards: 1,
       found: { corpus: digest('c'), reused: true, summary },
     }),
+    findPreparedCorpus: async ({ corpus }) => ({ corpus, reused: true, summary }),
     readEvaluationSets: async () => ({
       grams: { sha256: digest('9'), bytes: 1 },
       numTexts: 1,
@@ -186,7 +187,7 @@ let id = 0;
 async function run(
   activities: Activities,
   overrides: Partial<PipelineFile> = {},
-  known: Pick<PipelineInput, 'given'> = {},
+  known: Pick<PipelineInput, 'given' | 'corpus'> = {},
 ) {
   const { nativeConnection: connection } = env;
   const others = await Promise.all(
@@ -660,6 +661,41 @@ describe('pipelineWorkflow', () => {
       text: '4 not read (3 binary, 1 changed while read): they are not in test',
     });
     expect(unread).toEqual(dropped);
+  });
+
+  test('a run that goes on without its history takes the corpus that it had, whatever has become of other files', async () => {
+    const { activities } = fakes([...good]);
+    const corpora: string[] = [];
+    const without = {
+      ...activities,
+      readEvaluationSets: async (): Promise<never> => {
+        throw new Error('sets/law.jsonl: found no such file');
+      },
+      planTraining: async (asked: Parameters<typeof activities.planTraining>[0]) => {
+        corpora.push(asked.corpus);
+        return await activities.planTraining(asked);
+      },
+    };
+    const overrides = { data: { ...file.data, decontaminate: ['sets/*.jsonl'] } };
+    const { outcome, status } = await run(without, overrides, { corpus: digest('7') });
+    expect(outcome).toMatchObject({ model: { version: 3 } });
+    expect(new Set(corpora)).toEqual(new Set([digest('7')]));
+    expect(status.stages[1]).toMatchObject({ name: 'preprocess', state: 'reused' });
+  });
+
+  test('a corpus that the store has no more is prepared again', async () => {
+    const { activities } = fakes([...good]);
+    const corpora: string[] = [];
+    const without = {
+      ...activities,
+      findPreparedCorpus: async () => null,
+      planTraining: async (asked: Parameters<typeof activities.planTraining>[0]) => {
+        corpora.push(asked.corpus);
+        return await activities.planTraining(asked);
+      },
+    };
+    await run(without, {}, { corpus: digest('7') });
+    expect(new Set(corpora)).toEqual(new Set([digest('c')]));
   });
 
   test('a held-out part that is too small to measure by is noted where the corpus is made', async () => {

@@ -85,6 +85,7 @@ function fakes(
       calls.push('mix');
       return { mix: digest('b'), numTokens: 9 };
     },
+    findPreparedCorpus: async () => null,
     readConversations: async () => {
       throw new Error('no conversations were asked for');
     },
