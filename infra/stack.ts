@@ -16,6 +16,7 @@ import {
   stackEnvironment,
   type StackOptions,
 } from './settings.ts';
+import { removeStaleSockets } from './sockets.ts';
 import {
   countStarts,
   isConfigurationCurrent,
@@ -93,6 +94,7 @@ async function up(
   if (!isRunning) {
     await requireDisk(layout.home);
     await requirePorts(stack, wanted);
+    await removeStaleSockets(stack.ports);
     stack = await moveInnerPorts(stack);
     programs = programsOf(stack);
     await startSupervisor(layout, programs, childEnvironment(stack));
@@ -135,6 +137,7 @@ export async function stackDown(
     await stopSupervisor(layout);
     const left = await stopProcesses(findMarked(layout), 15_000);
     if (left > 0) stopped.push(`${left} processes that had lost their supervisor`);
+    if (stopped.length > 0) await removeStaleSockets((await resolveStack(home)).ports);
     return { stopped };
   });
 }

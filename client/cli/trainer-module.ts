@@ -22,7 +22,8 @@ export async function askTrainer<Answer>(
       cwd: projectDir,
       stdin: 'ignore',
       reject: false,
-      env: { TEMPER_PARENT_PID: String(process.pid) },
+      // ONNX Runtime, by which an export is tried, would report to its makers.
+      env: { TEMPER_PARENT_PID: String(process.pid), ORT_DISABLE_TELEMETRY: '1' },
     });
     const line = parseJson(lastLine(ended.stdout));
     const told = toldSchema.safeParse(line).data;

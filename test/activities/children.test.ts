@@ -51,6 +51,8 @@ test('neither a module of the trainer nor the server inherits a secret of the wo
     expect(JSON.stringify(environment)).not.toContain('a-secret-of-the-worker');
     expect(environment['TEMPER_STACK_HOME']).toBe('/the/stack');
     expect(environment['PATH']).toBe(process.env['PATH']);
+    // Or ONNX Runtime, in whatever of them uses it, reports to its makers.
+    expect(environment['ORT_DISABLE_TELEMETRY']).toBe('1');
   };
   const deps = await depsOf({
     python: `${write} console.log('{"ok":true}');`,
