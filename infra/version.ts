@@ -2,7 +2,6 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { z } from 'zod';
 import { projectDir } from './layout.ts';
 
 export interface Version {
@@ -15,9 +14,8 @@ export interface Version {
 
 /** Reads package.json, and asks git. */
 export function describeVersion(folder = projectDir): Version {
-  const { version } = z
-    .object({ version: z.string() })
-    .parse(JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8')));
+  const file = path.join(folder, 'package.json');
+  const { version } = JSON.parse(readFileSync(file, 'utf8')) as { version: string };
   // Installed within somebody's project, the commit would be of that one: the prefix is empty at the root alone.
   const [commit = '', prefix] = git(folder, ['rev-parse', 'HEAD', '--show-prefix']).split('\n');
   if (!/^[0-9a-f]{40,64}$/.test(commit) || prefix !== '') {
