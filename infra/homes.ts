@@ -19,6 +19,11 @@ export function portsOfOthers(home: string): Set<number> {
   return new Set(others.flatMap((one) => portsOf(one) ?? []));
 }
 
+/** Another home to which this port belongs, by its stack.json; null when there is none. */
+export function homeOfPort(port: number, home: string): string | null {
+  return readHomes().find((one) => one !== home && portsOf(one)?.includes(port) === true) ?? null;
+}
+
 /** Whether this home is among those that are known. */
 export function isNoted(home: string): boolean {
   return readHomes().includes(home);

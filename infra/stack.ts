@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { digestCode } from './code.ts';
 import { requireDisk } from './disk.ts';
 import { type Layout, layoutOf, node, projectDir, python, venvBin } from './layout.ts';
+import { homeOfPort } from './homes.ts';
 import { withLock } from './lock.ts';
 import { findListener, isPortFree } from './ports.ts';
 import { inspectProcess, stopProcesses, waitUntilGone } from './processes.ts';
@@ -273,7 +274,9 @@ async function requirePorts(stack: Stack, wanted: Program[]): Promise<void> {
       if (await isPortFree(port)) continue;
       const holder = findListener(port);
       const by = holder === null ? 'another program' : `${holder.program} (pid ${holder.pid})`;
-      taken.push(`port ${port}, for ${program.title}, is taken by ${by}`);
+      const other = homeOfPort(port, stack.layout.home);
+      const whose = other === null ? '' : `, which the stack in ${other} uses as well`;
+      taken.push(`port ${port}, for ${program.title}, is taken by ${by}${whose}`);
     }
   }
   if (taken.length === 0) return;

@@ -1,13 +1,13 @@
 /** Ports, secrets and the small helpers under them: pure, or on files alone. */
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { afterAll, expect, test, vi } from 'vitest';
 import { parseEnvironment } from '../../config/environment.ts';
 import { digestCode } from '../../infra/code.ts';
 import { leastFreeBytes, requireDisk } from '../../infra/disk.ts';
-import { homesFile, isNoted, portsOfOthers } from '../../infra/homes.ts';
+import { homeOfPort, homesFile, isNoted, portsOfOthers } from '../../infra/homes.ts';
 import { withLock } from '../../infra/lock.ts';
 import { instructionSetOf } from '../../infra/machine.ts';
 import { removeStaleSockets, socketsOf } from '../../infra/sockets.ts';
@@ -70,15 +70,18 @@ test('the ports of a home that is gone are free again, and the list of homes is 
   const { ports, layout } = await resolveStack(gone.home);
   expect(portsOfOthers(home).has(ports.s3)).toBe(true);
   expect(portsOfOthers(layout.home).has(ports.s3)).toBe(false);
+  expect(homeOfPort(ports.s3, home)).toBe(layout.home);
+  expect(homeOfPort(ports.s3, layout.home)).toBeNull();
   await gone.remove();
   expect(portsOfOthers(home).has(ports.s3)).toBe(false);
-  const kept = readFileSync(homesFile(), 'utf8');
-  rmSync(homesFile());
+  // As after a reboot that emptied the temporary folder.
+  vi.stubEnv('TMPDIR', other.home);
   try {
+    expect(homesFile()).toContain(other.home);
     const found = await resolveStack(home);
     expect(isNoted(found.layout.home)).toBe(true);
   } finally {
-    writeFileSync(homesFile(), kept);
+    vi.unstubAllEnvs();
   }
 });
 
