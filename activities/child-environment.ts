@@ -12,11 +12,14 @@ const passedOn = [
   'TEMPER_STACK_HOME',
 ];
 
+/** ONNX Runtime's Linux builds report to its makers unless they are told not to before they start; nothing may leave. */
+export const noTelemetry = { ORT_DISABLE_TELEMETRY: '1' };
+
 /** For `execa` and `spawn` with nothing else inherited. */
 export function childEnvironment(own: Record<string, string> = {}): Record<string, string> {
   const inherited = passedOn.flatMap((name) => {
     const value = process.env[name];
     return value === undefined ? [] : [[name, value] as const];
   });
-  return { ...Object.fromEntries(inherited), ...own };
+  return { ...Object.fromEntries(inherited), ...noTelemetry, ...own };
 }

@@ -55,6 +55,8 @@ export async function runTrainerModule(
       HF_HUB_OFFLINE: '1',
       TOKENIZERS_PARALLELISM: 'true',
       TEMPER_PARENT_PID: String(process.pid),
+      // What a killed one leaves goes with the work folder.
+      TMPDIR: workDir,
     }),
   });
   let last = '';

@@ -3,7 +3,7 @@
  * again after a restart, and signal it only when it is certainly the one that was meant.
  */
 import { spawn } from 'node:child_process';
-import { open, readFile, readdir } from 'node:fs/promises';
+import { open, readFile, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -99,6 +99,14 @@ export async function endTrainer(runDir: string, graceMs: number): Promise<void>
   }
 }
 
+/** A launcher that was killed took nothing of its scratch away; who starts the next one knows that none lives. */
+async function removeScratch(runDir: string): Promise<void> {
+  for (const name of await readdir(runDir)) {
+    if (name.startsWith('scratch-'))
+      await rm(path.join(runDir, name), { recursive: true, force: true });
+  }
+}
+
 /** Starts `python -m trainer.launch` (torchrun) detached; its output goes to trainer.log in the run directory. */
 export async function startTrainer(options: {
   python: string;
@@ -106,6 +114,7 @@ export async function startTrainer(options: {
   runDir: string;
 }): Promise<void> {
   const { python, projectDir, runDir } = options;
+  await removeScratch(runDir);
   const log = await open(path.join(runDir, 'trainer.log'), 'a');
   try {
     const child = spawn(

@@ -327,7 +327,7 @@ export async function datasetFor({
   if (dataset === undefined) return null;
   if (store !== null) return await findDataset(store, dataset, 'data.dataset');
   throw new ClientError(
-    'input',
+    'unreachable',
     `data.dataset: ${dataset} is in the registry, which does not answer. Start the stack: npx temper up. Nothing was started.`,
   );
 }

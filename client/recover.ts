@@ -59,13 +59,18 @@ export interface RecoverRequest {
   baseDir?: string | undefined;
 }
 
+/** Whether a run may be called so. */
+export function isRunName(run: string): boolean {
+  return /^[a-z][a-z0-9-]{1,59}$/.test(run);
+}
+
 /** Looks for what is needed; refuses a run that goes on, has finished or is not known. Starts nothing. */
 export async function findRecoverable(
   temporal: Client,
   store: Store,
   { run, baseDir }: RecoverRequest,
 ): Promise<Recoverable> {
-  const isName = /^[a-z][a-z0-9-]{1,59}$/.test(run);
+  const isName = isRunName(run);
   const spec = isName ? await getRunRecord(store, run, 'spec', runSpecSchema) : null;
   const known = isName ? await stateInTemporal(temporal, run) : null;
   if (known === 'running') {

@@ -2,13 +2,13 @@
 import { globSync, readdirSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { execa } from 'execa';
 import { z } from 'zod';
 import { gigabytes } from './disk.ts';
 import { type Layout, projectDir } from './layout.ts';
 import { describeMachine } from './machine.ts';
 import { maskSecrets } from './mask.ts';
 import { readTail } from './supervisor.ts';
+import { describeVersion, versionWords } from './version.ts';
 
 export interface LogExcerpt {
   name: string;
@@ -43,7 +43,7 @@ const pythonPackages = [
 export async function gatherReport(layout: Layout, secrets: Iterable<string>): Promise<BugReport> {
   const clean = cleanerOf(secrets);
   return {
-    versions: await versions(),
+    versions: versions(),
     machine: machineFacts(),
     logs: globSync('*.log', { cwd: layout.logs })
       .toSorted()
@@ -98,16 +98,12 @@ function jsonOf(line: string): { level?: unknown } | null {
   }
 }
 
-async function versions(): Promise<Record<string, string>> {
+function versions(): Record<string, string> {
   const own = z
-    .object({ version: z.string(), dependencies: z.record(z.string(), z.string()) })
+    .object({ dependencies: z.record(z.string(), z.string()) })
     .parse(JSON.parse(readFileSync(path.join(projectDir, 'package.json'), 'utf8')));
-  const commit = await git(['rev-parse', '--short=12', 'HEAD']);
-  const changed = (await git(['status', '--porcelain', '--untracked-files=no']))
-    .split('\n')
-    .filter(Boolean).length;
   return {
-    temper: `${own.version}${commit === '' ? '' : `, commit ${commit}`}${changed === 0 ? '' : ` and ${changed} changed files`}`,
+    temper: versionWords(describeVersion()),
     node: process.version,
     ...installedPython(),
     ...Object.fromEntries(Object.keys(own.dependencies).flatMap(installedNode)),
@@ -144,12 +140,6 @@ function installedPython(): Record<string, string> {
       }),
     ),
   };
-}
-
-async function git(args: string[]): Promise<string> {
-  const options = { cwd: projectDir, reject: false, timeout: 5000, stdin: 'ignore' } as const;
-  const { failed, stdout } = await execa('git', args, options);
-  return failed ? '' : stdout;
 }
 
 function machineFacts(): Record<string, string> {

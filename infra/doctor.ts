@@ -43,14 +43,28 @@ export function checkTorch(): Promise<Check> {
   });
 }
 
-/** The programs and the parts of the local stack, with their ports. */
+/** Name of the one check that stands for all parts where none of them runs. */
+export const localStack = 'local stack';
+
+/** The programs and the parts of the local stack, with their ports; one line for them all where none runs. */
 export async function checkStack(home: string): Promise<Check[]> {
   const stack = await resolveStack(home);
   const supervised = await listSupervised(stack.layout);
-  return Promise.all([
-    ...checkPrograms(),
-    ...programsOf(stack).map((program) => checkProgram(stack, program, supervised)),
-  ]);
+  const programs = programsOf(stack);
+  const parts = supervised.every(({ pid }) => pid === 0)
+    ? [checkDown(stack, programs)]
+    : programs.map((program) => checkProgram(stack, program, supervised));
+  return Promise.all([...checkPrograms(), ...parts]);
+}
+
+/** What keeps it from being started is told with it; its parts are not asked. */
+function checkDown(stack: Stack, programs: readonly Program[]): Promise<Check> {
+  const subject = { name: localStack, expected: 'all of its parts, ready', limitMs: partMs };
+  return look({ ...subject, remedy: startStack }, async () => {
+    const ports = programs.flatMap((program) => program.ports.map((port) => stack.ports[port]));
+    const { found, ...rest } = await findPorts(ports);
+    return { ...rest, found: `${found} (${stack.layout.home}); its parts were not asked` };
+  });
 }
 
 /** The clock against the disk's and, where an address is given, against the one behind it. */

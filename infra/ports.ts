@@ -3,6 +3,9 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import net from 'node:net';
 import { commandLine } from './processes.ts';
 
+const lowestBase = 20_000;
+const numBases = 11_000;
+
 /** Whether a server could listen there now. */
 export function isPortFree(port: number): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
@@ -15,18 +18,25 @@ export function isPortFree(port: number): Promise<boolean> {
 }
 
 /**
- * A random base below the range that outgoing connections use, such that all ports which `portsFrom`
- * derives from it are free.
+ * A base below the range that outgoing connections use, such that all ports which `portsFrom` derives from it are
+ * free and belong to nobody: the first such row from a random one on.
  */
-export async function findFreeBase(portsFrom: (base: number) => number[]): Promise<number> {
-  const count = portsFrom(20_000).length;
-  for (let attempt = 0; attempt < 50; attempt += 1) {
-    const base = 20_000 + count * Math.floor((Math.random() * 11_000) / count);
-    const free = await Promise.all(portsFrom(base).map(isPortFree));
+export async function findFreeBase(
+  portsFrom: (base: number) => number[],
+  isTaken: (port: number) => boolean = () => false,
+): Promise<number> {
+  const count = portsFrom(lowestBase).length;
+  const numRows = Math.floor(numBases / count);
+  const first = Math.floor(Math.random() * numRows);
+  for (let row = 0; row < numRows; row += 1) {
+    const base = lowestBase + count * ((first + row) % numRows);
+    const ports = portsFrom(base);
+    if (ports.some(isTaken)) continue;
+    const free = await Promise.all(ports.map(isPortFree));
     if (free.every(Boolean)) return base;
   }
   throw new Error(
-    `ports: found no ${count} free ports in a row between 20000 and 31000. Stop what holds them, or name a base: TEMPER_PORT_BASE=40000.`,
+    `ports: found no ${count} free ports in a row between 20000 and 31000. Stop what holds them, delete the homes of stacks that nobody needs, or name a base: TEMPER_PORT_BASE=40000.`,
   );
 }
 

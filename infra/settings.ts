@@ -4,7 +4,9 @@ import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:
 import path from 'node:path';
 import { z } from 'zod';
 import { type Environment } from '../config/environment.ts';
+import { homesFile, isNoted, noteHome, portsOfOthers } from './homes.ts';
 import { defaultHome, type Layout, layoutOf, python } from './layout.ts';
+import { withLock } from './lock.ts';
 import { findFreeBase, isPortFree } from './ports.ts';
 import { isSupervisorRunning } from './supervisor.ts';
 
@@ -82,9 +84,22 @@ function portsFrom<Name extends keyof Ports>(
   return ports as Record<Name, number>;
 }
 
-/** A base from which a whole stack finds its ports free. */
-export function findPortBase(): Promise<number> {
-  return findFreeBase((base) => Object.values(portsFrom(portNames, base)));
+/** A base from which a whole stack finds its ports free, and of no other home than the one named. */
+export function findPortBase(home = ''): Promise<number> {
+  return findBase(portNames, home);
+}
+
+function findBase(names: readonly (keyof Ports)[], home: string): Promise<number> {
+  const others = portsOfOthers(home);
+  return findFreeBase(
+    (base) => Object.values(portsFrom(names, base)),
+    (port) => others.has(port),
+  );
+}
+
+/** Homes that choose at the same moment would choose the same. */
+function choosingPorts<T>(work: () => Promise<T>): Promise<T> {
+  return withLock(homesFile(), work);
 }
 
 /** Reads or makes `stack.json` and `secrets.json`: another home than the machine's own gets free ports. */
@@ -92,29 +107,45 @@ export async function resolveStack(home: string, options: StackOptions = {}): Pr
   const layout = layoutOf(home);
   const secrets = resolveSecrets(layout);
   const wantedBase = options.portBase ?? portBaseOf(process.env);
-  const kept = readStackFile(layout);
-  const mayMove = kept === null || !(await isSupervisorRunning(layout));
-  const bucket = options.bucket ?? kept?.bucket ?? 'temper';
-  const stay = kept !== null && (!mayMove || wantedBase === null || wantedBase === kept.portBase);
-  const { portBase, ports } = stay ? kept : await choosePorts(layout, wantedBase);
-  if (!stay || bucket !== kept.bucket) {
-    const file = { schemaVersion: 1, bucket, portBase, ports };
-    writeWhole(layout.stackFile, `${JSON.stringify(file, null, 2)}\n`, { replace: true });
+  const look = async () => {
+    const kept = readStackFile(layout);
+    const bucket = options.bucket ?? kept?.bucket ?? 'temper';
+    const mayMove = kept === null || !(await isSupervisorRunning(layout));
+    const stays = !mayMove || wantedBase === null || wantedBase === kept?.portBase;
+    return { bucket, kept: stays ? kept : null, isAsWanted: stays && bucket === kept?.bucket };
+  };
+  const found = await look();
+  if (found.kept !== null && found.isAsWanted && isNoted(layout.home)) {
+    const { portBase, ports } = found.kept;
+    return { layout, bucket: found.bucket, portBase, ports, secrets };
   }
-  return { layout, bucket, portBase, ports, secrets };
+  return await choosingPorts(async () => {
+    const { bucket, kept } = await look();
+    const { portBase, ports } = kept ?? (await choosePorts(layout, wantedBase));
+    writeStackFile(layout, { bucket, portBase, ports });
+    noteHome(layout.home);
+    return { layout, bucket, portBase, ports, secrets };
+  });
+}
+
+function writeStackFile(
+  layout: Layout,
+  { bucket, portBase, ports }: Pick<Stack, 'bucket' | 'portBase' | 'ports'>,
+): void {
+  const file = { schemaVersion: 1, bucket, portBase, ports };
+  writeWhole(layout.stackFile, `${JSON.stringify(file, null, 2)}\n`, { replace: true });
 }
 
 /** Moves the ports that nobody outside needs to know when other programs hold them. */
 export async function moveInnerPorts(stack: Stack): Promise<Stack> {
   const free = await Promise.all(innerNames.map((name) => isPortFree(stack.ports[name])));
   if (free.every(Boolean)) return stack;
-  const base = await findFreeBase((from) => Object.values(portsFrom(innerNames, from)));
-  const moved = portsFrom(innerNames, base);
-  const { bucket, portBase } = stack;
-  const ports = portsSchema.parse({ ...stack.ports, ...moved });
-  const file = { schemaVersion: 1, bucket, portBase, ports };
-  writeWhole(stack.layout.stackFile, `${JSON.stringify(file, null, 2)}\n`, { replace: true });
-  return { ...stack, ports };
+  return await choosingPorts(async () => {
+    const base = await findBase(innerNames, stack.layout.home);
+    const ports = portsSchema.parse({ ...stack.ports, ...portsFrom(innerNames, base) });
+    writeStackFile(stack.layout, { ...stack, ports });
+    return { ...stack, ports };
+  });
 }
 
 /** The environment of every process of a stack, and of a client that works on it. */
@@ -147,7 +178,7 @@ async function choosePorts(
     const inner = portsFrom(innerNames, usualInnerBase);
     return { portBase: null, ports: portsSchema.parse({ ...inner, ...usualPorts }) };
   }
-  const first = base ?? (await findPortBase());
+  const first = base ?? (await findPortBase(layout.home));
   return { portBase: first, ports: portsSchema.parse(portsFrom(portNames, first)) };
 }
 

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { digestCode } from './code.ts';
 import { requireDisk } from './disk.ts';
 import { type Layout, layoutOf, node, projectDir, python, venvBin } from './layout.ts';
+import { homeOfPort } from './homes.ts';
 import { withLock } from './lock.ts';
 import { findListener, isPortFree } from './ports.ts';
 import { inspectProcess, stopProcesses, waitUntilGone } from './processes.ts';
@@ -16,6 +17,7 @@ import {
   stackEnvironment,
   type StackOptions,
 } from './settings.ts';
+import { removeStaleSockets } from './sockets.ts';
 import {
   countStarts,
   isConfigurationCurrent,
@@ -93,6 +95,7 @@ async function up(
   if (!isRunning) {
     await requireDisk(layout.home);
     await requirePorts(stack, wanted);
+    await removeStaleSockets(stack.ports);
     stack = await moveInnerPorts(stack);
     programs = programsOf(stack);
     await startSupervisor(layout, programs, childEnvironment(stack));
@@ -135,6 +138,7 @@ export async function stackDown(
     await stopSupervisor(layout);
     const left = await stopProcesses(findMarked(layout), 15_000);
     if (left > 0) stopped.push(`${left} processes that had lost their supervisor`);
+    if (stopped.length > 0) await removeStaleSockets((await resolveStack(home)).ports);
     return { stopped };
   });
 }
@@ -270,7 +274,9 @@ async function requirePorts(stack: Stack, wanted: Program[]): Promise<void> {
       if (await isPortFree(port)) continue;
       const holder = findListener(port);
       const by = holder === null ? 'another program' : `${holder.program} (pid ${holder.pid})`;
-      taken.push(`port ${port}, for ${program.title}, is taken by ${by}`);
+      const other = homeOfPort(port, stack.layout.home);
+      const whose = other === null ? '' : `, which the stack in ${other} uses as well`;
+      taken.push(`port ${port}, for ${program.title}, is taken by ${by}${whose}`);
     }
   }
   if (taken.length === 0) return;

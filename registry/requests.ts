@@ -87,6 +87,11 @@ function reasonOf(error: unknown): string {
   return String(statusOf(error) ?? code ?? name);
 }
 
+/** Nobody listens there. */
+function isRefusal(error: unknown): boolean {
+  return (error as { code?: string }).code === 'ECONNREFUSED';
+}
+
 function judge(error: unknown): Verdict {
   const status = statusOf(error);
   const { code } = error as { code?: string };
@@ -123,8 +128,17 @@ function refusal(place: string, bucket: string, error: unknown): StoreRefused {
   }
 }
 
-/** Requests that ride out an outage of `patienceMs`. */
-export function createRequests(place: string, bucket: string, patienceMs: number): Requests {
+export interface RequestOptions {
+  place: string;
+  bucket: string;
+  patienceMs: number;
+  /** Whether a store that refuses connections is not about to come back. */
+  isDown?: (() => Promise<boolean>) | undefined;
+}
+
+/** Requests that ride out an outage of `patienceMs`, unless the store is known to be down. */
+export function createRequests(options: RequestOptions): Requests {
+  const { place, bucket, patienceMs, isDown } = options;
   return {
     async send(what, attempt) {
       const started = Date.now();
@@ -135,6 +149,14 @@ export function createRequests(place: string, bucket: string, patienceMs: number
         } catch (error) {
           const verdict = judge(error);
           if (verdict === 'final') throw error;
+          // Whoever refuses our keys there may be the store of another stack.
+          const isElsewhere = verdict === 'refused' || isRefusal(error);
+          if (isElsewhere && (await isDown?.()) === true) {
+            throw new StoreUnreachable(
+              `${place} does not answer, for the stack is down. Start it: npx temper up`,
+              { cause: error },
+            );
+          }
           // A store that is just coming back may not have read its keys yet.
           if (verdict === 'refused' && !uncertain) throw refusal(place, bucket, error);
           uncertain = true;

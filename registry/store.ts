@@ -37,6 +37,8 @@ export interface StoreOptions {
   secretAccessKey?: string | undefined;
   /** How long an outage one call rides out. */
   patienceMs?: number;
+  /** Asked when a connection is refused: whether nobody will open that port again soon, so that patience is in vain. */
+  isDown?: (() => Promise<boolean>) | undefined;
   /** Left out, nothing can be sealed and nothing sealed be read. */
   dataKeys?: DataKeys | undefined;
 }
@@ -109,7 +111,7 @@ export function openStore(options: StoreOptions): Store {
       ? {}
       : { credentials: { accessKeyId, secretAccessKey } }),
   });
-  const requests = createRequests(place, bucket, patienceMs);
+  const requests = createRequests({ place, bucket, patienceMs, isDown: options.isDown });
 
   /** Null: the condition did not hold. */
   async function write(key: string, body: Uint8Array, condition: object): Promise<string | null> {

@@ -54,6 +54,8 @@ export async function startEngine(folder: string, options: EngineOptions = {}): 
       PATH: process.env['PATH'],
       TZ: process.env['TZ'],
       TEMPER_STACK_HOME: process.env['TEMPER_STACK_HOME'],
+      // ONNX Runtime would report to its makers, and leave a file of it in the temporary folder.
+      ORT_DISABLE_TELEMETRY: '1',
     },
     execArgv: [],
   });

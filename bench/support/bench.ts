@@ -39,26 +39,33 @@ function optionsOf(bench: Bench): [string, OptionSchema][] {
   return Object.entries((properties ?? {}) as Record<string, OptionSchema>);
 }
 
+/** A setting as it is typed, in the manner of every other command: `stopsEach` is `--stops-each`. */
+function optionOf(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
 /** The settings that a command line names, with the defaults of the rest. */
 export function parseSettings(bench: Bench, args: string[]): Record<string, unknown> {
   const known = optionsOf(bench);
   const options = Object.fromEntries(
     known.map(([name, { type }]) => [
-      name,
+      optionOf(name),
       { type: type === 'boolean' ? ('boolean' as const) : ('string' as const) },
     ]),
   );
   const { values } = parseArgs({ args, options, strict: true, allowPositionals: false });
   const given = Object.fromEntries(
-    Object.entries(values).map(([name, value]) => {
-      const type = known.find(([option]) => option === name)?.[1].type;
+    Object.entries(values).map(([option, value]) => {
+      const [name, { type }] = known.find(([setting]) => optionOf(setting) === option)!;
       const isNumber = type === 'number' || type === 'integer';
       return [name, isNumber && typeof value === 'string' ? Number(value) : value];
     }),
   );
   const parsed = bench.settings.safeParse(given);
   if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.map(({ path, message }) => `--${path.join('.')}: ${message}`);
+  const faults = parsed.error.issues.map(
+    ({ path, message }) => `--${optionOf(path.join('.'))}: ${message}`,
+  );
   throw new Error(`bench ${bench.name}: ${faults.join('; ')}. npm run bench lists the options.`);
 }
 
@@ -71,7 +78,8 @@ export function usage(benches: readonly Bench[]): string[] {
   for (const bench of benches) {
     lines.push(`  ${bench.name.padEnd(12)}${bench.summary}`);
     for (const [name, { type, default: value, description }] of optionsOf(bench)) {
-      const flag = type === 'boolean' ? `--${name}` : `--${name} <${type ?? 'value'}>`;
+      const option = `--${optionOf(name)}`;
+      const flag = type === 'boolean' ? option : `${option} <${type ?? 'value'}>`;
       const otherwise =
         type === 'boolean' || value === undefined ? '' : ` [${JSON.stringify(value)}]`;
       lines.push(`    ${flag.padEnd(22)}${description ?? ''}${otherwise}`);

@@ -3,6 +3,7 @@
  * home folder, with its ports and keys.
  */
 import { connectTemper, type TemperClient } from '../client.ts';
+import { unreachable } from '../connection-faults.ts';
 import { ClientError } from '../errors.ts';
 import { requireDisk } from '../../infra/disk.ts';
 import { homeFolder, layoutOf } from '../../infra/layout.ts';
@@ -14,8 +15,9 @@ import {
   stackEnvironment,
   type Stack,
 } from '../../infra/stack.ts';
+import { isSupervisorRunning } from '../../infra/supervisor.ts';
 import { readDataKeys } from '../../registry/data-keys.ts';
-import { openStore, type Store } from '../../registry/store.ts';
+import { openStore, type Store, type StoreOptions } from '../../registry/store.ts';
 import { untilInterrupted } from './interrupt.ts';
 import { painter, type Paint } from './text.ts';
 import { say, type CommonOptions } from './output.ts';
@@ -32,16 +34,26 @@ export async function openContext({ patienceMs = 5000 } = {}): Promise<Context> 
   const remote = (process.env['TEMPORAL_ADDRESS'] ?? '') !== '';
   const stack = remote ? null : await resolveStack(homeFolder(process.env));
   const env = stack === null ? process.env : { ...process.env, ...stackEnvironment(stack) };
-  return { stack, env, store: storeOf(env, patienceMs) };
+  const isDown =
+    stack === null ? undefined : async () => !(await isSupervisorRunning(stack.layout));
+  return { stack, env, store: storeOf(env, { patienceMs, isDown }) };
 }
 
 /** The client for a context. */
-export function clientOf({ stack, env, store }: Context): Promise<TemperClient> {
-  return connectTemper(
+export async function clientOf({ stack, env, store }: Context): Promise<TemperClient> {
+  if (stack !== null) await requireSupervised(stack);
+  return await connectTemper(
     stack === null
       ? { store }
       : { address: env['TEMPORAL_ADDRESS'], namespace: env['TEMPORAL_NAMESPACE'], store },
   );
+}
+
+/** While a stack is down another program may listen on its ports, such as the stack of another folder: that is not asked. */
+export async function requireSupervised({ layout, ports }: Stack): Promise<void> {
+  if (await isSupervisorRunning(layout)) return;
+  const address = `127.0.0.1:${ports.temporal}`;
+  throw unreachable(address, new Error(`no supervisor runs in ${layout.home}`));
 }
 
 /** Brings the local stack up when a part of it is down or runs old code, and says so; there must be room for a run. */
@@ -106,14 +118,18 @@ export function stdoutPaint(): Paint {
   return painter(process.stdout.isTTY === true && (process.env['NO_COLOR'] ?? '') === '');
 }
 
-function storeOf(env: Record<string, string | undefined>, patienceMs = 5000): Store {
+function storeOf(
+  env: Record<string, string | undefined>,
+  patience: Pick<StoreOptions, 'patienceMs' | 'isDown'> = {},
+): Store {
   return openStore({
     endpoint: env['TEMPER_S3_ENDPOINT'],
     region: env['TEMPER_S3_REGION'] ?? 'us-east-1',
     bucket: env['TEMPER_S3_BUCKET'] ?? 'temper',
     accessKeyId: env['AWS_ACCESS_KEY_ID'],
     secretAccessKey: env['AWS_SECRET_ACCESS_KEY'],
-    patienceMs,
+    patienceMs: 5000,
+    ...patience,
     dataKeys: readDataKeys(env),
   });
 }

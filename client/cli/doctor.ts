@@ -2,7 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { cleanerOf, gatherReport, type BugReport } from '../../infra/bug-report.ts';
 import { inOrder, type Check } from '../../infra/check.ts';
-import { checkClock, checkMachine, checkStack, checkTorch } from '../../infra/doctor.ts';
+import {
+  checkClock,
+  checkMachine,
+  checkStack,
+  checkTorch,
+  localStack,
+} from '../../infra/doctor.ts';
 import { homeFolder, layoutOf } from '../../infra/layout.ts';
 import { secretsOf } from '../../infra/mask.ts';
 import { rootMessage } from '../errors.ts';
@@ -44,7 +50,14 @@ export async function doctorCommand(options: DoctorOptions): Promise<number> {
     if (ok) say(options, 'All is well.');
     say(options, 'For a bug report: npx temper doctor --report');
   }
-  return ok ? ExitCode.ok : ExitCode.failed;
+  return exitCodeOf(all);
+}
+
+/** A stack that is down and nothing else wrong ends as every command does that needs it. */
+export function exitCodeOf(checks: readonly Pick<Check, 'name' | 'ok'>[]): number {
+  const wrong = checks.filter((check) => !check.ok);
+  if (wrong.length === 0) return ExitCode.ok;
+  return wrong.every(({ name }) => name === localStack) ? ExitCode.unreachable : ExitCode.failed;
 }
 
 /** The local stack's parts, or else the remote services; of either whether they keep their promises. */

@@ -5,6 +5,7 @@ import { declareChat } from './commands/chat.ts';
 import { declareCompletion } from './commands/completion.ts';
 import { declareDatasets } from './commands/datasets.ts';
 import { root } from './commands/declare.ts';
+import { declareHelp, declareVersion } from './commands/help.ts';
 import { declareModels } from './commands/models.ts';
 import { declarePipelines } from './commands/pipelines.ts';
 import { declareQuickstart } from './commands/quickstart.ts';
@@ -28,7 +29,7 @@ Examples:
   npx temper run pipeline.yaml          train and serve a model of your own text
   npx temper status --json              every run, for a script
 
-Exit codes: 0 done, 1 failed, 2 wrong input, 3 not reachable, 130 Ctrl-C.
+Exit codes: 0 done, 1 failed, 2 wrong input, 3 not reachable (the stack is down: npx temper up), 130 Ctrl-C.
 TEMPER_HOME names another home folder; TEMPORAL_ADDRESS a remote Temporal service.`,
     );
   declareStack(program);
@@ -42,5 +43,7 @@ TEMPER_HOME names another home folder; TEMPORAL_ADDRESS a remote Temporal servic
   declareChat(program);
   declareCompletion(program);
   declareQuickstart(program);
+  declareVersion(program);
+  declareHelp(program);
   return program;
 }

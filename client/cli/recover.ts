@@ -1,7 +1,9 @@
 /** `temper recover`: goes on with a run of which Temporal knows nothing any more, from what S3 remembers. */
+import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { homeFolder } from '../../infra/layout.ts';
-import type { Recoverable } from '../recover.ts';
+import { ClientError } from '../errors.ts';
+import { isRunName, type Recoverable } from '../recover.ts';
 import { large } from '../report/words.ts';
 import { clientOf, ensureUp, openContext, requireStore } from './context.ts';
 import { say, type CommonOptions } from './output.ts';
@@ -15,15 +17,38 @@ export interface RecoverOptions extends CommonOptions {
 
 export async function recoverCommand(run: string, options: RecoverOptions): Promise<number> {
   const context = await openContext();
+  const baseDir = options.baseDir === undefined ? undefined : path.resolve(options.baseDir);
+  requirePossible(run, { baseDir, s3Data: context.stack?.layout.s3Data });
   if (context.stack !== null) await ensureUp(homeFolder(process.env), options);
   else await requireStore(context);
   const client = await clientOf(await openContext());
-  const baseDir = options.baseDir === undefined ? undefined : path.resolve(options.baseDir);
   const found = await client.findRecoverable({ run, baseDir });
   for (const line of foundLines(found)) say(options, line);
   const started = await client.recover(found);
   say(options);
   return await watchStarted(client, started, options);
+}
+
+/** Refuses what can be told without a stack, before one is started. */
+export function requirePossible(
+  run: string,
+  { baseDir, s3Data }: { baseDir: string | undefined; s3Data: string | undefined },
+): void {
+  const refuse = (why: string): never => {
+    throw new ClientError('input', `${why} Nothing was started.`);
+  };
+  if (!isRunName(run)) {
+    refuse(
+      `run: found ${JSON.stringify(run)}, expected a name such as policy-7f3a, of 2 to 60 lowercase letters, digits or hyphens.`,
+    );
+  }
+  if (baseDir !== undefined && statSync(baseDir, { throwIfNoEntry: false })?.isDirectory() !== true)
+    refuse(`--base-dir: found no folder ${baseDir}, expected that of the sources.`);
+  if (s3Data !== undefined && readdirSync(s3Data).length === 0) {
+    refuse(
+      `run: found no "${run}": no stack has ever run in ${path.dirname(s3Data)}, so nothing is stored there. TEMPER_HOME names another home.`,
+    );
+  }
 }
 
 /** What is there already, stage by stage, and where the run goes on. */

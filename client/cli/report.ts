@@ -3,14 +3,13 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
-import { execa } from 'execa';
-import { projectDir } from '../../infra/layout.ts';
+import { describeVersion } from '../../infra/version.ts';
 import { openTemporal } from '../connection.ts';
 import { rememberEvents } from '../curves.ts';
 import { ClientError } from '../errors.ts';
 import { gatherReport } from '../report/gather.ts';
 import { renderReport } from '../report/render.ts';
-import { openContext, type Context } from './context.ts';
+import { openContext, requireSupervised, type Context } from './context.ts';
 import { countPhases } from './ledger-module.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { sayInterrupted } from './watch.ts';
@@ -27,7 +26,7 @@ export async function reportCommand(run: string, options: ReportOptions): Promis
   const context = await openContext();
   const temporal = await temporalOf(context);
   const { store } = context;
-  const code = await codeOf(projectDir);
+  const code = codeOf();
   const request = { temporal, store: rememberEvents(store), run, code };
   const file = path.resolve(options.output ?? `${run}.html`);
   if (options.watch === true) {
@@ -72,6 +71,7 @@ export async function writePage(file: string, page: string): Promise<void> {
 export async function temporalOf({ stack, env }: Context): Promise<Client | null> {
   const address = { address: env['TEMPORAL_ADDRESS'], namespace: env['TEMPORAL_NAMESPACE'] };
   try {
+    if (stack !== null) await requireSupervised(stack);
     return (await openTemporal(stack === null ? {} : address)).client;
   } catch (error) {
     if (error instanceof ClientError && error.kind === 'unreachable') return null;
@@ -80,12 +80,7 @@ export async function temporalOf({ stack, env }: Context): Promise<Client | null
 }
 
 /** The commit of a checkout; null where there is no git or no repository. */
-async function codeOf(folder: string): Promise<{ commit: string; changed: boolean } | null> {
-  const git = (...args: string[]) => execa('git', ['-C', folder, ...args], { reject: false });
-  const [head, status] = await Promise.all([
-    git('rev-parse', 'HEAD'),
-    git('status', '--porcelain', '--untracked-files=no'),
-  ]);
-  if (head.exitCode !== 0 || !/^[0-9a-f]{40,64}$/.test(head.stdout)) return null;
-  return { commit: head.stdout, changed: status.stdout !== '' };
+function codeOf(): { commit: string; changed: boolean } | null {
+  const { commit, numChanged } = describeVersion();
+  return commit === null ? null : { commit, changed: numChanged > 0 };
 }

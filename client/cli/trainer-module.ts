@@ -1,10 +1,10 @@
 /** Runs a module of the trainer that only answers, `python -m trainer.<name>`, and waits for its last line. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import os from 'node:os';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { execa } from 'execa';
 import { z } from 'zod';
-import { projectDir, python } from '../../infra/layout.ts';
+import { homeFolder, layoutOf, projectDir, python } from '../../infra/layout.ts';
+import { inspectProcess } from '../../infra/processes.ts';
 
 const toldSchema = z.object({ ok: z.boolean(), message: z.string().optional() });
 
@@ -14,7 +14,7 @@ export async function askTrainer<Answer>(
   answerSchema: z.ZodType<Answer>,
   configIn: (folder: string) => Promise<object>,
 ): Promise<{ answer: Answer } | { why: string }> {
-  const folder = await mkdtemp(path.join(os.tmpdir(), `temper-${name}-`));
+  const folder = await workFolder();
   try {
     const file = path.join(folder, 'config.json');
     await writeFile(file, JSON.stringify(await configIn(folder)));
@@ -22,7 +22,12 @@ export async function askTrainer<Answer>(
       cwd: projectDir,
       stdin: 'ignore',
       reject: false,
-      env: { TEMPER_PARENT_PID: String(process.pid) },
+      // ONNX Runtime, by which an export is tried, would report to its makers.
+      env: {
+        TEMPER_PARENT_PID: String(process.pid),
+        ORT_DISABLE_TELEMETRY: '1',
+        TMPDIR: folder,
+      },
     });
     const line = parseJson(lastLine(ended.stdout));
     const told = toldSchema.safeParse(line).data;
@@ -34,6 +39,14 @@ export async function askTrainer<Answer>(
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** Named as those of a worker: what Ctrl-C leaves of this one goes when the next worker starts. */
+async function workFolder(): Promise<string> {
+  const parent = path.join(layoutOf(homeFolder(process.env)).home, 'tmp');
+  await mkdir(parent, { recursive: true });
+  const { startTime } = inspectProcess(process.pid) ?? { startTime: 0 };
+  return await mkdtemp(path.join(parent, `work-${process.pid}-${startTime}-`));
 }
 
 function lastLine(text: string): string {

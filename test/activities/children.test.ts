@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -11,6 +11,7 @@ import { measureLatency } from '../../activities/evaluate-latency.ts';
 import { startServer } from '../../activities/evaluate-server.ts';
 import { withHeartbeats } from '../../activities/heartbeats.ts';
 import { runTrainerModule } from '../../activities/python.ts';
+import { startTrainer } from '../../activities/trainer-process.ts';
 import { nonRetryableErrorTypes } from '../../config/failures.ts';
 import { inActivity } from './corpus-fixtures.ts';
 
@@ -51,6 +52,8 @@ test('neither a module of the trainer nor the server inherits a secret of the wo
     expect(JSON.stringify(environment)).not.toContain('a-secret-of-the-worker');
     expect(environment['TEMPER_STACK_HOME']).toBe('/the/stack');
     expect(environment['PATH']).toBe(process.env['PATH']);
+    // Or ONNX Runtime, in whatever of them uses it, reports to its makers.
+    expect(environment['ORT_DISABLE_TELEMETRY']).toBe('1');
   };
   const deps = await depsOf({
     python: `${write} console.log('{"ok":true}');`,
@@ -58,6 +61,8 @@ test('neither a module of the trainer nor the server inherits a secret of the wo
   });
   await inActivity(async () => runTrainerModule(deps, 'export', {}, folder, () => {}));
   await expectClean();
+  // A killed one leaves nothing in the temporary folder of the system.
+  expect(JSON.parse(await readFile(file, 'utf8'))).toMatchObject({ TMPDIR: folder });
   await rm(file);
   await inActivity(async () => {
     await using server = await serverOf(deps);
@@ -131,3 +136,11 @@ function isAlive(pid: number): boolean {
     return false;
   }
 }
+
+test('the scratch of a launcher that was killed goes when the next trainer is started, and nothing else does', async () => {
+  const runDir = path.join(folder, 'run');
+  await mkdir(path.join(runDir, 'scratch-a1', 'torchelastic_b2'), { recursive: true });
+  await mkdir(path.join(runDir, 'checkpoints', '5'), { recursive: true });
+  await startTrainer({ python: '/bin/true', projectDir: folder, runDir });
+  expect((await readdir(runDir)).toSorted()).toEqual(['checkpoints', 'trainer.log']);
+});

@@ -6,7 +6,13 @@ import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { z } from 'zod';
 import { newcomerEnvironment } from '../../bench/install.ts';
-import { boundLines, defineBench, parseSettings, runBench } from '../../bench/support/bench.ts';
+import {
+  boundLines,
+  defineBench,
+  parseSettings,
+  runBench,
+  usage,
+} from '../../bench/support/bench.ts';
 import { startStream, summarise } from '../../bench/support/requests.ts';
 
 const projectDir = path.resolve(import.meta.dirname, '../..');
@@ -23,6 +29,7 @@ const quick = defineBench({
     pairs: z.int().min(1).default(7).describe('how many'),
     keep: z.boolean().default(false).describe('keep it'),
     limit: z.number().default(3).describe('of the figure'),
+    stopsEach: z.int().min(1).optional().describe('of one'),
   }),
   measure: async ({ pairs, limit }) => {
     if (pairs === 13) throw new Error('unlucky');
@@ -66,6 +73,13 @@ test('settings are read from the command line, the rest are defaults', () => {
     limit: 3,
   });
   expect(() => parseSettings(quick, ['--pairs', '0'])).toThrow('bench quick: --pairs');
+});
+
+test('options are written with hyphens, as those of every other command', () => {
+  expect(parseSettings(quick, ['--stops-each', '2'])).toMatchObject({ stopsEach: 2 });
+  expect(() => parseSettings(quick, ['--stopsEach', '2'])).toThrow('--stopsEach');
+  expect(() => parseSettings(quick, ['--stops-each', '0'])).toThrow('bench quick: --stops-each');
+  expect(usage([quick]).join('\n')).toContain('--stops-each <integer>');
 });
 
 test('a report holds figures, bounds, machine and settings, and is ok when every bound holds', async () => {

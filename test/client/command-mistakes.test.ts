@@ -61,6 +61,10 @@ test.each([
     "error: too many arguments for 'add'. Expected 2 arguments but got 3.",
     its('budget add'),
   ],
+  ['help nothing', "error: unknown command 'nothing'", all],
+  ['help statsu', "error: unknown command 'statsu'", '(Did you mean status?)', all],
+  ['help models shwo', "error: unknown command 'shwo'", '(Did you mean show?)', those('models')],
+  ['models help shwo', "error: unknown command 'shwo'", '(Did you mean show?)', those('models')],
 ])('%s is answered with the help that tells it', async (words, ...expected) => {
   expect(await saidAgainst(words)).toEqual(expected);
 });

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { expect, test } from 'vitest';
+import { ExitCode } from '../../client/cli/output.ts';
 import { filterSteps, stepsOf, textSteps } from '../../config/cleaning.ts';
 import {
   controlSchema,
@@ -152,4 +153,11 @@ test('the guide to documents names every reason for which a conversation is left
   );
   const named = part.match(/`[a-z]+(_[a-z]+)*`/g)!.map((code) => code.slice(1, -1));
   expect(named.toSorted()).toEqual([...new Set(reasons)].toSorted());
+});
+
+test('the guide to the command line has every exit code, and the help of the program names the same', () => {
+  const codes = firstColumn(read('docs/guides/command-line.md')).map(Number);
+  expect(codes).toEqual(Object.values(ExitCode));
+  const help = /Exit codes: (.*)\./.exec(read('client/cli/program.ts'))?.[1] ?? '';
+  expect([...help.matchAll(/(?:^|, )(\d+) /g)].map(([, code]) => Number(code))).toEqual(codes);
 });

@@ -7,9 +7,10 @@ import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { gatherReport, warningsIn } from '../../infra/bug-report.ts';
 import { inOrder, look } from '../../infra/check.ts';
-import { checkClock } from '../../infra/doctor.ts';
+import { checkClock, checkStack, localStack } from '../../infra/doctor.ts';
 import { layoutOf } from '../../infra/layout.ts';
 import { maskSecrets, secretsOf } from '../../infra/mask.ts';
+import { resolveStack } from '../../infra/settings.ts';
 
 const home = mkdtempSync(path.join(os.tmpdir(), 'temper-doctor-'));
 afterAll(() => rmSync(home, { recursive: true, force: true }));
@@ -62,6 +63,23 @@ test.each([
   server.close();
   expect(check).toMatchObject({ ok, found: expect.stringMatching(words) });
   expect(check.remedy === '').toBe(ok);
+});
+
+test('a stack that is down is one line with what to do, and what keeps it from starting', async () => {
+  const { ports } = await resolveStack(home, { portBase: 31_300 });
+  const checks = await checkStack(home);
+  expect(checks.map(({ name }) => name)).toEqual(['temporal', 'weed', 'supervisord', localStack]);
+  expect(checks.at(-1)).toMatchObject({
+    ok: false,
+    found: expect.stringMatching(/^not running \(.*\); its parts were not asked$/),
+    remedy: 'Start the stack: npx temper up.',
+  });
+  const server = createServer().listen(ports.s3, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const taken = (await checkStack(home)).at(-1)!;
+  server.close();
+  expect(taken.found).toContain(`port taken: ${ports.s3} by `);
+  expect(taken.remedy).toMatch(/^Stop that program, or choose other ports/);
 });
 
 test('warnings are found in the logs of every program, and nothing else is', () => {

@@ -1,13 +1,17 @@
 /** Ports, secrets and the small helpers under them: pure, or on files alone. */
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
 import path from 'node:path';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, expect, test, vi } from 'vitest';
 import { parseEnvironment } from '../../config/environment.ts';
 import { digestCode } from '../../infra/code.ts';
 import { leastFreeBytes, requireDisk } from '../../infra/disk.ts';
+import { homeOfPort, homesFile, isNoted, portsOfOthers } from '../../infra/homes.ts';
 import { withLock } from '../../infra/lock.ts';
 import { instructionSetOf } from '../../infra/machine.ts';
-import { resolveStack, stackEnvironment } from '../../infra/stack.ts';
+import { removeStaleSockets, socketsOf } from '../../infra/sockets.ts';
+import { findPortBase, resolveStack, stackEnvironment } from '../../infra/stack.ts';
 import { decode, RpcFault } from '../../infra/xml-rpc.ts';
 import { parseDataKeys } from '../../registry/data-keys.ts';
 import { makeHome } from './home.ts';
@@ -42,6 +46,42 @@ test('two homes never share a port or a key', async () => {
     expect(a.secrets.apiKey).not.toBe(b.secrets.apiKey);
   } finally {
     await other.remove();
+  }
+});
+
+test('homes that choose at the same moment, and from the same random number, never share a port', async () => {
+  const random = vi.spyOn(Math, 'random').mockReturnValue(0.5);
+  const homes = [makeHome(), makeHome(), makeHome()];
+  try {
+    const stacks = await Promise.all(homes.map((one) => resolveStack(one.home)));
+    const ports = stacks.flatMap((stack) => Object.values(stack.ports));
+    expect(new Set(ports).size).toBe(3 * 15);
+    // Nor does one that somebody else asks for.
+    const base = await findPortBase();
+    expect(ports).not.toContain(base);
+  } finally {
+    random.mockRestore();
+    await Promise.all(homes.map((one) => one.remove()));
+  }
+});
+
+test('the ports of a home that is gone are free again, and the list of homes is whole after its loss', async () => {
+  const gone = makeHome();
+  const { ports, layout } = await resolveStack(gone.home);
+  expect(portsOfOthers(home).has(ports.s3)).toBe(true);
+  expect(portsOfOthers(layout.home).has(ports.s3)).toBe(false);
+  expect(homeOfPort(ports.s3, home)).toBe(layout.home);
+  expect(homeOfPort(ports.s3, layout.home)).toBeNull();
+  await gone.remove();
+  expect(portsOfOthers(home).has(ports.s3)).toBe(false);
+  // As after a reboot that emptied the temporary folder.
+  vi.stubEnv('TMPDIR', other.home);
+  try {
+    expect(homesFile()).toContain(other.home);
+    const found = await resolveStack(home);
+    expect(isNoted(found.layout.home)).toBe(true);
+  } finally {
+    vi.unstubAllEnvs();
   }
 });
 
@@ -92,6 +132,20 @@ test('the environment of a stack is one that every process accepts', async () =>
   const environment = parseEnvironment(stackEnvironment(stack));
   expect(environment.TEMPER_HOME).toBe(stack.layout.home);
   expect(environment.TEMPER_S3_ENDPOINT).toBe(`http://127.0.0.1:${stack.ports.s3}`);
+});
+
+test('sockets that SeaweedFS left are taken away, and those of a port that is taken are not', async () => {
+  const { ports } = await resolveStack(home, { portBase: 31_200 });
+  const [taken, ...stale] = socketsOf(ports);
+  const server = net.createServer().listen(taken!.port, '127.0.0.1');
+  await once(server, 'listening');
+  for (const { file } of [taken!, ...stale]) writeFileSync(file, '');
+  await removeStaleSockets(ports);
+  server.close();
+  expect(socketsOf(ports).filter(({ file }) => existsSync(file))).toEqual([taken]);
+  await once(server, 'close');
+  await removeStaleSockets(ports);
+  expect(existsSync(taken!.file)).toBe(false);
 });
 
 test('a damaged stack.json is refused with the cure', async () => {

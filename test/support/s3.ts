@@ -98,6 +98,8 @@ export async function startS3(options: { port?: number } = {}): Promise<TestS3> 
         '-webdav=false',
         '-admin.ui=false',
         '-master.telemetry=false',
+        `-s3.localSocket=${path.join(dir, 's3.sock')}`,
+        `-filer.localSocket=${path.join(dir, 'filer.sock')}`,
         '-volume.preStopSeconds=0',
       ],
       {
@@ -146,6 +148,12 @@ export async function startS3(options: { port?: number } = {}): Promise<TestS3> 
       // Nothing in it is needed any more.
       await end('SIGKILL');
       await rm(dir, { recursive: true, force: true });
+      // SeaweedFS puts these beside its ports' numbers, wherever its data are.
+      for (const [index, name] of listeners.entries()) {
+        const service = /^(\w+)\.port\.grpc$/.exec(name)?.[1];
+        if (service !== undefined)
+          await rm(`/tmp/seaweedfs-${service}-grpc-${ports[index]}.sock`, { force: true });
+      }
     },
     kill: () => end('SIGKILL'),
     restart: start,

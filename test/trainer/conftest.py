@@ -18,6 +18,7 @@ import pytest
 os.environ.update(
     {
         'HF_HUB_OFFLINE': '1',
+        'ORT_DISABLE_TELEMETRY': '1',
         'TOKENIZERS_PARALLELISM': 'false',
         'OMP_NUM_THREADS': '1',
         'TRL_EXPERIMENTAL_SILENCE': '1',

@@ -1,0 +1,57 @@
+/** Every home on this machine that has a stack, so that none is given ports that another has, whether it is up or down. */
+import { randomBytes } from 'node:crypto';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { z } from 'zod';
+
+/** Of this user. Lost with the temporary folder, it fills again: each home is noted whenever it is used. */
+export const homesFile = (): string =>
+  path.join(os.tmpdir(), `temper-${os.userInfo().uid}-homes.json`);
+
+const homesSchema = z.array(z.string());
+/** As much of stack.json as concerns others. */
+const portsSchema = z.object({ ports: z.record(z.string(), z.number()) });
+
+/** The ports of all homes but this one. */
+export function portsOfOthers(home: string): Set<number> {
+  const others = readHomes().filter((one) => one !== home);
+  return new Set(others.flatMap((one) => portsOf(one) ?? []));
+}
+
+/** Another home to which this port belongs, by its stack.json; null when there is none. */
+export function homeOfPort(port: number, home: string): string | null {
+  return readHomes().find((one) => one !== home && portsOf(one)?.includes(port) === true) ?? null;
+}
+
+/** Whether this home is among those that are known. */
+export function isNoted(home: string): boolean {
+  return readHomes().includes(home);
+}
+
+/** Notes a home whose stack.json is written, and forgets those that are gone. Not for two at once: the caller holds a lock. */
+export function noteHome(home: string): void {
+  const others = readHomes().filter((one) => one !== home && portsOf(one) !== null);
+  const file = homesFile();
+  const part = `${file}.${randomBytes(4).toString('hex')}.part`;
+  writeFileSync(part, `${JSON.stringify([...others, home])}\n`, { mode: 0o600 });
+  renameSync(part, file);
+}
+
+function readHomes(): string[] {
+  return homesSchema.safeParse(readJson(homesFile())).data ?? [];
+}
+
+/** Null where no stack is described. */
+function portsOf(home: string): number[] | null {
+  const stack = portsSchema.safeParse(readJson(path.join(home, 'stack.json'))).data;
+  return stack === undefined ? null : Object.values(stack.ports);
+}
+
+function readJson(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}
