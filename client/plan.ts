@@ -6,6 +6,7 @@
 import { glob, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { canonicalJson } from '../config/digest.ts';
+import { nothingReadable } from '../config/dropped.ts';
 import type { HeldOutSize } from '../config/held-out.ts';
 import {
   corpusManifestSchema,
@@ -465,17 +466,11 @@ async function estimateAnswers(
 
 async function estimateCorpus({ pipeline, ...from }: PlanRequest): Promise<CorpusFigures> {
   const { sources = [], sample } = pipeline.data;
-  const surveys: Survey[] = [];
-  for (const source of sources) surveys.push(await lookAt(source, from));
+  const surveys = await lookAtSources({ pipeline, ...from });
   const sum = (count: (survey: Survey) => number) =>
     surveys.reduce((total, survey) => total + count(survey), 0);
   const bytes = Math.ceil(sum(({ textBytes }) => textBytes) * sample);
-  if (bytes === 0) {
-    throw new ClientError(
-      'input',
-      'data.sources: found no file with text in it. Nothing was started.',
-    );
-  }
+  if (bytes === 0) throw nothingToRead(sources, surveys);
   const numDocuments = Math.max(1, Math.round(sum((survey) => survey.numDocuments) * sample));
   const vocabSize = chooseVocabSize(bytes);
   const numTokens = estimateTokens(bytes);
@@ -533,15 +528,37 @@ function estimateChats(questions: Pipeline['questions']): ChatSizes {
 }
 const answerBytes = 24;
 
+function nothingToRead(sources: readonly Source[], surveys: readonly Survey[]): ClientError {
+  const unread: Record<string, number> = {};
+  for (const { reason, count } of surveys.flatMap(({ notRead }) => notRead))
+    unread[reason] = (unread[reason] ?? 0) + count;
+  const numFiles = surveys.reduce((sum, survey) => sum + survey.numFiles, 0);
+  const said = nothingReadable({ numFiles, names: sources.map(sourceName) }, unread);
+  return new ClientError('input', `${said} Nothing was started.`);
+}
+
+/** Looks at each source in turn; throws where one can only be read by the workers. */
+export async function lookAtSources({
+  pipeline,
+  ...from
+}: Pick<PlanRequest, 'pipeline' | 'baseDir' | 'projectDir' | 'look'>): Promise<Survey[]> {
+  const surveys: Survey[] = [];
+  for (const [index, source] of (pipeline.data.sources ?? []).entries())
+    surveys.push(await lookAt(source, index, from));
+  return surveys;
+}
+
 async function lookAt(
   source: Source,
+  index: number,
   { baseDir, projectDir, look }: Pick<PlanRequest, 'baseDir' | 'projectDir' | 'look'>,
 ): Promise<Survey> {
   const name = sourceName(source);
+  const field = `data.sources[${index}]`;
   if ('s3' in source || 'url' in source) {
     throw new ClientError(
       'input',
-      `data.sources: ${name} is read by the workers when the run begins; before that nothing is known to plan by. Start it: npx temper run.`,
+      `${field}: ${name} is read by the workers when the run begins; before that nothing is known to plan by. Start it: npx temper run.`,
     );
   }
   const folder =
@@ -551,8 +568,13 @@ async function lookAt(
   if ((await stat(folder).catch(() => null)) === null) {
     throw new ClientError(
       'input',
-      `data.sources: found nothing at ${name}, expected text. Nothing was started.`,
+      `${field}: found nothing at ${name}, expected text. Nothing was started.`,
     );
   }
-  return await look({ folder, include: source.include, textField: source.textField });
+  const { include, textField } = source;
+  return await look({ folder, include, textField }).catch((error: unknown) => {
+    if (!(error instanceof ClientError) || error.kind !== 'input') throw error;
+    const said = error.message.replace(/^data\.sources:/, `${field}:`);
+    throw new ClientError('input', `${said} Nothing was started.`, error);
+  });
 }

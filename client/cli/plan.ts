@@ -3,10 +3,13 @@ import { heldOutWarning } from '../../config/held-out.ts';
 import { architectureOf, phasesOf } from '../../config/recipe.ts';
 import { projectDir } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
-import type { SurveyRequest } from '../../config/survey.ts';
+import type { Survey, SurveyRequest } from '../../config/survey.ts';
 import type { Alternative } from '../../recipes/alternatives.ts';
-import { planPipeline, type Plan } from '../plan.ts';
-import { readPipelineFile } from '../pipeline-file.ts';
+import { ClientError } from '../errors.ts';
+import { foresee, leftOutLine, toForesee } from '../foresee.ts';
+import { inFile, PlacedError } from '../placed.ts';
+import { lookAtSources, planPipeline, type Plan } from '../plan.ts';
+import { readPipelineFile, type PipelineFile } from '../pipeline-file.ts';
 import { openContext } from './context.ts';
 import { adoptTokenizer } from './given-tokenizer.ts';
 import { measureConfig } from './measure-module.ts';
@@ -16,9 +19,26 @@ import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { clock, count, table } from './text.ts';
 
 export async function planCommand(file: string, options: CommonOptions): Promise<number> {
-  const { pipeline, baseDir } = await readPipelineFile(file);
+  const read = await readPipelineFile(file);
+  const { planned, foreseen } = await inFile(read, async () => planAndForesee(read));
+  if (options.json === true) printJson({ ...planned, foreseen });
+  const leftOut = foreseen && leftOutLine(foreseen, read.pipeline.data.maxDropped);
+  for (const line of planLines(planned, leftOut)) say(options, line);
+  say(options);
+  say(options, `Nothing was started. Start it: npx temper run ${file}`);
+  return ExitCode.ok;
+}
+
+async function planAndForesee({ pipeline, baseDir, placeOf }: PipelineFile) {
   const { store } = await openContext({ patienceMs: 500 });
-  const look = (asked: SurveyRequest) => lookAtFolder(asked, () => {});
+  const looked = new Map<string, Promise<Survey>>();
+  // Once at each place, though a plan without the registry begins again.
+  const look = (asked: SurveyRequest): Promise<Survey> => {
+    const key = JSON.stringify(asked);
+    const known = looked.get(key) ?? lookAtFolder({ ...asked, ...toForesee(pipeline) }, () => {});
+    looked.set(key, known);
+    return known;
+  };
   const request = {
     pipeline,
     baseDir,
@@ -34,15 +54,22 @@ export async function planCommand(file: string, options: CommonOptions): Promise
     return planPipeline({ ...request, store: null });
   });
   store.close();
-  if (options.json === true) printJson(planned);
-  for (const line of planLines(planned)) say(options, line);
-  say(options);
-  say(options, `Nothing was started. Start it: npx temper run ${file}`);
-  return ExitCode.ok;
+  // What is known of a corpus says nothing of questions that are new.
+  const local = pipeline.data.sources?.every((source) => !('s3' in source || 'url' in source));
+  if (looked.size === 0 && pipeline.questions.length > 0 && local === true)
+    await lookAtSources(request);
+  const foreseen = foresee(pipeline, await Promise.all(looked.values()));
+  if (foreseen === null || foreseen.fault === null) return { planned, foreseen };
+  const { keys, message } = foreseen.fault;
+  const fault = new ClientError('input', `${message} Nothing was started.`);
+  throw new PlacedError(placeOf(keys), fault);
 }
 
 /** The plan for people: what, how long, how good, and why. */
-export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): string[] {
+export function planLines(
+  { corpus, recipe, alternatives, speed, base }: Plan,
+  leftOut: string | null = null,
+): string[] {
   const { model, estimate, pretrain, machine } = recipe;
   const about = corpus.estimated ? 'about ' : '';
   const phases = phasesOf(recipe);
@@ -57,6 +84,7 @@ export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): 
       : [`${base.title}, ${base.license ?? 'licence not known here'}, from ${base.origin}`]),
     `${lora === undefined ? '' : `LoRA of rank ${lora.rank} on a `}${architectureOf(model)} ${(recipe.numParameters / 1e6).toFixed(1)}M: ${model.numLayers} layers of ${model.hiddenSize}, vocabulary ${count(model.vocabSize)}, context ${count(model.contextLength)}`,
     `${about}${count(corpus.numTokens)} tokens, ${(corpus.bytes / 1e6).toFixed(1)} MB of text (${corpus.origin})`,
+    ...(leftOut === null ? [] : [leftOut]),
     `${clock(estimate.trainingMs)} of training (${clock(estimate.trainingMsLow)} to ${clock(estimate.trainingMsHigh)}), ${price(estimate.usd)}, on ${machine.cores} cores, ${machine.device}, ${machine.instructionSet}`,
     `speed ${speed}`,
     ...(pretrain === null
