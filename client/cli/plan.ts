@@ -11,6 +11,7 @@ import { inFile, PlacedError } from '../placed.ts';
 import { lookAtSources, planPipeline, type Plan } from '../plan.ts';
 import { readPipelineFile, type PipelineFile } from '../pipeline-file.ts';
 import { openContext } from './context.ts';
+import { requireConversations } from './given-conversations.ts';
 import { adoptTokenizer } from './given-tokenizer.ts';
 import { measureConfig } from './measure-module.ts';
 import { size } from './survey-text.ts';
@@ -54,6 +55,7 @@ async function planAndForesee({ pipeline, baseDir, placeOf }: PipelineFile) {
     return planPipeline({ ...request, store: null });
   });
   store.close();
+  await requireConversations(pipeline, baseDir);
   // What is known of a corpus says nothing of questions that are new.
   const local = pipeline.data.sources?.every((source) => !('s3' in source || 'url' in source));
   if (looked.size === 0 && pipeline.questions.length > 0 && local === true)
