@@ -8,7 +8,7 @@ import {
   type TooFew,
 } from '../config/dropped.ts';
 import type { Pipeline } from '../config/pipeline.ts';
-import { fieldsAsked, noSuchFields } from '../config/questions.ts';
+import { fieldsAsked, noSuchFields, type Questions } from '../config/questions.ts';
 import type { Survey, SurveyRequest } from '../config/survey.ts';
 import { nearest } from './nearest.ts';
 
@@ -91,12 +91,20 @@ function questionsFault({ questions }: Asked, surveys: readonly Survey[]): Fores
   );
   const unanswered = questions[index];
   if (unanswered === undefined || surveys.length === 0) return null;
-  const present = [
-    ...new Set(surveys.flatMap(({ fields }) => fields.map(({ field }) => field))),
-  ].toSorted((a, b) => (a < b ? -1 : 1));
-  const near = fieldsAsked(unanswered).flatMap((field) =>
-    present.includes(field) ? [] : (nearest(field, present) ?? []),
+  const present = surveys.flatMap(({ fields }) => fields.map(({ field }) => field));
+  return unansweredFault(index, unanswered, new Set(present));
+}
+
+/** The fault of questions that no document answers, by their index. */
+export function unansweredFault(
+  index: number,
+  asked: Questions,
+  fields: ReadonlySet<string>,
+): NonNullable<Foreseen['fault']> {
+  const present = [...fields].toSorted((a, b) => (a < b ? -1 : 1));
+  const near = fieldsAsked(asked).flatMap((field) =>
+    fields.has(field) ? [] : (nearest(field, present) ?? []),
   );
   const hint = near.length === 0 ? '' : ` Did you mean {${near.join('} and {')}}?`;
-  return { keys: ['questions', index], message: `${noSuchFields(unanswered, present)}${hint}` };
+  return { keys: ['questions', index], message: `${noSuchFields(asked, present)}${hint}` };
 }

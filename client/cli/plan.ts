@@ -6,9 +6,10 @@ import { describeMachine } from '../../infra/machine.ts';
 import type { Survey, SurveyRequest } from '../../config/survey.ts';
 import type { Alternative } from '../../recipes/alternatives.ts';
 import { ClientError } from '../errors.ts';
+import { foreseeAnswers } from '../foresee-dataset.ts';
 import { foresee, leftOutLine, toForesee } from '../foresee.ts';
 import { inFile, PlacedError } from '../placed.ts';
-import { lookAtSources, planPipeline, type Plan } from '../plan.ts';
+import { datasetFor, lookAtSources, planPipeline, type Plan } from '../plan.ts';
 import { readPipelineFile, type PipelineFile } from '../pipeline-file.ts';
 import { openContext } from './context.ts';
 import { requireConversations } from './given-conversations.ts';
@@ -24,7 +25,10 @@ export async function planCommand(file: string, options: CommonOptions): Promise
   const { planned, foreseen } = await inFile(read, async () => planAndForesee(read));
   if (options.json === true) printJson({ ...planned, foreseen });
   const leftOut = foreseen && leftOutLine(foreseen, read.pipeline.data.maxDropped);
-  for (const line of planLines(planned, leftOut)) say(options, line);
+  const lines = planLines(planned);
+  // With the facts, before the table of phases.
+  if (leftOut !== null) lines.splice(lines.indexOf(''), 0, leftOut);
+  for (const line of lines) say(options, line);
   say(options);
   say(options, `Nothing was started. Start it: npx temper run ${file}`);
   return ExitCode.ok;
@@ -49,29 +53,31 @@ async function planAndForesee({ pipeline, baseDir, placeOf }: PipelineFile) {
     measure: measureConfig,
     adopt: adoptTokenizer,
   };
-  const planned = await planPipeline({ ...request, store }).catch((error: unknown) => {
-    // A plan must not need the stack: without a registry it estimates, and says so.
-    if (!(error instanceof Error) || !error.name.startsWith('Store')) throw error;
-    return planPipeline({ ...request, store: null });
-  });
-  store.close();
-  await requireConversations(pipeline, baseDir);
-  // What is known of a corpus says nothing of questions that are new.
-  const local = pipeline.data.sources?.every((source) => !('s3' in source || 'url' in source));
-  if (looked.size === 0 && pipeline.questions.length > 0 && local === true)
-    await lookAtSources(request);
-  const foreseen = foresee(pipeline, await Promise.all(looked.values()));
-  if (foreseen === null || foreseen.fault === null) return { planned, foreseen };
-  const { keys, message } = foreseen.fault;
-  const fault = new ClientError('input', `${message} Nothing was started.`);
-  throw new PlacedError(placeOf(keys), fault);
+  try {
+    const planned = await planPipeline({ ...request, store }).catch((error: unknown) => {
+      // A plan must not need the stack: without a registry it estimates, and says so.
+      if (!(error instanceof Error) || !error.name.startsWith('Store')) throw error;
+      return planPipeline({ ...request, store: null });
+    });
+    await requireConversations(pipeline, baseDir);
+    const { data, questions } = pipeline;
+    const dataset = await datasetFor({ pipeline, store });
+    const asks = dataset === null ? null : await foreseeAnswers(store, dataset, questions);
+    // What is known of a corpus says nothing of questions that are new.
+    const local = data.sources?.every((source) => !('s3' in source || 'url' in source)) === true;
+    if (looked.size === 0 && questions.length > 0 && local) await lookAtSources(request);
+    const foreseen = foresee(pipeline, await Promise.all(looked.values()));
+    const fault = asks ?? foreseen?.fault ?? null;
+    if (fault === null) return { planned, foreseen };
+    const refused = new ClientError('input', `${fault.message} Nothing was started.`);
+    throw new PlacedError(placeOf(fault.keys), refused);
+  } finally {
+    store.close();
+  }
 }
 
 /** The plan for people: what, how long, how good, and why. */
-export function planLines(
-  { corpus, recipe, alternatives, speed, base }: Plan,
-  leftOut: string | null = null,
-): string[] {
+export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): string[] {
   const { model, estimate, pretrain, machine } = recipe;
   const about = corpus.estimated ? 'about ' : '';
   const phases = phasesOf(recipe);
@@ -86,7 +92,6 @@ export function planLines(
       : [`${base.title}, ${base.license ?? 'licence not known here'}, from ${base.origin}`]),
     `${lora === undefined ? '' : `LoRA of rank ${lora.rank} on a `}${architectureOf(model)} ${(recipe.numParameters / 1e6).toFixed(1)}M: ${model.numLayers} layers of ${model.hiddenSize}, vocabulary ${count(model.vocabSize)}, context ${count(model.contextLength)}`,
     `${about}${count(corpus.numTokens)} tokens, ${(corpus.bytes / 1e6).toFixed(1)} MB of text (${corpus.origin})`,
-    ...(leftOut === null ? [] : [leftOut]),
     `${clock(estimate.trainingMs)} of training (${clock(estimate.trainingMsLow)} to ${clock(estimate.trainingMsHigh)}), ${price(estimate.usd)}, on ${machine.cores} cores, ${machine.device}, ${machine.instructionSet}`,
     `speed ${speed}`,
     ...(pretrain === null
