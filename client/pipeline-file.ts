@@ -27,11 +27,12 @@ export async function readPipelineFile(file: string): Promise<PipelineFile> {
   const text = await readText(file);
   const baseDir = path.dirname(absolute);
   const pipeline = parsePipeline(text, { file, baseDir });
-  const placeOf = (keys: readonly PropertyKey[]) => ({
-    file,
-    ...readYaml(text, file).place.at(keys),
-  });
-  return { pipeline, file: absolute, baseDir, placeOf };
+  return { pipeline, file: absolute, baseDir, ...placingIn(text, file) };
+}
+
+/** Where the keys of a pipeline file stand in its text. */
+export function placingIn(text: string, file: string): Placing {
+  return { placeOf: (keys) => ({ file, ...readYaml(text, file).place.at(keys) }) };
 }
 
 export interface PipelinePlaces {

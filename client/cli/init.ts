@@ -61,7 +61,10 @@ export async function initCommand(folder: string, options: InitOptions): Promise
   const looking = look(place, options, shareOf(sample));
   const known = modelVersions(name);
   // Loaded while the thread looks.
-  const [survey, { parsePipeline }] = await Promise.all([looking, import('../pipeline-file.ts')]);
+  const [survey, { parsePipeline, placingIn }] = await Promise.all([
+    looking,
+    import('../pipeline-file.ts'),
+  ]);
   refuseIfNothing(survey, folder);
   const carried = from?.known === undefined ? null : carriedBy(from.known, survey);
   refuseIfForeign(from, carried);
@@ -131,12 +134,14 @@ export async function initCommand(folder: string, options: InitOptions): Promise
     // What stops a run is said below.
     leftOut: foreseen?.fault === null ? leftOutLine(foreseen, pipeline.data.maxDropped) : null,
     fieldGiven: options.textField !== undefined,
+    stops: foreseen?.fault != null,
   };
   for (const words of noteLines(survey, noted)) line(words);
   say(options);
   if (foreseen?.fault) {
     // Not cut where a terminal ends: it is what to do next.
-    say(options, foreseen.fault.message);
+    const { line: at, column } = placingIn(text, shown).placeOf(foreseen.fault.keys);
+    say(options, `${shown}:${at}:${column} ${foreseen.fault.message}`);
     say(options);
   }
   for (const words of nextLines(shown, name, goal)) say(options, `  ${words}`);
@@ -445,6 +450,7 @@ interface Noted {
   leftOut: string | null;
   /** The field of the text was given. */
   fieldGiven: boolean;
+  stops: boolean;
 }
 
 function noteLines(survey: Survey, noted: Noted): string[] {
@@ -482,7 +488,7 @@ function noteLines(survey: Survey, noted: Noted): string[] {
       `sample       ${sample}, about ${count(taken)} of ${count(survey.numDocuments)} documents`,
     );
   }
-  if (taken < fewDocuments) {
+  if (taken < fewDocuments && !noted.stops) {
     const few = `few          about ${count(taken)} ${taken === 1 ? 'document' : 'documents'}`;
     const todo =
       sample === null ? 'more text makes a better model' : 'a larger --sample tells more';

@@ -1,9 +1,12 @@
 /** What a plan says of a run that would stop, from the figures of a look alone. */
 import { expect, test } from 'vitest';
+import { foreseeAnswers } from '../../client/foresee-dataset.ts';
 import { foresee, leftOutLine, toForesee } from '../../client/foresee.ts';
-import { fieldsAsked } from '../../config/questions.ts';
+import { fieldsAsked, type Questions } from '../../config/questions.ts';
 import { pipelineSchema } from '../../config/pipeline.ts';
 import type { Survey } from '../../config/survey.ts';
+import { encodeJsonLines, putBlob } from '../../registry/blobs.ts';
+import { memoryStore } from '../support/memory-store.ts';
 
 const pipeline = (changes: object = {}, data: object = {}) =>
   pipelineSchema.parse({
@@ -115,4 +118,29 @@ test('questions on fields that no document has are refused, with those that ther
   });
   expect(foresee(asked, [seen([9, 0]), seen([0, 1])])!.fault).toBeNull();
   expect(fieldsAsked(questions[0]!)).toEqual(['title', 'year']);
+});
+
+test('a registered version is read until its documents answer, and refused where none does', async () => {
+  const store = memoryStore();
+  const documents = Array.from({ length: 3 }, (_, at) => ({
+    id: String(at).padStart(32, '0'),
+    source: `docs/${at}.md`,
+    text: 'text',
+    metadata: { title: `t${at}`, author: at === 0 ? '' : 'a' },
+  }));
+  const shard = {
+    documents: await putBlob(store, await encodeJsonLines(documents)),
+    numDocuments: 3,
+  };
+  const [year, writer] = pipeline({ questions }).questions as [Questions, Questions];
+  const known = { ...writer, ask: ['{title}?'], askHeldOut: ['Who: {title}?'] };
+  expect(await foreseeAnswers(store, { shards: [shard] }, [known])).toBeNull();
+  expect(await foreseeAnswers(store, { shards: [shard] }, [known, year])).toEqual({
+    keys: ['questions', 1],
+    message:
+      'questions "year": found no document with the fields title, year; the documents have author, title. Correct the fields in the pipeline file.',
+  });
+  // Of a version that is too large to be read here, nothing is known.
+  const many = { shards: [shard, shard] };
+  expect(await foreseeAnswers(store, many, [year], { enough: 1 })).toBeNull();
 });

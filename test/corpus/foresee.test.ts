@@ -5,17 +5,9 @@ import { cleanShard } from '../../corpus/clean-shard.ts';
 import { findDuplicates } from '../../corpus/duplicates.ts';
 import { Judge } from '../../corpus/foresee.ts';
 import { digestOf } from '../../corpus/order.ts';
+import { variousText } from '../support/texts.ts';
 
 const options = { sample: 1, personalData: 'redact', quality: true, clean: undefined } as const;
-const vocabulary =
-  'the of and house river to market that have with village mountain letter answer question winter'.split(
-    ' ',
-  );
-const words = (seed: number, count: number) =>
-  Array.from({ length: count }, (_, at) => {
-    const draw = Number.parseInt(digestOf(String(seed), String(at)).slice(0, 8), 16);
-    return vocabulary[draw % vocabulary.length]!;
-  }).join(' ');
 const document = (text: string, source: string) => ({
   id: digestOf(text).slice(0, 32),
   source,
@@ -24,7 +16,7 @@ const document = (text: string, source: string) => ({
 });
 
 test('short, empty and repeated documents are foreseen as a run leaves them out', () => {
-  const long = Array.from({ length: 90 }, (_, at) => words(at, 120));
+  const long = Array.from({ length: 90 }, (_, at) => variousText(at, 120));
   const near = long.slice(0, 5).map((text) => `${text} indeed`);
   const texts = [...long, long[0]!, long[1]!, ...near, 'Too short.', '…', 'Also short.'];
   const documents = texts.map((text, at) => document(text, `d/${at}`));
@@ -56,7 +48,7 @@ test('short, empty and repeated documents are foreseen as a run leaves them out'
 
 test('of much text a share is judged, the same one in any order', () => {
   const documents = Array.from({ length: 1500 }, (_, at) =>
-    document(at % 3 === 0 ? `Short ${at}.` : words(at, 60), `d/${at}`),
+    document(at % 3 === 0 ? `Short ${at}.` : variousText(at, 60), `d/${at}`),
   );
   const judged = (list: typeof documents) => {
     const judge = new Judge({ ...options }, { enough: 100_000 });
