@@ -365,7 +365,7 @@ function refuseIfNothing(survey: Survey, folder: string): void {
   const hint = textFieldHint(survey);
   throw new ClientError(
     'input',
-    `${plain(folder)}: found nothing to read in ${count(survey.numFiles)} files: ${said}. ` +
+    `${plain(folder)}: found nothing to read in ${count(survey.numFiles)} ${survey.numFiles === 1 ? 'file' : 'files'}: ${said}. ` +
       `Expected text in ${readableKinds}.${hint === null ? '' : ` These ${hint}.`} Nothing was written.`,
   );
 }
