@@ -2,7 +2,9 @@
  * Where a fault stands in the pipeline file that it is about. What is found out after the file was read is told in a sentence
  * that begins with its field, whoever found it: `data.sources: found …`, `model.config ./config.json: found …`.
  */
+import { pipelineSchema } from '../config/pipeline.ts';
 import { ClientError } from './errors.ts';
+import { schemaAt } from './schema-tree.ts';
 
 export interface FilePlace {
   file: string;
@@ -42,10 +44,12 @@ export async function inFile<Result>(
 /** A key alone may be the first word of any sentence, so a colon must follow it; not so a path of keys. */
 const fieldFirst = /^([a-z]\w*(?:\.\w+|\[\d+\])*):|^([a-z]\w*(?:\.\w+|\[\d+\])+) /i;
 
+const topKeys = new Set(schemaAt(pipelineSchema, []).flatMap(({ keys }) => keys));
+
 /** The keys of the field that a sentence begins with; null: it begins with none. */
 export function keysOf(message: string): PropertyKey[] | null {
   const [, alone, followed] = fieldFirst.exec(message) ?? [];
   const field = alone ?? followed;
-  if (field === undefined) return null;
+  if (field === undefined || !topKeys.has(/^\w+/.exec(field)![0])) return null;
   return Array.from(field.matchAll(/\w+/g), ([key]) => (/^\d/.test(key) ? Number(key) : key));
 }

@@ -30,6 +30,7 @@ test.each([
   ['data.heldOut 5%: is too little', 7, 3],
   // What is not written stands where it would be.
   ['data.maxDropped: a run would stop', 3, 1],
+  ['data.sources policy: found no version 9', 4, 3],
   ['name: is taken', 2, 1],
 ])('%s is at line %i, column %i', async (message, line, column) => {
   const error = (await thrown(new ClientError('input', message))) as PlacedError;
@@ -43,6 +44,7 @@ test('what names no field, and what is no fault of the file, is thrown as it is'
   for (const error of [
     new ClientError('unreachable', 'The registry does not answer: npx temper up starts it.'),
     new ClientError('input', 'name the run otherwise'),
+    new ClientError('input', 'policy: found no version 9, expected 1'),
     new Error('data.sources: a defect of ours'),
   ])
     expect(await thrown(error)).toBe(error);
