@@ -10,10 +10,11 @@ import {
 } from '../config/manifests.ts';
 import { pipelineFileSchema } from '../config/pipeline.ts';
 import { sourceName, sourceSchema, type Source } from '../config/sources.ts';
+import { nothingReadable as sayNothingReadable } from '../config/dropped.ts';
 import { CorpusError } from '../corpus/errors.ts';
-import { byCodeUnits, hashShare } from '../corpus/order.ts';
+import { byCodeUnits } from '../corpus/order.ts';
 import type { PartCounts } from '../corpus/statistics.ts';
-import { openSource, readSource, type OpenSource, type SourceItem } from '../corpus/sources.ts';
+import { isTaken, openSource, readSource, type OpenSource } from '../corpus/sources.ts';
 import { readJsonLines } from '../registry/blobs.ts';
 import {
   getDataset,
@@ -465,12 +466,6 @@ async function droppedOf(store: Store, before: VersionBefore | null): Promise<Dr
   return list === null ? [] : ((await readJsonLines(store, list)) as DroppedDocument[]);
 }
 
-/** By a hash of the text, so that the order of the files does not matter; what cannot be read is sampled alike. */
-function isTaken(item: SourceItem, sample: number): boolean {
-  const { id } = 'document' in item ? item.document : item.dropped;
-  return sample >= 1 || hashShare('sample', id) < sample;
-}
-
 function nameTaken(name: string): CorpusError {
   return new CorpusError(
     `dataset ${name} exists. To add documents to it: npx temper datasets append ${name} PATH. Or choose another name. Nothing was registered.`,
@@ -493,10 +488,7 @@ function nothingReadable(
   opened: readonly OpenSource[],
   dropped: Readonly<Record<string, number>>,
 ): CorpusError {
-  const reasons = Object.entries(dropped).map(([reason, count]) => `${reason} ${count}`);
   const numFiles = opened.reduce((sum, { files }) => sum + files.length, 0);
-  return new CorpusError(
-    `data.sources: found no readable text in ${numFiles} files of ${opened.map(({ name }) => name).join(', ')} ` +
-      `(${reasons.join(', ')}), expected documents, tables, mail or web pages. Correct the sources.`,
-  );
+  const names = opened.map(({ name }) => name);
+  return new CorpusError(sayNothingReadable({ numFiles, names }, dropped));
 }

@@ -6,10 +6,10 @@ import type { BlobRef } from '../config/digest.ts';
 import { evaluationTexts, type EvaluationText } from '../corpus/contamination.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { byCodeUnits } from '../corpus/order.ts';
+import { readText } from '../corpus/read-text.ts';
 import { putBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import { progress } from './preprocess-failures.ts';
-import { readText } from './preprocess-files.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
 
 const maxBytes = 256 * 1024 * 1024;

@@ -1,6 +1,4 @@
 /** Reads the files of conversations that a pipeline file names, into lines that the trainer takes. */
-import { glob, stat } from 'node:fs/promises';
-import path from 'node:path';
 import { Context } from '@temporalio/activity';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import {
@@ -9,17 +7,19 @@ import {
   type ConversationsRead,
 } from '../config/conversations.ts';
 import type { ConversationOptions } from '../corpus/conversations.ts';
-import { CorpusError } from '../corpus/errors.ts';
+import {
+  conversationFiles,
+  recordsOf,
+  refuseNoConversation,
+} from '../corpus/conversation-files.ts';
 import { byCodeUnits } from '../corpus/order.ts';
+import { readText } from '../corpus/read-text.ts';
 import { putBlob, readBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import { progress } from './preprocess-failures.ts';
-import { readText } from './preprocess-files.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
 
 const maxBytes = 1024 * 1024 * 1024;
-/** Lines between two heartbeats. */
-const someLines = 20_000;
 
 type ReadOptions = Omit<ConversationOptions, 'contamination'> & {
   /** Of the evaluation sets; left out, there are none. */
@@ -34,23 +34,15 @@ export async function readConversationFiles(
   { grams, ...options }: ReadOptions,
 ): Promise<ConversationsRead> {
   const files: { records: unknown[]; maxTokens: number }[] = [];
+  const named: string[] = [];
   let numUnreadable = 0;
   const context = Context.current();
   for (const [index, source] of sources.entries()) {
     const onPiece = (): void =>
       context.heartbeat({ kind: 'conversations', done: index, total: sources.length });
     const { path: pattern, maxTokens = longestFromScratch } = source;
-    const found: string[] = [];
-    for await (const file of glob(pattern, { cwd: baseDir })) {
-      if ((await stat(path.resolve(baseDir, file))).isFile())
-        found.push(path.resolve(baseDir, file));
-    }
-    if (found.length === 0) {
-      throw new CorpusError(
-        `data.conversations: found no file ${pattern} (from ${baseDir}), expected .json, .jsonl or .jsonl.gz. Correct the path.`,
-      );
-    }
-    for (const file of found.toSorted(byCodeUnits)) {
+    for (const file of await conversationFiles(pattern, baseDir)) {
+      named.push(file);
       const { records, unreadable } = await recordsOf(
         file,
         await readText(file, { field: 'data.conversations', maxBytes, onPiece }),
@@ -75,13 +67,7 @@ export async function readConversationFiles(
     },
   );
   const { train, preferences, preferencesHeldOut, numRecords, dropped, redacted } = made;
-  if (train.length === 0) {
-    const reasons = Object.entries(dropped).map(([reason, count]) => `${reason} ${count}`);
-    throw new CorpusError(
-      `data.conversations: found none among ${numRecords} records (${reasons.join(', ') || 'no record'}), expected at least 1. ` +
-        'Correct the files, or raise maxTokens.',
-    );
-  }
+  refuseNoConversation(made, { files: named, unreadable: numUnreadable });
   return {
     train: await putLines(store, train),
     preferences: await putLines(store, preferences),
@@ -94,36 +80,6 @@ export async function readConversationFiles(
     redacted,
     licenses: [...new Set(sources.map(({ license }) => license))].toSorted(byCodeUnits),
   };
-}
-
-/** A list or one object of JSON, else an object a line. */
-async function recordsOf(
-  file: string,
-  text: string,
-  onLines: () => Promise<void>,
-): Promise<{ records: unknown[]; unreadable: number }> {
-  if (/\.json(?:\.gz)?$/i.test(file)) {
-    try {
-      const whole: unknown = JSON.parse(text);
-      return { records: Array.isArray(whole) ? whole : [whole], unreadable: 0 };
-    } catch {
-      throw new CorpusError(
-        `data.conversations: ${file} is no JSON. Correct it, or name it .jsonl where each line is a record.`,
-      );
-    }
-  }
-  const records: unknown[] = [];
-  let unreadable = 0;
-  for (const [index, line] of text.split('\n').entries()) {
-    if (index % someLines === someLines - 1) await onLines();
-    if (line.trim() === '') continue;
-    try {
-      records.push(JSON.parse(line));
-    } catch {
-      unreadable += 1;
-    }
-  }
-  return { records, unreadable };
 }
 
 /** Not compressed: the trainer reads it as it is. */

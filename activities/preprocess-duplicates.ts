@@ -2,11 +2,11 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { BlobRef } from '../config/digest.ts';
+import { tooFewKept } from '../config/dropped.ts';
 import { Join, refuseIfTooMany, type Candidates, type Found } from '../corpus/duplicates.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { numHashes } from '../corpus/minhash.ts';
 import { nameAt, Names, type PackedNames } from '../corpus/names.ts';
-import { byCodeUnits } from '../corpus/order.ts';
 import { contentLength, readPrints } from '../corpus/prints.ts';
 import { Tally } from '../corpus/statistics.ts';
 import { bytesOf, wordsIn, placeIn } from '../corpus/words-and-bytes.ts';
@@ -368,27 +368,6 @@ export function refuseIfTooFew(
   unread: Readonly<Record<string, number>>,
   maxDropped: number,
 ): void {
-  const counts = new Map(Object.entries(dropped));
-  for (const [reason, count] of Object.entries(unread))
-    counts.set(reason, (counts.get(reason) ?? 0) + count);
-  const reasons = [...counts]
-    .toSorted(([a, one], [b, other]) => other - one || byCodeUnits(a, b))
-    .map(([reason, count]) => `${reason} ${count}`)
-    .join(', ');
-  const numUnread = Object.values(unread).reduce((sum, count) => sum + count, 0);
-  const numAll = numDocuments + numUnread;
-  const share = (numAll - kept) / numAll;
-  const percent = (value: number): string => `${Math.round(value * 1000) / 10} %`;
-  if (share > maxDropped) {
-    throw new CorpusError(
-      `ingest and preprocess dropped ${numAll - kept} of ${numAll} documents, ${percent(share)} (${reasons}), ` +
-        `expected at most ${percent(maxDropped)}. Correct the sources, set data.quality: false, or raise data.maxDropped.`,
-    );
-  }
-  if (kept < 2) {
-    throw new CorpusError(
-      `preprocess kept ${kept} of ${numAll} documents${reasons === '' ? '' : ` (${reasons})`}, expected at least 2: ` +
-        'one to train on and one held out. Add documents, or give a long text as several files.',
-    );
-  }
+  const fault = tooFewKept({ numDocuments, kept, dropped, unread }, maxDropped);
+  if (fault !== null) throw new CorpusError(fault.message);
 }

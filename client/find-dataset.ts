@@ -37,6 +37,6 @@ export async function findDataset(
   const versions = all.map(({ version }) => version).join(', ');
   throw new ClientError(
     'input',
-    `${name}: found no version ${wanted}, expected ${versions}. Name one of them, or ${name} for the newest.`,
+    `${field === 'dataset' ? '' : `${field} `}${name}: found no version ${wanted}, expected ${versions}. Name one of them, or ${name} for the newest.`,
   );
 }

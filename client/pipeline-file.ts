@@ -9,10 +9,11 @@ import { PipelineFileError, type PipelineFault } from './pipeline-fault.ts';
 import { meaningFaults } from './pipeline-meaning.ts';
 import { shapeFaults } from './pipeline-shape.ts';
 import { readYaml, wholeFault } from './pipeline-yaml.ts';
+import type { Placing } from './placed.ts';
 
 const maxBytes = 256 * 1024;
 
-export interface PipelineFile {
+export interface PipelineFile extends Placing {
   pipeline: Pipeline;
   /** Absolute path of the file. */
   file: string;
@@ -25,7 +26,13 @@ export async function readPipelineFile(file: string): Promise<PipelineFile> {
   const absolute = path.resolve(file);
   const text = await readText(file);
   const baseDir = path.dirname(absolute);
-  return { pipeline: parsePipeline(text, { file, baseDir }), file: absolute, baseDir };
+  const pipeline = parsePipeline(text, { file, baseDir });
+  return { pipeline, file: absolute, baseDir, ...placingIn(text, file) };
+}
+
+/** Where the keys of a pipeline file stand in its text. */
+export function placingIn(text: string, file: string): Placing {
+  return { placeOf: (keys) => ({ file, ...readYaml(text, file).place.at(keys) }) };
 }
 
 export interface PipelinePlaces {

@@ -2,7 +2,7 @@
  * Mistakes that the shape of a pipeline file cannot show. They are looked for in the value as it was written,
  * whatever else is wrong with it, so that all mistakes are told at once.
  */
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { knownBases } from '../config/base-models.ts';
 import { embeddingsFaults, isEmbeddingMetric } from '../config/embeddings.ts';
@@ -12,14 +12,9 @@ import { phaseNames, type Phase } from '../config/recipe.ts';
 import { isBase } from '../config/start-from.ts';
 import { baseFault, basePlaces } from './base-place.ts';
 import type { PipelineFault } from './pipeline-fault.ts';
-import { fieldName, isObject, valueAt } from './pipeline-words.ts';
+import { checkSources, type Folders } from './pipeline-sources.ts';
+import { fieldName, isObject, textAt, valueAt } from './pipeline-words.ts';
 import type { Places } from './pipeline-yaml.ts';
-
-interface Folders {
-  baseDir: string;
-  /** Folder whose `node_modules` holds the packages. */
-  projectDir: string;
-}
 
 type Add = (keys: PropertyKey[], found: string, expected: string, hint?: string | null) => void;
 
@@ -40,69 +35,6 @@ export function meaningFaults(value: unknown, folders: Folders, place: Places): 
   checkGates(value, add);
   checkQuestions(value, add);
   return faults;
-}
-
-function checkSources(value: unknown, { baseDir, projectDir }: Folders, add: Add): void {
-  for (const [index, source] of listAt(value, ['data', 'sources']).entries()) {
-    const keys = ['data', 'sources', index];
-    const field = textAt(source, 'git') === null ? 'path' : 'git';
-    const [file, name] = [textAt(source, field), textAt(source, 'package')];
-    if (file !== null && name === null) {
-      const place = path.resolve(baseDir, file);
-      if (existsSync(place)) checkInclude(source, place, [...keys, field], add);
-      else {
-        const hint = 'It is looked for from the folder of the pipeline file.';
-        add([...keys, field], JSON.stringify(file), 'a file or folder that exists', hint);
-      }
-    } else if (name !== null && file === null) {
-      const place = packageFolder(name, projectDir);
-      if (place !== null) checkInclude(source, place, [...keys, 'package'], add);
-      else {
-        const hint = `Install it: npm install ${name}.`;
-        add([...keys, 'package'], JSON.stringify(name), 'an npm package that is installed', hint);
-      }
-    }
-  }
-}
-
-function checkInclude(source: unknown, place: string, keys: PropertyKey[], add: Add): void {
-  if (!isObject(source) || !statSync(place).isDirectory()) return;
-  const include = source['include'] ?? '**/*';
-  if (typeof include !== 'string' || anyMatches(place, '', include)) return;
-  const written = source['include'] !== undefined;
-  const name = JSON.stringify(source[String(keys.at(-1))]);
-  if (written) {
-    const found = `${JSON.stringify(include)}, which no file in ${name} matches`;
-    add([...keys.slice(0, -1), 'include'], found, 'a glob of files that are there');
-  } else add(keys, `${name}, a folder without files`, 'a folder that holds documents');
-}
-
-/** Names that start with a dot are left alone, as ingest leaves them. */
-function anyMatches(root: string, folder: string, include: string): boolean {
-  let entries;
-  try {
-    entries = readdirSync(path.join(root, folder), { withFileTypes: true });
-  } catch {
-    // Whether it may be read is for the worker to say, which may be another user.
-    return true;
-  }
-  return entries.some((entry) => {
-    if (entry.name.startsWith('.')) return false;
-    const relative = folder === '' ? entry.name : `${folder}/${entry.name}`;
-    return entry.isDirectory()
-      ? anyMatches(root, relative, include)
-      : path.matchesGlob(relative, include);
-  });
-}
-
-/** As Node.js looks for a package: here, then in each folder above. */
-function packageFolder(name: string, projectDir: string): string | null {
-  if (!/^(@[a-z0-9~-][a-z0-9._~-]*\/)?[a-z0-9~-][a-z0-9._~-]*$/.test(name)) return null;
-  for (let folder = path.resolve(projectDir); ; folder = path.dirname(folder)) {
-    const candidate = path.join(folder, 'node_modules', name);
-    if (existsSync(candidate)) return candidate;
-    if (folder === path.dirname(folder)) return null;
-  }
 }
 
 /** The path of a base model: its name, and what lies there. */
@@ -331,10 +263,4 @@ function checkQuestions(value: unknown, add: Add): void {
 function listAt(value: unknown, keys: PropertyKey[]): unknown[] {
   const found = valueAt(value, keys);
   return Array.isArray(found) ? found : [];
-}
-
-/** Null where there is no text, or an empty one. */
-function textAt(value: unknown, key: string): string | null {
-  const found = valueAt(value, [key]);
-  return typeof found === 'string' && found !== '' ? found : null;
 }

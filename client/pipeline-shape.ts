@@ -104,7 +104,7 @@ function unionFaults(
   );
   if (fits.length === 1) return faults;
   const mistyped = faults.some((fault) =>
-    onlyIn.flat().some((key) => fault.hint === `Did you mean ${key}?`),
+    onlyIn.flat().some((key) => fault.hint?.startsWith(`Did you mean ${key}?`)),
   );
   if (mistyped) return faults;
   if (said !== null) return [{ ...where, expected: said, hint: null }];
@@ -123,7 +123,7 @@ function isOfAnotherType(issue: Issue): boolean {
 function withoutEchoes(faults: PipelineFault[]): PipelineFault[] {
   const meant = new Set(
     faults.flatMap(({ field, hint }) => {
-      const key = /^Did you mean (\S+)\?$/.exec(hint ?? '')?.[1];
+      const key = /^Did you mean (\S+)\?/.exec(hint ?? '')?.[1];
       return key === undefined ? [] : [field.replace(/[^.]*$/, key)];
     }),
   );
@@ -151,17 +151,24 @@ function unknownKey(
     };
   }
   const free = allowed.filter((name) => !hasKey(valueAt(root, parent), name));
-  const near = nearest(key, free) ?? nearest(key, allowed);
+  // In braces a colon of a Chinese or Japanese keyboard makes one key of the key and its value.
+  const [word = '', ...behind] = key.split('：');
+  const near = nearest(word, free) ?? nearest(word, allowed);
   const elsewhere = knownPlaces(pipelineSchema, key).map((keys) => keys.join('.'));
+  const isTop = parent.length > 0 && optionsOf(schemaAt(pipelineSchema, [])).flat().includes(key);
+  const wide =
+    behind.length > 0 ? ' The colon ： is a full-width one: write a plain one and a space.' : '';
   const hint =
     near !== null
-      ? `Did you mean ${near}?`
+      ? `Did you mean ${near}?${wide}`
       : elsewhere.length > 0
         ? `It belongs in ${oneOf(elsewhere)}.`
-        : null;
+        : isTop
+          ? `It belongs at the top of the file, beside ${String(parent[0])}.`
+          : null;
   return {
     ...place.at([...parent, key]),
-    field: fieldName([...parent, key]),
+    field: fieldName([...parent, word]),
     found: 'an unknown key',
     expected: oneOf(allowed),
     hint,

@@ -1,5 +1,7 @@
 /** The text of a new pipeline file: every field, with what it means and its default, and values chosen by what was seen. */
+import { certainKinds, likelyKinds } from '../config/personal-data.ts';
 import type { Survey } from '../config/survey.ts';
+import { oneOf } from './pipeline-words.ts';
 import { slugOf, type SuggestedQuestions, type Suggestion } from './suggest-questions.ts';
 
 export type Goal = 'base' | 'adapt' | 'assistant' | 'embeddings';
@@ -35,6 +37,12 @@ const readable = (
 ).split(' ');
 /** Behind any of them. */
 const packed = '{,.gz,.zst}';
+const otherSpellings = new Set('markdown htm xhtml ndjson tab tgz tzst'.split(' '));
+
+/** What ingest reads, in words. */
+export const readableKinds = `${oneOf(
+  readable.filter((ending) => !otherSpellings.has(ending)).map((ending) => `.${ending}`),
+)}, also .gz and .zst`;
 
 export const schemaFileName = 'temper.schema.json';
 
@@ -107,7 +115,7 @@ data:
   # dataset: policy
   sources:
     - path: ${quoted(choices.path)}
-      # Kept in the lineage of every model made from this text. Say whose text it is.
+      # Kept in the lineage of every model made from this text. Say whose text it is, such as CC-BY-4.0 or internal.
       license: internal
       # Glob of the files to read. Default: '**/*', every file.
       ${choices.include === null ? "# include: '**/*'" : `include: ${quoted(choices.include)}`}
@@ -123,7 +131,8 @@ data:
   # to encrypt them until then: { keep: 30d, encrypt: true }. Models stay. Default: kept.
   # originals: { keep: 30d }
   # redact replaces e-mail addresses, telephone, card, account and identity numbers, IP addresses, secrets and keys;
-  # keep leaves them; { also: [address, name], except: [ip] } chooses. Default: redact.
+  # keep leaves them; { also: [address, name], except: [ip] } chooses. Default: redact. The words for also: ${likelyKinds.join(', ')};
+  # for except: ${certainKinds.join(', ')}.
   personalData: redact
   # How texts are cleaned beside the usual, such as { preset: web } for crawled pages. Default: as usual.
   # clean: { preset: web }

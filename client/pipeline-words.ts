@@ -22,6 +22,12 @@ export function valueAt(value: unknown, keys: readonly PropertyKey[]): unknown {
   return current;
 }
 
+/** Null where there is no text, or an empty one. */
+export function textAt(value: unknown, key: string): string | null {
+  const found = valueAt(value, [key]);
+  return typeof found === 'string' && found !== '' ? found : null;
+}
+
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -45,9 +45,12 @@ export function readYaml(text: string, file: string): PipelineYaml {
       faults.push(...repeatedKeys(map, place));
     },
   });
+  const wide = wideColons(text, document, lines);
   if (document.errors.some((error) => error.code !== 'DUPLICATE_KEY')) {
-    throw new PipelineFileError(file, faults);
+    // What YAML finds wrong behind a colon that is none follows from it.
+    throw new PipelineFileError(file, wide.length > 0 ? wide : faults);
   }
+  faults.push(...wide);
   faults.push(...withoutAliases(document, place));
   const value: unknown = document.toJS();
   if (value === null || value === undefined) {
@@ -73,6 +76,31 @@ function parseYaml(text: string, file: string, lines: LineCounter): Document.Par
     const found = error instanceof RangeError ? tooDeep : String(error);
     throw wholeFault(file, found, 'YAML of a pipeline file');
   }
+}
+
+/** Colons of Chinese and Japanese keyboards behind a word where a key stands, which YAML reads as part of the word. */
+function wideColons(text: string, document: Document.Parsed, lines: LineCounter): PipelineFault[] {
+  const values: [number, number][] = [];
+  visit(document, {
+    // Quoted text and blocks of text may say what they like, as may comments.
+    Scalar(_, { type, range }) {
+      if (type !== 'PLAIN' && range) values.push([range[0], range[1]]);
+    },
+  });
+  return Array.from(text.matchAll(/^[ \t]*(?:- +)?([A-Za-z]\w*)：/gm)).flatMap((match) => {
+    const at = match.index + match[0].length - 1;
+    if (values.some(([from, to]) => from <= at && at < to)) return [];
+    const { line, col } = lines.linePos(at);
+    const field = match[1]!;
+    return {
+      line,
+      column: col,
+      field,
+      found: 'the full-width colon ：',
+      expected: 'a plain colon and a space',
+      hint: `Write ${field}: and a space.`,
+    };
+  });
 }
 
 function yamlFault(code: string, message: string): Omit<PipelineFault, 'line' | 'column'> {

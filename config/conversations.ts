@@ -1,6 +1,7 @@
 /** Files of conversations and preferences: what a pipeline file says of them, and what comes of them. */
 import { z } from 'zod';
 import { blobRefSchema } from './digest.ts';
+import type { PersonalDataOption } from './personal-data.ts';
 
 const count = z.number().int().nonnegative();
 
@@ -47,3 +48,19 @@ export const conversationsReadSchema = z.strictObject({
   licenses: z.array(z.string()),
 });
 export type ConversationsRead = z.infer<typeof conversationsReadSchema>;
+
+/** What the thread that looks at the files of a pipeline file is asked. */
+export interface ConversationsRequest {
+  baseDir: string;
+  sources: ConversationSource[];
+  personalData: PersonalDataOption;
+  heldOut: number;
+  seed: number;
+}
+
+/** What it posts. */
+export const conversationsReplySchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('done') }),
+  z.strictObject({ kind: z.literal('failed'), wrongInput: z.boolean(), message: z.string() }),
+]);
+export type ConversationsReply = z.infer<typeof conversationsReplySchema>;

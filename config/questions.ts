@@ -21,3 +21,21 @@ export function teachesAnswers(file: {
 }): boolean {
   return file.questions.length > 0 || file.data.conversations !== undefined;
 }
+
+/** The fields that a phrasing with `{field}` in it needs, in order. */
+export function templateFields(template: string): string[] {
+  return Array.from(template.matchAll(/\{([^{}]+)\}/g), ([, field]) => field!);
+}
+
+/** The fields that a document must have, all of them, to be asked about: those of the phrasings, then those of the answer. */
+export function fieldsAsked({ ask, askHeldOut, answer }: Questions): string[] {
+  return [...new Set([...ask, ...askHeldOut, answer].flatMap(templateFields))];
+}
+
+/** That no document can answer, and what the documents have. */
+export function noSuchFields(asked: Questions, present: readonly string[]): string {
+  return (
+    `questions "${asked.name}": found no document with the fields ${fieldsAsked(asked).join(', ')}; ` +
+    `the documents have ${present.slice(0, 20).join(', ') || 'no metadata'}. Correct the fields in the pipeline file.`
+  );
+}

@@ -1,7 +1,15 @@
 /** What a look at a folder finds: how much text of which kind, in which languages, and what will not be read. */
 import { z } from 'zod';
+import type { Data } from './pipeline-data.ts';
 
 const count = z.number().int().nonnegative();
+
+export const foreseenDropsSchema = z.strictObject({
+  numDocuments: count.describe('that a run would take'),
+  numJudged: count.describe('of these, cleaned and compared to foresee: all, or a share by a hash'),
+  dropped: z.record(z.string(), count).describe('of these, left out, by reason'),
+});
+export type ForeseenDrops = z.infer<typeof foreseenDropsSchema>;
 
 export const surveySchema = z.strictObject({
   numFiles: count.describe('of every kind, hidden ones apart'),
@@ -47,6 +55,11 @@ export const surveySchema = z.strictObject({
       }),
     )
     .describe('metadata beside the text, by name'),
+  foreseen: foreseenDropsSchema.optional().describe('where it was asked for'),
+  numAnswering: z
+    .array(count)
+    .optional()
+    .describe('documents that have every field of a list, for each list that was asked for'),
 });
 export type Survey = z.infer<typeof surveySchema>;
 export type SurveyedField = Survey['fields'][number];
@@ -71,4 +84,14 @@ export interface SurveyRequest {
   include: string;
   /** Field of JSON records that holds their text; left out: `text`, or one that looks like it. */
   textField?: string;
+  /** Cleans and compares the documents too, to foresee what a run would leave out. */
+  judge?: JudgeOptions;
+  /** Lists of fields, to count the documents that have all of one. */
+  fields?: string[][];
 }
+
+/** What a run would clean by; evaluation sets apart. */
+export type JudgeOptions = Pick<
+  Data,
+  'sample' | 'personalData' | 'quality' | 'clean' | 'languages'
+>;

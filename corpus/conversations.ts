@@ -14,6 +14,8 @@ export interface Conversations {
   preferencesHeldOut: { question: string; chosen: string; rejected: string }[];
   numRecords: number;
   dropped: Record<string, number>;
+  /** Of each reason, what was found of the first record. */
+  details: Record<string, string>;
   redacted: Record<string, number>;
 }
 
@@ -35,8 +37,10 @@ export function makeConversations(
   const kinds = kindsOf(personalData);
   const dropped: Record<string, number> = {};
   const redacted: Record<string, number> = {};
-  const drop = (reason: string): void => {
+  const details: Record<string, string> = {};
+  const drop = (reason: string, detail?: string): void => {
     dropped[reason] = (dropped[reason] ?? 0) + 1;
+    if (detail !== undefined) details[reason] ??= detail;
   };
   const purge = (messages: readonly Message[]): Message[] =>
     messages.map(({ role, content }) => {
@@ -60,7 +64,7 @@ export function makeConversations(
       numRecords += 1;
       onRecord(numRecords);
       for (const found of chatsOf(record)) {
-        if (!('kind' in found)) drop(found.reason);
+        if (!('kind' in found)) drop(found.reason, found.detail);
         else if (tokensOf(found) > maxTokens) drop('too_long');
         else if (turnsOf(found).some(isAsked)) drop('contaminated');
         else keep(found);
@@ -131,7 +135,7 @@ export function makeConversations(
     }
   }
   const train = shuffled([...chats], `train ${seed}`, ([key]) => key).map(([, chat]) => chat);
-  return { train, preferences, preferencesHeldOut, numRecords, dropped, redacted };
+  return { train, preferences, preferencesHeldOut, numRecords, dropped, details, redacted };
 }
 
 const keyOf = (messages: readonly Message[]): string =>

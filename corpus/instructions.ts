@@ -3,10 +3,10 @@
  * against a false answer, in phrasings to train on and in phrasings kept for evaluation.
  */
 import type { Document } from '../config/manifests.ts';
-import type { Questions } from '../config/questions.ts';
+import { noSuchFields, templateFields, type Questions } from '../config/questions.ts';
 import { QuestionsError } from './errors.ts';
 import { byCodeUnits, digestOf, shuffled } from './order.ts';
-import { fillTemplate, templateFields } from './templates.ts';
+import { fillTemplate } from './templates.ts';
 
 interface Message {
   role: 'user' | 'assistant';
@@ -113,11 +113,7 @@ function factsOf(
     const present = [...new Set(metadata.flatMap((record) => Object.keys(record)))].toSorted(
       byCodeUnits,
     );
-    const needed = [...new Set([...fields, ...templateFields(asked.answer)])];
-    throw new QuestionsError(
-      `questions "${asked.name}": found no document with the fields ${needed.join(', ')}; ` +
-        `the documents have ${present.slice(0, 20).join(', ') || 'no metadata'}. Correct the fields in the pipeline file.`,
-    );
+    throw new QuestionsError(noSuchFields(asked, present));
   }
   return [...facts.values()];
 }

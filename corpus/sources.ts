@@ -12,7 +12,7 @@ import { openFile } from './formats/open-file.ts';
 import { readRecords, unknownType } from './formats/read.ts';
 import { Account, type FileRecord } from './formats/types.ts';
 import { openWorkTree, readAs, type WorkTree } from './git.ts';
-import { digestOf } from './order.ts';
+import { digestOf, hashShare } from './order.ts';
 
 /** A source found on this machine: its files, in order. */
 export interface OpenSource {
@@ -29,6 +29,12 @@ export interface OpenSource {
 }
 
 export type SourceItem = { document: Document } | { dropped: DroppedDocument };
+
+/** By a hash of the text, so that the order of the files does not matter; what cannot be read is sampled alike. */
+export function isTaken(item: SourceItem, sample: number): boolean {
+  const { id } = 'document' in item ? item.document : item.dropped;
+  return sample >= 1 || hashShare('sample', id) < sample;
+}
 
 /** What lies on this machine. */
 export type LocalSource = Exclude<Source, { s3: string } | { url: string }>;

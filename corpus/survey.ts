@@ -4,12 +4,14 @@
  */
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
+import type { Document } from '../config/manifests.ts';
 import type { Survey, SurveyRequest } from '../config/survey.ts';
 import { listFiles, type FoundFile } from './files.ts';
+import { Judge } from './foresee.ts';
 import { formatOf, spellingOf } from './formats/names-of-formats.ts';
 import { languageOf } from './languages.ts';
 import { byCodeUnits } from './order.ts';
-import { openSource, readSource, type OpenSource } from './sources.ts';
+import { isTaken, openSource, readSource, type OpenSource } from './sources.ts';
 
 const maxExamples = 5;
 /** Different values of a field that are told apart; more are as good as all different. */
@@ -29,11 +31,12 @@ const images = new Set('png jpg jpeg tif tiff gif webp bmp heic heif jp2 djvu'.s
 const office = new Set('doc odt rtf ppt pptx odp xls xlsx ods mobi tex rst xml pages'.split(' '));
 
 type Kind = Survey['notRead'][number]['kind'];
+type Asked = Pick<SurveyRequest, 'judge' | 'fields'>;
 type Progress = (done: number, total: number) => void;
 
 /** Reads every file under the folder, or the one file. Throws a CorpusError where no reading can say what is there. */
 export async function surveyFolder(
-  { folder, include, textField: given }: SurveyRequest,
+  { folder, include, textField: given, ...asked }: SurveyRequest,
   onProgress: Progress = () => {},
 ): Promise<Survey> {
   const open = async (textField: string): Promise<OpenSource> =>
@@ -42,16 +45,22 @@ export async function surveyFolder(
       { baseDir: folder, projectDir: folder },
     );
   const state = await stat(folder).catch(() => null);
-  if (state?.isFile() === true) return look(await open(given ?? 'text'), 0, onProgress);
+  if (state?.isFile() === true) return look(await open(given ?? 'text'), 0, asked, onProgress);
   const hidden = await countHidden(folder);
-  if ((await listFiles(folder, include)).length === 0) return new Tally().result(0, hidden, 'text');
-  const first = await look(await open(given ?? 'text'), hidden, onProgress);
+  if ((await listFiles(folder, include)).length === 0)
+    return new Tally(asked).result(0, hidden, 'text');
+  const first = await look(await open(given ?? 'text'), hidden, asked, onProgress);
   const field = given === undefined ? otherTextField(first) : null;
-  return field === null ? first : look(await open(field), hidden, onProgress);
+  return field === null ? first : look(await open(field), hidden, asked, onProgress);
 }
 
-async function look(source: OpenSource, hidden: number, onProgress: Progress): Promise<Survey> {
-  const tally = new Tally();
+async function look(
+  source: OpenSource,
+  hidden: number,
+  asked: Asked,
+  onProgress: Progress,
+): Promise<Survey> {
+  const tally = new Tally(asked);
   for (const [index, file] of source.files.entries()) {
     await lookAt(source, file, tally);
     onProgress(index + 1, source.files.length);
@@ -73,7 +82,7 @@ async function lookAt(source: OpenSource, file: FoundFile, tally: Tally): Promis
   for await (const item of readSource({ ...source, files: [file] })) {
     if ('document' in item) {
       numDocuments += 1;
-      tally.document(format!, item.document.text, item.document.metadata);
+      tally.document(format!, item.document);
     } else {
       const { reason, detail, source: origin } = item.dropped;
       tally.refuse(reason, null, origin.slice(source.name.length + 1), detail);
@@ -125,13 +134,21 @@ class Tally {
   readonly #languages = new Map<string, Omit<Survey['languages'][number], 'language'>>();
   readonly #refused = new Map<string, Survey['notRead'][number]>();
   readonly #fields = new Map<string, Field>();
+  readonly #judge: { sample: number; of: Judge } | null;
+  readonly #asked: { names: string[]; numAnswering: number }[];
 
   file(format: string, ending: string): void {
     this.#format(format).numFiles += 1;
     this.#endings.add(ending);
   }
 
-  document(format: string, text: string, metadata: Record<string, unknown>): void {
+  constructor({ judge, fields = [] }: Asked) {
+    this.#judge = judge === undefined ? null : { sample: judge.sample, of: new Judge(judge) };
+    this.#asked = fields.map((names) => ({ names, numAnswering: 0 }));
+  }
+
+  document(format: string, document: Document): void {
+    const { text, metadata } = document;
     const bytes = Buffer.byteLength(text);
     const language = languageOf(text);
     const spoken = this.#languages.get(language) ?? { numDocuments: 0, textBytes: 0 };
@@ -143,6 +160,11 @@ class Tally {
     for (const [name, value] of Object.entries(metadata)) {
       if (value !== null && value !== '') this.#value(name, value);
     }
+    for (const asked of this.#asked) {
+      if (asked.names.every((name) => (metadata[name] ?? '') !== '')) asked.numAnswering += 1;
+    }
+    if (this.#judge !== null && isTaken({ document }, this.#judge.sample))
+      this.#judge.of.add(document);
   }
 
   refuse(reason: string, kind: Kind, name: string, detail: string): void {
@@ -181,6 +203,10 @@ class Tally {
           meanLength: characters / rest.numDocuments,
         }))
         .toSorted((a, b) => byCodeUnits(a.field, b.field)),
+      ...(this.#judge !== null && { foreseen: this.#judge.of.result() }),
+      ...(this.#asked.length > 0 && {
+        numAnswering: this.#asked.map(({ numAnswering }) => numAnswering),
+      }),
     };
   }
 

@@ -3,11 +3,6 @@ import type { Document } from '../config/manifests.ts';
 
 const field = /\{([^{}]+)\}/g;
 
-/** The fields that a template needs, in order. */
-export function templateFields(template: string): string[] {
-  return Array.from(template.matchAll(field), ([, name]) => name!);
-}
-
 /** The template with its fields filled; null when the document lacks one of them. */
 export function fillTemplate(template: string, metadata: Document['metadata']): string | null {
   let whole = true;

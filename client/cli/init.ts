@@ -9,6 +9,7 @@ import { homeFolder, projectDir } from '../../infra/layout.ts';
 import { carriedBy, type Carried } from '../base-carries.ts';
 import { baseFault, basePlaces } from '../base-place.ts';
 import { ClientError } from '../errors.ts';
+import { foresee, leftOutLine } from '../foresee.ts';
 import { nearest } from '../nearest.ts';
 import {
   adaptationBudgetFor,
@@ -18,14 +19,15 @@ import {
   includeFor,
   nameOf,
   pipelineText,
+  readableKinds,
   schemaFileName,
   type Goal,
   type PipelineChoices,
 } from '../pipeline-template.ts';
-import { suggestQuestions } from '../suggest-questions.ts';
+import { slugOf, suggestQuestions } from '../suggest-questions.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { screenOf } from './progress.ts';
-import { headline, notReadLines, readLines, roughly } from './survey-text.ts';
+import { headline, notReadLines, readLines, roughly, textFieldHint } from './survey-text.ts';
 import { lookAtFolder } from './survey.ts';
 import { count, plain, truncate } from './text.ts';
 
@@ -33,12 +35,16 @@ export interface InitOptions extends CommonOptions {
   output: string;
   name?: string;
   sample?: string;
+  /** Of records and tables, the field that holds their text. */
+  textField?: string;
   /** A base model to adapt: a known one, or the path of one. */
   from?: string;
   goal?: string;
   force?: boolean;
 }
 
+/** As the file that is written says it. */
+const judgedBy = { personalData: 'redact', quality: true, clean: undefined } as const;
 const schemaFile = path.join(projectDir, 'config', schemaFileName);
 /** Fewer documents than this teach a model little, and leave none to measure with. */
 const fewDocuments = 50;
@@ -52,10 +58,13 @@ export async function initCommand(folder: string, options: InitOptions): Promise
   const sample = checkSample(options.sample);
   const from = await checkFrom(options.from, path.dirname(file));
 
-  const looking = look(place, options);
+  const looking = look(place, options, shareOf(sample));
   const known = modelVersions(name);
   // Loaded while the thread looks.
-  const [survey, { parsePipeline }] = await Promise.all([looking, import('../pipeline-file.ts')]);
+  const [survey, { parsePipeline, placingIn }] = await Promise.all([
+    looking,
+    import('../pipeline-file.ts'),
+  ]);
   refuseIfNothing(survey, folder);
   const carried = from?.known === undefined ? null : carriedBy(from.known, survey);
   refuseIfForeign(from, carried);
@@ -64,13 +73,14 @@ export async function initCommand(folder: string, options: InitOptions): Promise
   const goal = checkGoal(options.goal, survey, { from, canAsk: suggestion !== null });
   const written = path.relative(process.cwd(), file) || file;
   const shown = written.startsWith('..') ? file : written;
+  const include = includeFor(survey, { ownFilesInside: isInside(file, place) });
   const text = pipelineText({
     command: commandLine(folder, options),
     file: shown,
     seen: `${headline(survey)}, about ${roughly(numTokens)} tokens`,
     name,
     path: await pathFrom(path.dirname(file), place),
-    include: includeFor(survey, { ownFilesInside: isInside(file, place) }),
+    include,
     textField: survey.textField,
     sample,
     goal,
@@ -84,7 +94,8 @@ export async function initCommand(folder: string, options: InitOptions): Promise
     ),
     suggestion,
   });
-  parsePipeline(text, { file: options.output, baseDir: path.dirname(file) });
+  const pipeline = parsePipeline(text, { file: options.output, baseDir: path.dirname(file) });
+  const foreseen = foresee(pipeline, [asIncluded(survey, include)]);
   await write(file, text, options.force === true);
   await write(schemaCopy, await readFile(schemaFile, 'utf8'), true);
 
@@ -92,7 +103,17 @@ export async function initCommand(folder: string, options: InitOptions): Promise
   if (options.json === true) {
     const files = { file, schema: schemaCopy };
     const startFrom = from?.startFrom ?? 'scratch';
-    printJson({ ...files, name, startFrom, goal, numTokens, survey, suggestion, versions });
+    printJson({
+      ...files,
+      name,
+      startFrom,
+      goal,
+      numTokens,
+      survey,
+      suggestion,
+      versions,
+      foreseen,
+    });
     return ExitCode.ok;
   }
   const columns = process.stdout.isTTY === true ? (process.stdout.columns ?? 80) : Infinity;
@@ -100,9 +121,29 @@ export async function initCommand(folder: string, options: InitOptions): Promise
   say(options, `${headline(survey)}  →  ${shown}`);
   for (const words of readLines(survey, numTokens)) line(words);
   for (const words of notReadLines(survey, columns - 2)) line(words);
-  const noted = { name, sample, versions, suggestion, goal, from, carried };
+  const folderName = options.name === undefined ? path.basename(place) : null;
+  const noted = {
+    name,
+    folderName,
+    sample,
+    versions,
+    suggestion,
+    goal,
+    from,
+    carried,
+    // What stops a run is said below.
+    leftOut: foreseen?.fault === null ? leftOutLine(foreseen, pipeline.data.maxDropped) : null,
+    fieldGiven: options.textField !== undefined,
+    stops: foreseen?.fault != null,
+  };
   for (const words of noteLines(survey, noted)) line(words);
   say(options);
+  if (foreseen?.fault) {
+    // Not cut where a terminal ends: it is what to do next.
+    const { line: at, column } = placingIn(text, shown).placeOf(foreseen.fault.keys);
+    say(options, `${shown}:${at}:${column} ${foreseen.fault.message}`);
+    say(options);
+  }
   for (const words of nextLines(shown, name, goal)) say(options, `  ${words}`);
   return ExitCode.ok;
 }
@@ -280,12 +321,24 @@ function shareOf(sample: string | null): number {
   return sample === null ? 1 : Number(sample.slice(0, -1)) / 100;
 }
 
-async function look(folder: string, options: InitOptions): Promise<Survey> {
+/** As a run finds it: what the glob leaves out is not there. */
+function asIncluded(survey: Survey, include: string | null): Survey {
+  if (include === null) return survey;
+  return { ...survey, notRead: survey.notRead.filter(({ reason }) => reason !== 'unknown_type') };
+}
+
+async function look(folder: string, options: InitOptions, sample: number): Promise<Survey> {
   const screen = screenOf(process.stderr, process.env);
   const began = performance.now();
   let drawn = false;
   try {
-    return await lookAtFolder({ folder, include: '**/!(temper.schema.json)' }, (done, total) => {
+    const request = {
+      folder,
+      include: '**/!(temper.schema.json)',
+      ...(options.textField !== undefined && { textField: options.textField }),
+      judge: { ...judgedBy, sample },
+    };
+    return await lookAtFolder(request, (done, total) => {
       const quietMs = screen.isTTY ? 300 : 2000;
       if (options.json === true || performance.now() - began < quietMs) return;
       const words = `looking: ${count(done)} of ${count(total)} files`;
@@ -300,20 +353,20 @@ async function look(folder: string, options: InitOptions): Promise<Survey> {
 
 function refuseIfNothing(survey: Survey, folder: string): void {
   if (survey.numDocuments > 0) return;
-  const kinds = '.txt, .md, .html, .json, .jsonl or .jsonl.gz';
   if (survey.numFiles === 0) {
     const hidden = survey.hidden === 0 ? '' : ` (${survey.hidden} hidden are left alone)`;
     throw new ClientError(
       'input',
-      `${plain(folder)}: found no files${hidden}, expected documents: ${kinds}. Put some there. Nothing was written.`,
+      `${plain(folder)}: found no files${hidden}, expected documents: ${readableKinds}. Put some there. Nothing was written.`,
     );
   }
   const reasons = notReadLines(survey).filter((line) => line.startsWith('not read'));
   const said = reasons.map((line) => line.replace(/^not read\s+/, '')).join('; ');
+  const hint = textFieldHint(survey);
   throw new ClientError(
     'input',
-    `${plain(folder)}: found nothing to read in ${count(survey.numFiles)} files: ${said}. ` +
-      `Expected text in ${kinds}. Nothing was written.`,
+    `${plain(folder)}: found nothing to read in ${count(survey.numFiles)} ${survey.numFiles === 1 ? 'file' : 'files'}: ${said}. ` +
+      `Expected text in ${readableKinds}.${hint === null ? '' : ` These ${hint}.`} Nothing was written.`,
   );
 }
 
@@ -346,8 +399,10 @@ function commandLine(folder: string, options: InitOptions): string {
   const word = (text: string) =>
     /^[\w@%+=:,./-]+$/.test(text) ? text : `'${plain(text).replaceAll("'", `'\\''`)}'`;
   const given = { ...options, ...(options.goal === 'base' && { goal: undefined }) };
-  const flags = (['name', 'sample', 'from', 'goal'] as const).flatMap((flag) =>
-    given[flag] === undefined ? [] : [`--${flag}`, word(given[flag])],
+  const flags = (['name', 'sample', 'textField', 'from', 'goal'] as const).flatMap((flag) =>
+    given[flag] === undefined
+      ? []
+      : [`--${flag === 'textField' ? 'text-field' : flag}`, word(given[flag])],
   );
   const output = options.output === 'pipeline.yaml' ? [] : ['--output', word(options.output)];
   return ['npx temper init', word(folder), ...output, ...flags].join(' ');
@@ -383,17 +438,31 @@ async function modelVersions(name: string): Promise<number | null> {
 
 interface Noted {
   name: string;
+  /** That the name was made from; null: it was given. */
+  folderName: string | null;
   sample: string | null;
   versions: number | null;
   suggestion: ReturnType<typeof suggestQuestions>;
   goal: Goal;
   from: Base | null;
   carried: Carried | null;
+  /** What a run would leave out, in a line. */
+  leftOut: string | null;
+  /** The field of the text was given. */
+  fieldGiven: boolean;
+  stops: boolean;
 }
 
 function noteLines(survey: Survey, noted: Noted): string[] {
-  const { name, sample, versions, suggestion, goal, from, carried } = noted;
+  const { name, folderName, sample, versions, suggestion, goal, from, carried, leftOut } = noted;
   const notes: string[] = [];
+  if (leftOut !== null) notes.push(leftOut.replace(/^left out: /, 'left out     '));
+  const hint = textFieldHint(survey);
+  if (hint !== null) notes.push(`text field   ${hint}`);
+  if (folderName !== null && slugOf(folderName) === '') {
+    const why = `a name has the letters a to z, digits and hyphens, of which ${plain(folderName)} has none`;
+    notes.push(`name         ${name}, for ${why}; choose another with --name`);
+  }
   if (from !== null) {
     const license = from.known === undefined ? '' : `, ${from.known.license}`;
     const spent =
@@ -402,7 +471,7 @@ function noteLines(survey: Survey, noted: Noted): string[] {
         : `about ${carried.tokensPerCharacter.toFixed(2)} tokens a character`;
     notes.push(`adapts       ${from.title}${license}: ${spent}`);
   }
-  if (survey.textField !== 'text')
+  if (survey.textField !== 'text' && !noted.fieldGiven)
     notes.push(`text field   ${plain(survey.textField)}, as no record has text`);
   if (suggestion !== null) {
     const asked = suggestion.questions.map(({ answer }) => answer.slice(1, -1)).join(' and ');
@@ -419,7 +488,7 @@ function noteLines(survey: Survey, noted: Noted): string[] {
       `sample       ${sample}, about ${count(taken)} of ${count(survey.numDocuments)} documents`,
     );
   }
-  if (taken < fewDocuments) {
+  if (taken < fewDocuments && !noted.stops) {
     const few = `few          about ${count(taken)} ${taken === 1 ? 'document' : 'documents'}`;
     const todo =
       sample === null ? 'more text makes a better model' : 'a larger --sample tells more';

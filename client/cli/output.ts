@@ -3,6 +3,7 @@ import path from 'node:path';
 import { homeFolder } from '../../infra/layout.ts';
 import { ClientError, rootMessage, type ClientErrorKind } from '../errors.ts';
 import { PipelineFileError } from '../pipeline-fault.ts';
+import { PlacedError } from '../placed.ts';
 import { Interrupted } from './interrupt.ts';
 import { showWaiting } from './waiting.ts';
 
@@ -61,7 +62,8 @@ export function report(error: unknown, options: CommonOptions): number {
   const message = rootOf(error);
   if (options.json === true) {
     const faults = error instanceof PipelineFileError ? { faults: error.faults } : {};
-    printJson({ error: { kind, message, ...faults } });
+    const place = error instanceof PlacedError ? { place: error.place } : {};
+    printJson({ error: { kind, message, ...faults, ...place } });
   }
   process.stderr.write(`${message}\n`);
   if (process.env['TEMPER_DEBUG'] !== undefined && error instanceof Error) {

@@ -3,11 +3,17 @@ import { heldOutWarning } from '../../config/held-out.ts';
 import { architectureOf, phasesOf } from '../../config/recipe.ts';
 import { projectDir } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
-import type { SurveyRequest } from '../../config/survey.ts';
+import type { Survey, SurveyRequest } from '../../config/survey.ts';
 import type { Alternative } from '../../recipes/alternatives.ts';
-import { planPipeline, type Plan } from '../plan.ts';
-import { readPipelineFile } from '../pipeline-file.ts';
+import { ClientError } from '../errors.ts';
+import { foreseeAnswers } from '../foresee-dataset.ts';
+import { foresee, leftOutLine, toForesee } from '../foresee.ts';
+import { inFile, PlacedError } from '../placed.ts';
+import { lookAtSources } from '../look-at-sources.ts';
+import { datasetFor, planPipeline, type Plan } from '../plan.ts';
+import { readPipelineFile, type PipelineFile } from '../pipeline-file.ts';
 import { openContext } from './context.ts';
+import { requireConversations } from './given-conversations.ts';
 import { adoptTokenizer } from './given-tokenizer.ts';
 import { measureConfig } from './measure-module.ts';
 import { size } from './survey-text.ts';
@@ -16,9 +22,29 @@ import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { clock, count, table } from './text.ts';
 
 export async function planCommand(file: string, options: CommonOptions): Promise<number> {
-  const { pipeline, baseDir } = await readPipelineFile(file);
+  const read = await readPipelineFile(file);
+  const { planned, foreseen } = await inFile(read, async () => planAndForesee(read));
+  if (options.json === true) printJson({ ...planned, foreseen });
+  const leftOut = foreseen && leftOutLine(foreseen, read.pipeline.data.maxDropped);
+  const lines = planLines(planned);
+  // With the facts, before the table of phases.
+  if (leftOut !== null) lines.splice(lines.indexOf(''), 0, leftOut);
+  for (const line of lines) say(options, line);
+  say(options);
+  say(options, `Nothing was started. Start it: npx temper run ${file}`);
+  return ExitCode.ok;
+}
+
+async function planAndForesee({ pipeline, baseDir, placeOf }: PipelineFile) {
   const { store } = await openContext({ patienceMs: 500 });
-  const look = (asked: SurveyRequest) => lookAtFolder(asked, () => {});
+  const looked = new Map<string, Promise<Survey>>();
+  // Once at each place, though a plan without the registry begins again.
+  const look = (asked: SurveyRequest): Promise<Survey> => {
+    const key = JSON.stringify(asked);
+    const known = looked.get(key) ?? lookAtFolder({ ...asked, ...toForesee(pipeline) }, () => {});
+    looked.set(key, known);
+    return known;
+  };
   const request = {
     pipeline,
     baseDir,
@@ -28,17 +54,27 @@ export async function planCommand(file: string, options: CommonOptions): Promise
     measure: measureConfig,
     adopt: adoptTokenizer,
   };
-  const planned = await planPipeline({ ...request, store }).catch((error: unknown) => {
-    // A plan must not need the stack: without a registry it estimates, and says so.
-    if (!(error instanceof Error) || !error.name.startsWith('Store')) throw error;
-    return planPipeline({ ...request, store: null });
-  });
-  store.close();
-  if (options.json === true) printJson(planned);
-  for (const line of planLines(planned)) say(options, line);
-  say(options);
-  say(options, `Nothing was started. Start it: npx temper run ${file}`);
-  return ExitCode.ok;
+  try {
+    const planned = await planPipeline({ ...request, store }).catch((error: unknown) => {
+      // A plan must not need the stack: without a registry it estimates, and says so.
+      if (!(error instanceof Error) || !error.name.startsWith('Store')) throw error;
+      return planPipeline({ ...request, store: null });
+    });
+    await requireConversations(pipeline, baseDir);
+    const { data, questions } = pipeline;
+    const dataset = await datasetFor({ pipeline, store });
+    const asks = dataset === null ? null : await foreseeAnswers(store, dataset, questions);
+    // What is known of a corpus says nothing of questions that are new.
+    const local = data.sources?.every((source) => !('s3' in source || 'url' in source)) === true;
+    if (looked.size === 0 && questions.length > 0 && local) await lookAtSources(request);
+    const foreseen = foresee(pipeline, await Promise.all(looked.values()));
+    const fault = asks ?? foreseen?.fault ?? null;
+    if (fault === null) return { planned, foreseen };
+    const refused = new ClientError('input', `${fault.message} Nothing was started.`);
+    throw new PlacedError(placeOf(fault.keys), refused);
+  } finally {
+    store.close();
+  }
 }
 
 /** The plan for people: what, how long, how good, and why. */

@@ -1,11 +1,13 @@
 /** `temper run`: starts a pipeline and shows it; the run needs no one to watch it. */
 import type { TemperClient } from '../client.ts';
 import { readPipelineFile } from '../pipeline-file.ts';
+import { inFile } from '../placed.ts';
 import { datasetFor, parentFor, requireTokenizer } from '../plan.ts';
 import { requireRoomForBase } from '../planned-base.ts';
 import { homeFolder } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
 import { clientOf, ensureUp, openContext, requireStore, stdoutPaint } from './context.ts';
+import { requireConversations } from './given-conversations.ts';
 import { adoptTokenizer } from './given-tokenizer.ts';
 import { ExitCode, printJson, say, type CommonOptions } from './output.ts';
 import { adapts, endLines, evaluationTable } from './result.ts';
@@ -19,7 +21,8 @@ export interface RunOptions extends CommonOptions {
 }
 
 export async function runCommand(file: string, options: RunOptions): Promise<number> {
-  const { pipeline: written, baseDir } = await readPipelineFile(file);
+  const read = await readPipelineFile(file);
+  const { pipeline: written, baseDir } = read;
   const pipeline = options.seed === undefined ? written : { ...written, seed: options.seed };
   const context = await openContext();
   if (context.stack !== null) await ensureUp(homeFolder(process.env), options);
@@ -27,10 +30,13 @@ export async function runCommand(file: string, options: RunOptions): Promise<num
   const current = await openContext();
   // What the file cannot show is said before anything starts, too.
   const machine = describeMachine();
-  await datasetFor({ pipeline, store: current.store });
-  await parentFor({ pipeline, store: current.store });
-  await requireRoomForBase({ pipeline, baseDir, machine });
-  await requireTokenizer({ pipeline, baseDir, adopt: adoptTokenizer });
+  await inFile(read, async () => {
+    await datasetFor({ pipeline, store: current.store });
+    await parentFor({ pipeline, store: current.store });
+    await requireRoomForBase({ pipeline, baseDir, machine });
+    await requireTokenizer({ pipeline, baseDir, adopt: adoptTokenizer });
+    await requireConversations(pipeline, baseDir);
+  });
   const client = await clientOf(current);
   const { run, workflowId } = await client.startPipeline({
     pipeline: { pipeline, baseDir },

@@ -5,6 +5,7 @@ import { homeFolder } from '../../infra/layout.ts';
 import { describeMachine } from '../../infra/machine.ts';
 import { readCron } from '../cron.ts';
 import { readPipelineFile } from '../pipeline-file.ts';
+import { inFile } from '../placed.ts';
 import { datasetFor } from '../plan.ts';
 import type { ScheduledStart, ScheduleDetails } from '../schedules.ts';
 import { clientOf, ensureUp, openContext, requireStore } from './context.ts';
@@ -18,13 +19,14 @@ export interface CreateOptions extends CommonOptions {
 }
 
 export async function createCommand(file: string, options: CreateOptions): Promise<number> {
-  const { pipeline, baseDir } = await readPipelineFile(file);
+  const read = await readPipelineFile(file);
+  const { pipeline, baseDir } = read;
   readCron(options.cron);
   const context = await openContext();
   if (context.stack !== null) await ensureUp(homeFolder(process.env), options);
   else await requireStore(context);
   const current = await openContext();
-  await datasetFor({ pipeline, store: current.store });
+  await inFile(read, async () => datasetFor({ pipeline, store: current.store }));
   const client = await clientOf(current);
   const schedule = await client.createSchedule({
     pipeline: { pipeline, baseDir },

@@ -45,6 +45,16 @@ function notReadLine(group: NotRead, numNames: number): string {
   return `not read     ${count(group.count)} ${why(group)}: ${names.join(', ')}${more}`;
 }
 
+/** What to write where records hold their text in another field; null: none do. */
+export function textFieldHint({ notRead }: Survey): string | null {
+  const missing = notRead.find(({ reason }) => reason === 'no_text');
+  if (missing === undefined) return null;
+  const fields = /^found (.*); expected a text /.exec(missing.detail)?.[1]?.split(', ') ?? [];
+  if (fields.length === 0) return null;
+  const some = fields.slice(0, 5).map(plain).join(', ');
+  return `records and tables have the fields ${some}; name the one that holds the text with --text-field`;
+}
+
 /** What it is and why, after its number. */
 function why({ reason, kind, count: number, detail }: NotRead): string {
   const one = number === 1;
@@ -52,10 +62,13 @@ function why({ reason, kind, count: number, detail }: NotRead): string {
     case 'image':
       return one ? 'picture, needs OCR' : 'pictures, need OCR';
     case 'office':
-      return `office ${one ? 'file' : 'files'}, not read (save as .docx, .csv or PDF)`;
+      return `office ${one ? 'file' : 'files'}, not read (save as .docx or PDF, sheets as .csv with a column text)`;
     case 'other':
       return `${one ? 'file' : 'files'} of another kind`;
     case null:
+      if (reason === 'no_text') {
+        return `${one ? 'record' : 'records'} without the field that holds the text (${plain(detail)})`;
+      }
       return reasons[reason] ?? `${reason} (${plain(detail)})`;
   }
 }

@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { variousText } from '../support/texts.ts';
 
 const projectDir = path.resolve(import.meta.dirname, '../..');
 const main = path.join(projectDir, 'client/cli/main.ts');
@@ -137,4 +138,29 @@ test('the stack of another place is not touched', async () => {
   });
   expect(exitCode).toBe(2);
   expect(stderr).toContain('TEMPORAL_ADDRESS names a remote one');
+});
+
+test('a plan refuses what its run would stop at, with the place in the file, else says what is left out', async () => {
+  const folder = path.join(home, 'short');
+  mkdirSync(folder);
+  for (const name of ['a', 'b', 'c']) writeFileSync(path.join(folder, `${name}.txt`), 'Too short.');
+  const yaml =
+    'version: 1\nname: short\ndata:\n  sources: [{ path: ./short, license: internal }]\n';
+  writeFileSync(path.join(home, 'short.yaml'), `${yaml}  maxDropped: 40%\n`);
+  const refused = await temper(['plan', 'short.yaml', '--json']);
+  expect(refused.exitCode).toBe(2);
+  const { error } = JSON.parse(refused.stdout) as { error: object };
+  expect(error).toEqual({
+    kind: 'input',
+    message:
+      'short.yaml:5:3 data.maxDropped: a run would stop: ingest and preprocess dropped 3 of 3 documents, 100 % (too_short 3), ' +
+      'expected at most 40 %. Correct the sources, set data.quality: false, or raise data.maxDropped. Nothing was started.',
+    place: { file: 'short.yaml', line: 5, column: 3 },
+  });
+  for (const name of ['d', 'e', 'f', 'g', 'h'])
+    writeFileSync(path.join(folder, `${name}.txt`), variousText(name));
+  const planned = await temper(['plan', 'short.yaml']);
+  expect(planned.stdout).toContain(
+    '\nleft out: 3 of 8 documents, 37.5 % (too_short 3); a run stops above 40 %\n\nphase ',
+  );
 });

@@ -22,6 +22,7 @@ import { pipelineFileSchema } from '../../config/pipeline.ts';
 import type { Survey, SurveyedField } from '../../config/survey.ts';
 import { readableEndings } from '../../corpus/formats/names-of-formats.ts';
 import { scannedPdf } from '../corpus/make-files.ts';
+import { variousText } from '../support/texts.ts';
 
 const projectDir = path.resolve(import.meta.dirname, '../..');
 const main = path.join(projectDir, 'client/cli/main.ts');
@@ -346,7 +347,9 @@ describe('temper init', () => {
       '  text         2 documents, 388 B, about 120 tokens',
       '  not read     1 scanned PDF, needs OCR: scan.pdf',
       '  left alone   1 hidden name that starts with a dot',
-      '  few          about 2 documents: enough to see it work; more text makes a better model',
+      '',
+      'pipeline.yaml:50:3 data.maxDropped: a run would stop: ingest and preprocess dropped 3 of 3 documents, 100 % (needs_ocr 1, repeated_phrase 1, too_short 1), ' +
+        'expected at most 50 %. Correct the sources, set data.quality: false, or raise data.maxDropped.',
       '',
       '  npx temper plan   what it would take, before anything is spent',
       '  npx temper run    train and serve it',
@@ -359,6 +362,30 @@ describe('temper init', () => {
     );
     expect(read('temper.schema.json')).toBe(
       readFileSync(path.join(projectDir, 'config/temper.schema.json'), 'utf8'),
+    );
+  });
+
+  test('says which fields there are, and takes the one that is named', async () => {
+    put(
+      'odd/a.csv',
+      ['id,said', ...['x', 'y', 'z'].map((id) => `${id},${variousText(id)}`)].join('\n'),
+    );
+    const odd = await init(['odd', '-o', 'odd.yaml']);
+    expect(odd.exitCode).toBe(2);
+    expect(odd.stderr).toMatch(
+      /found nothing to read in 1 file: 3 records without the field that holds the text .*: a\.csv#1.* Expected text in \.txt, .*\.csv, .*\.pdf.* These records and tables have the fields id, said; name the one that holds the text with --text-field\. Nothing was written\.$/,
+    );
+    const { stdout } = await init(['odd', '-o', 'odd.yaml', '--text-field', 'said']);
+    expect(stdout).toMatch(/^ {2}text {9}3 documents, /m);
+    expect(stdout).not.toMatch(/a run would stop|text field/);
+    expect(read('odd.yaml')).toContain('`npx temper init odd --output odd.yaml --text-field said`');
+  });
+
+  test('a folder without a Latin letter in its name is told what its model is called', async () => {
+    for (const name of ['a', 'b', 'c']) put(`政府公報/${name}.txt`, variousText(name));
+    const { stdout } = await init(['政府公報', '-o', 'gazette.yaml']);
+    expect(stdout).toContain(
+      '  name         my-model, for a name has the letters a to z, digits and hyphens, of which 政府公報 has none; choose another with --name\n',
     );
   });
 
@@ -426,15 +453,15 @@ describe('temper init', () => {
     };
 
     test('writes a file that adapts a known base model, and says what comes next', async () => {
-      put('guide/a.txt', english);
+      for (const name of ['a', 'b', 'c']) put(`guide/${name}.txt`, variousText(name));
       const { stdout, exitCode } = await init(['guide', '--from', 'smollm2', '-o', 'adapt.yaml']);
       expect(exitCode).toBe(0);
       expect(stdout.split('\n').map((line) => line.trimEnd())).toEqual([
-        '1 file, en 100 %  →  adapt.yaml',
-        '  read         1 .txt',
-        '  text         1 document, 64 B, about 15 tokens',
+        '3 files, en 100 %  →  adapt.yaml',
+        '  read         3 .txt',
+        '  text         3 documents, 2.2 KB, about 520 tokens',
         '  adapts       SmolLM2-135M-Instruct, Apache-2.0: about 0.24 tokens a character',
-        '  few          about 1 document: enough to see it work; more text makes a better model',
+        '  few          about 3 documents: enough to see it work; more text makes a better model',
         '',
         '  npx temper plan adapt.yaml   what it would take, before anything is spent',
         '  npx temper run adapt.yaml    adapt and serve it',

@@ -32,6 +32,15 @@ function faultsOf(text: string): string[] {
   throw new Error('found no fault');
 }
 
+test('marks and line ends of Windows, and a full-width colon inside a value, are no mistakes', () => {
+  const at = { file: 'p.yaml', baseDir: folder };
+  const plain = parsePipeline(good, at);
+  expect(parsePipeline(`\uFEFF${good.replaceAll('\n', '\r\n')}`, at)).toEqual(plain);
+  const said =
+    "questions:\n  - name: who\n    ask: ['note：{a}']\n    askHeldOut:\n      - |\n        note：{a}?\n    answer: '{b}'\n";
+  expect(parsePipeline(good + said, at).questions[0]!.ask).toEqual(['note：{a}']);
+});
+
 test('a correct file is resolved with every default', async () => {
   const file = path.join(folder, 'pipeline.yaml');
   writeFileSync(file, good);
@@ -365,7 +374,47 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a folder that is not there',
     good.replace('./docs', './dosc'),
-    'p.yaml:5:9 data.sources[0].path: found "./dosc", expected a file or folder that exists. It is looked for from the folder of the pipeline file.',
+    'p.yaml:5:9 data.sources[0].path: found "./dosc", expected a file or folder that exists. Did you mean ./docs?',
+  ],
+  [
+    'a path that is near to none',
+    good.replace('./docs', './elsewhere'),
+    'p.yaml:5:9 data.sources[0].path: found "./elsewhere", expected a file or folder that exists. It is looked for from the folder of the pipeline file.',
+  ],
+  [
+    'the home folder of a shell',
+    good.replace('./docs', '~/texts'),
+    `p.yaml:5:9 data.sources[0].path: found "~/texts", expected a file or folder that exists. ~ is read as a name here. Write ${path.join(os.homedir(), 'texts')}.`,
+  ],
+  [
+    'a path as Windows writes it',
+    good.replace('./docs', "'docs\\a.txt'"),
+    'p.yaml:5:9 data.sources[0].path: found "docs\\\\a.txt", expected a file or folder that exists. Did you mean docs/a.txt?',
+  ],
+  [
+    'evaluation sets that are not there',
+    `${good}  decontaminate: ['evals/*.jsonl']\n`,
+    'p.yaml:6:19 data.decontaminate[0]: found "evals/*.jsonl", which no file matches, expected the path or a glob of files that are there (.json, .jsonl, .csv or .txt, also .gz). It is looked for from the folder of the pipeline file.',
+  ],
+  [
+    'conversations that are a folder',
+    `${good}  conversations: [{ path: docs, license: x }]\n`,
+    'p.yaml:6:21 data.conversations[0].path: found "docs", a folder, expected the path or a glob of files that are there (.json, .jsonl or .jsonl.gz). Did you mean docs/*.jsonl?',
+  ],
+  [
+    'a key of the top under data',
+    `${good}  tokenizer: { train: bpe }\n`,
+    'p.yaml:6:3 data.tokenizer: found an unknown key, expected sources, dataset, sample, originals, personalData, clean, languages, decontaminate, conversations, heldOut, replay, quality or maxDropped. It belongs at the top of the file, beside data.',
+  ],
+  [
+    'a full-width colon that YAML stumbles on',
+    good.replace('data:', 'data：'),
+    'p.yaml:3:5 data: found the full-width colon ：, expected a plain colon and a space. Write data: and a space.',
+  ],
+  [
+    'a full-width colon in braces',
+    good.replace('license:', 'license：'),
+    'p.yaml:5:23 data.sources[0].license: found an unknown key, expected path, include, license, textField, weight, repeat, package, git, s3 or url. Did you mean license? The colon ： is a full-width one: write a plain one and a space.',
   ],
   [
     'an empty list of sources',
@@ -576,7 +625,7 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a glob that matches nothing',
     good.replace('./docs,', "./docs, include: '*.md',"),
-    'p.yaml:5:23 data.sources[0].include: found "*.md", which no file in "./docs" matches, expected a glob of files that are there.',
+    'p.yaml:5:23 data.sources[0].include: found "*.md", which no file in "./docs" matches, expected a glob of files that are there. There are .txt files.',
   ],
   [
     'a folder without files',

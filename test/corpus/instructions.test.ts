@@ -5,7 +5,8 @@ import { parse } from 'yaml';
 import { pipelineSchema } from '../../config/pipeline.ts';
 import type { Questions } from '../../config/questions.ts';
 import { makeInstructions } from '../../corpus/instructions.ts';
-import { fillTemplate, templateFields } from '../../corpus/templates.ts';
+import { templateFields } from '../../config/questions.ts';
+import { fillTemplate } from '../../corpus/templates.ts';
 
 const capital: Questions = {
   name: 'capital',

@@ -15,6 +15,10 @@ export function declarePipelines(program: Command): void {
     .argument('<folder>', 'the folder; everything in it that is text is read')
     .option('-o, --output <file>', 'pipeline file to write', 'pipeline.yaml')
     .option('--name <name>', 'name of the dataset and the model (default: from the folder)')
+    .option(
+      '--text-field <field>',
+      'field of records and tables that holds the text (default: text, or one that looks like it)',
+    )
     .option('--sample <share>', 'take only a share of the documents, to try the whole way')
     .option('--from <base>', 'adapt a base model: smollm2, ./model.gguf or ./folder')
     .option(

@@ -3,7 +3,7 @@ import { constants } from 'node:buffer';
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { CorpusError } from '../corpus/errors.ts';
+import { CorpusError } from './errors.ts';
 
 interface Asked {
   /** Of the pipeline file, for messages: `data.conversations`. */

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, expect, test } from 'vitest';
-import { readText } from '../../activities/preprocess-files.ts';
+import { readText } from '../../corpus/read-text.ts';
 import { CorpusError } from '../../corpus/errors.ts';
 
 const folder = await mkdtemp(path.join(tmpdir(), 'temper-read-'));
