@@ -21,6 +21,16 @@ export const heldBytes = {
   sorted: 32 * megabyte,
 } as const;
 
+/** What no count bounds, as it was measured on text of 20 to 300 MB. */
+export const measuredBytes = {
+  /** Code, Temporal's core, the store's client; the objects of the main thread, with their garbage. */
+  program: 350 * megabyte,
+  /** Of a thread: its objects, a shard packed and unpacked, the words that an encoder has met. */
+  thread: 125 * megabyte,
+  /** What only one thread has at a time: what a learning curve counts, or the fingerprints of a group of shards. */
+  largestTask: 130 * megabyte,
+} as const;
+
 /**
  * In mebibytes, as V8 counts. Left to itself it lets the young objects of a thread grow to 192, and keeps the pages after: most of
  * what they hold is garbage, and a smaller space also stays in the processor's caches.
