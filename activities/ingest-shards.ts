@@ -2,6 +2,7 @@
  * Documents as they are read, into shards: those of each version of the dataset in which they first came apart. A shard
  * that is full is packed, described and put while the next ones are read.
  */
+import { heldBytes } from '../config/data-memory.ts';
 import type { BlobRef } from '../config/digest.ts';
 import type { Document } from '../config/manifests.ts';
 import { Chunker } from '../corpus/chunk.ts';
@@ -12,8 +13,6 @@ import type { DatasetShard } from './ingest-before.ts';
 import type { PackShard } from './ingest-pack.ts';
 import { Ahead } from './preprocess-parallel.ts';
 
-/** Text that may wait for its shard to be full, of all versions together. */
-const mostWaiting = 64_000_000;
 /** Shards that are packed and put at once. */
 const mostInFlight = 4;
 
@@ -50,7 +49,7 @@ export class ShardWriter {
     open.bytes += bytes;
     this.#waiting += bytes;
     if (open.chunker.endsAfter({ id: document.id, bytes })) await this.#end(since, open);
-    if (this.#waiting <= mostWaiting) return;
+    if (this.#waiting <= heldBytes.waiting) return;
     const [largest] = [...this.#open].toSorted(([, a], [, b]) => b.bytes - a.bytes);
     await this.#end(...largest!);
   }

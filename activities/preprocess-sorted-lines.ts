@@ -4,10 +4,9 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { createZstdCompress } from 'node:zlib';
+import { heldBytes } from '../config/data-memory.ts';
 import { compression } from '../registry/blobs.ts';
 
-/** Lines sorted at a time. */
-const usualLimit = 32_000_000;
 /** Lines handed on at once. */
 const chunkBytes = 256_000;
 const newline = 0x0a;
@@ -29,7 +28,7 @@ export class SortedLines<Key> {
       sort,
       keyOf,
       compare,
-      limit = usualLimit,
+      limit = heldBytes.sorted,
     }: {
       sort: (lines: Uint8Array[]) => Promise<Uint8Array>;
       keyOf: (line: Buffer) => Key;

@@ -3,10 +3,9 @@
  * file, in runs that are ordered by bucket, so that neither files nor writes grow with shards times buckets.
  */
 import { open, type FileHandle } from 'node:fs/promises';
+import { heldBytes } from '../config/data-memory.ts';
 import { placeIn } from '../corpus/words-and-bytes.ts';
 
-/** Held before a run is written. */
-const usualLimit = 96_000_000;
 /** Of a run, written at a time. */
 const pieceBytes = 4_000_000;
 
@@ -31,7 +30,7 @@ export class Spill {
   #file: FileHandle | null = null;
   #end = 0;
 
-  constructor(path: string, numBuckets: number, limit: number = usualLimit) {
+  constructor(path: string, numBuckets: number, limit: number = heldBytes.spilled) {
     this.#path = path;
     this.#numBuckets = numBuckets;
     this.#limit = limit;

@@ -1,5 +1,6 @@
 /** Puts the kept documents into training order, holds some out, and makes the instruction data. */
 import path from 'node:path';
+import { heldBytes } from '../config/data-memory.ts';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import type { CorpusManifest, Document } from '../config/manifests.ts';
 import { shuffled } from '../corpus/order.ts';
@@ -23,9 +24,6 @@ import { withWorkDir } from './work-dir.ts';
 const trainShardBytes = 2_000_000;
 /** Ordered at a time, so that the threads do not wait for the store. */
 const shardsInFlight = 4;
-
-/** Bytes of packed lines about documents that are asked for twice, held in between. */
-const mostHeld = 32_000_000;
 
 /** Which documents of a shard are kept, as a thread is told. */
 type KeptIn = (shard: number) => Promise<KeptOf>;
@@ -138,13 +136,13 @@ async function keptOf(store: Store, from: Deduplicated): Promise<KeptIn> {
   if (fingerprints !== undefined && duplicates !== undefined) {
     const goneOf = await readDuplicates(store, { ...from, duplicates });
     const held = new Map<number, Uint8Array>();
-    let heldBytes = 0;
+    let linesBytes = 0;
     return async (shard) => {
       const known = held.get(shard);
       const printed = known ?? linesOfPrints(await readBlob(store, fingerprints[shard]!));
-      if (known === undefined && heldBytes + printed.length <= mostHeld) {
+      if (known === undefined && linesBytes + printed.length <= heldBytes.lines) {
         held.set(shard, printed);
-        heldBytes += printed.length;
+        linesBytes += printed.length;
       }
       return { printed, gone: goneOf(shard) };
     };

@@ -1,10 +1,8 @@
 /** A few threads shared by the activities of one worker process; each does one task at a time. */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
+import { oldGenerationMb, youngGenerationMb } from '../config/data-memory.ts';
 import type { TaskName, ThreadReply, ThreadRequest, ThreadTasks } from './preprocess-thread.ts';
-
-/** So that a worker with two threads stays under 1 GB; a shard needs a tenth of it. */
-const maxOldGenerationSizeMb = 320;
 
 interface Job {
   request: ThreadRequest;
@@ -72,7 +70,10 @@ export class ThreadPool {
 
   #newThread(): Worker {
     const thread = new Worker(new URL('./preprocess-thread.ts', import.meta.url), {
-      resourceLimits: { maxOldGenerationSizeMb },
+      resourceLimits: {
+        maxOldGenerationSizeMb: oldGenerationMb,
+        maxYoungGenerationSizeMb: youngGenerationMb,
+      },
     });
     let fault: Error | null = null;
     thread.on('message', (reply: ThreadReply) => {

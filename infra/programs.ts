@@ -1,6 +1,7 @@
 /** The parts of a local stack, one program each: what to run, and how to tell that it is ready. */
 import path from 'node:path';
 import { z } from 'zod';
+import { dataWorkerFlags } from '../config/data-memory.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
 import { node, projectDir, venvBin } from './layout.ts';
 import type { Ports, Stack } from './settings.ts';
@@ -28,7 +29,11 @@ export const searchAttributes = ['run', 'stage', 'model', 'dataset'] as const;
 
 /** Every program of a stack, in the order in which they need each other. */
 export function programsOf(stack: Stack): Program[] {
-  const entry = (file: string): string[] => [node, path.join(projectDir, file)];
+  const entry = (file: string, flags: readonly string[] = []): string[] => [
+    node,
+    ...flags,
+    path.join(projectDir, file),
+  ];
   return [
     {
       name: 's3',
@@ -63,7 +68,7 @@ export function programsOf(stack: Stack): Program[] {
     {
       name: 'data',
       title: 'data worker',
-      argv: entry('workers/data.ts'),
+      argv: entry('workers/data.ts', dataWorkerFlags),
       nice: 0,
       cwd: projectDir,
       ports: [],

@@ -3,6 +3,7 @@
  * wrote, and a request costs both sides more than the bytes do. Only what never changes is remembered: blobs, and the
  * records of finished stages.
  */
+import { heldBytes } from '../config/data-memory.ts';
 import type { Store } from './store.ts';
 
 interface Remembered {
@@ -32,7 +33,7 @@ export interface RecentOptions {
 export function withRecent(
   store: Store,
   {
-    maxBytes = 48_000_000,
+    maxBytes = heldBytes.recent,
     maxAgeMs = 60_000,
     clock = () => performance.now(),
     scope = () => '',

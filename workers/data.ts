@@ -1,4 +1,7 @@
-/** Reads, cleans and tokenizes text: `node workers/data.ts`, with the environment of `npx temper up`. */
+/**
+ * Reads, cleans and tokenizes text: `node --max-semi-space-size=8 workers/data.ts`, with the environment of `npx temper up`.
+ * `config/data-memory.ts` has the flag, and what else keeps it under 1 GB.
+ */
 import os from 'node:os';
 import { rememberingDeps } from '../activities/deps.ts';
 import { packIn } from '../activities/ingest-pack.ts';

@@ -3,33 +3,26 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
-import { MockActivityEnvironment } from '@temporalio/testing';
-import { DefaultLogger } from '@temporalio/worker';
 import { Client, Connection } from '@temporalio/client';
-import {
-  createIngestActivities,
-  type IngestInput,
-  type IngestResult,
-} from '../../activities/ingest.ts';
-import { packIn } from '../../activities/ingest-pack.ts';
-import { ThreadPool } from '../../activities/preprocess-threads.ts';
 import type {
   DatasetRef,
   KeptTokenizer,
   PreprocessInput,
   PreprocessResult,
 } from '../../activities/preprocess-input.ts';
+import { dataWorkerFlags } from '../../config/data-memory.ts';
+import type { IngestResult } from '../../config/ingest.ts';
 import { TaskQueue } from '../../config/queues.ts';
 import { sourceSchema } from '../../config/sources.ts';
-import { node, projectDir, python } from '../../infra/layout.ts';
+import { node, projectDir } from '../../infra/layout.ts';
 import { findPortBase, stackDown, stackEnvironment, stackUp } from '../../infra/stack.ts';
 import { putBlobFile } from '../../registry/blobs.ts';
 import { openStore, type Store } from '../../registry/store.ts';
-import { workflowId } from '../../workflows/messages.ts';
+import { workflowId, type DatasetInput } from '../../workflows/messages.ts';
 
 export interface DataStack {
   store: Store;
-  /** Reads JSON lines into a dataset version, in this process. */
+  /** Reads JSON lines into a dataset version, on one of the workers that are up. */
   ingest(folder: string, name: string): Promise<DatasetRef>;
   /** Runs the workflow of preprocessing on the workers that are up. */
   preprocess(input: Omit<PreprocessInput, 'run'>): Promise<PreprocessResult>;
@@ -68,39 +61,22 @@ export async function withDataWorkers<T>(
     const connection = await Connection.connect({ address: env['TEMPORAL_ADDRESS']! });
     const client = new Client({ connection });
     await ready(client, workers.length);
-    const deps = {
-      store,
-      home,
-      python,
-      projectDir,
-      host: 'bench',
-      now: () => new Date(),
-    };
-    // As a data worker reads.
-    const threads = new ThreadPool();
     let runs = 0;
     try {
       return await use({
         store,
         async ingest(folder, name) {
-          const ingest = createIngestActivities(deps, packIn(threads));
           const source = sourceSchema.parse({
             path: folder,
             include: '*.jsonl',
             license: 'benchmark',
           });
-          const quiet = new MockActivityEnvironment(undefined, {
-            logger: new DefaultLogger('ERROR'),
-          });
-          const { dataset } = (await quiet.run(
-            async (input: IngestInput) => ingest.ingestCorpus(input),
-            {
-              run: 'bench',
-              name,
-              sources: [source],
-              baseDir: '/',
-            },
-          )) as IngestResult;
+          const input: DatasetInput = { name, sources: [source], baseDir: '/', onto: 0 };
+          const { dataset } = (await client.workflow.execute('datasetWorkflow', {
+            taskQueue: TaskQueue.control,
+            workflowId: workflowId.dataset(name),
+            args: [input],
+          })) as IngestResult;
           return dataset;
         },
         async preprocess(input) {
@@ -117,7 +93,6 @@ export async function withDataWorkers<T>(
         peakMemory: () => Math.max(...workers.map(({ pid }) => peakOf(pid))),
       });
     } finally {
-      await threads.close();
       await connection.close();
       store.close();
     }
@@ -140,7 +115,8 @@ async function pinThis(cores: string): Promise<void> {
 }
 
 function startWorker(cores: string, env: NodeJS.ProcessEnv) {
-  return execa('taskset', ['-c', cores, node, path.join(projectDir, 'workers/data.ts')], {
+  const program = [node, ...dataWorkerFlags, path.join(projectDir, 'workers/data.ts')];
+  return execa('taskset', ['-c', cores, ...program], {
     env,
     stdout: 'ignore',
     stderr: 'inherit',
