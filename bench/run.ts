@@ -53,6 +53,10 @@ async function main([name, ...args]: string[]): Promise<number> {
     process.stderr.write(`bench: found "${name}", expected ${known}.\n`);
     return 2;
   }
+  if (args.includes('--help')) {
+    for (const line of usage([bench])) say(line);
+    return 0;
+  }
   let settings: Record<string, unknown>;
   try {
     settings = parseSettings(bench, args);
