@@ -52,7 +52,7 @@ export const realRuns = {
   adapted: {
     title: 'English law, SmolLM2 by LoRA',
     corpus: 'law-en',
-    seconds: 75,
+    seconds: 130,
     startFrom: 'smollm2',
   },
 } as const satisfies Record<string, RealRun>;

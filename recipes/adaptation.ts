@@ -14,7 +14,7 @@ import { mixtureReasons } from './mixture.ts';
 import { countParameters, trainingFlopsPerToken } from './shapes.ts';
 import { availableBytes, doesNotFit, gigabytes, trainingBytes } from './memory.ts';
 import { onOneHost } from './pretraining.ts';
-import { evaluationMs, modelMs, phaseTime, startMs, timeReason, totalMs } from './phase-time.ts';
+import { besideMs, evaluationMs, phaseTime, startMs, timeReason, totalMs } from './phase-time.ts';
 import { plateauEverySteps } from './plateau.ts';
 import { bestPrecision, trainingSpeed } from './speed.ts';
 import { checkpointsReason, lostIfKilledMs, saveEvery } from './step.ts';
@@ -82,8 +82,13 @@ export function adapterPhase(
     warmupSteps: Math.min(10, Math.ceil(numSteps / 10)),
     decaySteps: Math.floor(numSteps * 0.7),
     saveEverySteps: saveEvery(stepMs, numSteps),
-    lora: { rank: loraRank, alpha: 2 * loraRank, mergeShare },
+    lora: adapters(mergeShare),
   };
+}
+
+/** Those of every phase, of which so much is merged at the end. */
+export function adapters(share: number) {
+  return { rank: loraRank, alpha: 2 * loraRank, mergeShare: share };
 }
 
 /** The estimate for a step of adapting, in milliseconds. */
@@ -138,9 +143,9 @@ export function planAdaptation(inputs: AdaptationInputs): ReadingRecipe {
   const stepMs = adaptationStepMs(machine, shape, usual) * pace;
   const scored = { contextLength: length, heldOutTokens };
   const scoringMs = evaluationMs(machine, shape, scored) * pace;
-  const endMs = 2 * scoringMs + modelMs(shape, { rank: loraRank, alpha: 2 * loraRank, mergeShare });
+  const reading = { phase: 'pretrain', lora: adapters(mergeShare) } as const;
   // As elsewhere, a later round trains half as long again: the same recipe would give the same model.
-  const trainMs = Math.max(0, budgetMs - startMs(shape) - endMs) * 1.5 ** round;
+  const trainMs = Math.max(0, budgetMs - besideMs(shape, reading) - 2 * scoringMs) * 1.5 ** round;
   const epochs = maxEpochs + round;
   const readable =
     inputs.replay === undefined
@@ -166,7 +171,7 @@ export function planAdaptation(inputs: AdaptationInputs): ReadingRecipe {
   };
   const time = [phaseTime(recipe, shape, { stepMs, scoringMs })];
   const trainingMs = totalMs(time);
-  const lostMs = lostIfKilledMs(recipe, { stepMs, startMs: startMs(shape) });
+  const lostMs = lostIfKilledMs(recipe, { stepMs, startMs: startMs(shape, recipe) });
   const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
   const trained = numSteps * tokensPerStep;
   const bpb = expectedOfBase(countParameters(shape), trained, statistics);

@@ -9,15 +9,24 @@ export const mostScoredTokens = 1 << 18;
 /** Of the arithmetic of training on a token with all weights. */
 const forwardShare = 1 / 3;
 
+type Trained = Pick<PhaseRecipe, 'phase' | 'lora'>;
+
 /** From the start of a trainer to its first step: libraries, and the weights that it begins with. */
-export function startMs(shape: ModelShape): number {
-  return trainerStartMs + (1000 * storedBytes(shape)) / readBytesPerS;
+export function startMs(shape: ModelShape, { phase, lora }: Trained): number {
+  // Without its adapters a model is the reference of DPO by itself; else a second one is loaded.
+  const copies = phase === 'dpo' && lora === undefined ? 2 : 1;
+  return trainerStartMs + (1000 * copies * storedBytes(shape)) / readBytesPerS;
 }
 
 /** From the last step to a stored model; adapters are added to a base that is read once more. */
-export function modelMs(shape: ModelShape, lora: PhaseRecipe['lora']): number {
+export function modelMs(shape: ModelShape, { lora }: Pick<Trained, 'lora'>): number {
   const written = (1000 * storedBytes(shape)) / writeBytesPerS;
   return lora === undefined ? written : written + (1000 * storedBytes(shape)) / readBytesPerS;
+}
+
+/** What a phase takes beside its steps, held-out text apart. */
+export function besideMs(shape: ModelShape, trained: Trained): number {
+  return startMs(shape, trained) + modelMs(shape, trained);
 }
 
 /** What reading so much of the held-out text once takes, in rows of that length. */
@@ -46,10 +55,10 @@ export function phaseTime(
 ): PhaseTime {
   return {
     phase: recipe.phase,
-    startMs: Math.round(startMs(shape)),
+    startMs: Math.round(startMs(shape, recipe)),
     stepsMs: Math.round(recipe.numSteps * stepMs),
     scoringMs: Math.round(numEvaluations(recipe) * scoringMs),
-    modelMs: Math.round(modelMs(shape, recipe.lora)),
+    modelMs: Math.round(modelMs(shape, recipe)),
   };
 }
 

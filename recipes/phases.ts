@@ -12,7 +12,7 @@ import {
   type Recipe,
   type SftRecipe,
 } from '../config/recipe.ts';
-import { loraRank } from './adaptation.ts';
+import { adapters as adaptersMerged, loraRank } from './adaptation.ts';
 import {
   chatStepMs,
   planChatPhase,
@@ -25,7 +25,7 @@ import { expectedBitsPerByte } from './loss.ts';
 import { planMasked } from './masked.ts';
 import { inMemory, memoryReasons } from './memory.ts';
 import { packingReasons } from './packing.ts';
-import { modelMs, ownPhaseTime, phaseTime, startMs, timeReason, totalMs } from './phase-time.ts';
+import { besideMs, ownPhaseTime, phaseTime, startMs, timeReason, totalMs } from './phase-time.ts';
 import { fitted, planRecipe, replanRecipe, type MissedGate, type PlanInputs } from './plan.ts';
 import { countParameters } from './shapes.ts';
 import { trainerStartMs } from './speed.ts';
@@ -78,11 +78,9 @@ function partOf(
   const costs = (phase: ChatPhase, afterSft: boolean) =>
     chatStepMs(phase, { ...setting, machine: inputs.machine, shape: whole.model, afterSft });
   // Of a model from random weights nothing but the start is counted beside the steps.
-  const besideMs = adapters
-    ? startMs(whole.model) + modelMs(whole.model, sft.lora)
-    : trainerStartMs;
-  const sftMs = besideMs + sft.numSteps * costs('sft', false);
-  const dpoMs = besideMs + dpo.numSteps * costs('dpo', true);
+  const fixedMs = adapters ? besideMs(whole.model, sft) : trainerStartMs;
+  const sftMs = fixedMs + sft.numSteps * costs('sft', false);
+  const dpoMs = fixedMs + dpo.numSteps * costs('dpo', true);
   const kept = phases.includes('sft') ? sft : null;
   const freedMs = dpoMs + (kept === null ? sftMs : 0);
   let orpo: OrpoRecipe | undefined;
@@ -90,7 +88,7 @@ function partOf(
   let orpoStepMs = 0;
   if (phases.includes('orpo')) {
     const afterSft = kept !== null;
-    const timeMs = Math.max(0, freedMs - besideMs);
+    const timeMs = Math.max(0, freedMs - fixedMs);
     const planned = planChatPhase('orpo', {
       ...setting,
       ...examplesOf('orpo', inputs),
@@ -106,7 +104,7 @@ function partOf(
       what: 'ORPO',
     });
     orpoStepMs = costs('orpo', afterSft);
-    orpoMs = besideMs + orpo.numSteps * orpoStepMs;
+    orpoMs = fixedMs + orpo.numSteps * orpoStepMs;
   }
   const ratio = (estimate.trainingMs - freedMs + orpoMs) / estimate.trainingMs;
   const time = estimate.time && [
@@ -146,7 +144,7 @@ function partOf(
       ...memoryReasons([kept, orpo ?? null], whole.model, inputs.machine),
     ],
   };
-  const start = adapters ? startMs(whole.model) : trainerStartMs;
+  const start = adapters ? startMs(whole.model, sft) : trainerStartMs;
   const lostMs = orpo ? lostIfKilledMs(orpo, { stepMs: orpoStepMs, startMs: start }) : 0;
   return losingAtMost(part, lostMs);
 }
@@ -165,9 +163,9 @@ function planTuningAlone(
   const adapters = base !== undefined || parent?.adapted === true;
   const { pace } = inputs;
   const setting: Setting = { ...rowsOf(inputs, shape, adapters), adapters, turn, pace };
-  const lora = adapters ? { rank: loraRank, alpha: 2 * loraRank, mergeShare: 1 } : undefined;
-  const besideMs = phases.length * (startMs(shape) + modelMs(shape, lora));
-  const trainMs = Math.max(budgetMs * 0.2, budgetMs - besideMs);
+  const lora = adapters ? adaptersMerged(1) : undefined;
+  const fixedMs = phases.reduce((sum, phase) => sum + besideMs(shape, { phase, lora }), 0);
+  const trainMs = Math.max(budgetMs * 0.2, budgetMs - fixedMs);
   const afterSft = phases.includes('sft');
   const common = (phase: ChatPhase): ChatPhaseInputs => ({
     ...setting,
@@ -187,7 +185,7 @@ function planTuningAlone(
   const trainingMs = totalMs(time);
   const lostMs = Math.max(
     ...tuned.map((recipe) =>
-      lostIfKilledMs(recipe, { stepMs: stepMs(recipe.phase), startMs: startMs(shape) }),
+      lostIfKilledMs(recipe, { stepMs: stepMs(recipe.phase), startMs: startMs(shape, recipe) }),
     ),
   );
   const numParameters = countParameters(shape);

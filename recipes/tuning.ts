@@ -7,10 +7,10 @@ import type {
   Reason,
   SftRecipe,
 } from '../config/recipe.ts';
-import { adapterPhase, loraRank } from './adaptation.ts';
+import { adapterPhase, adapters, loraRank } from './adaptation.ts';
 import { chatStepMs, waysOfAdapters } from './chat-phases.ts';
 import { isWorthPacking, packingOf, packingReasons, type Packing } from './packing.ts';
-import { modelMs, phaseTime, startMs } from './phase-time.ts';
+import { besideMs, phaseTime, startMs } from './phase-time.ts';
 import { lostIfKilledMs } from './step.ts';
 
 /** How long the chats are, question and answer together, in UTF-8 bytes. */
@@ -82,9 +82,9 @@ export function planTuning(inputs: TuningInputs): Tuning {
   };
   const sftStepMs = chatStepMs('sft', setting);
   const dpoStepMs = chatStepMs('dpo', setting);
-  const lora = { rank: loraRank, alpha: 2 * loraRank, mergeShare: 1 };
-  const besideMs = 2 * (startMs(shape) + modelMs(shape, lora));
-  const trainMs = Math.max(budgetMs * 0.2, budgetMs - besideMs);
+  const lora = adapters(1);
+  const fixedMs = besideMs(shape, { phase: 'sft', lora }) + besideMs(shape, { phase: 'dpo', lora });
+  const trainMs = Math.max(budgetMs * 0.2, budgetMs - fixedMs);
   const steps = (share: number, stepMs: number, wanted: number) =>
     Math.max(10, Math.floor(more * Math.min((trainMs * share) / stepMs, wanted)));
   const sftSteps = steps(sftShare, sftStepMs, (inputs.numChats * sftWay.epochs) / sftWay.batch);
@@ -112,7 +112,7 @@ export function planTuning(inputs: TuningInputs): Tuning {
     beta: dpoWay.beta,
   };
   const lost = (phase: SftRecipe | DpoRecipe, stepMs: number) =>
-    lostIfKilledMs(phase, { stepMs, startMs: startMs(shape) });
+    lostIfKilledMs(phase, { stepMs, startMs: startMs(shape, phase) });
   return {
     sft,
     dpo,

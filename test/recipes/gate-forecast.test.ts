@@ -1,11 +1,12 @@
 /** Gates that a plan expects to be missed are told, and none is refused. */
 import { expect, test } from 'vitest';
 import { evaluateSchema } from '../../config/gates.ts';
+import type { Recipe } from '../../config/recipe.ts';
 import { gateWarnings } from '../../recipes/gate-forecast.ts';
 import { planPhases } from '../../recipes/phases.ts';
 import { adaptedInputs, planInputs, recipe } from '../support/recipes.ts';
 
-const warned = (gates: object, planned = recipe, replan = 1) =>
+const warned = (gates: object, planned: Recipe = recipe, replan = 1) =>
   gateWarnings(evaluateSchema.parse({ gates, onFailure: { replan } }), planned);
 const { valBpbLow: low, valBpbHigh: high } = recipe.estimate;
 const range = `${low.toFixed(2)} to ${high.toFixed(2)}`;
@@ -33,5 +34,5 @@ test('hidden words are held to their own figure, answers to none, for nobody for
   expect(warned({ 'masked.loss': { max: 1.05 * finalLoss } }, masked)).toEqual([]);
   expect(warned({ 'masked.accuracy': { min: 0.99 } }, masked)).toEqual([]);
   const tuned = planPhases(adaptedInputs, ['sft']);
-  expect(warned({ 'questions.accuracy': { min: 1 } }, tuned as typeof recipe)).toEqual([]);
+  expect(warned({ 'questions.accuracy': { min: 1 } }, tuned)).toEqual([]);
 });
