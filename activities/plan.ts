@@ -157,6 +157,7 @@ export function createPlanActivities(deps: Deps) {
         replay: replayOf(pipeline, manifest),
         numChats: instructions?.numTrain ?? 0,
         numPreferences: instructions?.numPreferences ?? 0,
+        heldOutTokens: heldOut.numTokens,
         parent,
         base,
         ...(pipeline.sweep && { sweep: sweepOf(pipeline.sweep, heldOut.numTokens) }),

@@ -17,7 +17,6 @@ import type { ReadingRecipe } from '../config/recipe.ts';
 import { trainerEventSchema, type TrainerEvent } from '../config/trainer.ts';
 import { projectDir, python } from '../infra/layout.ts';
 import { calibratedSteps } from '../recipes/measured.ts';
-import { trainerStartMs } from '../recipes/speed.ts';
 import { findStage } from '../registry/stages.ts';
 import { readEvents } from '../registry/training.ts';
 import { workflowId } from '../workflows/messages.ts';
@@ -53,7 +52,7 @@ export const realRuns = {
   adapted: {
     title: 'English law, SmolLM2 by LoRA',
     corpus: 'law-en',
-    seconds: 75,
+    seconds: 130,
     startFrom: 'smollm2',
   },
 } as const satisfies Record<string, RealRun>;
@@ -68,7 +67,7 @@ interface Outcome {
   calibrated: { stepMs: number; seconds: number } | null;
   measured: { seconds: number; bitsPerByte: number };
   /** Where the time went, in seconds; the rest of the steps' time is that of saves. */
-  parts: { start: number; steps: number; scoring: number; end: number; medianStepMs: number };
+  parts: Record<'start' | 'steps' | 'scoring' | 'writing' | 'storing' | 'medianStepMs', number>;
 }
 
 const bounds = { planned: 0.3, calibrated: 0.15, loss: 0.1 };
@@ -167,14 +166,22 @@ async function outcomeOf(
       seconds: estimate.trainingMs / 1000,
       bitsPerByte: (estimate.valBpbLow + estimate.valBpbHigh) / 2,
     },
-    calibrated:
-      stepMs === null ? null : { stepMs, seconds: (trainerStartMs + numSteps * stepMs) / 1000 },
+    calibrated: stepMs === null ? null : { stepMs, seconds: secondsAt(stepMs, recipe) },
     measured: {
       seconds: (closeTime.getTime() - startTime.getTime()) / 1000,
       bitsPerByte: adapted?.valBpb ?? lastBitsPerByte(events),
     },
     parts: partsOf(events, startTime.getTime() / 1000, closeTime.getTime() / 1000),
   };
+}
+
+/** The planned time, were a step to take so long. */
+function secondsAt(stepMs: number, { estimate, pretrain }: ReadingRecipe): number {
+  const planned = estimate.time?.find(({ phase }) => phase === 'pretrain');
+  if (planned === undefined) throw new Error('found a plan without the time of its pretraining');
+  const { startMs, stepsMs, scoringMs, modelMs } = planned;
+  const pace = stepMs / (stepsMs / pretrain.numSteps);
+  return (startMs + (stepsMs + scoringMs) * pace + modelMs) / 1000;
 }
 
 function partsOf(events: readonly TrainerEvent[], began: number, ended: number): Outcome['parts'] {
@@ -186,13 +193,15 @@ function partsOf(events: readonly TrainerEvent[], began: number, ended: number):
     const before = told[index - 1];
     return event.event === 'eval' && before !== undefined ? sum + event.at - before.at : sum;
   }, 0);
+  const { at: written } = events.findLast(({ event }) => event === 'end')!;
   const steps = events.filter(({ event }) => event === 'step').map(({ at }) => at);
   const taken = steps.slice(1).map((at, index) => (at - steps[index]!) * 1000);
   return {
     start: start - began,
     steps: last - start - scoring,
     scoring,
-    end: ended - last,
+    writing: written - last,
+    storing: ended - written,
     medianStepMs: median(taken),
   };
 }
@@ -279,8 +288,7 @@ function tell(outcome: Outcome): void {
   say(
     `  ${measured.seconds.toFixed(1)} s, planned ${planned.seconds.toFixed(1)} (${off(ratios.planned)}), calibrated ${calibrated?.seconds.toFixed(1) ?? 'not'} (${ratios.calibrated === null ? '–' : off(ratios.calibrated)})`,
   );
-  const { start, steps, scoring, end, medianStepMs } = outcome.parts;
-  const parts = { start, steps, scoring, end };
+  const { medianStepMs, ...parts } = outcome.parts;
   const told = Object.entries(parts).map(([part, seconds]) => `${part} ${seconds.toFixed(1)}`);
   say(
     `  of it ${told.join(', ')} s; a step ${medianStepMs.toFixed(0)} ms, calibrated ${calibrated?.stepMs.toFixed(0) ?? 'not'}`,

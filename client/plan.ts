@@ -17,6 +17,7 @@ import { isBase } from '../config/start-from.ts';
 import type { TokenizerRequest } from '../config/tokenizer.ts';
 import type { Replay } from '../recipes/continuation.ts';
 import { planAlternatives, type Alternative } from '../recipes/alternatives.ts';
+import { gateWarnings } from '../recipes/gate-forecast.ts';
 import { planPhases } from '../recipes/phases.ts';
 import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import { planMeasured, stepsToCalibrate, type MeasuredPlan } from '../recipes/measured.ts';
@@ -41,6 +42,8 @@ export interface Plan {
   recipe: Recipe;
   /** In words: by what the time was planned. */
   speed: string;
+  /** In words: what the plan itself says will not come out as the pipeline file asks. */
+  warnings: string[];
   /** The same plan with one thing changed. */
   alternatives: Alternative[];
   /** The model from elsewhere that is adapted; null: none. */
@@ -109,6 +112,7 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
     parent,
     replay: replayOf(pipeline, parent),
     chats: corpus.chats,
+    heldOutTokens: corpus.heldOut.numTokens,
     ...(base && { base }),
     ...(pipeline.sweep && { sweep: sweepOf(pipeline, corpus) }),
   };
@@ -129,7 +133,8 @@ export async function planPipeline(request: PlanRequest): Promise<Plan> {
       hostsOf(pipeline.compute) === 1
         ? speedOf(calibration, stepsToCalibrate(recipe, pipeline.budget.time))
         : speedOf(calibration, null);
-    return { corpus, recipe: held, alternatives, speed, base };
+    const warnings = gateWarnings(pipeline.evaluate, held);
+    return { corpus, recipe: held, warnings, alternatives, speed, base };
   } catch (error) {
     if (!(error instanceof DoesNotFit)) throw error;
     throw new ClientError('input', error.message, error);

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { unitMs } from './durations.ts';
 import { durationMs } from './pipeline-values.ts';
 
-const leastTimeMs = 10 * unitMs.s;
+export const leastTimeMs = 10 * unitMs.s;
 const mostTimeMs = 30 * unitMs.d;
 /** Starting, saving and making the model take tens of seconds of it. */
 const leastHeldMs = unitMs.m;

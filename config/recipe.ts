@@ -274,6 +274,22 @@ export const heldBudgetSchema = z.strictObject({
 });
 export type HeldBudget = z.infer<typeof heldBudgetSchema>;
 
+const milliseconds = z.number().int().nonnegative();
+
+/** Where the planned time of a phase goes. */
+export const phaseTimeSchema = z.strictObject({
+  phase: z.enum(phaseNames),
+  startMs: milliseconds.describe('until the first step: libraries and weights'),
+  stepsMs: milliseconds,
+  scoringMs: milliseconds.describe(
+    'of held-out text, on the way and at the end; 0 where the steps were measured with it',
+  ),
+  modelMs: milliseconds.describe(
+    'the model is merged, written and stored; 0 where the steps were measured with it',
+  ),
+});
+export type PhaseTime = z.infer<typeof phaseTimeSchema>;
+
 export const recipeSchema = z.strictObject({
   schemaVersion: z.literal(1),
   round: z.number().int().nonnegative().describe('0, then one more for each replan'),
@@ -293,6 +309,12 @@ export const recipeSchema = z.strictObject({
     trainingMs: positive.describe('all phases'),
     trainingMsLow: positive,
     trainingMsHigh: positive,
+    time: z
+      .array(phaseTimeSchema)
+      .optional()
+      .describe(
+        'of trainingMs, by phase, without a search for the rate; left out by older versions',
+      ),
     usd: z.number().nonnegative(),
     valBpbLow: z.number().positive(),
     valBpbHigh: z.number().positive(),

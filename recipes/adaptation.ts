@@ -2,6 +2,7 @@
 import type {
   Machine,
   ModelShape,
+  PhaseTime,
   PretrainRecipe,
   ReadingRecipe,
   Reason,
@@ -13,11 +14,18 @@ import { mixtureReasons } from './mixture.ts';
 import { countParameters, trainingFlopsPerToken } from './shapes.ts';
 import { availableBytes, doesNotFit, gigabytes, trainingBytes } from './memory.ts';
 import { onOneHost } from './pretraining.ts';
-import { bestPrecision, trainerStartMs, trainingSpeed } from './speed.ts';
-import { saveEvery, saveEveryMs } from './step.ts';
+import { besideMs, evaluationMs, phaseTime, startMs, timeReason, totalMs } from './phase-time.ts';
+import { plateauEverySteps } from './plateau.ts';
+import { bestPrecision, trainingSpeed } from './speed.ts';
+import { checkpointsReason, lostIfKilledMs, saveEvery } from './step.ts';
+import { tokensReason, type TokenBound } from './tokens.ts';
 
 export interface AdaptationInputs {
   statistics: ReadText;
+  /** Tokens that are held out, and scored; left out, none. */
+  heldOutTokens?: number | undefined;
+  /** Held-out text is scored often enough to end early by it; left out, it is not. */
+  stopOnPlateau?: boolean | undefined;
   /** Training time. */
   budgetMs: number;
   machine: Machine;
@@ -46,6 +54,10 @@ const batchSize = 4;
 const maxEpochs = 3;
 /** A frozen weight needs no gradient of its own: two products of three (forward, and back through it) are left. */
 const frozenShare = 2 / 3;
+/** Held-out text is scored on the way too where that takes no more of the time of the steps. */
+const scoringShare = 0.1;
+/** Where the budget affords them: fewer steps hardly leave the warm-up. */
+const usefulSteps = 10;
 /** A step beyond its arithmetic: adapters are many small products. */
 export const adapterStepOverheadMs = 300;
 
@@ -70,8 +82,13 @@ export function adapterPhase(
     warmupSteps: Math.min(10, Math.ceil(numSteps / 10)),
     decaySteps: Math.floor(numSteps * 0.7),
     saveEverySteps: saveEvery(stepMs, numSteps),
-    lora: { rank: loraRank, alpha: 2 * loraRank, mergeShare },
+    lora: adapters(mergeShare),
   };
+}
+
+/** Those of every phase, of which so much is merged at the end. */
+export function adapters(share: number) {
+  return { rank: loraRank, alpha: 2 * loraRank, mergeShare: share };
 }
 
 /** The estimate for a step of adapting, in milliseconds. */
@@ -119,21 +136,27 @@ export function refuseTooLarge(
 
 /** A later round, when a gate on the held-out text was missed, reads the documents once more. */
 export function planAdaptation(inputs: AdaptationInputs): ReadingRecipe {
-  const { statistics, budgetMs, machine, shape, round } = inputs;
+  const { statistics, budgetMs, machine, shape, round, heldOutTokens = 0, pace = 1 } = inputs;
   const length = rowLengthFor(machine, shape);
   const tokensPerStep = batchSize * length;
   const usual = { batchSize, contextLength: length, rehearsal };
-  const stepMs = adaptationStepMs(machine, shape, usual) * (inputs.pace ?? 1);
+  const stepMs = adaptationStepMs(machine, shape, usual) * pace;
+  const scored = { contextLength: length, heldOutTokens };
+  const scoringMs = evaluationMs(machine, shape, scored) * pace;
+  const reading = { phase: 'pretrain', lora: adapters(mergeShare) } as const;
   // As elsewhere, a later round trains half as long again: the same recipe would give the same model.
-  const trainMs = Math.max(budgetMs * 0.2, budgetMs - trainerStartMs) * 1.5 ** round;
-  const affordable = trainMs / stepMs;
+  const trainMs = Math.max(0, budgetMs - besideMs(shape, reading) - 2 * scoringMs) * 1.5 ** round;
   const epochs = maxEpochs + round;
   const readable =
     inputs.replay === undefined
       ? mostReadable(statistics, epochs)
       : mostReplayed(inputs.replay, statistics.numTokens, epochs);
-  const wanted = readable / tokensPerStep;
-  const numSteps = Math.max(10, Math.floor(Math.min(affordable, wanted)));
+  const readSteps = Math.floor(readable / tokensPerStep);
+  const most = Math.max(usefulSteps, readSteps);
+  const stopOnPlateau = inputs.stopOnPlateau === true;
+  const cost = { stepMs, scoringMs, most, stopOnPlateau };
+  const { numSteps, evalEverySteps } = stepsWithin(trainMs, cost);
+  const bound = numSteps === most ? (most > readSteps ? 'least' : 'epochs') : 'budget';
   const recipe: PretrainRecipe = {
     phase: 'pretrain',
     ...adapterPhase(inputs, { numSteps, stepMs, mergeShare }),
@@ -142,11 +165,13 @@ export function planAdaptation(inputs: AdaptationInputs): ReadingRecipe {
     optimizer: 'adamw',
     learningRate: peakRate,
     adamLearningRate: peakRate,
-    evalEverySteps: Math.max(10, Math.ceil(numSteps / 2)),
+    evalEverySteps,
     rehearsal: { ...rehearsal, rowLength: Math.min(rehearsal.rowLength, length) },
     ...(inputs.replay && { replay: { share: inputs.replay.share } }),
   };
-  const trainingMs = Math.round(trainerStartMs + numSteps * stepMs);
+  const time = [phaseTime(recipe, shape, { stepMs, scoringMs })];
+  const trainingMs = totalMs(time);
+  const lostMs = lostIfKilledMs(recipe, { stepMs, startMs: startMs(shape, recipe) });
   const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
   const trained = numSteps * tokensPerStep;
   const bpb = expectedOfBase(countParameters(shape), trained, statistics);
@@ -163,14 +188,36 @@ export function planAdaptation(inputs: AdaptationInputs): ReadingRecipe {
       trainingMs,
       trainingMsLow: Math.round(trainingMs * 0.75),
       trainingMsHigh: Math.round(trainingMs * 1.6),
+      time,
       usd: 0,
       valBpbLow: rounded(bpb * (1 - uncertainty)),
       valBpbHigh: rounded(bpb * (1 + uncertainty)),
       finalLoss: rounded(bpb * Math.LN2 * bytesPerToken),
-      lostIfKilledMs: Math.round(recipe.saveEverySteps * stepMs + trainerStartMs),
+      lostIfKilledMs: lostMs,
     },
-    reasons: explain(inputs, recipe, bpb),
+    reasons: explain(inputs, recipe, { bpb, bound, time, lostMs }),
   };
+}
+
+/** As many steps as the time affords with the scoring that falls between them, and how often that is. */
+function stepsWithin(
+  ms: number,
+  cost: { stepMs: number; scoringMs: number; most: number; stopOnPlateau: boolean },
+): { numSteps: number; evalEverySteps: number } {
+  const { stepMs, scoringMs, most, stopOnPlateau } = cost;
+  const everyOf = (numSteps: number) => {
+    if (stopOnPlateau) return plateauEverySteps(numSteps);
+    const isCheap = scoringMs <= scoringShare * numSteps * stepMs;
+    return isCheap ? Math.max(10, Math.ceil(numSteps / 2)) : numSteps;
+  };
+  let numSteps = Math.max(1, Math.min(most, Math.floor(ms / stepMs)));
+  for (;;) {
+    const evalEverySteps = everyOf(numSteps);
+    const onTheWay = Math.floor((numSteps - 1) / evalEverySteps);
+    const overMs = numSteps * stepMs + onTheWay * scoringMs - ms;
+    if (overMs <= 0 || numSteps === 1) return { numSteps, evalEverySteps };
+    numSteps -= 1;
+  }
 }
 
 /** Of the expected loss: what a base has read before, nobody knows here. */
@@ -181,13 +228,13 @@ function rounded(value: number): number {
 }
 
 function explain(
-  { origin, statistics, shape, machine, parent, replay }: AdaptationInputs,
+  { origin, statistics, shape, machine, parent, replay, round }: AdaptationInputs,
   recipe: PretrainRecipe,
-  bpb: number,
+  foretold: { bpb: number; bound: TokenBound; time: PhaseTime[]; lostMs: number },
 ): Reason[] {
+  const { bpb, bound, time, lostMs } = foretold;
   const usual = Math.min(rowLengths[0]!, shape.contextLength);
   const numTokens = recipe.numSteps * recipe.batchSize * recipe.contextLength;
-  const thousands = (count: number) => `${Math.round(count / 1000)}K`;
   return [
     {
       choice: 'start',
@@ -207,12 +254,13 @@ function explain(
       reason: 'of the rates tried, the one that gained most on held-out text for what it forgot',
       source: 'measured in docs/log.md',
     },
-    {
-      choice: 'tokens',
-      value: `${thousands(numTokens)}, ${(numTokens / Math.max(1, statistics.numTokens)).toFixed(2)} epochs`,
-      reason: 'what the budget affords; what is read more often is learnt by heart',
+    tokensReason(bound === 'budget' && recipe.numSteps < usefulSteps ? 'few' : bound, recipe, {
+      epochTokens: statistics.numTokens,
+      maxEpochs: maxEpochs + round,
+      because: 'what is read more often is learnt by heart',
       source: 'measured in docs/log.md',
-    },
+    }),
+    timeReason(time, shape),
     {
       choice: 'rehearsal',
       value: `${rehearsal.rowsAStep} row of ${rehearsal.rowLength} tokens a step`,
@@ -238,12 +286,7 @@ function explain(
           : 'the machine has no fast bf16',
       source: 'measured in docs/log.md',
     },
-    {
-      choice: 'checkpoints',
-      value: `every ${recipe.saveEverySteps} steps, the adapters alone`,
-      reason: `a kill costs at most about ${Math.round(saveEveryMs / 1000)} s of training and a restart`,
-      source: 'Young 1974: cheap saves, so often',
-    },
+    checkpointsReason(recipe, lostMs),
     ...(recipe.contextLength === usual
       ? []
       : [

@@ -1,4 +1,5 @@
 /** What a plan could be instead: the same planner with one thing changed, and what that would gain and cost. */
+import { leastTimeMs } from '../config/budget.ts';
 import { inWholeUnits } from '../config/durations.ts';
 import { phasesOf, type Recipe } from '../config/recipe.ts';
 import { planRecipe, type PlanInputs } from './plan.ts';
@@ -67,31 +68,38 @@ export interface AskedBudget {
   usd?: number | undefined;
 }
 
-/** Two other plans: another time, and another model or machine; `plan` is what made this one. */
+/**
+ * Up to two other plans: another time, and another model or machine; one that would change nothing is left out. `plan` is
+ * what made this one.
+ */
 export function planAlternatives(
   inputs: PlanInputs,
   recipe: Recipe,
   asked: AskedBudget = { time: inputs.budgetMs },
   plan: (inputs: PlanInputs) => Recipe = planRecipe,
-): [Alternative, Alternative] {
+): Alternative[] {
   const instead = (
     change: Alternative['change'],
     title: string,
     how: string,
     changed: Partial<PlanInputs>,
-  ): { recipe: Recipe; told: Alternative } => {
+  ): Instead => {
     const other = atPriceOf(recipe, planFitting({ ...inputs, ...changed }, plan));
-    const gain = compare(recipe, other);
-    return { recipe: other, told: { change, title, how, figures: figuresOf(other), gain } };
+    const gains = compare(recipe, other);
+    const told = { change, title, how, figures: figuresOf(other), gain: gains.join(', ') };
+    return { recipe: other, told, changes: gains.length > 1 || gains[0] !== sameLoss };
   };
-  const budget = (factor: number) => inputs.budgetMs * factor;
-  const time = (factor: number) =>
-    asked.usd === undefined
-      ? `budget: { time: ${duration(asked.time * factor)} }`
-      : `budget: { usd: ${asked.usd * factor} }`;
-  const longer = instead('time', 'twice the time', time(2), { budgetMs: budget(2) });
-  const shorter = instead('time', 'half the time', time(0.5), { budgetMs: budget(0.5) });
-  const first = differs(recipe, longer.recipe) ? longer : shorter;
+  const timed = (title: string, factor: number) =>
+    instead('time', title, budgetOf(asked, factor), { budgetMs: inputs.budgetMs * factor });
+  // Less than that no pipeline file may ask for.
+  const atLeast = (factor: number) => Math.max(factor, leastTimeMs / asked.time);
+  const longer = timed('twice the time', 2);
+  const times = differs(recipe, longer.recipe)
+    ? [longer]
+    : [
+        timed('half the time', atLeast(0.5)),
+        timed('half of what it takes', atLeast(halfOf(recipe, inputs, asked))),
+      ];
 
   const other = (inputs.prefer ?? 'quality') === 'quality' ? 'size' : 'quality';
   const title = other === 'size' ? 'smaller, and quicker to answer' : 'the lowest expected loss';
@@ -102,8 +110,29 @@ export function planAlternatives(
   const machine = instead('machine', more, `${2 * cores} cores`, {
     machine: { ...inputs.machine, cores: 2 * cores },
   });
-  const second = preference.recipe.numParameters === recipe.numParameters ? machine : preference;
-  return [first.told, second.told];
+  const same = preference.recipe.numParameters === recipe.numParameters;
+  const found = [times.find(({ changes }) => changes), same ? machine : preference];
+  return found.flatMap((one) => (one?.changes === true ? [one.told] : []));
+}
+
+interface Instead {
+  recipe: Recipe;
+  told: Alternative;
+  /** Whether anything differs that people compare plans by. */
+  changes: boolean;
+}
+
+/** How a pipeline file asks for so many times the budget. */
+function budgetOf({ time, usd }: AskedBudget, factor: number): string {
+  return usd === undefined
+    ? `budget: { time: ${duration(time * factor)} }`
+    : `budget: { usd: ${Number((usd * factor).toFixed(2))} }`;
+}
+
+/** Of the budget, what gives half of the planned time, in whole seconds of what was asked for. */
+function halfOf({ estimate }: Recipe, { budgetMs }: PlanInputs, { time }: AskedBudget): number {
+  const wanted = (time * estimate.trainingMs) / 2 / budgetMs;
+  return (Math.max(1, Math.round(wanted / 1000)) * 1000) / time;
 }
 
 /** A search for the rate that does not fit there is left out of it. */
@@ -123,16 +152,15 @@ function differs(recipe: Recipe, other: Recipe): boolean {
   );
 }
 
-/** E.g. `loss 1.91 instead of 2.04 (6 % lower), 4:52 instead of 2:28 of training`. */
-function compare(recipe: Recipe, other: Recipe): string {
+const sameLoss = 'about the same expected loss';
+
+/** E.g. `expected loss 6 % lower`, `training 98 % longer`; the loss first. */
+function compare(recipe: Recipe, other: Recipe): [string, ...string[]] {
   const [here, there] = [figuresOf(recipe), figuresOf(other)];
-  const told: string[] = [];
   const loss = there.finalLoss / here.finalLoss - 1;
-  told.push(
-    Math.abs(loss) < noticeable
-      ? 'about the same expected loss'
-      : `expected loss ${percent(loss, 'higher', 'lower')}`,
-  );
+  const told: [string, ...string[]] = [
+    Math.abs(loss) < noticeable ? sameLoss : `expected loss ${percent(loss, 'higher', 'lower')}`,
+  ];
   const time = there.trainingMs / here.trainingMs - 1;
   if (Math.abs(time) >= 0.05) told.push(`training ${percent(time, 'longer', 'shorter')}`);
   const tokens = there.numTokens / here.numTokens - 1;
@@ -147,7 +175,7 @@ function compare(recipe: Recipe, other: Recipe): string {
     const more = there.usd - here.usd;
     told.push(`$${Math.abs(more).toFixed(2)} ${more > 0 ? 'dearer' : 'cheaper'}`);
   }
-  return told.join(', ');
+  return told;
 }
 
 function percent(change: number, more: string, less: string): string {

@@ -5,17 +5,14 @@
  */
 import { affordableMs, endsTraining } from '../config/budget.ts';
 import type { Pipeline } from '../config/pipeline.ts';
-import type { HeldBudget, PhaseRecipe, PretrainRecipe, Reason, Recipe } from '../config/recipe.ts';
+import type { HeldBudget, Phase, PretrainRecipe, Reason, Recipe } from '../config/recipe.ts';
+import { totalMs } from './phase-time.ts';
 import { hostsOf } from './several-hosts.ts';
-import { trainerStartMs } from './speed.ts';
 
 type Budget = Pipeline['budget'];
 
 /** Of a budget that is held, what is planned for: a plan that misses by less still ends as planned. */
 const plannedShare = 0.85;
-/** Of a chat's row, what is text on average, and what DPO costs against SFT: both answers, by two models. */
-const chatFill = 0.25;
-const dpoCost = 2;
 
 /**
  * The training time that is planned for: what the dollars afford, where that is less; less than that, where it is held.
@@ -70,32 +67,13 @@ function priced(recipe: Recipe, { usdPerHour = 0 }: Budget): Recipe {
   return { ...recipe, estimate: { ...estimate, usd } };
 }
 
-/**
- * Each phase's part of what is left when it begins: its part of the planned time by the tokens that it computes, and
- * the start of its trainer, without which a phase of few tokens would be left less than it takes to begin.
- */
-function sharesOf({ pretrain, sft, dpo, orpo, estimate }: Recipe): HeldBudget['shares'] {
-  const tokens = (phase: PhaseRecipe | null) =>
-    phase === null ? 0 : phase.numSteps * phase.batchSize * phase.contextLength;
-  const last = dpo ?? orpo ?? null;
-  const work = {
-    pretrain: tokens(pretrain),
-    sft: tokens(sft) * chatFill,
-    last: tokens(last) * chatFill * dpoCost,
-  };
-  const startMs = (phase: PhaseRecipe | null) => (phase === null ? 0 : trainerStartMs);
-  const startsMs = startMs(pretrain) + startMs(sft) + startMs(last);
-  const stepsMs = Math.max(0, estimate.trainingMs - startsMs);
-  const msEach = stepsMs / Math.max(1, work.pretrain + work.sft + work.last);
-  const ms = {
-    pretrain: work.pretrain * msEach + startMs(pretrain),
-    sft: work.sft * msEach + startMs(sft),
-    last: work.last * msEach + startMs(last),
-  };
+/** Each phase's part of what is left when it begins: its part of the planned time, what comes beside its steps included. */
+function sharesOf({ orpo, estimate: { time = [] } }: Recipe): HeldBudget['shares'] {
+  const ms = (...phases: Phase[]) => totalMs(time.filter(({ phase }) => phases.includes(phase)));
   const part = (own: number, later: number) => Number((own / Math.max(1, own + later)).toFixed(4));
   return {
-    pretrain: part(ms.pretrain, ms.sft + ms.last),
-    sft: part(ms.sft, ms.last),
+    pretrain: part(ms('pretrain'), ms('sft', 'dpo', 'orpo')),
+    sft: part(ms('sft'), ms('dpo', 'orpo')),
     dpo: 1,
     ...(orpo && { orpo: 1 }),
   };

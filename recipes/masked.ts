@@ -16,7 +16,9 @@ import {
 } from './plan.ts';
 import { vocabularyReason } from './plan-reasons.ts';
 import { onOneHost, courseReasons, pretrainingStepMs, warmup } from './pretraining.ts';
-import { saveEvery } from './step.ts';
+import { lostIfKilledMs, saveEvery } from './step.ts';
+import { boundTokens, tokensReason, type TokenBound } from './tokens.ts';
+import { ownPhaseTime, totalMs } from './phase-time.ts';
 import { preferenceReasons, preferred } from './preference.ts';
 import { countParameters } from './shapes.ts';
 import { trainerStartMs } from './speed.ts';
@@ -34,6 +36,7 @@ const maxEpochs = 40;
 const rowTokens = 512;
 const shortRowTokens = 128;
 const tokensPerStep = 4096;
+const leastSteps = 20;
 
 export function planMasked(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   return within(inputs, (affordable) => ending(affordable, plan(affordable, turn)));
@@ -57,16 +60,18 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const candidates = shapes.map((shape) => {
     const stepMs = pretrainingStepMs(machine, shape, { batchSize, contextLength }) * pace;
     const affordable = (trainMs / stepMs) * tokensPerStep;
-    const numTokens = Math.min(affordable, mostReadable(statistics, maxEpochs));
+    const epochs = mostReadable(statistics, maxEpochs);
+    const { numTokens, bound } = boundTokens({ budget: affordable, epochs });
     const numParameters = countParameters(shape);
     const loss = expectedMaskedLoss(numParameters, numTokens, statistics, shape.vocabSize);
     const bpb = loss / Math.LN2 / bytesPerToken;
-    return { shape, stepMs, numTokens, numParameters, loss, bpb };
+    return { shape, stepMs, numTokens, bound, numParameters, loss, bpb };
   });
   const prefer = inputs.prefer ?? 'quality';
   const chosen = preferred(candidates, prefer);
   const { shape, numParameters, stepMs, bpb } = chosen;
-  const numSteps = Math.max(20, Math.floor(chosen.numTokens / tokensPerStep));
+  const affordable = Math.floor(chosen.numTokens / tokensPerStep);
+  const numSteps = Math.max(leastSteps, affordable);
   const pretrain: PretrainRecipe = {
     phase: 'pretrain',
     ...onOneHost(machine, seed),
@@ -82,7 +87,9 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
     evalEverySteps: Math.max(10, Math.ceil(numSteps / 4)),
     mask: { rate: maskRate, replaced: 0.8, redrawn: 0.1 },
   };
-  const trainingMs = Math.round(startMs + numSteps * stepMs);
+  const time = [ownPhaseTime(pretrain, stepMs)];
+  const trainingMs = totalMs(time);
+  const lostMs = lostIfKilledMs(pretrain, { stepMs, startMs });
   return {
     schemaVersion: 1,
     round: turn.round,
@@ -96,14 +103,22 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
       trainingMs,
       trainingMsLow: Math.round(trainingMs * 0.75),
       trainingMsHigh: Math.round(trainingMs * 1.4),
+      time,
       usd: 0,
       valBpbLow: round(bpb * 0.9),
       valBpbHigh: round(bpb * 1.1),
       finalLoss: round(chosen.loss),
-      lostIfKilledMs: Math.round(pretrain.saveEverySteps * stepMs + trainerStartMs),
+      lostIfKilledMs: lostMs,
     },
     reasons: [
-      ...explain(inputs, { shape, pretrain, loss: chosen.loss, candidates: candidates.length }),
+      ...explain(inputs, {
+        shape,
+        pretrain,
+        loss: chosen.loss,
+        candidates: candidates.length,
+        bound: numSteps > affordable ? 'least' : chosen.bound,
+        lostMs,
+      }),
       ...preferenceReasons(prefer, chosen, candidates),
     ],
   };
@@ -111,11 +126,17 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
 
 function explain(
   { statistics, budgetMs, machine, vocabSize, tokenizer, prefer }: PlanInputs,
-  chosen: { shape: MaskedShape; pretrain: PretrainRecipe; loss: number; candidates: number },
+  chosen: {
+    shape: MaskedShape;
+    pretrain: PretrainRecipe;
+    loss: number;
+    candidates: number;
+    bound: TokenBound;
+    lostMs: number;
+  },
 ): Reason[] {
-  const { shape, pretrain, loss, candidates } = chosen;
+  const { shape, pretrain, loss, candidates, bound, lostMs } = chosen;
   const millions = (count: number) => `${(count / 1e6).toFixed(1)}M`;
-  const numTokens = pretrain.numSteps * tokensPerStep;
   const first = prefer === undefined || prefer === 'quality' ? 'lowest expected loss' : prefer;
   const vocabulary = vocabularyReason(`${vocabSize} and 2`, statistics.bytes, tokenizer);
   return [
@@ -150,12 +171,12 @@ function explain(
       reason: `${vocabulary.reason}; the mask and the padding follow it, so that the corpus serves causal models as well`,
     },
     ...mixtureReasons(statistics),
-    {
-      choice: 'tokens',
-      value: `${millions(numTokens)}, ${(numTokens / statistics.numTokens).toFixed(2)} epochs`,
-      reason: `what the budget affords; up to ${maxEpochs} epochs, of which each hides other words`,
+    tokensReason(bound, pretrain, {
+      epochTokens: statistics.numTokens,
+      maxEpochs,
+      because: 'each time other words are hidden, yet it teaches less than the time before',
       source: 'Devlin et al. 2019; Muennighoff et al. 2023',
-    },
+    }),
     {
       choice: 'rows',
       value: `${pretrain.contextLength} tokens`,
@@ -169,6 +190,6 @@ function explain(
         'Muon for matrices reaches a loss in fewer tokens than AdamW; embeddings, norms and head stay with AdamW; at a third of the rates of a causal model, for at those it learnt no more than how often each word comes',
       source: 'Jordan et al. 2024; measured in docs/log.md',
     },
-    ...courseReasons(pretrain),
+    ...courseReasons(pretrain, lostMs),
   ];
 }

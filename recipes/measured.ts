@@ -37,8 +37,10 @@ export function stepsToCalibrate(recipe: Recipe, budgetMs: number): number {
   const { pretrain } = recipe;
   if (pretrain === null) return 0;
   const { timed, warmup, least } = calibratedSteps;
+  const { trainingMs, time } = recipe.estimate;
+  const startMs = time?.[0]?.startMs ?? trainerStartMs;
   const affordable = Math.floor(
-    (Math.min(budgetMs, recipe.estimate.trainingMs) * calibrationShare - trainerStartMs) /
+    (Math.min(budgetMs, trainingMs) * calibrationShare - startMs) /
       estimatedStepMs({ ...recipe, pretrain }) -
       warmup,
   );

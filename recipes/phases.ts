@@ -12,7 +12,7 @@ import {
   type Recipe,
   type SftRecipe,
 } from '../config/recipe.ts';
-import { loraRank } from './adaptation.ts';
+import { adapters as adaptersMerged, loraRank } from './adaptation.ts';
 import {
   chatStepMs,
   planChatPhase,
@@ -25,9 +25,11 @@ import { expectedBitsPerByte } from './loss.ts';
 import { planMasked } from './masked.ts';
 import { inMemory, memoryReasons } from './memory.ts';
 import { packingReasons } from './packing.ts';
+import { besideMs, ownPhaseTime, phaseTime, startMs, timeReason, totalMs } from './phase-time.ts';
 import { fitted, planRecipe, replanRecipe, type MissedGate, type PlanInputs } from './plan.ts';
 import { countParameters } from './shapes.ts';
 import { trainerStartMs } from './speed.ts';
+import { checkpointsReason, losingAtMost, lostIfKilledMs } from './step.ts';
 import { chatRow, usualChats } from './tuning.ts';
 
 /** Of the time, where SFT is followed by an alignment. */
@@ -75,15 +77,18 @@ function partOf(
   const setting: Setting = { ...rowsOf(inputs, whole.model, adapters), adapters, turn, pace };
   const costs = (phase: ChatPhase, afterSft: boolean) =>
     chatStepMs(phase, { ...setting, machine: inputs.machine, shape: whole.model, afterSft });
-  const sftMs = trainerStartMs + sft.numSteps * costs('sft', false);
-  const dpoMs = trainerStartMs + dpo.numSteps * costs('dpo', true);
+  // Of a model from random weights nothing but the start is counted beside the steps.
+  const fixedMs = adapters ? besideMs(whole.model, sft) : trainerStartMs;
+  const sftMs = fixedMs + sft.numSteps * costs('sft', false);
+  const dpoMs = fixedMs + dpo.numSteps * costs('dpo', true);
   const kept = phases.includes('sft') ? sft : null;
   const freedMs = dpoMs + (kept === null ? sftMs : 0);
   let orpo: OrpoRecipe | undefined;
   let orpoMs = 0;
+  let orpoStepMs = 0;
   if (phases.includes('orpo')) {
     const afterSft = kept !== null;
-    const timeMs = freedMs - trainerStartMs;
+    const timeMs = Math.max(0, freedMs - fixedMs);
     const planned = planChatPhase('orpo', {
       ...setting,
       ...examplesOf('orpo', inputs),
@@ -98,11 +103,22 @@ function partOf(
       limit: inputs.microBatch?.orpo,
       what: 'ORPO',
     });
-    orpoMs = trainerStartMs + orpo.numSteps * costs('orpo', afterSft);
+    orpoStepMs = costs('orpo', afterSft);
+    orpoMs = fixedMs + orpo.numSteps * orpoStepMs;
   }
   const ratio = (estimate.trainingMs - freedMs + orpoMs) / estimate.trainingMs;
+  const time = estimate.time && [
+    ...estimate.time.filter(({ phase }) => phase === 'pretrain' || (phase === 'sft' && kept)),
+    ...(orpo
+      ? [
+          adapters
+            ? phaseTime(orpo, whole.model, { stepMs: orpoStepMs })
+            : ownPhaseTime(orpo, orpoStepMs),
+        ]
+      : []),
+  ];
   const { dpo: _, ...rest } = whole;
-  return {
+  const part = {
     ...rest,
     sft: kept,
     dpo: null,
@@ -112,17 +128,25 @@ function partOf(
       trainingMs: Math.round(estimate.trainingMs * ratio),
       trainingMsLow: Math.round(estimate.trainingMsLow * ratio),
       trainingMsHigh: Math.round(estimate.trainingMsHigh * ratio),
+      ...(time && { time }),
     },
     reasons: [
-      ...whole.reasons.filter(
-        ({ choice }) =>
-          !/tuning|micro-batch of/.test(choice) && (choice !== 'packing' || kept !== null),
-      ),
+      ...whole.reasons
+        .filter(
+          ({ choice }) =>
+            !/tuning|micro-batch of/.test(choice) && (choice !== 'packing' || kept !== null),
+        )
+        .map((reason) =>
+          reason.choice === 'time' && time ? timeReason(time, whole.model) : reason,
+        ),
       ...(adapters ? [adapterReason] : []),
       ...tuningReasons({ sft: kept, dpo: null, orpo }),
       ...memoryReasons([kept, orpo ?? null], whole.model, inputs.machine),
     ],
   };
+  const start = adapters ? startMs(whole.model, sft) : trainerStartMs;
+  const lostMs = orpo ? lostIfKilledMs(orpo, { stepMs: orpoStepMs, startMs: start }) : 0;
+  return losingAtMost(part, lostMs);
 }
 
 /** All of the budget for a model that exists, whose documents are not read again. */
@@ -139,8 +163,9 @@ function planTuningAlone(
   const adapters = base !== undefined || parent?.adapted === true;
   const { pace } = inputs;
   const setting: Setting = { ...rowsOf(inputs, shape, adapters), adapters, turn, pace };
-  const startMs = phases.length * trainerStartMs;
-  const trainMs = Math.max(budgetMs * 0.2, budgetMs - startMs);
+  const lora = adapters ? adaptersMerged(1) : undefined;
+  const fixedMs = phases.reduce((sum, phase) => sum + besideMs(shape, { phase, lora }), 0);
+  const trainMs = Math.max(budgetMs * 0.2, budgetMs - fixedMs);
   const afterSft = phases.includes('sft');
   const common = (phase: ChatPhase): ChatPhaseInputs => ({
     ...setting,
@@ -156,8 +181,12 @@ function planTuningAlone(
   const orpo = phases.includes('orpo') ? planChatPhase('orpo', common('orpo')) : undefined;
   const tuned = [sft, dpo, orpo].filter((phase) => phase != null);
   const stepMs = (phase: ChatPhase) => chatStepMs(phase, common(phase));
-  const trainingMs = Math.round(
-    tuned.reduce((sum, { phase, numSteps }) => sum + numSteps * stepMs(phase), startMs),
+  const time = tuned.map((recipe) => phaseTime(recipe, shape, { stepMs: stepMs(recipe.phase) }));
+  const trainingMs = totalMs(time);
+  const lostMs = Math.max(
+    ...tuned.map((recipe) =>
+      lostIfKilledMs(recipe, { stepMs: stepMs(recipe.phase), startMs: startMs(shape, recipe) }),
+    ),
   );
   const numParameters = countParameters(shape);
   const [low, high] = expectedOf(inputs, numParameters);
@@ -177,14 +206,12 @@ function planTuningAlone(
       trainingMs,
       trainingMsLow: Math.round(trainingMs * 0.75),
       trainingMsHigh: Math.round(trainingMs * 1.6),
+      time,
       usd: 0,
       valBpbLow: low,
       valBpbHigh: high,
       finalLoss: Number((((low + high) / 2) * Math.LN2 * bytesPerToken).toFixed(3)),
-      lostIfKilledMs: Math.round(
-        Math.max(...tuned.map(({ phase, saveEverySteps }) => saveEverySteps * stepMs(phase))) +
-          trainerStartMs,
-      ),
+      lostIfKilledMs: lostMs,
     },
     reasons: [
       {
@@ -195,6 +222,8 @@ function planTuningAlone(
       },
       adapters ? adapterReason : wholeReason,
       ...tuningReasons({ sft, dpo, orpo }),
+      timeReason(time, shape),
+      checkpointsReason(tuned[0]!, lostMs),
       {
         choice: 'chat length',
         value: `${setting.contextLength} tokens`,

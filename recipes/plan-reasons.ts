@@ -13,7 +13,8 @@ import { hardnessReason } from './hardness.ts';
 import { limitReasons } from './limits.ts';
 import { mixtureReasons } from './mixture.ts';
 import type { PlanInputs } from './plan.ts';
-import { courseReasons, maxEpochs, usualBatch } from './pretraining.ts';
+import { courseReasons, epochsBecause, usualBatch } from './pretraining.ts';
+import { tokensReason, type TokenBound } from './tokens.ts';
 
 function givenReason({ architecture, numLayers, hiddenSize }: MeasuredModel): Reason {
   return {
@@ -71,10 +72,14 @@ export function explain(
     seen: number;
     bpb: number;
     candidates: number;
+    /** What bound the tokens, and how often the text may be read. */
+    bound: TokenBound;
+    maxEpochs: number;
+    /** By a kill, at most. */
+    lostMs: number;
   },
 ): Reason[] {
-  const { pretrain, sft, dpo, numParameters, seen, bpb } = chosen;
-  const numTokens = pretrain.numSteps * pretrain.batchSize * pretrain.contextLength;
+  const { pretrain, sft, dpo, numParameters, seen, bpb, maxEpochs } = chosen;
   const usual = pretrain.batchSize * pretrain.contextLength === usualBatch;
   const millions = (count: number) => `${(count / 1e6).toFixed(1)}M`;
   const size = `${millions(numParameters)} parameters`;
@@ -94,12 +99,12 @@ export function explain(
     ...mixtureReasons(statistics),
     ...(parent ? continuationReasons(parent, { size, vocabSize, replay }) : beginning),
     hardnessReason(statistics, seen, bpb),
-    {
-      choice: 'tokens',
-      value: `${millions(numTokens)}, ${(numTokens / statistics.numTokens).toFixed(2)} epochs`,
-      reason: `what the budget affords; up to ${maxEpochs} epochs, for tokens repeated more often teach little`,
-      source: 'Muennighoff et al. 2023',
-    },
+    tokensReason(chosen.bound, pretrain, {
+      epochTokens: statistics.numTokens,
+      maxEpochs,
+      because: epochsBecause(maxEpochs),
+      source: 'Muennighoff et al. 2023; docs/log.md',
+    }),
     {
       choice: 'optimizer',
       ...(pretrain.optimizer === 'adamw'
@@ -117,7 +122,7 @@ export function explain(
             source: `Jordan et al. 2024; ${usual ? '' : 'Malladi et al. 2022; '}measured in docs/log.md`,
           }),
     },
-    ...courseReasons(pretrain),
+    ...courseReasons(pretrain, chosen.lostMs),
   ];
   if (sft !== null && dpo !== null) {
     reasons.push({

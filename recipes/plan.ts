@@ -39,20 +39,22 @@ import {
 } from './loss.ts';
 import { packingReasons } from './packing.ts';
 import { explain } from './plan-reasons.ts';
+import { ownPhaseTime, timeReason, totalMs } from './phase-time.ts';
 import { endingOnPlateau } from './plateau.ts';
 import { preferenceReasons, preferred } from './preference.ts';
 import { countParameters, givenShape, ladder } from './shapes.ts';
 import { availableBytes, inMemory, memoryReasons, trainingBytes, type Ranks } from './memory.ts';
 import {
-  maxEpochs,
+  mostEpochs,
   msPerPretrainedToken,
   onOneHost,
   pretrainingStepMs,
   ratesOf,
   warmup,
 } from './pretraining.ts';
-import { saveEvery, stepReasons } from './step.ts';
+import { losingAtMost, lostIfKilledMs, saveEvery, stepReasons } from './step.ts';
 import { planSweep, type SweepWish } from './sweep.ts';
+import { boundTokens } from './tokens.ts';
 import { planTuning, usualChats, type ChatSizes } from './tuning.ts';
 import { bestPrecision, paceReasons, trainerStartMs } from './speed.ts';
 
@@ -97,6 +99,8 @@ export interface PlanInputs {
   base?: { title: string; shape: ModelShape } | undefined;
   /** What is fixed beforehand where a model is made from random weights; left out, nothing. */
   limits?: Limits | undefined;
+  /** Tokens that are held out, which takes time where a model that exists is adapted; left out, none. */
+  heldOutTokens?: number | undefined;
 }
 
 /** How a model of an earlier round missed its gates. */
@@ -118,6 +122,8 @@ const minAssistantWidth = 192;
 export const mostParametersPerToken = 20;
 /** Below this a wide model has seen too little text for its width to help. */
 const minTokensPerParameter = 0.3;
+/** Fewer hardly leave the warm-up. */
+const leastSteps = 20;
 const { sft: sftWay, dpo: dpoWay } = waysOfAllWeights;
 /** Of the budget, where a model that exists reads documents before it is tuned. */
 const adaptationShare = 0.5;
@@ -235,8 +241,10 @@ function adapting(
     round: chats,
   });
   const { estimate } = adapted;
-  const longer = (ms: number) => Math.round(ms + tuning.trainingMs * (ms / estimate.trainingMs));
-  return {
+  const tuningMs = totalMs(tuning.time);
+  const longer = (ms: number) => Math.round(ms + tuningMs * (ms / estimate.trainingMs));
+  const time = [...(estimate.time ?? []), ...tuning.time];
+  const whole = {
     ...adapted,
     round,
     sft: tuning.sft,
@@ -246,9 +254,16 @@ function adapting(
       trainingMs: longer(estimate.trainingMs),
       trainingMsLow: longer(estimate.trainingMsLow),
       trainingMsHigh: longer(estimate.trainingMsHigh),
+      time,
     },
-    reasons: [...adapted.reasons, ...tuning.reasons],
+    reasons: [
+      ...adapted.reasons.map((reason) =>
+        reason.choice === 'time' ? timeReason(time, shape) : reason,
+      ),
+      ...tuning.reasons,
+    ],
   };
+  return losingAtMost(whole, tuning.lostIfKilledMs);
 }
 
 function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
@@ -285,17 +300,19 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   const candidates = shapes.map((shape) => {
     const msPerToken = msPerPretrainedToken(machine, shape) * pace;
     const affordable = pretrainMs / msPerToken;
-    const numTokens = Math.min(
-      affordable,
-      replay === undefined
-        ? mostReadable(statistics, maxEpochs)
-        : mostReplayed(replay, statistics.numTokens, maxEpochs),
-      limits.numTokens ?? Infinity,
-    );
     const numParameters = countParameters(shape);
+    const maxEpochs = mostEpochs(distinctTokens(statistics), numParameters);
+    const { numTokens, bound } = boundTokens({
+      budget: affordable,
+      epochs:
+        replay === undefined
+          ? mostReadable(statistics, maxEpochs)
+          : mostReplayed(replay, statistics.numTokens, maxEpochs),
+      fixed: limits.numTokens,
+    });
     const seen = (parent?.numTokens ?? 0) + numTokens;
     const bpb = expectedBitsPerByte(numParameters, seen, uniqueOf(statistics));
-    return { shape, msPerToken, numTokens, numParameters, seen, bpb };
+    return { shape, msPerToken, numTokens, bound, maxEpochs, numParameters, seen, bpb };
   });
   // The loss alone favours narrow models on a short budget, but facts did not settle in them: after the
   // same tuning a width of 128 answered 58 % of the questions, 192 answered 99 % (docs/log.md).
@@ -312,7 +329,8 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
   // Where a step was measured, what it costs beside its tokens is known too.
   const affordableSteps = inputs.pace === undefined ? Infinity : Math.floor(pretrainMs / stepMs);
   const readSteps = Math.floor(chosen.numTokens / tokensPerStep);
-  const numSteps = Math.max(20, Math.min(readSteps, affordableSteps));
+  const numSteps = Math.max(leastSteps, Math.min(readSteps, affordableSteps));
+  const bound = affordableSteps < readSteps ? 'budget' : chosen.bound;
   const read = numSteps < readSteps ? (parent?.numTokens ?? 0) + numSteps * tokensPerStep : seen;
   const foretold = expectedOfText(numParameters, read, statistics);
   // What knows nothing foretells each token alike: no training is worse.
@@ -373,12 +391,15 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
       beta: dpoWay.beta,
     };
   }
-  const trainingMs = Math.round(
-    startMs +
-      numSteps * stepMs +
-      (sft?.numSteps ?? 0) * chatStepMs +
-      (dpo?.numSteps ?? 0) * dpoStepMs,
-  );
+  const time = [
+    ownPhaseTime(pretrain, stepMs),
+    ...(sft === null ? [] : [ownPhaseTime(sft, chatStepMs)]),
+    ...(dpo === null ? [] : [ownPhaseTime(dpo, dpoStepMs)]),
+  ];
+  const trainingMs = totalMs(time);
+  const lost = (phase: PhaseRecipe | null, ms: number) =>
+    phase === null ? 0 : lostIfKilledMs(phase, { stepMs: ms, startMs: trainerStartMs });
+  const lostMs = Math.max(lost(pretrain, stepMs), lost(sft, chatStepMs), lost(dpo, dpoStepMs));
   return {
     schemaVersion: 1,
     round: turn.round,
@@ -392,11 +413,12 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
       trainingMs,
       trainingMsLow: Math.round(trainingMs * 0.75),
       trainingMsHigh: Math.round(trainingMs * 1.4),
+      time,
       usd: 0,
       valBpbLow: round(bpb * 0.92),
       valBpbHigh: round(bpb * 1.08),
       finalLoss: round(bpb * Math.LN2 * bytesPerToken),
-      lostIfKilledMs: Math.round(pretrain.saveEverySteps * stepMs + trainerStartMs),
+      lostIfKilledMs: lostMs,
     },
     reasons: [
       ...explain(inputs, {
@@ -407,6 +429,9 @@ function plan(inputs: PlanInputs, turn: Turn): ReadingRecipe {
         seen,
         bpb,
         candidates: eligible.length,
+        bound: numSteps > Math.min(readSteps, affordableSteps) ? 'least' : bound,
+        maxEpochs: chosen.maxEpochs,
+        lostMs,
       }),
       ...preferenceReasons(prefer, chosen, eligible),
       ...(sft?.packing ? packingReasons(sft.contextLength, { rowTokens: 0, saved: null }) : []),

@@ -6,10 +6,15 @@ const numEvaluations = 10;
 /** One in vain may be chance, or the last rise before the rate falls. */
 const rule = { evaluations: 2, leastFall: 0.005 };
 
+/** Steps between evaluations that look for one. */
+export function plateauEverySteps(numSteps: number): number {
+  return Math.max(10, Math.ceil(numSteps / numEvaluations));
+}
+
 /** The recipe, ended early where two evaluations of about ten in a row gain less than half a percent. */
 export function endingOnPlateau(recipe: ReadingRecipe): ReadingRecipe {
   const { pretrain, reasons } = recipe;
-  const evalEverySteps = Math.max(10, Math.ceil(pretrain.numSteps / numEvaluations));
+  const evalEverySteps = plateauEverySteps(pretrain.numSteps);
   const ending: PretrainRecipe = { ...pretrain, evalEverySteps, plateau: rule };
   const reason: Reason = {
     choice: 'end',

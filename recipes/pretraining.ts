@@ -2,12 +2,29 @@
 import type { GivenShape, Machine, ModelShape, PretrainRecipe, Reason } from '../config/recipe.ts';
 import { trainingFlopsPerToken } from './shapes.ts';
 import { bestPrecision, muonMs, trainingSpeed } from './speed.ts';
-import { saveEveryMs } from './step.ts';
+import { checkpointsReason } from './step.ts';
 
 /** What a step costs beyond its arithmetic; measured. */
 const stepOverheadMs = 5;
-/** Over the same text. */
-export const maxEpochs = 16;
+/** Over the same text, where there is enough of it for the model. */
+const maxEpochs = 16;
+/**
+ * Where there is so little that the model learns it by heart: half as often ended lower with a tenth of a token a
+ * parameter, and higher with four tenths (docs/log.md).
+ */
+const little = { tokensPerParameter: 0.2, maxEpochs: 8 };
+
+/** How often a text of so many distinct tokens is read at most. */
+export function mostEpochs(numTokens: number, numParameters: number): number {
+  return numTokens < little.tokensPerParameter * numParameters ? little.maxEpochs : maxEpochs;
+}
+
+/** Why no more often. */
+export function epochsBecause(most: number): string {
+  return most === maxEpochs
+    ? 'tokens repeated more often teach little'
+    : `a model with more than ${1 / little.tokensPerParameter} parameters for each token learns the text by heart`;
+}
 
 /** The batch whose rates were measured first, in tokens (docs/log.md). */
 export const usualBatch = 4096;
@@ -69,7 +86,7 @@ export function onOneHost(machine: Machine, seed: number) {
 }
 
 /** The reasons for the course of a pretraining: its schedule, its precision, its checkpoints. */
-export function courseReasons(pretrain: PretrainRecipe): Reason[] {
+export function courseReasons(pretrain: PretrainRecipe, lostMs: number): Reason[] {
   return [
     {
       choice: 'schedule',
@@ -86,11 +103,6 @@ export function courseReasons(pretrain: PretrainRecipe): Reason[] {
           : 'the machine has no fast bf16',
       source: 'measured in docs/log.md',
     },
-    {
-      choice: 'checkpoints',
-      value: `every ${pretrain.saveEverySteps} steps`,
-      reason: `a kill costs at most about ${Math.round(saveEveryMs / 1000)} s of training and a restart`,
-      source: 'Young 1974: cheap saves, so often',
-    },
+    checkpointsReason(pretrain, lostMs),
   ];
 }

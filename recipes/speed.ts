@@ -53,8 +53,12 @@ export function bestPrecision(machine: Machine): 'bf16' | 'fp32' {
   return machine.device === 'cuda' || fast ? 'bf16' : 'fp32';
 }
 
-/** Time to start a trainer: interpreter, libraries, model; in milliseconds. */
+/** Time to start a trainer: interpreter, libraries, a small model; in milliseconds. */
 export const trainerStartMs = 7_000;
+/** Weights that are fetched from the store, verified and loaded; measured with 538 MB on one disk (docs/log.md). */
+export const readBytesPerS = 125e6;
+/** Weights that are written, brought to the disk, hashed and stored; measured in the same run. */
+export const writeBytesPerS = 30e6;
 
 /** That the time was planned by a measurement. */
 export function paceReasons(pace: number | undefined): Reason[] {

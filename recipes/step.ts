@@ -1,12 +1,47 @@
 /** What is decided step by step: how often to save, and why a step is as large, and computed by as many processes, as it is. */
-import type { PhaseRecipe, Reason } from '../config/recipe.ts';
+import { phasesOf, type PhaseRecipe, type Reason, type Recipe } from '../config/recipe.ts';
 
-/** Between checkpoints: what a kill costs at most, beside a restart. */
-export const saveEveryMs = 20_000;
+/** Between checkpoints, about. */
+const saveEveryMs = 20_000;
 
 /** Steps between checkpoints. */
 export function saveEvery(stepMs: number, numSteps: number): number {
   return Math.max(1, Math.min(numSteps, Math.round(saveEveryMs / stepMs)));
+}
+
+/** What a kill costs at most: all steps since the last save, and another start. */
+export function lostIfKilledMs(
+  { saveEverySteps }: Pick<PhaseRecipe, 'saveEverySteps'>,
+  { stepMs, startMs }: { stepMs: number; startMs: number },
+): number {
+  return Math.round(saveEverySteps * stepMs + startMs);
+}
+
+/** Why it is saved so often, with what a kill costs by the plan. */
+export function checkpointsReason(
+  { saveEverySteps, lora }: Pick<PhaseRecipe, 'saveEverySteps' | 'lora'>,
+  lostMs: number,
+): Reason {
+  return {
+    choice: 'checkpoints',
+    value: `every ${saveEverySteps} steps${lora === undefined ? '' : ', the adapters alone'}`,
+    reason: `a kill costs the steps since the last one and a restart, ${Math.round(lostMs / 1000)} s at most`,
+    source: 'Young 1974: cheap saves, so often',
+  };
+}
+
+/** The recipe where another phase of it may cost more than what was counted. */
+export function losingAtMost<Planned extends Recipe>(planned: Planned, lostMs: number): Planned {
+  const { estimate, reasons } = planned;
+  const [first] = phasesOf(planned);
+  if (lostMs <= estimate.lostIfKilledMs || first === undefined) return planned;
+  return {
+    ...planned,
+    estimate: { ...estimate, lostIfKilledMs: lostMs },
+    reasons: reasons.map((reason) =>
+      reason.choice === 'checkpoints' ? checkpointsReason(first, lostMs) : reason,
+    ),
+  };
 }
 
 /** The reasons for the batch of a phase and for its ranks. */

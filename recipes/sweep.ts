@@ -5,7 +5,7 @@
 import type { SweepPlan } from '../config/sweep.ts';
 import type { PretrainRecipe, ReadingRecipe, Reason } from '../config/recipe.ts';
 import { DoesNotFit } from './memory.ts';
-import { trainerStartMs } from './speed.ts';
+import { mostScoredTokens } from './phase-time.ts';
 
 /** What a pipeline file asks for, and what it costs to compare. */
 export interface SweepWish {
@@ -23,10 +23,8 @@ export class SweepDoesNotFit extends DoesNotFit {}
 const shares = [0.25, 0.3, 0.35, 0.4, 0.45, 0.5];
 /** A rung ends after its warm-up and half as long again at the full rate: before that, rates do not tell. */
 const leastWarmups = 1.5;
-/** As the trainer's evaluation on the way. */
-const maxScoredTokens = 1 << 18;
-/** Scoring is the forward third of a step. */
-const scoringShare = 1 / 3;
+/** Scoring is the forward third of a step, and half of one that leaves most weights as they are. */
+const scoringShare = { whole: 1 / 3, lora: 1 / 2 };
 
 /** Plans with what the search leaves of the budget, so that both fit into it. */
 export function planSweep(
@@ -99,17 +97,18 @@ function rungsOf(wish: SweepWish, recipe: ReadingRecipe, searchMs: number): Rung
   const { pretrain } = recipe;
   const sizes = rungSizes(wish.learningRate.length, wish.halving);
   const lengths = sizes.map((_, index) => wish.halving ** index);
-  const stepMs = stepMsOf(recipe);
+  const { startMs, stepMs } = timesOf(recipe);
   // The steps of the trial that is left are steps of the model.
   const steps =
     sizes.reduce(
       (sum, size, index) => sum + size * (lengths[index]! - (lengths[index - 1] ?? 0)),
       0,
     ) - lengths.at(-1)!;
-  const scoredTokens = Math.min(wish.heldOutTokens, maxScoredTokens);
+  const scoredTokens = Math.min(wish.heldOutTokens, mostScoredTokens);
   const tokensPerStep = pretrain.batchSize * pretrain.contextLength;
-  const scoringMs = (scoredTokens / tokensPerStep) * scoringShare * stepMs;
-  const startsMs = sizes.reduce((sum, size) => sum + size, 0) * (trainerStartMs + scoringMs);
+  const share = scoringShare[pretrain.lora === undefined ? 'whole' : 'lora'];
+  const scoringMs = (scoredTokens / tokensPerStep) * share * stepMs;
+  const startsMs = sizes.reduce((sum, size) => sum + size, 0) * (startMs + scoringMs);
   // The rate of a trial must not have begun to fall: then it could not go on as a training of its own would.
   const constantSteps = pretrain.numSteps - pretrain.decaySteps;
   const first = Math.floor(
@@ -126,9 +125,11 @@ function leastStep({ warmupSteps }: PretrainRecipe): number {
   return Math.max(2, Math.ceil(leastWarmups * warmupSteps));
 }
 
-/** What a step takes by the plan, whichever method it plans: a kill loses so many steps and a start. */
-function stepMsOf({ estimate, pretrain }: ReadingRecipe): number {
-  return Math.max(1, (estimate.lostIfKilledMs - trainerStartMs) / pretrain.saveEverySteps);
+/** What a start and a step take by the plan, whichever method it plans. */
+function timesOf({ estimate, pretrain }: ReadingRecipe): { startMs: number; stepMs: number } {
+  const planned = estimate.time?.find(({ phase }) => phase === pretrain.phase);
+  if (planned === undefined) throw new Error('found a plan without the time of its pretraining');
+  return { startMs: planned.startMs, stepMs: Math.max(1, planned.stepsMs / pretrain.numSteps) };
 }
 
 function withSweep(

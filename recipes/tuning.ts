@@ -1,9 +1,17 @@
 /** What is planned when a model that was adapted is taught to answer: SFT, then DPO, by adapters that are merged whole. */
-import type { DpoRecipe, Machine, ModelShape, Reason, SftRecipe } from '../config/recipe.ts';
-import { adapterPhase, loraRank } from './adaptation.ts';
+import type {
+  DpoRecipe,
+  Machine,
+  ModelShape,
+  PhaseTime,
+  Reason,
+  SftRecipe,
+} from '../config/recipe.ts';
+import { adapterPhase, adapters, loraRank } from './adaptation.ts';
 import { chatStepMs, waysOfAdapters } from './chat-phases.ts';
 import { isWorthPacking, packingOf, packingReasons, type Packing } from './packing.ts';
-import { trainerStartMs } from './speed.ts';
+import { besideMs, phaseTime, startMs } from './phase-time.ts';
+import { lostIfKilledMs } from './step.ts';
 
 /** How long the chats are, question and answer together, in UTF-8 bytes. */
 export interface ChatSizes {
@@ -34,8 +42,9 @@ export interface TuningInputs {
 export interface Tuning {
   sft: SftRecipe;
   dpo: DpoRecipe;
-  /** Both phases, with the start of their trainers. */
-  trainingMs: number;
+  /** Of both phases. */
+  time: PhaseTime[];
+  lostIfKilledMs: number;
   reasons: Reason[];
 }
 
@@ -73,7 +82,9 @@ export function planTuning(inputs: TuningInputs): Tuning {
   };
   const sftStepMs = chatStepMs('sft', setting);
   const dpoStepMs = chatStepMs('dpo', setting);
-  const trainMs = Math.max(budgetMs * 0.2, budgetMs - 2 * trainerStartMs);
+  const lora = adapters(1);
+  const fixedMs = besideMs(shape, { phase: 'sft', lora }) + besideMs(shape, { phase: 'dpo', lora });
+  const trainMs = Math.max(budgetMs * 0.2, budgetMs - fixedMs);
   const steps = (share: number, stepMs: number, wanted: number) =>
     Math.max(10, Math.floor(more * Math.min((trainMs * share) / stepMs, wanted)));
   const sftSteps = steps(sftShare, sftStepMs, (inputs.numChats * sftWay.epochs) / sftWay.batch);
@@ -100,10 +111,16 @@ export function planTuning(inputs: TuningInputs): Tuning {
     learningRate: dpoWay.rate * lower,
     beta: dpoWay.beta,
   };
+  const lost = (phase: SftRecipe | DpoRecipe, stepMs: number) =>
+    lostIfKilledMs(phase, { stepMs, startMs: startMs(shape, phase) });
   return {
     sft,
     dpo,
-    trainingMs: 2 * trainerStartMs + sftSteps * sftStepMs + dpoSteps * dpoStepMs,
+    time: [
+      phaseTime(sft, shape, { stepMs: sftStepMs }),
+      phaseTime(dpo, shape, { stepMs: dpoStepMs }),
+    ],
+    lostIfKilledMs: Math.max(lost(sft, sftStepMs), lost(dpo, dpoStepMs)),
     reasons: [...explain(inputs, sft, dpo), ...packingReasons(contextLength, packing)],
   };
 }

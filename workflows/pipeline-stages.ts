@@ -201,7 +201,12 @@ export function createStages(input: PipelineInput, board: StageBoard) {
         });
         const { numHeldOut, numHeldOutTokens: numTokens } = result.summary;
         const few =
-          numTokens === undefined ? null : heldOutWarning({ numDocuments: numHeldOut, numTokens });
+          numTokens === undefined
+            ? null
+            : heldOutWarning(
+                { numDocuments: numHeldOut, numTokens },
+                { masked: pipeline.goal === 'embeddings' },
+              );
         if (few !== null) board.note(few);
         if (replay === undefined || parent === null)
           return done(result.corpus, describeCorpus(result), result.reused);

@@ -13,7 +13,6 @@ import { TaskQueue } from '../../config/queues.ts';
 import type { PretrainRecipe, ReadingRecipe } from '../../config/recipe.ts';
 import { trainerEventSchema, trainerRunSchema, type TrainerEvent } from '../../config/trainer.ts';
 import { projectDir, python } from '../../infra/layout.ts';
-import { trainerStartMs } from '../../recipes/speed.ts';
 import { downloadBlob } from '../../registry/blobs.ts';
 import { findStage } from '../../registry/stages.ts';
 import { readEvents } from '../../registry/training.ts';
@@ -99,7 +98,8 @@ async function tokensOf(
 
 /** The planned pretraining, cut to so many seconds by the planner's own estimate; saves and evaluations come as often as planned. */
 export function shorten({ pretrain, estimate }: ReadingRecipe, seconds: number): PretrainRecipe {
-  const stepS = (estimate.lostIfKilledMs - trainerStartMs) / pretrain.saveEverySteps / 1000;
+  const planned = estimate.time!.find(({ phase }) => phase === 'pretrain')!;
+  const stepS = planned.stepsMs / pretrain.numSteps / 1000;
   const numSteps = Math.max(2 * skipSteps + 1, Math.round(seconds / stepS));
   return {
     ...pretrain,

@@ -78,13 +78,16 @@ async function planAndForesee({ pipeline, baseDir, placeOf }: PipelineFile) {
 }
 
 /** The plan for people: what, how long, how good, and why. */
-export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): string[] {
+export function planLines({ corpus, recipe, warnings, alternatives, speed, base }: Plan): string[] {
   const { model, estimate, pretrain, machine } = recipe;
   const about = corpus.estimated ? 'about ' : '';
   const phases = phasesOf(recipe);
   // Held-out text is scored after pretraining alone.
+  const masked = pretrain?.mask !== undefined;
   const few =
-    pretrain === null ? null : heldOutWarning(corpus.heldOut, { estimated: corpus.estimated });
+    pretrain === null
+      ? null
+      : heldOutWarning(corpus.heldOut, { estimated: corpus.estimated, masked });
   const lora = phases[0]?.lora;
   const lostUsd = (estimate.usd * estimate.lostIfKilledMs) / estimate.trainingMs;
   return [
@@ -94,11 +97,12 @@ export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): 
     `${lora === undefined ? '' : `LoRA of rank ${lora.rank} on a `}${architectureOf(model)} ${(recipe.numParameters / 1e6).toFixed(1)}M: ${model.numLayers} layers of ${model.hiddenSize}, vocabulary ${count(model.vocabSize)}, context ${count(model.contextLength)}`,
     `${about}${count(corpus.numTokens)} tokens, ${(corpus.bytes / 1e6).toFixed(1)} MB of text (${corpus.origin})`,
     `${clock(estimate.trainingMs)} of training (${clock(estimate.trainingMsLow)} to ${clock(estimate.trainingMsHigh)}), ${price(estimate.usd)}, on ${machine.cores} cores, ${machine.device}, ${machine.instructionSet}`,
+    ...timeLines(estimate.time, lora === undefined ? 'to pretrain' : 'to adapt'),
     `speed ${speed}`,
     ...(pretrain === null
       ? []
       : [
-          pretrain.mask !== undefined
+          masked
             ? `hidden words: loss ${estimate.finalLoss.toFixed(2)} nats a token at the end of pretraining, ${estimate.valBpbLow.toFixed(2)} to ${estimate.valBpbHigh.toFixed(2)} bits a byte of them`
             : `valBpb ${estimate.valBpbLow.toFixed(2)} to ${estimate.valBpbHigh.toFixed(2)}, loss ${estimate.finalLoss.toFixed(2)} at the end of ${lora === undefined ? 'pretraining' : 'adapting'}`,
         ]),
@@ -116,9 +120,12 @@ export function planLines({ corpus, recipe, alternatives, speed, base }: Plan): 
         `${count(phase.saveEverySteps)} steps`,
       ]),
     ),
+    ...warnings.map((warning) => `warning: ${warning}`),
     '',
     'Instead',
-    ...alternatives.flatMap((one) => alternativeLines(one, pretrain?.mask !== undefined)),
+    ...(alternatives.length === 0
+      ? ['  nothing: neither more or less time nor a faster machine would change the plan']
+      : alternatives.flatMap((one) => alternativeLines(one, masked))),
     '',
     'Why',
     ...recipe.reasons.map(
@@ -133,6 +140,32 @@ function alternativeLines({ title, how, figures, gain }: Alternative, masked: bo
     `  ${title} (${how}): ${gain}`,
     `    ${(numParameters / 1e6).toFixed(1)}M, ${size(bytes)}, ${clock(trainingMs)} of training, ${price(usd)}, ${masked ? 'bits a byte' : 'valBpb'} ${valBpbLow.toFixed(2)} to ${valBpbHigh.toFixed(2)}, loss ${finalLoss.toFixed(2)}`,
   ];
+}
+
+/** Where the time goes; nothing where it goes into the steps of one phase alone. */
+function timeLines(
+  times: Plan['recipe']['estimate']['time'] = [],
+  reading: 'to pretrain' | 'to adapt',
+): string[] {
+  const all = (part: (time: (typeof times)[number]) => number) =>
+    times.reduce((sum, time) => sum + part(time), 0);
+  const parts: [number, string][] = [
+    [
+      all(({ startMs }) => startMs),
+      times.length === 1 ? 'to start' : `to start ${times.length} times`,
+    ],
+    ...times.map(({ phase, stepsMs }): [number, string] => [
+      stepsMs,
+      phase === 'pretrain' ? reading : `of ${phase}`,
+    ]),
+    [all(({ scoringMs }) => scoringMs), 'to score held-out text'],
+    [
+      all(({ modelMs }) => modelMs),
+      times.length === 1 ? 'to write the model' : 'to write the models',
+    ],
+  ];
+  const told = parts.filter(([ms]) => ms >= 500).map(([ms, what]) => `${clock(ms)} ${what}`);
+  return told.length === 0 ? [] : [`of it ${told.join(', ')}`];
 }
 
 function price(usd: number): string {

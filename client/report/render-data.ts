@@ -10,7 +10,7 @@ import type { DataReport, RunReport } from './run-report.ts';
 import { count, large, percent, plural, reasonWords, size, words } from './words.ts';
 import { personal } from './personal-words.ts';
 
-export function renderData({ data }: RunReport): Html | null {
+export function renderData({ data, goal }: RunReport): Html | null {
   if (data === null) return null;
   const { dataset, corpus } = data;
   return html`<p>
@@ -28,7 +28,7 @@ export function renderData({ data }: RunReport): Html | null {
     )}
     ${renderDrops(data)}
     ${dataCharts({ read: dataset.distributions ?? null, kept: corpus?.distributions ?? null })}
-    ${corpus !== null && renderCorpus(corpus, data.personalData)} ${renderCard(data)}`;
+    ${corpus !== null && renderCorpus(corpus, data.personalData, goal)} ${renderCard(data)}`;
 }
 
 function renderDrops(data: DataReport): Html {
@@ -163,13 +163,14 @@ function renderSteps(cleaned: Readonly<Record<string, number>>): Html {
 function renderCorpus(
   corpus: NonNullable<DataReport['corpus']>,
   personalData: DataReport['personalData'],
+  goal: RunReport['goal'],
 ): Html {
   const { numTokens, bytes, characters, heldOut, instructions, tokenizer, vocabSize } = corpus;
   const redacted = Object.entries(corpus.redacted).filter(([, number]) => number > 0);
   const numRedacted = redacted.reduce((sum, [, number]) => sum + number, 0);
   const scripts = Object.entries(corpus.scripts).toSorted(([, a], [, b]) => b - a);
   const read = numTokens + heldOut.numTokens;
-  const few = heldOutWarning(heldOut);
+  const few = heldOutWarning(heldOut, { masked: goal === 'embeddings' });
   const lengths = corpus.tokensPerDocument;
   return html`<h3>Personal data</h3>
     <p>

@@ -62,7 +62,7 @@ test('the page names the base model with its licence, and says adapting where no
     /^LoRA of rank \d+ on a Llama 134\.5M: 30 layers of 576, vocabulary 49,152/,
   );
   expect(lines.join('\n')).toMatch(
-    /\$0, .*\nspeed estimated .*\n.* loss [\d.]+ at the end of adapting\n/,
+    /\$0, .*\nof it .*\nspeed estimated .*\n.* loss [\d.]+ at the end of adapting\n/,
   );
   expect(lines.some((line) => /^adapt +\d+ /.test(line))).toBe(true);
   expect(lines.join('\n')).not.toMatch(/pretrain/);
@@ -103,6 +103,37 @@ test('a held-out part that is too small to measure by is told with what to do', 
     /only 40 documents with 800 tokens/,
   );
   expect(toldOf({ numDocuments: 3, numTokens: 5000 })).toBeUndefined();
+});
+
+test('a gate below the forecast is warned of, and the plan stands all the same', async () => {
+  const gated = await plan('scratch', { evaluate: { gates: { valBpb: { max: 0.5 } } } });
+  const { valBpbLow: low, valBpbHigh: high } = gated.recipe.estimate;
+  const warning = planLines(gated).find((line) => line.startsWith('warning: '));
+  expect(warning).toContain(
+    `max 0.5 stands below the forecast, ${low.toFixed(2)} to ${high.toFixed(2)}`,
+  );
+  const kept = await plan('scratch', { evaluate: { gates: { valBpb: { max: 9 } } } });
+  expect(kept.warnings).toEqual([]);
+  expect(planLines(kept).join('\n')).not.toContain('warning');
+});
+
+test('too little held-out text is told by the figure that the goal measures on it', async () => {
+  const heldOutOf = (lines: string[]) => lines.find((line) => line.startsWith('held out: '));
+  const encoder = planLines(await plan('scratch', { goal: 'embeddings' }));
+  expect(heldOutOf(encoder)).toContain('no masked.accuracy to tell how good the model is');
+  expect(heldOutOf(encoder)).not.toContain('valBpb');
+  expect(heldOutOf(planLines(await plan('scratch')))).toContain('no valBpb');
+});
+
+test('where the time goes stands under it, and what a kill costs stands there once', async () => {
+  const lines = planLines(await plan('smollm2'));
+  const at = lines.findIndex((line) => / of training /.test(line));
+  expect(lines[at + 1]).toMatch(/^of it 0:11 to start, \d:\d\d to adapt, 0:22 to write the model$/);
+  const { recipe, ...planned } = await plan('smollm2');
+  const seconds = Math.round(recipe.estimate.lostIfKilledMs / 1000);
+  const text = planLines({ ...planned, recipe }).join('\n');
+  expect(text).toContain(`killed at any moment: at most 0:${String(seconds).padStart(2, '0')} of`);
+  expect(text).toContain(`and a restart, ${seconds} s at most`);
 });
 
 test('the page of a model from scratch speaks of pretraining alone', async () => {
@@ -386,7 +417,7 @@ test('the page shows two other plans, with what each would gain and how to ask f
   for (const [index, { title, how, gain }] of planned.alternatives.entries())
     expect(shown[2 * index]).toBe(`  ${title} (${how}): ${gain}`);
   expect(shown[1]).toMatch(
-    /^ {4}[\d.]+M, [\d.]+ MB, [\d:]+ of training, \$0, valBpb [\d.]+ to [\d.]+, loss [\d.]+$/,
+    /^ {4}[\d.]+M, [\d.]+ [KM]B, [\d:]+ of training, \$0, valBpb [\d.]+ to [\d.]+, loss [\d.]+$/,
   );
 });
 

@@ -1,7 +1,7 @@
 /** Plans with one thing changed, and what is preferred where a shape is chosen. */
 import { describe, expect, test } from 'vitest';
 import { knownBases } from '../../config/base-models.ts';
-import { planAlternatives } from '../../recipes/alternatives.ts';
+import { planAlternatives, type Alternative } from '../../recipes/alternatives.ts';
 import { planRecipe, type PlanInputs } from '../../recipes/plan.ts';
 import { answerFlops, preferred } from '../../recipes/preference.ts';
 import { ladder } from '../../recipes/shapes.ts';
@@ -19,7 +19,7 @@ const inputs: PlanInputs = {
 
 describe('two other plans', () => {
   const recipe = planRecipe(inputs);
-  const [time, other] = planAlternatives(inputs, recipe);
+  const [time, other] = planAlternatives(inputs, recipe) as [Alternative, Alternative];
 
   test('are what the planner plans when one thing is changed', () => {
     const longer = planRecipe({ ...inputs, budgetMs: 2 * inputs.budgetMs });
@@ -38,20 +38,37 @@ describe('two other plans', () => {
   test('cost what an hour of the plan costs', () => {
     const priced = { ...recipe, estimate: { ...recipe.estimate, usd: 3 } };
     const [longer] = planAlternatives(inputs, priced);
-    const { figures, gain } = longer;
+    const { figures, gain } = longer!;
     const hours = figures.trainingMs / recipe.estimate.trainingMs;
     expect(figures.usd).toBeCloseTo(3 * hours, 1);
     expect(gain).toMatch(/\$\d\.\d\d dearer$/);
     expect(time.figures.usd).toBe(0);
     const asked = { time: inputs.budgetMs, usd: 20 };
-    expect(planAlternatives(inputs, priced, asked)[0].how).toBe('budget: { usd: 40 }');
+    expect(planAlternatives(inputs, priced, asked)[0]!.how).toBe('budget: { usd: 40 }');
   });
 
-  test('more time is not offered where nothing is left to read, but less', () => {
-    const statistics = { numTokens: 2000, bytes: 8000 };
+  test('more time is not offered where nothing is left to read, but half of what it takes', () => {
+    const statistics = { numTokens: 200_000, bytes: 800_000 };
     const little = { ...inputs, statistics, budgetMs: 86_400_000 };
+    const { estimate } = planRecipe(little);
     const [first] = planAlternatives(little, planRecipe(little));
-    expect(first.how).toBe('budget: { time: 12h }');
+    expect(first).toMatchObject({ change: 'time', title: 'half of what it takes' });
+    const seconds = Number(/time: (\d+)s/.exec(first!.how)![1]);
+    expect(Math.abs(seconds - estimate.trainingMs / 2000)).toBeLessThan(1);
+    expect(first!.gain).toMatch(/^expected loss [\d.]+ % higher, training \d\d % shorter/);
+  });
+
+  test('one that would change nothing is left out, and no budget is offered that a file may not have', () => {
+    const statistics = { numTokens: 700, bytes: 2800 };
+    for (const budgetMs of [10_000, 15_000, 86_400_000]) {
+      const page = { ...inputs, statistics, vocabSize: 512, budgetMs };
+      expect(planAlternatives(page, planRecipe(page))).toEqual([]);
+    }
+    const brief = { ...inputs, budgetMs: 15_000 };
+    for (const { gain, how } of planAlternatives(brief, planRecipe(brief))) {
+      expect(gain).not.toBe('about the same expected loss');
+      expect(how).not.toMatch(/ms/);
+    }
   });
 
   test('a model that exists keeps its size, so more machine is offered instead', () => {
@@ -64,8 +81,8 @@ describe('two other plans', () => {
   test('where size comes first, the lowest expected loss is offered', () => {
     const small: PlanInputs = { ...inputs, prefer: 'size' };
     const [, quality] = planAlternatives(small, planRecipe(small));
-    expect(quality.how).toBe('prefer: quality');
-    expect(quality.figures.finalLoss).toBeLessThan(planRecipe(small).estimate.finalLoss);
+    expect(quality!.how).toBe('prefer: quality');
+    expect(quality!.figures.finalLoss).toBeLessThan(planRecipe(small).estimate.finalLoss);
   });
 });
 

@@ -53,6 +53,11 @@ const cases: Record<string, Partial<PlanInputs>> = {
   },
   'size first': { ...base, budgetMs: 60 * minutes, prefer: 'size' },
   'a base adapted': { ...adapt, budgetMs: 6 * minutes },
+  'a base adapted, its held-out text scored': {
+    ...adapt,
+    budgetMs: 6 * minutes,
+    heldOutTokens: 11_700,
+  },
   'a base adapted on a laptop': { ...adapt, budgetMs: 6 * minutes, machine: laptop },
   'an assistant of a base': {
     ...adapt,

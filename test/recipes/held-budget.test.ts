@@ -2,8 +2,10 @@ import { expect, test } from 'vitest';
 import { pipelineSchema } from '../../config/pipeline.ts';
 import { recipeSchema } from '../../config/recipe.ts';
 import { holding, plannedTimeMs } from '../../recipes/held-budget.ts';
+import { totalMs } from '../../recipes/phase-time.ts';
+import { planRecipe } from '../../recipes/plan.ts';
 import { trainerStartMs } from '../../recipes/speed.ts';
-import { recipe } from '../support/recipes.ts';
+import { planInputs, recipe } from '../support/recipes.ts';
 
 function budget(value: object) {
   const sources = [{ path: './docs', license: 'internal' }];
@@ -38,26 +40,27 @@ test.each<[string, object, object]>([
 });
 
 test('each phase has its share of what is left: the last one all of it', () => {
-  const whole = { ...recipe, estimate: { ...recipe.estimate, trainingMs: hour } };
-  const { shares } = holding(whole, budget({ time: '1h', whenSpent: 'finish' })).held!;
-  expect(shares.pretrain).toBeGreaterThan(0.5);
-  expect(shares.pretrain).toBeLessThan(1);
+  const { shares } = holding(recipe, budget({ time: '1h', whenSpent: 'finish' })).held!;
+  const [pretrain, sft, dpo] = recipe.estimate.time!.map((time) => totalMs([time]));
+  expect(shares.pretrain).toBeCloseTo(pretrain! / (pretrain! + sft! + dpo!), 3);
+  expect(shares.sft).toBeCloseTo(sft! / (sft! + dpo!), 3);
   expect(shares.dpo).toBe(1);
-  const base = holding({ ...recipe, sft: null, dpo: null }, budget({ usd: 5, usdPerHour: 2.5 }));
+  const base = holding(
+    planRecipe({ ...planInputs, goal: 'base' }),
+    budget({ usd: 5, usdPerHour: 2.5 }),
+  );
   expect(base.held?.shares.pretrain).toBe(1);
 });
 
 test('a phase of few tokens is left the time to start its trainer', () => {
-  const { pretrain, sft, dpo } = recipe;
-  const trainingMs = 60_000;
-  const short = {
-    ...recipe,
-    pretrain: { ...pretrain, numSteps: 1000 },
-    sft: { ...sft!, numSteps: 20 },
-    dpo: { ...dpo!, numSteps: 2 },
-    estimate: { ...recipe.estimate, trainingMs },
-  };
-  const { shares } = holding(short, budget({ time: '1m', whenSpent: 'finish' })).held!;
+  const { time, ...estimate } = recipe.estimate;
+  const steps = { pretrain: 40_000, sft: 900, dpo: 100, orpo: 0 };
+  const short = time!.map((part) => ({ ...part, stepsMs: steps[part.phase] }));
+  const trainingMs = totalMs(short);
+  const { shares } = holding(
+    { ...recipe, estimate: { ...estimate, trainingMs, time: short } },
+    budget({ time: '1m', whenSpent: 'finish' }),
+  ).held!;
   const afterPretrain = trainingMs * (1 - shares.pretrain);
   expect(afterPretrain).toBeGreaterThanOrEqual(2 * trainerStartMs - 10);
   expect(afterPretrain * (1 - shares.sft)).toBeGreaterThanOrEqual(trainerStartMs - 10);
