@@ -21,7 +21,7 @@ import { boundTokens, tokensReason, type TokenBound } from './tokens.ts';
 import { ownPhaseTime, totalMs } from './phase-time.ts';
 import { preferenceReasons, preferred } from './preference.ts';
 import { countParameters } from './shapes.ts';
-import { trainerStartMs } from './speed.ts';
+import { threadsOf, trainerStartMs } from './speed.ts';
 
 /** How much longer and at which rate a later round trains. */
 interface Turn {
@@ -150,7 +150,7 @@ function explain(
     {
       choice: 'size',
       value: `${millions(countParameters(shape))} parameters, ${shape.numLayers} layers of ${shape.hiddenSize}`,
-      reason: `${first} of ${candidates} ${candidates === 1 ? 'shape' : 'shapes'} for ${Math.round(budgetMs / 1000)} s on ${machine.cores} ${machine.instructionSet} cores: ${loss.toFixed(2)} nats a hidden token; deep and narrow, with a feed-forward of one and a half widths`,
+      reason: `${first} of ${candidates} ${candidates === 1 ? 'shape' : 'shapes'} for ${Math.round(budgetMs / 1000)} s on ${threadsOf(machine)} ${machine.instructionSet} cores: ${loss.toFixed(2)} nats a hidden token; deep and narrow, with a feed-forward of one and a half widths`,
       source: 'Warner et al. 2024; constants fitted in docs/log.md',
     },
     {

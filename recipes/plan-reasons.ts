@@ -15,6 +15,7 @@ import { mixtureReasons } from './mixture.ts';
 import type { PlanInputs } from './plan.ts';
 import { courseReasons, epochsBecause, usualBatch } from './pretraining.ts';
 import { tokensReason, type TokenBound } from './tokens.ts';
+import { threadsOf } from './speed.ts';
 
 function givenReason({ architecture, numLayers, hiddenSize }: MeasuredModel): Reason {
   return {
@@ -89,7 +90,7 @@ export function explain(
     {
       choice: 'size',
       value: size,
-      reason: `${prefer === undefined || prefer === 'quality' ? 'lowest expected loss' : `first in ${prefer}`} of ${chosen.candidates} ${chosen.candidates === 1 ? 'shape' : 'shapes'} for ${Math.round(budgetMs / 1000)} s on ${machine.cores} ${machine.instructionSet} cores: ${bpb.toFixed(2)} bits a byte`,
+      reason: `${prefer === undefined || prefer === 'quality' ? 'lowest expected loss' : `first in ${prefer}`} of ${chosen.candidates} ${chosen.candidates === 1 ? 'shape' : 'shapes'} for ${Math.round(budgetMs / 1000)} s on ${threadsOf(machine)} ${machine.instructionSet} cores: ${bpb.toFixed(2)} bits a byte`,
       source: 'Hoffmann et al. 2022, constants fitted in docs/log.md',
     },
     vocabularyReason(String(vocabSize), statistics.bytes, tokenizer),

@@ -1,7 +1,7 @@
 /** How all weights of a model learn from documents: optimizer, rates, passes, and what a step takes. */
 import type { GivenShape, Machine, ModelShape, PretrainRecipe, Reason } from '../config/recipe.ts';
 import { trainingFlopsPerToken } from './shapes.ts';
-import { bestPrecision, muonMs, trainingSpeed } from './speed.ts';
+import { bestPrecision, muonMs, threadsOf, trainingSpeed } from './speed.ts';
 import { checkpointsReason } from './step.ts';
 
 /** What a step costs beyond its arithmetic; measured. */
@@ -80,7 +80,7 @@ export function onOneHost(machine: Machine, seed: number) {
     gradClip: 1,
     precision: bestPrecision(machine),
     worldSize: 1,
-    threads: Math.min(machine.cores, 8),
+    threads: threadsOf(machine),
     unwatchedExitS: 600,
   };
 }

@@ -24,9 +24,15 @@ export function trainingSpeed(machine: Machine, hiddenSize: number): number {
 /** That of a model so wide that nothing idles. */
 function peakSpeed(machine: Machine): number {
   if (machine.device === 'cuda') return perGpu * ranksAHost(machine);
-  // Small models do not fill many cores: beyond eight, each adds half as much.
-  const cores = Math.min(machine.cores, 8) + Math.max(0, machine.cores - 8) / 2;
-  return cores * perCore[machine.instructionSet];
+  return threadsOf(machine) * perCore[machine.instructionSet];
+}
+
+/** Models of the planned sizes do not fill more: a thread beyond would wait for the others at every product. */
+const mostThreads = 8;
+
+/** CPU threads of a trainer that has the machine for itself: what is planned is what is used. */
+export function threadsOf({ cores }: Pick<Machine, 'cores'>): number {
+  return Math.min(cores, mostThreads);
 }
 
 /** Matrices of a layer that Muon moves: four of attention, three of the feed-forward. */

@@ -81,7 +81,7 @@ export function parallelismReason({ worldSize, threads, parallelism }: PhaseReci
         : `DDP, ${worldSize} ranks of ${threads} threads, each with all weights`,
     reason:
       worldSize === 1
-        ? 'one process uses every core of one machine; ranks would hold the weights once more each'
+        ? 'one process, with as many threads as the machine has and such a model fills; ranks would hold the weights once more each'
         : 'the weights fit into each rank, so only gradients are exchanged',
     source: 'Li et al. 2020; docs/scale.md for what needs more',
   };

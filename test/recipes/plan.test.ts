@@ -30,6 +30,19 @@ const inputs: PlanInputs = {
 };
 
 describe('planRecipe', () => {
+  test('a machine trains as fast as the threads that are used of it, however many cores it has', () => {
+    const budgetMs = 3_600_000;
+    const on = (cores: number) =>
+      planRecipe({ ...inputs, goal: 'base', budgetMs, machine: { ...machine, cores } });
+    const [eight, many, four] = [on(8), on(64), on(4)];
+    expect(many.pretrain).toEqual(eight.pretrain);
+    expect(many.estimate).toEqual(eight.estimate);
+    expect([four.pretrain.threads, eight.pretrain.threads]).toEqual([4, 8]);
+    expect(pretrainingStepMs(four.machine, eight.model, eight.pretrain)).toBeGreaterThan(
+      pretrainingStepMs(eight.machine, eight.model, eight.pretrain),
+    );
+  });
+
   test('the loss is foretold of the steps that are planned, where a step was timed too', () => {
     const guessed = planRecipe({ ...inputs, goal: 'base' });
     const timed = planRecipe({ ...inputs, goal: 'base', pace: 1 });
