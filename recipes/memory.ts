@@ -121,13 +121,15 @@ export function doesNotFit(load: MemoryLoad, machine: Machine, what: string): Do
   const shorter = [256, 128, 64].find(
     (length) => length < contextLength && fits({ ...load, contextLength: length }),
   );
-  if (shorter !== undefined) ways.push(`rows of ${shorter} tokens`);
+  // How long the rows of documents are is no wish of a pipeline file.
+  if (shorter !== undefined && load.phase !== 'pretrain')
+    ways.push(`chats of at most ${shorter} tokens (maxTokens of data.conversations)`);
   const share = [0.5, 0.25, 0.1, 0.05, 0.01].find((part) =>
     fits({ ...load, shape: scaled(shape, part) }),
   );
   if (share !== undefined) {
     const size = countParameters(scaled(shape, share));
-    ways.push(`a model of about ${(size / 1e6).toFixed(0)}M parameters`);
+    ways.push(`a base model of about ${(size / 1e6).toFixed(0)}M parameters`);
   }
   const machineBytes = (needed + stackBytes) / usable;
   ways.push(`a machine with ${gigabytes(machineBytes)} of memory`);
@@ -181,8 +183,9 @@ export function inMemory<Recipe extends PhaseRecipe>(
     (parallelism === 'fsdp2' || (parallelism === undefined && whole === null));
   const parts = isParted ? ranks : 1;
   const fitting = parts === 1 ? whole : fittingMicroBatch({ ...load, parts }, rows, available);
-  // Chats are as long as the longest one only now and then: a row that may not fit is tried.
-  if (fitting === null && recipe.phase === 'pretrain') {
+  // Chats are as long as the longest one only now and then: a row that may not fit is tried, where the model itself fits.
+  const isTried = recipe.phase !== 'pretrain' && trainingBytes({ ...load, parts }, 0) < available;
+  if (fitting === null && !isTried) {
     throw doesNotFit({ ...load, parts }, machine, what);
   }
   const microBatchSize = Math.min(fitting ?? 1, limit ?? rows);

@@ -1,12 +1,15 @@
 /** What is decided step by step: how often to save, and why a step is as large, and computed by as many processes, as it is. */
 import { phasesOf, type PhaseRecipe, type Reason, type Recipe } from '../config/recipe.ts';
 
-/** Between checkpoints, about. */
-const saveEveryMs = 20_000;
+/** Between checkpoints, at least about. */
+const leastSaveMs = 20_000;
+/** Of one phase, for every checkpoint is kept: what a kill costs grows with a long training, as a share it does not. */
+const mostSaves = 500;
 
 /** Steps between checkpoints. */
 export function saveEvery(stepMs: number, numSteps: number): number {
-  return Math.max(1, Math.min(numSteps, Math.round(saveEveryMs / stepMs)));
+  const often = Math.round(leastSaveMs / stepMs);
+  return Math.max(1, Math.min(numSteps, Math.max(often, Math.ceil(numSteps / mostSaves))));
 }
 
 /** What a kill costs at most: all steps since the last save, and another start. */
@@ -26,7 +29,7 @@ export function checkpointsReason(
     choice: 'checkpoints',
     value: `every ${saveEverySteps} steps${lora === undefined ? '' : ', the adapters alone'}`,
     reason: `a kill costs the steps since the last one and a restart, ${Math.round(lostMs / 1000)} s at most`,
-    source: 'Young 1974: cheap saves, so often',
+    source: `Young 1974: cheap saves, so often; at most ${mostSaves} of a phase, for each is kept`,
   };
 }
 

@@ -11,6 +11,7 @@ import {
   fittingMicroBatch,
   trainingBytes,
 } from '../../recipes/memory.ts';
+import { planPhases } from '../../recipes/phases.ts';
 import { planRecipe, type PlanInputs } from '../../recipes/plan.ts';
 import { ladder } from '../../recipes/shapes.ts';
 
@@ -100,7 +101,7 @@ describe('memory', () => {
     const base = { title: 'Large', shape: large };
     expect(() => planRecipe({ ...adapting, base })).toThrow(DoesNotFit);
     expect(() => planRecipe({ ...adapting, base })).toThrow(
-      /^adapting Large needs [\d.]+ GB of memory for one row of 128 tokens, and this machine has 16\.9 GB for it \(of 24\.0 GB\): [\d.]+ GB too little\. What would fit: .*a model of about \d+M parameters, a machine with [\d.]+ GB of memory\. Nothing was trained\.$/,
+      /^adapting Large needs [\d.]+ GB of memory for one row of 128 tokens, and this machine has 16\.9 GB for it \(of 24\.0 GB\): [\d.]+ GB too little\. What would fit: .*a base model of about \d+M parameters, a machine with [\d.]+ GB of memory\. Nothing was trained\.$/,
     );
     expect(() => refuseTooLarge(machine, base)).toThrow(/^adapting Large needs/);
     expect(() => refuseTooLarge(machine, { title, shape })).not.toThrow();
@@ -111,6 +112,18 @@ describe('memory', () => {
     const continued: PlanInputs = { ...scratch, parent, machine: on(5e9) };
     expect(() => planRecipe(continued)).toThrow(/LoRA \(goal: adapt\), which takes [\d.]+ GB/);
   });
+
+  test.each(['sft', 'dpo', 'orpo'] as const)(
+    'a base that has no room for %s alone is refused before anything is prepared',
+    (phase) => {
+      const alone = { ...adapting, goal: 'assistant' as const, numChats: 400, numPreferences: 400 };
+      const planOn = (memoryBytes: number) =>
+        planPhases({ ...alone, machine: on(memoryBytes) }, [phase]);
+      expect(() => planOn(24e9)).not.toThrow();
+      expect(() => planOn(2.6e9)).toThrow(DoesNotFit);
+      expect(() => planOn(2.6e9)).toThrow(/GB too little\. What would fit: /);
+    },
+  );
 
   test('a machine with little memory is planned a smaller shape from scratch', () => {
     const little = planRecipe({ ...scratch, machine: on(2.5e9), budgetMs: 30 * 86_400_000 });

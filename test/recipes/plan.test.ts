@@ -30,6 +30,15 @@ const inputs: PlanInputs = {
 };
 
 describe('planRecipe', () => {
+  test('a long training makes no more checkpoints than can be kept; a short one saves every 20 seconds', () => {
+    const savesOf = (budgetMs: number) => {
+      const { pretrain } = planRecipe({ ...inputs, goal: 'base', budgetMs });
+      return pretrain.numSteps / pretrain.saveEverySteps;
+    };
+    expect(savesOf(7 * 86_400_000)).toBeLessThanOrEqual(500);
+    expect(savesOf(600_000)).toBeGreaterThan(25);
+  });
+
   test('a machine trains as fast as the threads that are used of it, however many cores it has', () => {
     const budgetMs = 3_600_000;
     const on = (cores: number) =>
