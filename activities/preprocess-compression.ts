@@ -10,14 +10,19 @@ import type { Store } from '../registry/store.ts';
 import { beatsOf } from './preprocess-failures.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
 
+/** A tokenizer to compare with. */
+interface Reference {
+  name: string;
+  file: BlobRef;
+}
+
 export async function compressionOf(
   store: Store,
   threads: ThreadPool,
   heldOut: BlobRef,
-  tokenizer: BlobRef,
+  { tokenizer, reference }: { tokenizer: BlobRef; reference: Reference | null },
 ): Promise<Compression> {
-  const found = await importedTokenizer(store);
-  const other = found?.file.sha256 === tokenizer.sha256 ? null : found;
+  const other = reference?.file.sha256 === tokenizer.sha256 ? null : reference;
   const { compression } = await threads.run(
     'compression',
     {
@@ -32,8 +37,8 @@ export async function compressionOf(
 }
 
 /** That of a known base model; null as long as none was imported. */
-async function importedTokenizer(store: Store): Promise<{ name: string; file: BlobRef } | null> {
-  const found: { name: string; file: BlobRef }[] = [];
+export async function importedTokenizer(store: Store): Promise<Reference | null> {
+  const found: Reference[] = [];
   for await (const { key } of store.list('stages/import/')) {
     const model = (await readRecord(store, key, importedModelSchema))?.value;
     const file = model?.files['tokenizer.json'];

@@ -142,9 +142,19 @@ export type TrainTokenizerInput = z.infer<typeof trainTokenizerInputSchema>;
 export const encodeShardsInputSchema = z.strictObject({
   split: sha256Schema,
   tokenizer: sha256Schema,
+  learntFirst: z
+    .boolean()
+    .optional()
+    .describe('shards are numbered with those first that the learning curve is made of'),
   ...rangeFields,
 });
 export type EncodeShardsInput = z.infer<typeof encodeShardsInputSchema>;
+
+export const measureCorpusInputSchema = z.strictObject({
+  split: sha256Schema,
+  tokenizer: sha256Schema,
+});
+export type MeasureCorpusInput = z.infer<typeof measureCorpusInputSchema>;
 
 export const finishCorpusInputSchema = z.strictObject({
   preparation: preparationSchema.optional(),
@@ -153,6 +163,9 @@ export const finishCorpusInputSchema = z.strictObject({
   split: sha256Schema,
   tokenizer: sha256Schema,
   mix: sha256Schema.optional().describe('digest of the mixed corpus; left out: none is mixed'),
+  measured: sha256Schema
+    .optional()
+    .describe('digest of what was measured while shards were encoded; left out: not yet'),
 });
 export type FinishCorpusInput = z.infer<typeof finishCorpusInputSchema>;
 

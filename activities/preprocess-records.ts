@@ -1,7 +1,9 @@
 /** What the steps of preprocessing record: each manifest names blobs, and is itself named by the digest of its inputs. */
 import { z } from 'zod';
 import type { Traits } from '../corpus/statistics.ts';
+import { compressionSchema } from '../config/compression.ts';
 import { blobRefSchema, sha256Schema } from '../config/digest.ts';
+import { learningCurveSchema } from '../config/learning-curve.ts';
 import { corpusManifestSchema } from '../config/manifests.ts';
 import { mixtureSchema } from '../config/mixture.ts';
 
@@ -121,6 +123,14 @@ export const mixedSchema = z.strictObject({
   mixture: mixtureSchema,
 });
 export type Mixed = z.infer<typeof mixedSchema>;
+
+/** stages/measure/<digest>.json */
+export const measuredSchema = z.strictObject({
+  schemaVersion,
+  compression: compressionSchema,
+  learningCurve: learningCurveSchema.nullable(),
+});
+export type Measured = z.infer<typeof measuredSchema>;
 
 /** stages/encode-shard/<digest>.json */
 export const encodedShardSchema = z.strictObject({

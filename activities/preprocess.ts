@@ -23,8 +23,8 @@ import { cleanDocuments } from './preprocess-clean.ts';
 import { gramsOfSets, type EvaluationSetsRead } from './preprocess-contamination.ts';
 import { readConversationFiles } from './preprocess-conversations.ts';
 import { joinBuckets, mergeFingerprints, refuseIfTooFew } from './preprocess-duplicates.ts';
-import { compressionOf } from './preprocess-compression.ts';
-import { curveOf } from './preprocess-curve.ts';
+import { compressionOf, importedTokenizer } from './preprocess-compression.ts';
+import { curveOf, learntFirst } from './preprocess-curve.ts';
 import { encodeDocuments, trainOnText } from './preprocess-encode.ts';
 import { mixSources } from './preprocess-mix.ts';
 import { takeTokenizerFile } from './preprocess-tokenizer.ts';
@@ -34,6 +34,7 @@ import {
   encodeShardsInputSchema,
   finishCorpusInputSchema,
   keptTokenizerSchema,
+  measureCorpusInputSchema,
   mixCorpusInputSchema,
   preprocessInputSchema,
   readConversationsInputSchema,
@@ -48,6 +49,7 @@ import {
   type EncodeShardsInput,
   type FinishCorpusInput,
   type KeptTokenizer,
+  type MeasureCorpusInput,
   type MixCorpusInput,
   type PreprocessInput,
   type PreprocessResult,
@@ -64,6 +66,7 @@ import {
   cleanShardSchema,
   deduplicatedSchema,
   encodedShardSchema,
+  measuredSchema,
   mixedSchema,
   resolvedBucketSchema,
   scatteredSchema,
@@ -71,6 +74,7 @@ import {
   tokenizerSchema,
   type CleanShard,
   type EncodedShard,
+  type Measured,
   type Mixed,
   type ResolvedBucket,
   type Scattered,
@@ -249,6 +253,26 @@ export function createPreprocessActivities(
     return recordStage(store, 'encode-shard', key, encodedShardSchema, made);
   }
 
+  async function encodedHeldOut(
+    { heldOut }: Split,
+    tokenizer: TrainedTokenizer,
+  ): Promise<CorpusManifest['heldOut']> {
+    const { tokens, numTokens } = await encodedShard(heldOut.documents, tokenizer);
+    return { ...heldOut, tokens, numTokens };
+  }
+
+  async function measure(
+    ready: Parameters<typeof curveOf>[2],
+    { tokenizer }: TrainedTokenizer,
+    reference: Awaited<ReturnType<typeof importedTokenizer>>,
+  ): Promise<Omit<Measured, 'schemaVersion'>> {
+    const [compression, learningCurve] = await Promise.all([
+      compressionOf(store, threads, ready.heldOut.documents, { tokenizer, reference }),
+      curveOf(store, threads, ready),
+    ]);
+    return { compression, learningCurve };
+  }
+
   return {
     /** The corpus, if it was made before; else its name and how many shards there are to clean. */
     async findCorpus(given: PreprocessInput): Promise<{
@@ -390,7 +414,7 @@ export function createPreprocessActivities(
 
     async splitCorpus(
       given: SplitCorpusInput,
-    ): Promise<{ split: string; numShards: number; bytes: number }> {
+    ): Promise<{ split: string; numShards: number; bytes: number; numLearnt?: number }> {
       const input = parseInput(splitCorpusInputSchema, given);
       return withFailures(async () => {
         const key = stageDigest({ ...input, code });
@@ -401,8 +425,16 @@ export function createPreprocessActivities(
           const made = await splitDocuments(deps, threads, from, input);
           manifest = await recordStage(store, 'split', key, splitSchema, { duplicates, ...made });
         }
-        const bytes = manifest.shards.reduce((sum, shard) => sum + shard.bytes, 0);
-        return { split: key, numShards: manifest.shards.length, bytes };
+        const { shards } = manifest;
+        const bytes = shards.reduce((sum, shard) => sum + shard.bytes, 0);
+        const { learnt, others } = learntFirst(shards);
+        return {
+          split: key,
+          numShards: shards.length,
+          bytes,
+          // Where nothing is encoded meanwhile, finishing measures as well.
+          ...(others.length > 0 && { numLearnt: learnt.length }),
+        };
       });
     },
 
@@ -447,7 +479,7 @@ export function createPreprocessActivities(
     },
 
     async encodeShards(given: EncodeShardsInput): Promise<{ numTokens: number }> {
-      const { split, tokenizer, from, to } = parseInput(encodeShardsInputSchema, given);
+      const { split, tokenizer, from, to, ...asked } = parseInput(encodeShardsInputSchema, given);
       return withFailures(async () => {
         const { shards } = await remembered(`split ${split}`, async () =>
           requireStage(store, 'split', split, splitSchema),
@@ -462,8 +494,38 @@ export function createPreprocessActivities(
           numTokens += encoded.numTokens;
           await progress('shards', (done += 1), to - from);
         };
-        await inParallel(shards.slice(from, to), encode, shardsAtOnce);
+        const { learnt, others } = learntFirst(shards);
+        const numbered = asked.learntFirst === true ? [...learnt, ...others] : shards;
+        await inParallel(numbered.slice(from, to), encode, shardsAtOnce);
         return { numTokens };
+      });
+    },
+
+    /** What the tokens of held-out text say of the corpus, from the shards that are encoded first. */
+    async measureCorpus(given: MeasureCorpusInput): Promise<{ measured: string }> {
+      const { split, tokenizer } = parseInput(measureCorpusInputSchema, given);
+      return withFailures(async () => {
+        const reference = await importedTokenizer(store);
+        const key = stageDigest({ split, tokenizer, reference, code });
+        const found = await findStage(store, 'measure', key, measuredSchema);
+        if (found !== null) return { measured: key };
+        const parts = await requireStage(store, 'split', split, splitSchema);
+        const trained = await requireStage(store, 'tokenizer', tokenizer, tokenizerSchema);
+        let numFound = 0;
+        const { learnt } = learntFirst(parts.shards);
+        const shards = await inParallel(learnt, async ({ documents }) => {
+          const encoded = await encodedShard(documents, trained);
+          await progress('shards', (numFound += 1), learnt.length);
+          return encoded;
+        });
+        const ready = {
+          shards,
+          heldOut: await encodedHeldOut(parts, trained),
+          vocabSize: trained.vocabSize,
+        };
+        const made = { schemaVersion: 1 as const, ...(await measure(ready, trained, reference)) };
+        await recordStage(store, 'measure', key, measuredSchema, made);
+        return { measured: key };
       });
     },
 
@@ -494,7 +556,8 @@ export function createPreprocessActivities(
     },
 
     async finishCorpus(given: FinishCorpusInput): Promise<PreprocessResult> {
-      const { corpus, dataset, split, tokenizer, mix } = parseInput(finishCorpusInputSchema, given);
+      const input = parseInput(finishCorpusInputSchema, given);
+      const { corpus, dataset, split, tokenizer, mix } = input;
       return withFailures(async () => {
         const parts = await requireStage(store, 'split', split, splitSchema);
         const trained = await requireStage(store, 'tokenizer', tokenizer, tokenizerSchema);
@@ -516,18 +579,16 @@ export function createPreprocessActivities(
           shards.push({ tokens, index, numDocuments, numTokens: numHere });
           numTokens += numHere;
         }
-        const { heldOut, ...instructed } = parts;
-        const encoded = await encodedShard(heldOut.documents, trained);
         const mixed = mix === undefined ? null : await requireStage(store, 'mix', mix, mixedSchema);
         const ready = {
           shards: mixed?.shards ?? shards,
-          heldOut: { ...heldOut, tokens: encoded.tokens, numTokens: encoded.numTokens },
+          heldOut: await encodedHeldOut(parts, trained),
           vocabSize: trained.vocabSize,
         };
-        const [compression, learningCurve] = await Promise.all([
-          compressionOf(store, threads, heldOut.documents, trained.tokenizer),
-          curveOf(store, threads, ready),
-        ]);
+        const { compression, learningCurve } =
+          input.measured === undefined
+            ? await measure(ready, trained, await importedTokenizer(store))
+            : await requireStage(store, 'measure', input.measured, measuredSchema);
         const made: CorpusManifest = {
           schemaVersion: 1,
           dataset,
@@ -536,11 +597,11 @@ export function createPreprocessActivities(
           tokenBytes: tokenWidth(trained.vocabSize),
           ...(mixed !== null && { mixture: mixed.mixture }),
           compression,
-          instructions: instructed.instructions,
+          instructions: parts.instructions,
           statistics: { ...statistics, numTokens, ...(learningCurve && { learningCurve }) },
           droppedDocuments: dropped,
           documents: parts.shards.map(({ documents }) => documents),
-          ...(given.preparation !== undefined && { preparation: given.preparation }),
+          ...(input.preparation !== undefined && { preparation: input.preparation }),
         };
         const manifest = await recordStage(store, 'preprocess', corpus, corpusManifestSchema, made);
         return resultOf(corpus, manifest, false);

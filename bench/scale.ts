@@ -59,10 +59,10 @@ const settings = z.strictObject({
   mfu: z.number().positive().max(1).default(0.34).describe('share of the peak'),
 });
 
-/** Rates of preparing text, as `npm run bench -- preprocess` measured them: 60 MB on two cores while other work ran. */
+/** Rates of preparing text, as `npm run bench -- preprocess --part workers` measured them: 60 MB, one worker on one core, with the stack. */
 export const dataRates = z.strictObject({
-  ingestMb: z.number().positive().default(28).describe('MB of text a second into a dataset'),
-  coreMb: z.number().positive().default(1.4).describe('MB a second of a core to token shards'),
+  ingestMb: z.number().positive().default(15).describe('MB of text a second into a dataset'),
+  coreMb: z.number().positive().default(4.4).describe('MB a second of a core to token shards'),
   usdPerCoreHour: z.number().positive().default(0.0446).describe('of a core for an hour'),
 });
 

@@ -78,7 +78,11 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
 
   setCurrentDetails(`${kept} documents kept, ${dropped} dropped; splitting`);
   const { heldOut } = data;
-  const { split, numShards: numTrainShards } = await activities('split and order').splitCorpus({
+  const {
+    split,
+    numShards: numTrainShards,
+    numLearnt,
+  } = await activities('split and order').splitCorpus({
     duplicates,
     heldOut,
     questions,
@@ -94,13 +98,24 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
       : await activities('keep the tokenizer').keepTokenizer(given);
 
   setCurrentDetails(`vocabulary of ${vocabSize}; encoding ${numTrainShards} shards`);
-  await fanOut(
-    numTrainShards,
-    async ({ from, to, label }) => {
-      await activities(`encode ${label}`).encodeShards({ split, tokenizer, from, to });
-    },
-    shards,
-  );
+  // What is mixed is measured as it is mixed.
+  const early = input.mixed === undefined ? numLearnt : undefined;
+  const encode = async ({ from, to, label }: Range): Promise<void> => {
+    const order = early === undefined ? {} : { learntFirst: true };
+    const asked = { split, tokenizer, from, to, ...order };
+    await activities(`encode ${label}`).encodeShards(asked);
+  };
+  let measured: string | undefined;
+  if (early === undefined) {
+    await fanOut(numTrainShards, encode, shards);
+  } else {
+    await fanOut(numTrainShards, encode, { ...shards, to: early });
+    const [found] = await Promise.all([
+      activities('measure the corpus').measureCorpus({ split, tokenizer }),
+      fanOut(numTrainShards, encode, { ...shards, from: early }),
+    ]);
+    ({ measured } = found);
+  }
   const mix =
     input.mixed &&
     (await activities('mix the sources').mixCorpus({ split, tokenizer, seed, mixed: input.mixed }));
@@ -111,6 +126,7 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
     split,
     tokenizer,
     ...(mix && { mix: mix.mix }),
+    ...(measured !== undefined && { measured }),
   });
   const { numTokens } = result.summary;
   setCurrentDetails(
@@ -203,18 +219,21 @@ interface FanOut {
   most: number;
   /** Done by one activity at most, as long as there need not be more for `most`; left out: one. */
   together?: number | undefined;
+  /** Of all that is numbered, a part; left out: all. */
+  from?: number;
+  to?: number;
 }
 
 async function fanOut(
   numShards: number,
   work: (range: Range) => Promise<void>,
-  { what, most, together = 1 }: FanOut,
+  { what, most, together = 1, from: first = 0, to: end = numShards }: FanOut,
 ): Promise<void> {
   const few = Math.min(together, Math.ceil(numShards / fewActivities));
   const size = Math.max(1, few, Math.ceil(numShards / most));
   const ranges: Range[] = [];
-  for (let from = 0; from < numShards; from += size) {
-    const to = Math.min(numShards, from + size);
+  for (let from = first; from < end; from += size) {
+    const to = Math.min(end, from + size);
     const place = size === 1 ? `${what} ${to}` : `${what}s ${from + 1} to ${to}`;
     ranges.push({ from, to, label: `${place} of ${numShards}` });
   }

@@ -19,6 +19,7 @@ const workActivities: ReadonlySet<string> = new Set([
   'splitCorpus',
   'trainTokenizer',
   'encodeShards',
+  'measureCorpus',
   'finishCorpus',
   'planTraining',
   'exportOnnx',

@@ -18,11 +18,8 @@ const bytesPerToken = 4.85;
 const storedShare = 0.38 + 0.37;
 const fingerprintBytes = 287;
 const bytesPerShardInManifest = 125;
-/**
- * In the activity that joins, for each document, where a quarter are duplicates: 173 for each that may be one, 9 and the name
- * of what is kept for each that is, 1 for each other.
- */
-const joinBytes = 120;
+/** In the activity that joins, for each document, measured by `npm run bench -- preprocess --part join`: nearly half may be duplicates. */
+const joinBytes = 172;
 /** What a data worker leaves of its 1 GB. */
 const workerBytesLeft = 0.5e9;
 const maxIngestS = 2 * 3600;
@@ -64,7 +61,7 @@ export function planData(bytes: number, rates: DataRates): DataPlan {
   const shardsAnActivity = Math.ceil(shards / maxActivities);
   const shardS = shardBytes / 1e6 / rates.coreMb;
   const cleaning = Math.min(shards, maxActivities);
-  const activities = 2 * cleaning + 2 * Math.min(groups, maxShuffleActivities) + 6;
+  const activities = 2 * cleaning + 2 * Math.min(groups, maxShuffleActivities) + 7;
   const cores = Math.min(shards, maxInFlight);
   const coreHours = bytes / 1e6 / rates.coreMb / 3600;
   const readHours = bytes / 1e6 / rates.ingestMb / 3600;

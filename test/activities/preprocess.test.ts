@@ -2,6 +2,7 @@ import { Tokenizer } from 'tokenizers';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createIngestActivities } from '../../activities/ingest.ts';
 import { cleanDocuments } from '../../activities/preprocess-clean.ts';
+import { learntFirst } from '../../activities/preprocess-curve.ts';
 import {
   joinBuckets,
   mergeFingerprints,
@@ -150,6 +151,44 @@ const lines = [
   { text: `${originals[1]!.text} One more sentence.`, number: 901, author: 'Thief' },
   { text: 'too short', number: 902, author: 'Dan' },
 ];
+
+test('a corpus that was measured while it was encoded is that of one measured when it is finished', async () => {
+  await fixture.put('early/tokenizer.json', JSON.stringify(madeTokenizer()));
+  const taken = { baseDir: fixture.folder, from: './early' };
+  const given = (await inActivity(activities.takeTokenizer, taken)).result;
+  const { dataset } = await ingested('early-text', originals.slice(0, 12));
+  const range = { dataset, data, from: 0, to: 1 };
+  await inActivity(activities.cleanShards, range);
+  const asked = { dataset, data, unread: {} };
+  const { duplicates } = (await inActivity(activities.resolveDuplicates, asked)).result;
+  const how = { duplicates, heldOut: 0.05, questions: [], seed: 1 };
+  const { split, ...rest } = (await inActivity(activities.splitCorpus, how)).result;
+  expect(rest).not.toHaveProperty('numLearnt');
+  const { tokenizer } = (await inActivity(activities.keepTokenizer, given)).result;
+  const made = { split, tokenizer };
+  await inActivity(activities.encodeShards, { ...made, learntFirst: true, from: 0, to: 1 });
+  const { measured } = (await inActivity(activities.measureCorpus, made)).result;
+  expect((await inActivity(activities.measureCorpus, made)).result).toEqual({ measured });
+  const [early, late] = ['e', 'f'].map((letter) => letter.repeat(64)) as [string, string];
+  const finished = { dataset, ...made };
+  const results = [
+    (await inActivity(activities.finishCorpus, { ...finished, corpus: early, measured })).result,
+    (await inActivity(activities.finishCorpus, { ...finished, corpus: late })).result,
+  ];
+  const [one, other] = await Promise.all(results.map(manifestOf));
+  expect(one).toEqual(other);
+  expect(one!.statistics.learningCurve!.points).not.toEqual([]);
+});
+
+test('of many shards those that the curve is made of come first, spread over all, each shard once', () => {
+  const numbers = [...Array(26).keys()];
+  const { learnt, others } = learntFirst(numbers);
+  expect(learnt).toEqual([0, 1, 3, 4, 6, 8, 9, 11, 13, 14, 16, 17, 19, 21, 22, 24]);
+  expect([...learnt, ...others].toSorted((a, b) => a - b)).toEqual(numbers);
+  // Those that are learnt from are so whether they come alone or among the others.
+  expect(learntFirst(learnt)).toEqual({ learnt, others: [] });
+  expect(learntFirst([7]).learnt).toEqual([7]);
+});
 
 test('a dataset becomes a corpus whose tokens are exactly its texts', async () => {
   const input = { ...(await ingested('whole', lines)), questions };

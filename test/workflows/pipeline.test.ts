@@ -116,6 +116,7 @@ function fakes(scores: Record<string, number>[]): { activities: Activities; call
     takeTokenizer: unused,
     mixCorpus: unused,
     encodeShards: unused,
+    measureCorpus: unused,
     finishCorpus: unused,
     findParent: unused,
     measureModel: unused,

@@ -4,6 +4,8 @@ import { WorkflowFailedError } from '@temporalio/client';
 import { Worker, type WorkflowBundle } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type {
+  EncodeShardsInput,
+  FinishCorpusInput,
   PreprocessInput,
   PreprocessResult,
   Shuffle,
@@ -121,6 +123,10 @@ function fakes(
       cover('encode', range);
       return { numTokens: 1 };
     },
+    measureCorpus: async () => {
+      calls.push('measure');
+      return { measured: digest('7') };
+    },
     finishCorpus: async () => {
       calls.push('finish');
       return result;
@@ -168,6 +174,42 @@ test('every shard is cleaned once before duplicates are sought, and encoded once
     ...Array.from({ length: 3 }, () => 'encode'),
     'finish',
   ]);
+});
+
+test('a corpus is measured while shards are encoded, once those are that it is measured by', async () => {
+  const { activities, calls, covered } = fakes(90);
+  const asked: unknown[] = [];
+  const measuring = {
+    ...activities,
+    splitCorpus: async () => ({ split: digest('f'), numShards: 30, bytes: 1, numLearnt: 16 }),
+    encodeShards: async (range: EncodeShardsInput) => {
+      expect(range.learntFirst).toBe(true);
+      return activities.encodeShards(range);
+    },
+    finishCorpus: async ({ measured }: FinishCorpusInput) => {
+      asked.push(measured);
+      return result;
+    },
+  };
+  await run(measuring);
+  expect(covered.encode.slice(0, 16).toSorted((a, b) => a - b)).toEqual([...Array(16).keys()]);
+  expect(covered.encode.toSorted((a, b) => a - b)).toEqual([...Array(30).keys()]);
+  const encoded = calls.slice(0, calls.indexOf('measure')).filter((call) => call === 'encode');
+  expect(encoded.length).toBeGreaterThanOrEqual(16);
+  expect(asked).toEqual([digest('7')]);
+
+  // What is mixed is measured when it is mixed.
+  await run(
+    {
+      ...measuring,
+      encodeShards: async () => ({ numTokens: 1 }),
+      measureCorpus: async () => {
+        throw new Error('mixed');
+      },
+    },
+    { ...input, mixed: [] },
+  );
+  expect(asked).toEqual([digest('7'), undefined]);
 });
 
 test('evaluation sets and conversations are read once, and what they gave goes to the steps that need it', async () => {
