@@ -406,17 +406,17 @@ test('a line of 500 MB is passed over in bounded memory, whatever holds it', asy
   expect(peak).toBeLessThan(256e6);
 });
 
-test('rows before a damaged or an over-long one are kept, all of them', async () => {
+test('rows before and behind a damaged or an over-long one are kept, all of them', async () => {
   const rows = Array.from({ length: 60 }, (_, number) => `row ${number}`);
   const table = (last: string) => `text\n${rows.join('\n')}\n${last}\nlast\n`;
   const { documents, dropped } = await read({
     'a.csv': table('open "quote'),
     'b.csv': table('x'.repeat(33 * 1024 * 1024)),
   });
-  expect(documents.map(([, text]) => text)).toEqual([...rows, ...rows]);
+  expect(documents.map(([, text]) => text)).toEqual([...rows, 'last', ...rows, 'last']);
   expect(dropped).toEqual([
-    ['a.csv', 'damaged'],
-    ['b.csv', 'too_large'],
+    ['a.csv#61', 'damaged'],
+    ['b.csv#61', 'too_large'],
   ]);
 });
 
