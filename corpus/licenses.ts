@@ -121,7 +121,7 @@ const beginnings: [RegExp, Named][] = [
 
 /** Lines that may stand before the text of a licence: its title, and who holds which rights since when. */
 const title =
-  /^(the |a |an |new |modified |simplified |\d-clause )*(mit|expat|x11|isc|0bsd|bsd|zero[- ]clause bsd|zlib|unlicense|boost|[a-z-]* ?public domain)\b.{0,60}$/i;
+  /^\(?(the |a |an |new |modified |simplified |\d-clause )*(mit|expat|x11|isc|0bsd|bsd|zero[- ]clause bsd|zlib|unlicense|boost|[a-z-]* ?public domain)\b.{0,60}$/i;
 const terms = /proprietary|confidential|licen[cs]e|permission|prohibited|forbidden|may not/i;
 const holder = /copyright|©|\(c\)|all rights reserved|^https?:\/\/\S+$|^by /i;
 
@@ -132,7 +132,7 @@ export function knownLicense(text: string): string | null {
   const lines = text
     .replace(/^\uFEFF/, '')
     .split(/\r?\n/)
-    .map((line) => line.replaceAll(/[#*=_`>~-]{2,}|^[\s#*>/;(-]+|[*_`]+/g, ' ').trim());
+    .map((line) => line.replaceAll(/[#*=_`>~-]{2,}|^[\s#*>/;-]+|[*_`]+/g, ' ').trim());
   for (const [index, line] of lines.entries()) {
     if (line === '') continue;
     const rest = lines.slice(index).join(' ').replaceAll(/\s+/g, ' ').slice(0, 8192);

@@ -44,6 +44,11 @@ test.each<[string, string, string | null]>([
   ['MIT', mit(), 'MIT'],
   ['MIT with a bundled part', mit(`\n\nIt bundles foo:\n\n${apache}`), 'MIT'],
   ['MIT without a title', mit().slice(mit().indexOf('Copyright')), 'MIT'],
+  [
+    'MIT in brackets',
+    mit().replace('The MIT License (MIT)', '(The MIT License)').replace('Copyright (c)', '(c)'),
+    'MIT',
+  ],
   ['MIT-0', mit().replace(', subject to', '.\n\nTHE SOFTWARE'), 'MIT-0'],
   ['Apache with a bundled part', `${apache}...\n\n${mit()}`, 'Apache-2.0'],
   ['Apache in Markdown', '# Apache License\n\n_Version 2.0, January 2004_\n', 'Apache-2.0'],
