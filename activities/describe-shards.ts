@@ -34,6 +34,7 @@ const sources = [
   'corpus/languages*.ts',
   'corpus/characters.ts',
   'corpus/describe-shard.ts',
+  'corpus/document-date.ts',
   'corpus/statistics.ts',
   'node_modules/eld/package.json',
 ];

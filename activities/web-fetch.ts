@@ -11,6 +11,7 @@ import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { z } from 'zod';
 import type { Refusal } from '../corpus/decode.ts';
+import { isoDate } from '../corpus/formats/dates.ts';
 import { addressFault, urlFault } from './web-address.ts';
 
 export const userAgent = 'Temper/0.1';
@@ -25,6 +26,8 @@ export interface WebOptions {
   run: string;
   /** Ends every wait. */
   signal?: AbortSignal;
+  /** When the page was changed, as whoever names it says. */
+  changedAt?: string | null;
   /** Why a redirect is not followed; null where it may be. */
   redirectRefusal?: (url: string) => Promise<Refusal | null>;
   /** For tests against a server of their own; left out, the system's resolver, public addresses and https. */
@@ -39,6 +42,7 @@ const keptSchema = z.object({
   contentType: z.string(),
   etag: z.string().nullable(),
   lastModified: z.string().nullable(),
+  date: z.string().nullable().optional(),
 });
 type Kept = z.infer<typeof keptSchema>;
 
@@ -46,6 +50,8 @@ export interface FetchedPage {
   /** Where its bytes lie. */
   file: string;
   contentType: string;
+  /** When it was changed, as was said when these bytes first came; null where nobody said so. */
+  date: string | null;
 }
 
 /** Waits that a server asked for are its answer; everything else that failed is a reason. */
@@ -58,7 +64,7 @@ export async function fetchedInRun(
 ): Promise<FetchedPage | null> {
   const file = fileOf(url, cache);
   const kept = await readKept(`${file}.json`);
-  return kept?.run === run ? { file, contentType: kept.contentType } : null;
+  return kept?.run === run ? fetched(file, kept) : null;
 }
 
 function fileOf(url: string, cache: string): string {
@@ -69,13 +75,13 @@ function fileOf(url: string, cache: string): string {
 export async function fetchPage(url: string, options: WebOptions): Promise<FetchResult> {
   const file = fileOf(url, options.cache);
   const kept = await readKept(`${file}.json`);
-  if (kept?.run === options.run) return { file, contentType: kept.contentType };
+  if (kept?.run === options.run) return fetched(file, kept);
   const answer = await follow(url, kept, options);
   if (!('status' in answer)) return answer;
   const { status, headers, bytes } = answer;
   if (status === 304 && kept !== null) {
     await keep(file, { ...kept, run: options.run }, null);
-    return { file, contentType: kept.contentType };
+    return fetched(file, kept);
   }
   if (status === 429 || status === 503) return { retryAfterMs: retryAfter(headers['retry-after']) };
   if (status !== 200) return { reason: 'not_a_page', detail: `found status ${status}` };
@@ -84,15 +90,34 @@ export async function fetchPage(url: string, options: WebOptions): Promise<Fetch
     const value = headers[field];
     return typeof value === 'string' ? value : null;
   };
+  // Servers and site maps say of what did not change that it did: the date of these bytes stays the one they came with.
+  const isSame = kept !== null && (await readFile(file).catch(() => null))?.equals(bytes) === true;
+  const lastModified = header('last-modified');
   const page = {
     url,
     run: options.run,
     contentType,
     etag: header('etag'),
-    lastModified: header('last-modified'),
+    lastModified,
+    date: isSame
+      ? fetched(file, kept).date
+      : (options.changedAt ?? dateOf(lastModified, header('date'))),
   };
   await keep(file, page, bytes);
-  return { file, contentType };
+  return fetched(file, page);
+}
+
+function fetched(file: string, { contentType, date, lastModified }: Kept): FetchedPage {
+  return { file, contentType, date: date === undefined ? dateOf(lastModified, null) : date };
+}
+
+const freshMs = 60_000;
+
+/** None of a page that was made when it was asked for. */
+function dateOf(lastModified: string | null, now: string | null): string | null {
+  if (lastModified === null) return null;
+  if (now !== null && Date.parse(now) - Date.parse(lastModified) < freshMs) return null;
+  return isoDate(lastModified);
 }
 
 async function readKept(file: string): Promise<Kept | null> {
@@ -148,6 +173,7 @@ async function follow(
       if (error instanceof RefusedAddress)
         return { reason: 'refused_address', detail: error.message };
       if (error instanceof TooLarge) return { reason: 'too_large', detail: error.message };
+      if (error instanceof Damaged) return { reason: 'damaged', detail: error.message };
       const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
       return { reason: 'unreachable', detail: code };
     }
@@ -170,6 +196,7 @@ function faultOf(url: string, { allowHttp = false, allowAddress }: WebOptions): 
 
 class RefusedAddress extends Error {}
 class TooLarge extends Error {}
+class Damaged extends Error {}
 
 /** Judges what a connection is about to dial. */
 export function judged(
@@ -231,7 +258,7 @@ async function request(url: string, kept: Kept | null, options: WebOptions): Pro
           try {
             const whole = Buffer.concat(parts);
             const packed = response.headers['content-encoding'] === 'gzip';
-            const bytes = packed ? gunzipSync(whole, { maxOutputLength: maxBytes }) : whole;
+            const bytes = packed ? plainOf(whole) : whole;
             resolve({ status: response.statusCode ?? 0, headers: response.headers, bytes });
           } catch (error) {
             reject(error as Error);
@@ -251,6 +278,17 @@ async function request(url: string, kept: Kept | null, options: WebOptions): Pro
       });
     });
   });
+}
+
+/** A body that was packed for the way alone. */
+function plainOf(packed: Buffer): Buffer {
+  try {
+    return gunzipSync(packed, { maxOutputLength: maxBytes });
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+    if (code === 'ERR_BUFFER_TOO_LARGE') throw new TooLarge(`found more than ${maxBytes} bytes`);
+    throw new Damaged(`not a whole gzip stream (${code})`);
+  }
 }
 
 async function resolveHost(host: string): Promise<LookupAddress[]> {

@@ -6,6 +6,7 @@ import path from 'node:path';
 import type { Refusal } from '../corpus/decode.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import type { FoundFile } from '../corpus/files.ts';
+import { isoDate } from '../corpus/formats/dates.ts';
 import { byCodeUnits } from '../corpus/order.ts';
 import { nameOf } from '../corpus/formats/names-of-formats.ts';
 import { allowAll, allowNone, parseRobots, type Robots } from './web-robots.ts';
@@ -23,8 +24,10 @@ const usualDelayMs = 1000;
 export interface Limits {
   pages: number;
   sitemaps: number;
+  /** Of one sitemap, unpacked. */
+  sitemapBytes: number;
 }
-const usualLimits: Limits = { pages: 50_000, sitemaps: 500 };
+const usualLimits: Limits = { pages: 50_000, sitemaps: 500, sitemapBytes: 64 * 1024 * 1024 };
 const tries = 3;
 
 /** The pages of a source as files, in the order of their addresses; each is fetched when it is read. */
@@ -32,8 +35,9 @@ export async function webFiles(
   url: string,
   include: string,
   options: WebOptions & { delayMs?: number },
-  limits: Limits = usualLimits,
+  given: Partial<Limits> = {},
 ): Promise<FoundFile[]> {
+  const limits = { ...usualLimits, ...given };
   const fault = options.allowAddress === undefined ? urlFault(url, options) : null;
   if (fault !== null)
     throw new CorpusError(`data.sources: url: ${fault}. Correct the pipeline file.`);
@@ -41,26 +45,29 @@ export async function webFiles(
   const visit = visitor(options);
   const { pages, lost } = isSitemap(url)
     ? await sitemapPages(url, visit, limits)
-    : { pages: [url], lost: [] };
-  const fileOf = (page: string, name: string): FoundFile => ({
+    : { pages: new Map([[url, null]]), lost: [] };
+  const fileOf = (page: string, name: string, changedAt: string | null): FoundFile => ({
     path: name,
     place: page,
     refusal: null,
     fetch: async () => {
-      const found = await visit(page);
-      return 'reason' in found ? found : { file: found.file, readAs: readAs(name, found) };
+      const found = await visit(page, changedAt);
+      if ('reason' in found) return found;
+      const { file, date } = found;
+      return { file, readAs: readAs(name, found), ...(date !== null && { date }) };
     },
   });
   const { host } = new URL(url);
   let numPages = 0;
-  const files = [...new Set(pages)].toSorted(byCodeUnits).flatMap((page): FoundFile[] => {
+  const inOrder = [...pages].toSorted(([a], [b]) => byCodeUnits(a, b));
+  const files = inOrder.flatMap(([page, changedAt]): FoundFile[] => {
     const name = nameFor(page);
     if (!path.matchesGlob(name, include)) return [];
     if (new URL(page).host !== host) return [lostFile({ page, refusal: elsewhere })];
     numPages += 1;
     return [
       numPages <= limits.pages
-        ? fileOf(page, name)
+        ? fileOf(page, name, changedAt)
         : lostFile({ page, refusal: tooMany(limits.pages, 'pages') }),
     ];
   });
@@ -116,7 +123,7 @@ function readAs(name: string, { contentType }: FetchedPage): string {
   return plainly && nameOf(byName) !== null ? byName : `page.${type ?? 'unknown'}`;
 }
 
-type Visit = (url: string) => Promise<FetchedPage | Refusal>;
+type Visit = (url: string, changedAt?: string | null) => Promise<FetchedPage | Refusal>;
 
 /** Asks for pages one at a time, no faster than the host wishes. */
 function visitor(options: WebOptions & { delayMs?: number }): Visit {
@@ -126,7 +133,7 @@ function visitor(options: WebOptions & { delayMs?: number }): Visit {
   let delayMs = options.delayMs ?? usualDelayMs;
   const patiently = async (
     url: string,
-    redirectRefusal?: WebOptions['redirectRefusal'],
+    more: Pick<WebOptions, 'redirectRefusal' | 'changedAt'> = {},
   ): Promise<FetchedPage | Refusal> => {
     // Nobody is asked for what is here: an ingest that goes on waits for the pages that it lacks alone.
     const here = await fetchedInRun(url, options);
@@ -134,10 +141,7 @@ function visitor(options: WebOptions & { delayMs?: number }): Visit {
     for (let attempt = 1; ; attempt += 1) {
       await sleep(Math.max(0, lastAt + delayMs - performance.now()), undefined, { signal });
       lastAt = performance.now();
-      const found = await fetchPage(url, {
-        ...options,
-        ...(redirectRefusal && { redirectRefusal }),
-      });
+      const found = await fetchPage(url, { ...options, ...more });
       if (!('retryAfterMs' in found)) return found;
       if (attempt === tries)
         return { reason: 'unreachable', detail: 'the server asked to wait, again and again' };
@@ -165,20 +169,21 @@ function visitor(options: WebOptions & { delayMs?: number }): Visit {
     return allowed ? null : { reason: 'robots', detail: 'robots.txt asks that it is not read' };
   };
   // A redirect leads to another page, whose own host says whether it may be read.
-  return async (url) => (await closed(url)) ?? patiently(url, closed);
+  return async (url, changedAt = null) =>
+    (await closed(url)) ?? patiently(url, { redirectRefusal: closed, changedAt });
 }
 
 function isSitemap(url: string): boolean {
   return /sitemap[^/]*\.xml(\.gz)?$|\/sitemap\.txt$/i.test(new URL(url).pathname);
 }
 
-/** The pages of a sitemap and of those that it names, and which of them are not read. */
+/** The pages of a sitemap and of those that it names, with when they were changed, and which of them are not read. */
 async function sitemapPages(
   start: string,
   visit: Visit,
   limits: Limits,
-): Promise<{ pages: string[]; lost: Lost[] }> {
-  const pages: string[] = [];
+): Promise<{ pages: Map<string, string | null>; lost: Lost[] }> {
+  const pages = new Map<string, string | null>();
   const lost: Lost[] = [];
   const named = new Set([start]);
   const { host } = new URL(start);
@@ -189,7 +194,7 @@ async function sitemapPages(
       lost.push({ page: url, refusal: elsewhere });
       continue;
     }
-    if (numRead >= limits.sitemaps || pages.length >= limits.pages) {
+    if (numRead >= limits.sitemaps || pages.size >= limits.pages) {
       const full = numRead >= limits.sitemaps;
       const refusal = full ? tooMany(limits.sitemaps, 'sitemaps') : tooMany(limits.pages, 'pages');
       lost.push({ page: url, refusal });
@@ -197,23 +202,36 @@ async function sitemapPages(
     }
     numRead += 1;
     const found = await visit(url);
-    if ('reason' in found) {
-      const said = `${url} cannot be read (${found.reason}: ${found.detail})`;
+    const read = 'reason' in found ? found : sitemapText(await readFile(found.file), limits);
+    if (typeof read !== 'string') {
+      const said = `${url} cannot be read (${read.reason}: ${read.detail})`;
       if (url === start) throw new CorpusError(`data.sources: ${said}. Correct the address.`);
       // Without it a dataset would lack pages that the next try may find.
-      if (isPassing(found)) throw new Error(`data.sources: ${said}, expected a sitemap`);
-      lost.push({ page: url, refusal: found });
+      if (isPassing(read)) throw new Error(`data.sources: ${said}, expected a sitemap`);
+      lost.push({ page: url, refusal: read });
       continue;
     }
-    const text = sitemapText(await readFile(found.file));
-    const places = Array.from(text.matchAll(/<loc>\s*(?:<!\[CDATA\[)?([^<\]]+)/gi), ([, place]) =>
-      place!.trim().replaceAll('&amp;', '&'),
-    ).filter((place) => URL.canParse(place));
-    if (/<sitemapindex[\s>]/i.test(text)) for (const place of places) named.add(place);
-    else if (places.length > 0) for (const place of places) pages.push(place);
-    else for (const line of text.split(/\s+/)) if (URL.canParse(line)) pages.push(line);
+    const isIndex = /<sitemapindex[\s>]/i.test(read);
+    for (const { place, changedAt } of entriesOf(read)) {
+      if (!URL.canParse(place)) continue;
+      if (isIndex) named.add(place);
+      else if (!pages.has(place)) pages.set(place, changedAt);
+    }
   }
   return { pages, lost };
+}
+
+/** What a sitemap names, each with the time that it says; one that is no XML has a name a line. */
+function entriesOf(text: string): { place: string; changedAt: string | null }[] {
+  if (!/<loc>/i.test(text)) return text.split(/\s+/).map((place) => ({ place, changedAt: null }));
+  return text.split(/<\/(?:url|sitemap)>/i).flatMap((entry) => {
+    const places = Array.from(entry.matchAll(/<loc>\s*(?:<!\[CDATA\[)?([^<\]]+)/gi), ([, place]) =>
+      place!.trim().replaceAll('&amp;', '&'),
+    );
+    const said = /<lastmod>\s*(?:<!\[CDATA\[)?([^<\]]+)/i.exec(entry)?.[1];
+    const changedAt = said === undefined || places.length !== 1 ? null : isoDate(said);
+    return places.map((place) => ({ place, changedAt }));
+  });
 }
 
 /** Whether another try may find it. */
@@ -221,11 +239,19 @@ function isPassing({ reason, detail }: Refusal): boolean {
   return reason === 'unreachable' || (reason === 'not_a_page' && /status 5/.test(detail));
 }
 
-const maxSitemapBytes = 64 * 1024 * 1024;
-
-function sitemapText(bytes: Buffer): string {
-  const packed = bytes[0] === 0x1f && bytes[1] === 0x8b;
-  return (packed ? gunzipSync(bytes, { maxOutputLength: maxSitemapBytes }) : bytes).toString(
-    'utf8',
-  );
+/** The text of a sitemap, unpacked where it is packed. */
+function sitemapText(bytes: Buffer, { sitemapBytes }: Limits): string | Refusal {
+  const tooLarge = {
+    reason: 'too_large',
+    detail: `found a sitemap of more than ${sitemapBytes} bytes; split it`,
+  };
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b)
+    return bytes.length > sitemapBytes ? tooLarge : bytes.toString('utf8');
+  try {
+    return gunzipSync(bytes, { maxOutputLength: sitemapBytes }).toString('utf8');
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+    if (code === 'ERR_BUFFER_TOO_LARGE') return tooLarge;
+    return { reason: 'damaged', detail: `not a whole gzip stream (${code})` };
+  }
 }

@@ -65,7 +65,7 @@ export function decoderFor(encoding: string): (bytes: Uint8Array) => Decoded {
         )
       : strict(bytes, encoding);
     if (text === null || (isLegacy(encoding) && text.includes('\uFFFD'))) {
-      return { reason: 'undecodable', detail: `found bytes that are not ${encoding}` };
+      return unfit(encoding);
     }
     const zero = encoding.startsWith('utf-16') ? -1 : bytes.indexOf(0);
     if (zero >= 0) return { reason: 'binary', detail: `found a NUL byte at ${zero}` };
@@ -82,15 +82,73 @@ export function decodeHtml(bytes: Uint8Array, declared?: string): Decoded {
       const label = name
         ?.toLowerCase()
         .replace(/^(iso-?8859-?1|latin-?1|us-ascii)$/, 'windows-1252');
-      if (label === undefined || label.startsWith('utf') || !iconv.encodingExists(label)) continue;
-      const text = iconv.decode(
-        Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
-        nameForIconv(label),
-      );
-      if (!text.includes('\uFFFD') && !text.includes('\0')) return { text };
+      if (label === undefined || label.startsWith('utf')) continue;
+      const text = fitting(bytes, label);
+      if (text !== null) return { text };
     }
   }
   return decodeText(bytes);
+}
+
+/**
+ * By the label that mail carries, where the bytes fit it; else as `decodeText`. Latin-1 fits any bytes and is what many
+ * programs say of all they send: it counts only where nothing else shows.
+ */
+export function decodeLabelled(bytes: Uint8Array, declared?: string): Decoded {
+  const label = labelOf(declared);
+  const shifted = /^(utf-?7|hz|(csiso|iso-)2022)/.exec(label)?.[1];
+  if (shifted !== undefined && (shifted.startsWith('utf') || hasShifts(bytes))) {
+    const text = fitting(bytes, label);
+    return text === null ? unfit(label) : { text };
+  }
+  const found = decodeText(bytes);
+  if (label === '' || label === latin || byMark(bytes) !== null) {
+    const shown = 'text' in found ? null : label === latin ? fitting(bytes, label) : null;
+    return shown === null ? found : { text: shown };
+  }
+  const plain = utf8(bytes);
+  // Two bytes of UTF-8 may be a character of another encoding; three seldom are.
+  if (plain !== null && !/[^\0-\u007f]/.test(plain)) return found;
+  if (plain !== null && /[\u0800-\u{10ffff}]/u.test(plain)) return found;
+  const text = label.startsWith('utf-8') ? null : fitting(bytes, label);
+  return text === null ? found : { text };
+}
+
+const latin = 'windows-1252';
+
+/** A name of an encoding without what programs add to it; '' where none is known by it. */
+function labelOf(name: string | undefined): string {
+  return (name ?? '')
+    .trim()
+    .toLowerCase()
+    .replace(/^(x-)+|^cs(?!iso)/, '')
+    .replace(/^(iso[-_]?8859-?1|latin-?1)$/, latin)
+    .replace(/^(gb_?2312.*|gbk|cp936|ms936|windows-936)$/, 'gb18030')
+    .replace(/^(shift[-_]?jis|sjis|ms_?kanji|windows-31j)$/, 'cp932')
+    .replace(/^(euc-?kr|ks_?c_?5601.*|windows-949)$/, 'cp949');
+}
+
+/** The text of the bytes in that encoding; null where they do not fit, or none is known by the name. */
+function fitting(bytes: Uint8Array, label: string): string | null {
+  if (/^(csiso2022jp|iso-2022-jp)/.test(label)) return strict(bytes, 'iso-2022-jp');
+  // These turn bytes into digits, and are no encodings of text.
+  if (/^(base64|hex|binary|internal)$/.test(label) || !iconv.encodingExists(label)) return null;
+  const text = iconv.decode(
+    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
+    nameForIconv(label),
+  );
+  return text.includes('\uFFFD') || text.includes('\0') ? null : text;
+}
+
+function unfit(encoding: string): Refusal {
+  return { reason: 'undecodable', detail: `found bytes that are not ${encoding}` };
+}
+
+/** Whether 7-bit bytes say that others follow which are no ASCII. */
+function hasShifts(bytes: Uint8Array): boolean {
+  return bytes.some(
+    (byte, at) => byte === 0x1b || byte === 0x0e || (byte === 0x7e && bytes[at + 1] === 0x7b),
+  );
 }
 
 export function isUtf8(bytes: Uint8Array): boolean {

@@ -17,6 +17,8 @@ export interface LocalFile {
   file: string;
   /** The name that says its format; left out, that of the found file. */
   readAs?: string;
+  /** When it was changed, where whoever gave it says so. */
+  date?: string;
   /** Called when it was read. */
   release?: () => Promise<void>;
 }

@@ -1,19 +1,27 @@
 /** A git work tree as a source: the files that it tracks, each with its licence. */
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, readlink } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { CorpusError } from './errors.ts';
 import type { FoundFile } from './files.ts';
 import { nameOf } from './formats/names-of-formats.ts';
-import { knownLicense, licenseFileName, reuseAnnotations, spdxOf } from './licenses.ts';
+import {
+  isLicenseFile,
+  licenseOfFolder,
+  reuseAnnotations,
+  spdxOf,
+  type StatedLicense,
+} from './licenses.ts';
 import { byCodeUnits } from './order.ts';
 
 const run = promisify(execFile);
 const maxListBytes = 256 * 1024 * 1024;
 const headBytes = 4096;
+const licenseBytes = 64 * 1024;
 const maxAnnotationBytes = 1024 * 1024;
+const maxLinks = 8;
 
 export interface WorkTree {
   files: FoundFile[];
@@ -69,13 +77,19 @@ function licenses(folder: string, names: ReadonlySet<string>): WorkTree['license
     names.has(name) ? beginningOf(path.join(folder, name), length).catch(() => '') : '';
   const annotations = read('REUSE.toml', maxAnnotationBytes).then(reuseAnnotations);
   const nearest = new Map<string, Promise<string | null>>();
-  const licenseNames = [...names].filter((name) => licenseFileName.test(path.posix.basename(name)));
+  const stated = new Map<string, string[]>();
+  for (const name of names) {
+    const place = path.posix.dirname(name);
+    if (isLicenseFile(path.posix.basename(name)))
+      stated.set(place, [...(stated.get(place) ?? []), name]);
+  }
+  // A licence that is not known ends the search too: that of a folder above would be another one.
   const ofFolder = async (place: string): Promise<string | null> => {
-    for (const name of licenseNames) {
-      if (path.posix.dirname(name) !== place) continue;
-      const found = knownLicense(await read(name));
-      if (found !== null) return found;
-    }
+    const files: StatedLicense[] = [];
+    for (const file of stated.get(place) ?? [])
+      files.push({ file, text: await read(await targetOf(folder, names, file), licenseBytes) });
+    const found = licenseOfFolder(files);
+    if (found !== null) return found;
     return place === '.' ? null : known(path.posix.dirname(place));
   };
   const known = async (place: string): Promise<string | null> => {
@@ -84,7 +98,7 @@ function licenses(folder: string, names: ReadonlySet<string>): WorkTree['license
     return found;
   };
   const ofFile = async (name: string): Promise<string | null> => {
-    const own = spdxOf(await read(name));
+    const own = spdxOf(await read(name), name);
     const beside = own ?? spdxOf(await read(`${name}.license`));
     if (beside !== null) return beside;
     const annotated = (await annotations).find(({ paths }) =>
@@ -98,6 +112,19 @@ function licenses(folder: string, names: ReadonlySet<string>): WorkTree['license
     if (last?.name !== name) last = { name, license: ofFile(name) };
     return last.license;
   };
+}
+
+/** What a tracked link leads to, as far as that is tracked too; what leads out of the tree stays a link. */
+async function targetOf(folder: string, names: ReadonlySet<string>, name: string): Promise<string> {
+  let file = name;
+  for (let links = 0; links < maxLinks; links += 1) {
+    const target = await readlink(path.join(folder, file)).catch(() => null);
+    if (target === null) return file;
+    const next = path.posix.normalize(path.posix.join(path.posix.dirname(file), target));
+    if (path.posix.isAbsolute(target) || !names.has(next)) return file;
+    file = next;
+  }
+  return file;
 }
 
 /** Of a file itself: a link that is tracked could lead out of the tree. */

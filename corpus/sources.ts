@@ -4,6 +4,7 @@ import path from 'node:path';
 import type { Document, DroppedDocument } from '../config/manifests.ts';
 import { sourceName, type Source } from '../config/sources.ts';
 import type { Refusal } from './decode.ts';
+import { dateOf } from './document-date.ts';
 import { CorpusError } from './errors.ts';
 import { listFiles, type FoundFile } from './files.ts';
 import { readContained } from './formats/contained.ts';
@@ -131,10 +132,20 @@ async function* readFile(source: OpenSource, found: FoundFile): AsyncGenerator<F
     return;
   }
   try {
-    yield* readLocal(local.file, local.readAs ?? name, source.textField);
+    const { date } = local;
+    for await (const record of readLocal(local.file, local.readAs ?? name, source.textField)) {
+      yield date === undefined ? record : dated(record, date);
+    }
   } finally {
     await local.release?.();
   }
+}
+
+/** What a document says of its own time goes before what is said of its file. */
+function dated(record: FileRecord, date: string): FileRecord {
+  if (!('text' in record) || 'date' in record.metadata || dateOf(record.metadata) !== null)
+    return record;
+  return { ...record, metadata: { ...record.metadata, date } };
 }
 
 async function* readLocal(

@@ -4,6 +4,7 @@
  */
 import type { Document } from '../config/manifests.ts';
 import { mostNames, type Distributions, type Top } from '../config/statistics.ts';
+import { dateOf } from './document-date.ts';
 import { languageOf } from './languages.ts';
 import { byCodeUnits } from './order.ts';
 
@@ -32,12 +33,6 @@ export interface PartCounts {
 
 /** Characters of a text that its language is told by here: more would cost time and change little. */
 const sampled = 600;
-const dateFields =
-  'date published published_at publication_date created created_at timestamp time year updated modified'.split(
-    ' ',
-  );
-const isoDate =
-  /^(1\d{3}|2[01]\d{2})(?:[-/]?(0[1-9]|1[0-2])(?:[-/]?(0[1-9]|[12]\d|3[01]))?)?(?!\d)/;
 
 /** The traits of a document, whose text may be a cleaned one. */
 export function traitsOf({ source, metadata }: Omit<Document, 'text'>, text: string): Traits {
@@ -66,18 +61,6 @@ function domainOf(source: string, { url, source: from }: Document['metadata']): 
     if (typeof place !== 'string' || !/^https?:\/\//i.test(place)) continue;
     const host = URL.parse(place)?.hostname.replace(/^www\./, '') ?? '';
     if (host !== '') return host;
-  }
-  return null;
-}
-
-/** A day, a month or a year, as far as the metadata say it in the order of ISO 8601. */
-function dateOf(metadata: Document['metadata']): string | null {
-  for (const field of dateFields) {
-    const value = metadata[field];
-    if (typeof value !== 'string' && typeof value !== 'number') continue;
-    const found = isoDate.exec(String(value));
-    if (found === null) continue;
-    return found.slice(1).filter(Boolean).join('-');
   }
   return null;
 }

@@ -98,6 +98,10 @@ function goodFiles(numRecords: number): Record<string, Content> {
       'two.xhtml': `<p>${text('en')}</p>`,
     }),
     'mail/box.mbox': letter('news', text('en')) + letter('=?utf-8?B?5paw6IGe?=', text('zh-Hant')),
+    'mail/big5.mbox': iconv.encode(
+      letter('預算會議通知', text('zh-Hant')).replace('; charset=utf-8', ''),
+      'big5',
+    ),
     'mail/one.eml': letter('news', text('de')).slice(letter('', '').indexOf('Subject')),
     'archives/mixed.zip': zip([
       { name: 'en.txt', content: text('en'), deflate: true },
@@ -112,6 +116,12 @@ function goodFiles(numRecords: number): Record<string, Content> {
         { name: '法律.txt', content: text('zh-Hant') },
         { name: 'en.jsonl', content: records('en', 3) },
       ]),
+    ),
+    'archives/big5.tar': tar(
+      ['人事.txt', '預算表.txt'].map((name) => ({
+        name: iconv.encode(name, 'big5'),
+        content: text('zh-Hant'),
+      })),
     ),
     'archives/escaping.zip': zip([
       { name: '../../etc/en.txt', content: text('en'), deflate: true },
@@ -169,8 +179,14 @@ const badFiles: Record<string, { reason: string; content: () => Content }> = {
 };
 
 /** Of a repository, whose files are text by their names. */
+const mit = 'Permission is hereby granted, free of charge, to any person obtaining a copy';
 const repositoryFiles: Record<string, Content> = {
-  LICENSE: 'Permission is hereby granted, free of charge, to any person obtaining a copy',
+  LICENSE: mit,
+  'either/LICENSE-APACHE': 'Apache License\nVersion 2.0, January 2004\n',
+  'either/LICENSE-MIT': mit,
+  'either/ferry.md': `# Either\n\n${madeUpText('en', 5004)}\n`,
+  'vendor/LICENSE': 'All of this is owned by the harbour office, which permits nothing of it.\n',
+  'vendor/bells.md': `# Bells\n\n${madeUpText('de', 5005)}\n`,
   'README.md': `# Ferry\n\n${madeUpText('en', 5001)}\n`,
   'docs/ja.md': `# 渡し舟\n\n${madeUpText('ja', 5002)}\n`,
   'src/bells.py': `"""${madeUpText('en', 5003)}"""\n\n\ndef ring(times):\n    return "ding" * times\n`,

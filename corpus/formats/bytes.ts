@@ -60,11 +60,13 @@ export async function whole(bytes: Bytes, maxBytes = maxWholeBytes): Promise<Buf
   return parts.length === 1 ? parts[0]! : Buffer.concat(parts, total);
 }
 
+type Seekable = Required<Omit<Bytes, 'again'>> & { size: number };
+
 /** The same bytes where they can be read at any place: a stream is taken into memory first. */
-export async function seekable(bytes: Bytes): Promise<Required<Bytes> & { size: number }> {
+export async function seekable(bytes: Bytes): Promise<Seekable> {
   const { size, at } = bytes;
   if (at !== undefined && size !== null) return { ...bytes, size, at };
-  return bytesOf(await whole(bytes)) as Required<Bytes> & { size: number };
+  return bytesOf(await whole(bytes)) as Seekable;
 }
 
 /** The first bytes, and the same bytes from their beginning. */

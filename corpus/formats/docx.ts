@@ -2,6 +2,7 @@
 import { Parser } from 'htmlparser2';
 import { memberText, openZip } from './zip.ts';
 import { peek } from './bytes.ts';
+import { isoDate } from './dates.ts';
 import {
   checked,
   Refused,
@@ -31,8 +32,12 @@ export async function* readDocx(
     else if (part === parts[0]) throw new Refused('damaged', `found no ${part} inside`);
   }
   const core = await memberText(zip, 'docProps/core.xml', account);
-  const title = core === null ? '' : elementText(core.toString('utf8'), 'dc:title');
-  const metadata: Metadata = title === '' ? {} : { title };
+  const said = (element: string): string =>
+    core === null ? '' : elementText(core.toString('utf8'), element);
+  const title = said('dc:title');
+  // A template brings the day on which it was made; what was saved last is what is read.
+  const date = isoDate(said('dcterms:modified')) ?? isoDate(said('dcterms:created'));
+  const metadata: Metadata = { ...(title !== '' && { title }), ...(date !== null && { date }) };
   yield checked(null, texts.filter((text) => text !== '').join('\n\n'), metadata);
 }
 

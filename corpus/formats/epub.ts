@@ -3,6 +3,7 @@ import path from 'node:path';
 import { Parser } from 'htmlparser2';
 import { decodeHtml } from '../decode.ts';
 import { htmlToText } from '../html.ts';
+import { isoDate } from './dates.ts';
 import { elementText } from './docx.ts';
 import {
   checked,
@@ -59,7 +60,12 @@ export async function* readEpub(
   }
   const xml = found.toString('utf8');
   const [title, author] = [elementText(xml, 'dc:title'), elementText(xml, 'dc:creator')];
-  const metadata: Metadata = { ...(title !== '' && { title }), ...(author !== '' && { author }) };
+  const date = isoDate(elementText(xml, 'dc:date'));
+  const metadata: Metadata = {
+    ...(title !== '' && { title }),
+    ...(author !== '' && { author }),
+    ...(date !== null && { date }),
+  };
   yield checked(null, texts.join('\n\n'), metadata);
 }
 

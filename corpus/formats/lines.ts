@@ -25,6 +25,8 @@ export async function* readJsonLines(
 export interface Line {
   position: number;
   line: string | Refusal;
+  /** Of one that cannot be decoded: its bytes as Latin-1, whose signs of ASCII are its own. */
+  seen?: string;
 }
 
 /** Each line with its number, or why it cannot be read. */
@@ -42,45 +44,47 @@ export async function* linesOf(bytes: Bytes): AsyncGenerator<Line> {
         yield { position, line };
       } else {
         const decoded = decode(line);
-        yield { position, line: 'text' in decoded ? decoded.text : decoded };
+        yield 'text' in decoded
+          ? { position, line: decoded.text }
+          : { position, line: decoded, seen: line.toString('latin1') };
       }
     }
   }
 }
 
-/** Of UTF-16, where a byte of ten need not end a line. */
+/** Of UTF-16, where a byte of ten need not end a line. Halves of characters refuse the line that they stand in. */
 async function* wideLines(bytes: Bytes, encoding: string): AsyncGenerator<Line> {
-  const decoder = new TextDecoder(encoding, { fatal: true });
+  const bad = { reason: 'undecodable', detail: `found bytes that are not ${encoding}` };
   let position = 0;
+  let odd = Buffer.alloc(0);
   let rest = '';
   // Units of a line too long to keep, which is passed over up to its end.
   let passed = 0;
   const ended = (line: string): Line => {
     const length = passed + line.length;
     passed = 0;
-    return {
-      position: (position += 1),
-      line: length > maxRecordBytes ? longRecord(length * 2) : line,
-    };
+    position += 1;
+    if (length > maxRecordBytes) return { position, line: longRecord(length * 2) };
+    const plain = position === 1 ? line.replace(/^\uFEFF/, '') : line;
+    return plain.isWellFormed() ? { position, line: plain } : { position, line: bad, seen: plain };
   };
-  try {
-    for await (const piece of bytes.chunks()) {
-      const lines = (rest + decoder.decode(piece, { stream: true })).split('\n');
-      rest = lines.pop()!;
-      for (const line of lines) yield ended(line);
-      if (passed + rest.length > maxRecordBytes) {
-        passed += rest.length;
-        rest = '';
-      }
+  for await (const piece of bytes.chunks()) {
+    const all = odd.length === 0 ? piece : Buffer.concat([odd, piece]);
+    const even = all.length - (all.length % 2);
+    odd = Buffer.from(all.subarray(even));
+    const units = all.subarray(0, even);
+    // Turned in place, which must not be done to bytes of others.
+    const little = encoding === 'utf-16be' ? Buffer.from(units).swap16() : units;
+    const lines = (rest + little.toString('utf16le')).split('\n');
+    rest = lines.pop()!;
+    for (const line of lines) yield ended(line);
+    if (passed + rest.length > maxRecordBytes) {
+      passed += rest.length;
+      rest = '';
     }
-    rest += decoder.decode();
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    const line = { reason: 'undecodable', detail: `found bytes that are not ${encoding}` };
-    yield { position: position + 1, line };
-    return;
   }
-  if (passed + rest.length > 0) yield ended(rest);
+  if (odd.length > 0) yield { position: position + 1, line: bad };
+  else if (passed + rest.length > 0) yield ended(rest);
 }
 
 /** Lines as bytes; one that is longer than a record is passed over without being kept. */

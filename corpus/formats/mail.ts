@@ -1,7 +1,9 @@
 /** Mail: a letter is a document, and what is attached to it is read as a file of its name would be. */
-import PostalMime from 'postal-mime';
+import type { Attachment } from 'postal-mime';
 import { htmlToText } from '../html.ts';
 import { bytesOf, whole } from './bytes.ts';
+import { isoDate } from './dates.ts';
+import { parseLetter, type Letter } from './letter.ts';
 import { byteLines } from './lines.ts';
 import { readMember } from './member.ts';
 import {
@@ -81,27 +83,44 @@ async function* letter(
   content: Buffer,
   reading: Reading,
 ): AsyncGenerator<FileRecord> {
-  let parsed;
+  let parsed: Letter;
   try {
-    parsed = await PostalMime.parse(content, { maxNestingDepth: 32 });
+    parsed = await parseLetter(content);
   } catch (error) {
     yield { position, reason: 'damaged', detail: `no letter (${(error as Error).message})` };
     return;
   }
-  const metadata: Metadata = {};
-  if (parsed.subject) metadata['subject'] = parsed.subject;
-  const from = parsed.from?.address ?? parsed.from?.name;
-  if (from) metadata['from'] = from;
-  if (parsed.date) metadata['date'] = parsed.date;
-  const text = parsed.text?.trim() ? parsed.text : htmlToText(parsed.html ?? '').text;
-  yield checked(position, text.replaceAll('\r\n', '\n').trim(), metadata);
+  yield bodyOf(position, parsed);
   const within =
     position === null ? reading : { ...reading, inside: `${reading.inside}#${position}` };
-  for (const [index, { filename, content: attached }] of parsed.attachments.entries()) {
-    // Without a name it cannot be read, and is dropped as such.
-    const name = filename || `attachment ${index + 1}`;
+  for (const [index, attachment] of parsed.attachments.entries()) {
+    const { content: attached } = attachment;
     const bytes =
       typeof attached === 'string' ? Buffer.from(attached) : Buffer.from(attached as ArrayBuffer);
-    yield* readMember(name.replaceAll(/[/\\\p{Cc}]/gu, '_'), bytesOf(bytes), within);
+    yield* readMember(nameOfAttached(attachment, index), bytesOf(bytes), within);
   }
+}
+
+/** What the letter itself says: its plain text where it has one. */
+function bodyOf(
+  position: number | null,
+  { text, html, subject, from, headers }: Letter,
+): FileRecord {
+  const said = typeof text === 'string' && text.trim() === '' ? html : text;
+  if (typeof said !== 'string') return { position, ...said };
+  const metadata: Metadata = {};
+  if (subject) metadata['subject'] = subject;
+  const sender = from?.address ?? from?.name;
+  if (sender) metadata['from'] = sender;
+  const date = headers.find(({ key }) => key === 'date')?.value;
+  if (date) metadata['date'] = isoDate(date) ?? date;
+  const plain = said === html ? htmlToText(said).text : said;
+  return checked(position, plain.replaceAll('\r\n', '\n').trim(), metadata);
+}
+
+/** Without a name it cannot be read, and is dropped as such; a letter needs none. */
+function nameOfAttached({ filename, mimeType }: Attachment, index: number): string {
+  const name = (filename || `attachment ${index + 1}`).replaceAll(/[/\\\p{Cc}]/gu, '_');
+  const isLetter = /^message\/(rfc822|global)$/.test(mimeType);
+  return isLetter && !/\.eml$/i.test(name) ? `${name}.eml` : name;
 }

@@ -3,17 +3,23 @@ import { decoderFor, encodingOf, isUtf8 } from '../decode.ts';
 
 /** Each name as text; the old code page of DOS where no other encoding shows. */
 export function decodeNames(names: readonly Buffer[]): string[] {
+  return names.map(nameDecoder(names));
+}
+
+/** Decodes names as these show together how they are written. */
+export function nameDecoder(names: readonly Buffer[]): (name: Buffer) => string {
   const others = names.filter((name) => !isUtf8(name));
   const found = others.length === 0 ? null : encodingOf(joined(others), { names: true });
   const decode = decoderFor(typeof found === 'string' ? found : 'cp437');
-  return names.map((name) => {
+  return (name) => {
     if (isUtf8(name)) return cleaned(name.toString('utf8'));
     const decoded = decode(name);
     return cleaned('text' in decoded ? decoded.text : name.toString('latin1'));
-  });
+  };
 }
 
-const sampleBytes = 64 * 1024;
+/** As many bytes of names as are looked at. */
+export const sampleBytes = 64 * 1024;
 
 function joined(names: readonly Buffer[]): Buffer {
   const parts: Buffer[] = [];

@@ -3,8 +3,10 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import type * as pdfjs from 'pdfjs-dist/legacy/build/pdf.mjs';
 import { looksScanned } from '../pdf.ts';
+import { picturePages } from '../pdf-pictures.ts';
 import { countStreams } from './pdf-streams.ts';
 import { whole } from './bytes.ts';
+import { isoDateOfPdf } from './dates.ts';
 import {
   checked,
   maxTextBytes,
@@ -28,10 +30,9 @@ export async function* readPdf(
     throw new Refused('damaged', 'not a PDF: found no %PDF at its beginning');
   }
   await countStreams(content, account);
-  // The library takes the bytes as its own.
-  const scanned = looksScanned(content);
   const { getDocument, folder } = await library();
   const task = getDocument({
+    // The library takes the bytes as its own.
     data: new Uint8Array(content),
     cMapUrl: `${path.join(folder, 'cmaps')}${path.sep}`,
     cMapPacked: true,
@@ -57,6 +58,7 @@ export async function* readPdf(
       throw new Refused('too_large', `found ${document.numPages} pages; split it`);
     }
     const pages: string[] = [];
+    const silent: { number: number; object: number | null }[] = [];
     let bytesFound = 0;
     for (let number = 1; number <= document.numPages; number += 1) {
       const page = await document.getPage(number);
@@ -69,18 +71,46 @@ export async function* readPdf(
         throw new Refused('too_large', `found more than ${maxTextBytes} bytes of text; split it`);
       }
       if (text !== '') pages.push(text);
+      else silent.push({ number, object: page.ref?.num ?? null });
     }
-    if (pages.length === 0 && scanned) {
+    const pictures = silent.length === 0 ? [] : picturePages(content, silent);
+    if (pages.length === 0 && (pictures.length > 0 || looksScanned(content))) {
       throw new Refused('needs_ocr', `a scan: ${document.numPages} pages of pictures without text`);
     }
     const { info } = await document.getMetadata().catch(() => ({ info: {} }));
-    const title = (info as { Title?: unknown }).Title;
-    const metadata: Metadata =
-      typeof title === 'string' && title.trim() !== '' ? { title: title.trim() } : {};
-    yield checked(null, pages.join('\n\n'), metadata);
+    yield checked(null, pages.join('\n\n'), metadataOf(info));
+    if (pictures.length > 0) {
+      const detail = `pages ${listed(pictures)} of ${document.numPages} are pictures without text; recognise them first`;
+      yield { position: null, reason: 'needs_ocr', detail };
+    }
   } finally {
     await task.destroy();
   }
+}
+
+function metadataOf(info: object): Metadata {
+  const said = (field: string): string => {
+    const value = (info as Record<string, unknown>)[field];
+    return typeof value === 'string' ? value.trim() : '';
+  };
+  const title = said('Title');
+  // What was done to a file later, a stamp or another frame, changes the second and not the text.
+  const date = isoDateOfPdf(said('CreationDate')) ?? isoDateOfPdf(said('ModDate'));
+  return { ...(title !== '' && { title }), ...(date !== null && { date }) };
+}
+
+/** `2, 5-9`, not all of them where there are many. */
+function listed(numbers: readonly number[]): string {
+  const ranges: [number, number][] = [];
+  for (const number of numbers) {
+    const last = ranges.at(-1);
+    if (last?.[1] === number - 1) last[1] = number;
+    else ranges.push([number, number]);
+  }
+  const shown = ranges
+    .slice(0, 20)
+    .map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`));
+  return `${shown.join(', ')}${ranges.length > 20 ? ' …' : ''}`;
 }
 
 /** A run of text on a page; `transform` ends with its place, from the bottom left. */

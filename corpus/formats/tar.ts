@@ -1,5 +1,9 @@
-/** tar: its members one after the other, read and never written anywhere. */
-import { decodeNames } from './names.ts';
+/**
+ * tar: its members one after the other, read and never written anywhere. Names that are no UTF-8 are judged together, as
+ * those of zip are: the headers are gone through once before, where the bytes can be read again.
+ */
+import { isUtf8 } from '../decode.ts';
+import { nameDecoder, sampleBytes } from './names.ts';
 import { cursor, type Cursor } from './cursor.ts';
 import { isHidden, readMember } from './member.ts';
 import { bytesOfStream } from './bytes.ts';
@@ -15,30 +19,13 @@ export async function* readTar(
   reading: Reading,
 ): AsyncGenerator<FileRecord> {
   const file = cursor(bytes);
-  let longName: Buffer | null = null;
+  const decode = decoderOf(bytes);
   let numMembers = 0;
-  for (let index = 0; ; index += 1) {
-    const block = await file.take(blockBytes);
-    if (block.every((byte) => byte === 0)) break;
-    if (block.length < blockBytes || !checksumFits(block)) {
-      throw new Refused('damaged', `member ${index + 1} has no whole header of tar`);
-    }
-    const size = number(block.subarray(124, 136));
-    const type = String.fromCharCode(block[156]!);
-    const padding = (blockBytes - (size % blockBytes)) % blockBytes;
-    if (type === 'x' || type === 'g' || type === 'L' || type === 'K') {
-      if (size > maxNameBytes) throw new Refused('damaged', `a name of ${size} bytes`);
-      const content = await file.take(size);
-      await file.skip(padding);
-      if (type === 'L') longName = untilZero(content);
-      if (type === 'x') longName = paxPath(content) ?? longName;
-      continue;
-    }
+  for await (const { index, name: raw, type, size } of headers(file)) {
     if ((numMembers += 1) > maxMembers) {
       throw new Refused('bomb', `found more than ${maxMembers} members`);
     }
-    const name = decodeNames([longName ?? ustarName(block)])[0]!;
-    longName = null;
+    const name = await decode(raw);
     const content = { left: size };
     if (type === '5' || isHidden(name)) {
       // A folder, or a name that is left alone.
@@ -53,9 +40,104 @@ export async function* readTar(
     if ((await file.skip(content.left)) < content.left) {
       throw new Refused('damaged', `member ${index + 1} is cut off`);
     }
-    await file.skip(padding);
+    await file.skip(paddingOf(size));
   }
   if (numMembers === 0) yield { position: null, reason: 'empty', detail: 'no members' };
+}
+
+interface Header {
+  /** Its number among all headers. */
+  index: number;
+  name: Buffer;
+  type: string;
+  size: number;
+}
+
+type Steps = Pick<Cursor, 'take' | 'skip'>;
+
+/** The header of each member. Whoever asks passes over what is behind it. */
+async function* headers(file: Steps): AsyncGenerator<Header> {
+  let longName: Buffer | null = null;
+  for (let index = 0; ; index += 1) {
+    const block = await file.take(blockBytes);
+    if (block.every((byte) => byte === 0)) return;
+    if (block.length < blockBytes || !checksumFits(block)) {
+      throw new Refused('damaged', `member ${index + 1} has no whole header of tar`);
+    }
+    const size = number(block.subarray(124, 136));
+    const type = String.fromCharCode(block[156]!);
+    if (type === 'x' || type === 'g' || type === 'L' || type === 'K') {
+      if (size > maxNameBytes) throw new Refused('damaged', `a name of ${size} bytes`);
+      const content = await file.take(size);
+      await file.skip(paddingOf(size));
+      if (type === 'L') longName = untilZero(content);
+      if (type === 'x') longName = paxPath(content) ?? longName;
+      continue;
+    }
+    yield { index, name: longName ?? ustarName(block), type, size };
+    longName = null;
+  }
+}
+
+function paddingOf(size: number): number {
+  return (blockBytes - (size % blockBytes)) % blockBytes;
+}
+
+/** Decodes the names of an archive one after the other; by those before alone where its bytes come but once. */
+function decoderOf(bytes: Bytes): (name: Buffer) => Promise<string> {
+  const before: Buffer[] = [];
+  let length = 0;
+  let all: Promise<Buffer[]> | null = null;
+  let decode: ((name: Buffer) => string) | null = null;
+  return async (name) => {
+    if (isUtf8(name)) return nameDecoder([])(name);
+    if (bytes.at === undefined && bytes.again === undefined) {
+      if (length <= sampleBytes) {
+        before.push(Buffer.from(name));
+        length += name.length;
+        decode = nameDecoder(before);
+      }
+      return decode!(name);
+    }
+    all ??= otherNames(bytes);
+    decode ??= nameDecoder(await all);
+    return decode(name);
+  };
+}
+
+/** The names that are no UTF-8, as many as are looked at, by the headers alone. */
+async function otherNames(bytes: Bytes): Promise<Buffer[]> {
+  const file = bytes.at === undefined ? cursor(bytes.again!()) : seeking(bytes.at);
+  const names: Buffer[] = [];
+  let length = 0;
+  let numMembers = 0;
+  try {
+    for await (const { name, size } of headers(file)) {
+      if (!isUtf8(name)) names.push(Buffer.from(name));
+      length += isUtf8(name) ? 0 : name.length;
+      if (length > sampleBytes || (numMembers += 1) > maxMembers) break;
+      await file.skip(size + paddingOf(size));
+    }
+  } catch (error) {
+    // Where the archive is damaged the members before are read, and it is refused there.
+    if (!(error instanceof Refused)) throw error;
+  }
+  return names;
+}
+
+function seeking(at: NonNullable<Bytes['at']>): Steps {
+  let place = 0;
+  return {
+    async take(length) {
+      const found = await at(place, length);
+      place += found.length;
+      return found;
+    },
+    async skip(length) {
+      place += length;
+      return length;
+    },
+  };
 }
 
 async function* part(file: Cursor, content: { left: number }): AsyncGenerator<Buffer> {

@@ -20,6 +20,8 @@ export interface Bytes {
   chunks(): AsyncIterable<Buffer>;
   /** From any place; absent where the bytes come as a stream. */
   at?: (start: number, length: number) => Promise<Buffer>;
+  /** The same bytes once more, from the beginning; absent where they come but once. */
+  again?: () => Bytes;
 }
 
 /** What one file of a source is read with. */
@@ -75,6 +77,11 @@ export class Account {
 
   constructor(packedBytes: number) {
     this.#packedBytes = packedBytes;
+  }
+
+  /** Of another reading of the same bytes. */
+  anew(): Account {
+    return new Account(this.#packedBytes);
   }
 
   add(bytes: number): void {

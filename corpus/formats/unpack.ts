@@ -19,7 +19,12 @@ const names: Record<Packing, string> = { gz: 'gzip', zst: 'zstd', deflate: 'defl
 
 /** The bytes unpacked, counted on the account. Damage shows as a Refused where it is met. */
 export function unpacked(packing: Packing, bytes: Bytes, account: Account): Bytes {
-  return bytesOfStream(unpack(packing, bytes, account));
+  const stream = bytesOfStream(unpack(packing, bytes, account));
+  if (bytes.at === undefined && bytes.again === undefined) return stream;
+  // What is unpacked twice is no larger for it.
+  const again = (): Bytes =>
+    bytesOfStream(unpack(packing, bytes.again?.() ?? bytes, account.anew()));
+  return { ...stream, again };
 }
 
 async function* unpack(packing: Packing, bytes: Bytes, account: Account): AsyncGenerator<Buffer> {

@@ -4,6 +4,7 @@ import { brotliDecompress, gunzip, inflate, zstdDecompress } from 'node:zlib';
 import { decodeHtml, decodeText } from '../decode.ts';
 import { mainContent } from '../main-content.ts';
 import { cursor } from './cursor.ts';
+import { isoDate } from './dates.ts';
 import {
   checked,
   checkRatio,
@@ -60,7 +61,11 @@ export async function* readWarc(
       yield { position, ...refusal };
       continue;
     }
-    const metadata: Metadata = url === undefined ? {} : { url };
+    const date = isoDate(fields.get('warc-date') ?? '');
+    const metadata: Metadata = {
+      ...(url !== undefined && { url }),
+      ...(date !== null && { date }),
+    };
     try {
       if (type === 'conversion') yield ofText(position, body, metadata);
       else if (type === 'resource') yield ofContent(position, body, fields, metadata);

@@ -78,7 +78,10 @@ export async function openZip(given: Bytes): Promise<Zip> {
   }));
   return {
     members: members.filter(({ name }) => !name.endsWith('/')),
-    open: (entry, account) => openMember(file, entry, account),
+    open: (entry, account) => ({
+      ...openMember(file, entry, account),
+      again: () => openMember(file, entry, account.anew()),
+    }),
   };
 }
 

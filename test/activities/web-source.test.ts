@@ -4,6 +4,7 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { fetchPage, type WebOptions } from '../../activities/web-fetch.ts';
 import { webFiles } from '../../activities/web-source.ts';
@@ -14,6 +15,9 @@ let server: http.Server;
 let port: number;
 let asked: string[] = [];
 let busy = 0;
+let lastmod = '2024-01-02';
+let lastModified = 'Wed, 03 Jan 2024 04:05:06 GMT';
+let oldText = 'old';
 
 beforeAll(async () => {
   cache = await mkdtemp(path.join(tmpdir(), 'temper-web-'));
@@ -43,6 +47,34 @@ beforeAll(async () => {
       response.end(`<urlset>${own.join('')}</urlset>`);
     } else if (url === '/broken/sitemap.xml') {
       response.end(`<sitemapindex><loc>http://web.test:${port}/away</loc></sitemapindex>`);
+    } else if (url === '/packed/sitemap.xml') {
+      const places = ['/cut/sitemap.xml.gz', '/large/sitemap.xml.gz', '/way/sitemap.xml'];
+      const own = [...places, '/dated/sitemap.xml'].map(
+        (place) => `<sitemap><loc>http://web.test:${port}${place}</loc></sitemap>`,
+      );
+      response.end(`<sitemapindex>${own.join('')}</sitemapindex>`);
+    } else if (url === '/cut/sitemap.xml.gz') response.end(gzipSync('<urlset/>').subarray(0, 20));
+    else if (url === '/large/sitemap.xml.gz') response.end(gzipSync(Buffer.alloc(100_000)));
+    else if (url === '/way/sitemap.xml') {
+      response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync('x').subarray(0, 15));
+    } else if (url === '/dated/sitemap.xml') {
+      const entry = (place: string, changedAt = '') =>
+        `<url><loc>http://web.test:${port}${place}</loc>${changedAt}</url>`;
+      const changedAt = `<lastmod>${lastmod}</lastmod>`;
+      response.end(
+        `<urlset>${entry('/told', changedAt)}${entry('/old')}${entry('/new')}${entry('/rows.csv')}</urlset>`,
+      );
+    } else if (url === '/old') {
+      response.writeHead(200, { 'content-type': 'text/html', 'last-modified': lastModified });
+      response.end(`<p>${oldText}</p>`);
+    } else if (url === '/new') {
+      const now = new Date().toUTCString();
+      response
+        .writeHead(200, { 'content-type': 'text/html', 'last-modified': now })
+        .end('<p>n</p>');
+    } else if (url === '/rows.csv') {
+      response.writeHead(200, { 'content-type': 'text/csv', 'last-modified': lastModified });
+      response.end('text,year\nrow,1999\n');
     } else if (url === '/away') response.writeHead(500).end();
     else if (url === '/gone') response.writeHead(404).end();
     else if (url === '/moved') response.writeHead(301, { location: '/a?from=moved' }).end();
@@ -225,4 +257,69 @@ test('a redirect to what robots.txt of its host closes is not followed', async (
   const [file] = await webFiles(`http://web.test:${port}/to-secret`, '**/*', options('led'));
   expect(await file!.fetch!()).toMatchObject({ reason: 'robots' });
   expect(asked).toEqual(['/robots.txt', '/to-secret', '/robots.txt']);
+});
+
+test('a packed sitemap that is cut off or too large is dropped with its reason, and the others are read', async () => {
+  const url = (place: string) => `http://web.test:${port}${place}`;
+  const found = await webFiles(url('/packed/sitemap.xml'), '**/*', options('packed'), {
+    sitemapBytes: 50_000,
+  });
+  expect(found.map(({ path: name, refusal }) => [name, refusal?.reason ?? null])).toEqual([
+    ['cut/sitemap.xml.gz', 'damaged'],
+    ['large/sitemap.xml.gz', 'too_large'],
+    ['new', null],
+    ['old', null],
+    ['rows.csv', null],
+    ['told', null],
+    ['way/sitemap.xml', 'damaged'],
+  ]);
+});
+
+test.each(['/cut/sitemap.xml.gz', '/large/sitemap.xml.gz', '/way/sitemap.xml'])(
+  'a source whose own sitemap is %s is refused, and not tried again',
+  async (place) => {
+    const asked = webFiles(`http://web.test:${port}${place}`, '**/*', options('start'), {
+      sitemapBytes: 50_000,
+    });
+    await expect(asked).rejects.toMatchObject({
+      name: 'InvalidCorpus',
+      message: expect.stringMatching(/\((damaged|too_large): .*Correct the address/),
+    });
+  },
+);
+
+test('a page has the date that its sitemap or its server says, until its text is another', async () => {
+  const documents = async (run: string) => {
+    const name = `http://web.test:${port}/dated/sitemap.xml`;
+    const files = await webFiles(name, '**/*', options(run));
+    const source = { name, license: 'x', textField: 'text', root: '', files, single: false };
+    const found: Record<string, unknown> = {};
+    for await (const item of readSource(source))
+      if ('document' in item) found[item.document.text] = item.document;
+    return found;
+  };
+  const dates = (found: Record<string, unknown>) =>
+    Object.fromEntries(
+      Object.entries(found).map(([text, one]) => [
+        text,
+        (one as { metadata: Record<string, unknown> }).metadata,
+      ]),
+    );
+  const first = await documents('dated-1');
+  expect(dates(first)).toEqual({
+    'page /told': { date: '2024-01-02' },
+    old: { date: '2024-01-03T04:05:06.000Z' },
+    // Made when it was asked for.
+    n: {},
+    // What a row says of its own time goes before that of its file.
+    row: { year: 1999 },
+  });
+  expect(await documents('dated-1')).toEqual(first);
+  lastmod = '2025-05-05';
+  lastModified = 'Mon, 05 May 2025 05:05:05 GMT';
+  expect(await documents('dated-2')).toEqual(first);
+  oldText = 'changed';
+  expect(dates(await documents('dated-3'))['changed']).toEqual({
+    date: '2025-05-05T05:05:05.000Z',
+  });
 });

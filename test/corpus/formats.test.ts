@@ -361,6 +361,37 @@ test('files that a crawler kept are read by their types; its own notes are passe
   expect(dropped).toEqual([['a.warc#2', 'unknown_type']]);
 });
 
+test('the time that a format says is the date of a document', async () => {
+  const modified =
+    '<dcterms:modified xsi:type="dcterms:W3CDTF">2024-05-06T07:08:09Z</dcterms:modified>';
+  const created = modified.replaceAll('modified', 'created').replace('2024', '2001');
+  const said = {
+    'a.docx': docx(['text'], 'T', created + modified),
+    'b.docx': docx(['text'], 'T', created),
+    'c.epub': epub(
+      { 'a.xhtml': '<p>text</p>' },
+      [],
+      '<dc:date opf:event="publication">1999-07</dc:date>',
+    ),
+    'd.warc': warcRecord(
+      'conversion',
+      'https://e.org/b',
+      'text',
+      undefined,
+      '2024-01-02T03:04:05Z',
+    ),
+    'e.docx': docx(['text'], 'T', '<dcterms:modified>soon</dcterms:modified>'),
+  };
+  const { documents } = await read(said);
+  expect(documents.map(([name, , metadata]) => [name, metadata['date']])).toEqual([
+    ['a.docx', '2024-05-06T07:08:09.000Z'],
+    ['b.docx', '2001-05-06T07:08:09.000Z'],
+    ['c.epub', '1999-07'],
+    ['d.warc#1', '2024-01-02T03:04:05.000Z'],
+    ['e.docx', undefined],
+  ]);
+});
+
 test('one over-long line of UTF-16 is passed over, and the lines behind it are read', async () => {
   const found: [number, string][] = [];
   const pieces = function* () {
@@ -406,17 +437,17 @@ test('a line of 500 MB is passed over in bounded memory, whatever holds it', asy
   expect(peak).toBeLessThan(256e6);
 });
 
-test('rows before a damaged or an over-long one are kept, all of them', async () => {
+test('rows before and behind a damaged or an over-long one are kept, all of them', async () => {
   const rows = Array.from({ length: 60 }, (_, number) => `row ${number}`);
   const table = (last: string) => `text\n${rows.join('\n')}\n${last}\nlast\n`;
   const { documents, dropped } = await read({
     'a.csv': table('open "quote'),
     'b.csv': table('x'.repeat(33 * 1024 * 1024)),
   });
-  expect(documents.map(([, text]) => text)).toEqual([...rows, ...rows]);
+  expect(documents.map(([, text]) => text)).toEqual([...rows, 'last', ...rows, 'last']);
   expect(dropped).toEqual([
-    ['a.csv', 'damaged'],
-    ['b.csv', 'too_large'],
+    ['a.csv#61', 'damaged'],
+    ['b.csv#61', 'too_large'],
   ]);
 });
 

@@ -65,7 +65,7 @@ export function tar(
 }
 
 /** A Word document of those paragraphs, as XML of runs where one begins with a tag. */
-export function docx(paragraphs: readonly string[], title = ''): Buffer {
+export function docx(paragraphs: readonly string[], title = '', properties = ''): Buffer {
   const body = paragraphs.map((text) => {
     const runs = text.startsWith('<') ? text : `<w:r><w:t>${text}</w:t></w:r>`;
     return text.startsWith('<w:tbl') ? text : `<w:p>${runs}</w:p>`;
@@ -76,12 +76,16 @@ export function docx(paragraphs: readonly string[], title = ''): Buffer {
       content: `<w:document><w:body>${body.join('')}</w:body></w:document>`,
       deflate: true,
     },
-    { name: 'docProps/core.xml', content: `<cp><dc:title>${title}</dc:title></cp>` },
+    { name: 'docProps/core.xml', content: `<cp><dc:title>${title}</dc:title>${properties}</cp>` },
   ]);
 }
 
-/** A book of chapters, with the members that are given besides. */
-export function epub(chapters: Record<string, string>, more: readonly Member[] = []): Buffer {
+/** A book of chapters, with the members and what is said of it besides. */
+export function epub(
+  chapters: Record<string, string>,
+  more: readonly Member[] = [],
+  properties = '',
+): Buffer {
   const names = Object.keys(chapters);
   const items = names.map((name, index) => `<item id="i${index}" href="${encodeURI(name)}"/>`);
   const spine = names.map((_, index) => `<itemref idref="i${index}"/>`);
@@ -89,7 +93,7 @@ export function epub(chapters: Record<string, string>, more: readonly Member[] =
     { name: 'META-INF/container.xml', content: '<c><rootfile full-path="OEBPS/c.opf"/></c>' },
     {
       name: 'OEBPS/c.opf',
-      content: `<package><dc:title>Book</dc:title><dc:creator>Me</dc:creator>${items.join('')}<spine>${spine.join('')}</spine></package>`,
+      content: `<package><dc:title>Book</dc:title><dc:creator>Me</dc:creator>${properties}${items.join('')}<spine>${spine.join('')}</spine></package>`,
     },
     ...names.map((name) => ({ name: `OEBPS/${name}`, content: chapters[name]!, deflate: true })),
     ...more,
@@ -157,9 +161,12 @@ export function warcRecord(
   url: string,
   body: string | Buffer,
   contentType?: string,
+  date?: string,
 ): Buffer {
   const content = Buffer.from(body as string);
-  const kind = contentType === undefined ? '' : `Content-Type: ${contentType}\r\n`;
+  const kind =
+    (contentType === undefined ? '' : `Content-Type: ${contentType}\r\n`) +
+    (date === undefined ? '' : `WARC-Date: ${date}\r\n`);
   const head = `WARC/1.0\r\nWARC-Type: ${type}\r\nWARC-Target-URI: ${url}\r\n${kind}Content-Length: ${content.length}\r\n\r\n`;
   return Buffer.concat([Buffer.from(head), content, Buffer.from('\r\n\r\n')]);
 }
