@@ -14,7 +14,15 @@ import { mixtureReasons } from './mixture.ts';
 import { countParameters, trainingFlopsPerToken } from './shapes.ts';
 import { availableBytes, doesNotFit, gigabytes, trainingBytes } from './memory.ts';
 import { onOneHost } from './pretraining.ts';
-import { besideMs, evaluationMs, phaseTime, startMs, timeReason, totalMs } from './phase-time.ts';
+import {
+  besideMs,
+  evaluationMs,
+  modelMs,
+  phaseTime,
+  startMs,
+  timeReason,
+  totalMs,
+} from './phase-time.ts';
 import { plateauEverySteps } from './plateau.ts';
 import { bestPrecision, trainingSpeed } from './speed.ts';
 import { checkpointsReason, lostIfKilledMs, saveEvery } from './step.ts';
@@ -171,7 +179,8 @@ export function planAdaptation(inputs: AdaptationInputs): ReadingRecipe {
   };
   const time = [phaseTime(recipe, shape, { stepMs, scoringMs })];
   const trainingMs = totalMs(time);
-  const lostMs = lostIfKilledMs(recipe, { stepMs, startMs: startMs(shape, recipe) });
+  const endMs = 2 * scoringMs + modelMs(shape, recipe);
+  const lostMs = lostIfKilledMs(recipe, { stepMs, startMs: startMs(shape, recipe), endMs });
   const bytesPerToken = statistics.bytes / Math.max(1, statistics.numTokens);
   const trained = numSteps * tokensPerStep;
   const bpb = expectedOfBase(countParameters(shape), trained, statistics);

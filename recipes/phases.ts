@@ -25,7 +25,15 @@ import { expectedBitsPerByte } from './loss.ts';
 import { planMasked } from './masked.ts';
 import { inMemory, memoryReasons } from './memory.ts';
 import { packingReasons } from './packing.ts';
-import { besideMs, ownPhaseTime, phaseTime, startMs, timeReason, totalMs } from './phase-time.ts';
+import {
+  besideMs,
+  modelMs,
+  ownPhaseTime,
+  phaseTime,
+  startMs,
+  timeReason,
+  totalMs,
+} from './phase-time.ts';
 import { fitted, planRecipe, replanRecipe, type MissedGate, type PlanInputs } from './plan.ts';
 import { countParameters } from './shapes.ts';
 import { trainerStartMs } from './speed.ts';
@@ -145,7 +153,8 @@ function partOf(
     ],
   };
   const start = adapters ? startMs(whole.model, sft) : trainerStartMs;
-  const lostMs = orpo ? lostIfKilledMs(orpo, { stepMs: orpoStepMs, startMs: start }) : 0;
+  const endMs = adapters ? modelMs(whole.model, sft) : 0;
+  const lostMs = orpo ? lostIfKilledMs(orpo, { stepMs: orpoStepMs, startMs: start, endMs }) : 0;
   return losingAtMost(part, lostMs);
 }
 
@@ -185,7 +194,11 @@ function planTuningAlone(
   const trainingMs = totalMs(time);
   const lostMs = Math.max(
     ...tuned.map((recipe) =>
-      lostIfKilledMs(recipe, { stepMs: stepMs(recipe.phase), startMs: startMs(shape, recipe) }),
+      lostIfKilledMs(recipe, {
+        stepMs: stepMs(recipe.phase),
+        startMs: startMs(shape, recipe),
+        endMs: modelMs(shape, recipe),
+      }),
     ),
   );
   const numParameters = countParameters(shape);

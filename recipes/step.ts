@@ -12,12 +12,12 @@ export function saveEvery(stepMs: number, numSteps: number): number {
   return Math.max(1, Math.min(numSteps, Math.max(often, Math.ceil(numSteps / mostSaves))));
 }
 
-/** What a kill costs at most: all steps since the last save, and another start. */
+/** What a kill costs at most: the steps since the last save, or what comes after the last of them, and another start. */
 export function lostIfKilledMs(
   { saveEverySteps }: Pick<PhaseRecipe, 'saveEverySteps'>,
-  { stepMs, startMs }: { stepMs: number; startMs: number },
+  { stepMs, startMs, endMs = 0 }: { stepMs: number; startMs: number; endMs?: number },
 ): number {
-  return Math.round(saveEverySteps * stepMs + startMs);
+  return Math.round(Math.max(saveEverySteps * stepMs, endMs) + startMs);
 }
 
 /** Why it is saved so often, with what a kill costs by the plan. */
@@ -28,7 +28,7 @@ export function checkpointsReason(
   return {
     choice: 'checkpoints',
     value: `every ${saveEverySteps} steps${lora === undefined ? '' : ', the adapters alone'}`,
-    reason: `a kill costs the steps since the last one and a restart, ${Math.round(lostMs / 1000)} s at most`,
+    reason: `a kill costs the steps since the last one${lora === undefined ? '' : ', or the scoring and writing at the end,'} and a restart, ${Math.round(lostMs / 1000)} s at most`,
     source: `Young 1974: cheap saves, so often; at most ${mostSaves} of a phase, for each is kept`,
   };
 }

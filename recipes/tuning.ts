@@ -10,7 +10,7 @@ import type {
 import { adapterPhase, adapters, loraRank } from './adaptation.ts';
 import { chatStepMs, waysOfAdapters } from './chat-phases.ts';
 import { isWorthPacking, packingOf, packingReasons, type Packing } from './packing.ts';
-import { besideMs, phaseTime, startMs } from './phase-time.ts';
+import { besideMs, modelMs, phaseTime, startMs } from './phase-time.ts';
 import { lostIfKilledMs } from './step.ts';
 
 /** How long the chats are, question and answer together, in UTF-8 bytes. */
@@ -112,7 +112,11 @@ export function planTuning(inputs: TuningInputs): Tuning {
     beta: dpoWay.beta,
   };
   const lost = (phase: SftRecipe | DpoRecipe, stepMs: number) =>
-    lostIfKilledMs(phase, { stepMs, startMs: startMs(shape, phase) });
+    lostIfKilledMs(phase, {
+      stepMs,
+      startMs: startMs(shape, phase),
+      endMs: modelMs(shape, phase),
+    });
   return {
     sft,
     dpo,

@@ -124,7 +124,7 @@ export function planLines({ corpus, recipe, warnings, alternatives, speed, base 
     '',
     'Instead',
     ...(alternatives.length === 0
-      ? ['  nothing: neither more or less time nor a faster machine would change the plan']
+      ? ['  nothing: neither more time, nor less, nor a faster machine would change the plan']
       : alternatives.flatMap((one) => alternativeLines(one, masked))),
     '',
     'Why',
@@ -142,7 +142,7 @@ function alternativeLines({ title, how, figures, gain }: Alternative, masked: bo
   ];
 }
 
-/** Where the time goes; nothing where it goes into the steps of one phase alone. */
+/** Where the time goes, in a line of its own; none of a plan that does not say. */
 function timeLines(
   times: Plan['recipe']['estimate']['time'] = [],
   reading: 'to pretrain' | 'to adapt',

@@ -1,6 +1,6 @@
 /** What a plan of a model that exists foresees beside its steps, and that all of it fits the budget. */
 import { describe, expect, test } from 'vitest';
-import { recipeSchema, type Phase, type Recipe } from '../../config/recipe.ts';
+import { recipeSchema, type Phase, type PhaseTime, type Recipe } from '../../config/recipe.ts';
 import { estimatedStepMs } from '../../recipes/measured.ts';
 import { evaluationMs, numEvaluations, totalMs } from '../../recipes/phase-time.ts';
 import { planPhases } from '../../recipes/phases.ts';
@@ -70,6 +70,15 @@ describe('an adaptation', () => {
     expect(pretrain.numSteps).toBeLessThan(10);
     expect(reasonOf({ reasons }, 'tokens')).toMatch(/ \d steps hardly teach, so give it more$/);
   });
+});
+
+test('a kill costs what comes after the last step too, where that is longer than the steps between saves', () => {
+  const { estimate, pretrain } = planRecipe({ ...adapting, budgetMs: 130_000 });
+  const [{ startMs, stepsMs, scoringMs, modelMs }] = estimate.time as [PhaseTime];
+  expect(scoringMs + modelMs).toBeGreaterThan(
+    (stepsMs / pretrain.numSteps) * pretrain.saveEverySteps,
+  );
+  expect(Math.abs(estimate.lostIfKilledMs - (startMs + scoringMs + modelMs))).toBeLessThan(3);
 });
 
 test('phases that are tuned count the weights that each of them reads and writes', () => {
