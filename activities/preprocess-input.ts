@@ -159,6 +159,9 @@ export type MeasureCorpusInput = z.infer<typeof measureCorpusInputSchema>;
 export const finishCorpusInputSchema = z.strictObject({
   preparation: preparationSchema.optional(),
   corpus: sha256Schema,
+  code: sha256Schema
+    .optional()
+    .describe('of whoever named the corpus; left out: by a workflow of before'),
   dataset: datasetRefSchema,
   split: sha256Schema,
   tokenizer: sha256Schema,

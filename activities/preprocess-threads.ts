@@ -12,15 +12,29 @@ interface Job {
   reject: (error: Error) => void;
 }
 
+/** A thread has loaded other code than its process: what it makes must not stand under the name of the process's code. */
+export class OutdatedCode extends Error {
+  override readonly name = 'OutdatedCode';
+}
+
 /** Threads start when they are first needed and never keep the process alive. */
 export class ThreadPool {
   readonly #size: number;
   readonly #idle: Worker[] = [];
   readonly #waiting: Job[] = [];
   readonly #busy = new Map<Worker, Job>();
+  readonly #onOutdated: () => void;
+  #isCurrent: () => boolean = () => true;
 
-  constructor(size = availableParallelism()) {
+  /** `onOutdated`: what a process does that can do nothing right any more, such as to end and be started again. */
+  constructor(size = availableParallelism(), onOutdated: () => void = () => {}) {
     this.#size = size;
+    this.#onOutdated = onOutdated;
+  }
+
+  /** Asks of each thread, once it has loaded its code, whether that is still the code of this process. */
+  checkCode(isCurrent: () => boolean): void {
+    this.#isCurrent = isCurrent;
   }
 
   /**
@@ -76,8 +90,19 @@ export class ThreadPool {
       },
     });
     let fault: Error | null = null;
+    let isChecked = false;
     thread.on('message', (reply: ThreadReply) => {
       const job = this.#busy.get(thread);
+      // With its first word it has loaded everything; files that change later are not read by it.
+      if (!isChecked && !this.#isCurrent()) {
+        fault = new OutdatedCode(
+          'the code on the disk is newer than this worker. It ends, and its successor does this again.',
+        );
+        void thread.terminate();
+        this.#onOutdated();
+        return;
+      }
+      isChecked = true;
       if (reply.kind === 'progress') {
         job?.onProgress(reply.done, reply.total);
         this.#tellWaiting();

@@ -128,6 +128,7 @@ export function createPreprocessActivities(
 ) {
   const { store } = deps;
   const code = codeVersion(deps.projectDir, loadedSources);
+  threads.checkCode(() => codeVersion(deps.projectDir, loadedSources) === code);
   const tokenizerCode = (): string => codeVersion(deps.projectDir, tokenizerSources);
 
   // Every activity of a fan-out reads the same few manifests, which never change.
@@ -277,6 +278,8 @@ export function createPreprocessActivities(
     /** The corpus, if it was made before; else its name and how many shards there are to clean. */
     async findCorpus(given: PreprocessInput): Promise<{
       corpus: string;
+      /** That names it; left out by workers of before. */
+      code?: string;
       numShards: number;
       found: PreprocessResult | null;
       shuffle?: Shuffle;
@@ -311,6 +314,7 @@ export function createPreprocessActivities(
       const shuffle = shuffleFor(shards, shardsTogether);
       return {
         corpus,
+        code,
         numShards: shards.length,
         found,
         ...(shuffle !== null && { shuffle }),
@@ -558,6 +562,13 @@ export function createPreprocessActivities(
     async finishCorpus(given: FinishCorpusInput): Promise<PreprocessResult> {
       const input = parseInput(finishCorpusInputSchema, given);
       const { corpus, dataset, split, tokenizer, mix } = input;
+      if (input.code !== undefined && input.code !== code) {
+        throw ApplicationFailure.nonRetryable(
+          `corpus ${corpus.slice(0, 12)} was named by other code than this worker has. ` +
+            'It is prepared again; what the change leaves as it was is found.',
+          FailureType.CodeChanged,
+        );
+      }
       return withFailures(async () => {
         const parts = await requireStage(store, 'split', split, splitSchema);
         const trained = await requireStage(store, 'tokenizer', tokenizer, tokenizerSchema);

@@ -19,6 +19,7 @@ export const FailureType = {
   DataKeyMissing: 'DataKeyMissing',
   SealBroken: 'SealBroken',
   DatasetExpired: 'DatasetExpired',
+  CodeChanged: 'CodeChanged',
 } as const;
 export type FailureType = (typeof FailureType)[keyof typeof FailureType];
 

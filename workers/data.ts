@@ -12,7 +12,10 @@ import { createReplayActivities } from '../activities/replay.ts';
 import { TaskQueue } from '../config/queues.ts';
 import { runWorkers } from './run-worker.ts';
 
-const threads = new ThreadPool();
+// The supervisor starts it again, with the code that lies there now.
+const threads = new ThreadPool(os.availableParallelism(), () =>
+  process.kill(process.pid, 'SIGTERM'),
+);
 
 await runWorkers('data', (opened) => {
   const deps = rememberingDeps(opened);

@@ -6,8 +6,9 @@ import { log, proxyActivities, setCurrentDetails } from '@temporalio/workflow';
 import type { PreprocessInput, PreprocessResult } from '../activities/preprocess-input.ts';
 import type { PreprocessActivities } from '../activities/preprocess.ts';
 import type { Preparation } from '../config/manifests.ts';
-import { nonRetryableErrorTypes } from '../config/failures.ts';
+import { FailureType, nonRetryableErrorTypes } from '../config/failures.ts';
 import { TaskQueue } from '../config/queues.ts';
+import { isOfType } from './root-message.ts';
 
 /** Activities in flight at once: enough to keep a fleet of data workers busy, few enough for one history. */
 export const maxInFlight = 50;
@@ -18,7 +19,21 @@ export const fewActivities = 24;
 /** Of each half of the shuffle. */
 export const maxShuffleActivities = 40;
 
+/** Code changes while a corpus is made when somebody updates Temper, which is not done often. */
+const mostCodes = 5;
+
 export async function preprocessWorkflow(input: PreprocessInput): Promise<PreprocessResult> {
+  for (let code = 1; ; code += 1) {
+    try {
+      return await prepare(input);
+    } catch (failure) {
+      if (code === mostCodes || !isOfType(failure, FailureType.CodeChanged)) throw failure;
+      log.warn('the code changed: prepared again', { runName: input.run, stage: 'preprocess' });
+    }
+  }
+}
+
+async function prepare(input: PreprocessInput): Promise<PreprocessResult> {
   const { dataset, questions, seed, unread } = input;
   const data = await withEvaluationSets(input);
   const conversations = await readConversations(input, data.grams);
@@ -29,7 +44,7 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
     ...(conversations !== undefined && { conversations }),
     ...(given !== undefined && { tokenizer: given }),
   };
-  const { corpus, numShards, found, shuffle, shardsPerActivity } =
+  const { corpus, code, numShards, found, shuffle, shardsPerActivity } =
     await activities('look for this corpus').findCorpus(asked);
   if (found !== null) {
     setCurrentDetails(`reused corpus \`${corpus}\``);
@@ -122,6 +137,7 @@ export async function preprocessWorkflow(input: PreprocessInput): Promise<Prepro
   const result = await activities('write the corpus').finishCorpus({
     preparation: preparationOf(input),
     corpus,
+    ...(code !== undefined && { code }),
     dataset,
     split,
     tokenizer,

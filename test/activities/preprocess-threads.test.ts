@@ -18,6 +18,28 @@ test('whoever waits for a thread hears that it goes on, before its task is done'
   }
 });
 
+test('what a thread with other code than its process made is not taken, and the process hears of it', async () => {
+  let numOutdated = 0;
+  const threads = new ThreadPool(1, () => {
+    numOutdated += 1;
+  });
+  const nothing = { fingerprints: [], since: [] };
+  try {
+    let asked = 0;
+    threads.checkCode(() => (asked += 1) > 1);
+    await expect(threads.run('duplicates', nothing)).rejects.toThrow(
+      'the code on the disk is newer than this worker',
+    );
+    expect(numOutdated).toBe(1);
+    expect((await threads.run('duplicates', nothing)).numbers).toHaveLength(0);
+    await threads.run('duplicates', nothing);
+    // Once of each thread: what it has loaded it has.
+    expect(asked).toBe(2);
+  } finally {
+    await threads.close();
+  }
+});
+
 test('what cannot be copied to a thread fails, and the thread does what comes after', async () => {
   const threads = new ThreadPool(1);
   try {

@@ -396,6 +396,14 @@ test('made again from nothing, the corpus has the same bytes', async () => {
   }
 }, 60_000);
 
+test('a corpus is not finished under a name that other code gave it', async () => {
+  const digest = 'a'.repeat(64);
+  const named = { corpus: digest, code: digest, split: digest, tokenizer: digest };
+  const dataset = { name: 'policy', version: 1, digest };
+  const failure = await failureOf(activities.finishCorpus, { ...named, dataset });
+  expect(failure).toMatchObject({ type: FailureType.CodeChanged, nonRetryable: true });
+});
+
 test('a retried step that lost its reply finds what it made', async () => {
   const { dataset } = await ingested('retried', lines.slice(0, 40));
   const first = await inActivity(activities.cleanShards, { dataset, data, from: 0, to: 1 });

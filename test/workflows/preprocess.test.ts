@@ -393,6 +393,28 @@ test('a step that fails once is tried again', async () => {
   expect(covered.clean.toSorted()).toEqual([0, 1, 2]);
 });
 
+test('a corpus that was named by the code of before is prepared again under the name of the code that made it', async () => {
+  const { activities, calls } = fakes(2);
+  const codes = [digest('1'), digest('2')];
+  const finished: unknown[] = [];
+  const updated = {
+    ...activities,
+    findCorpus: async (asked: PreprocessInput) => ({
+      ...(await activities.findCorpus(asked)),
+      code: codes[finished.length]!,
+    }),
+    finishCorpus: async ({ code }: FinishCorpusInput) => {
+      finished.push(code);
+      if (code === codes[0])
+        throw ApplicationFailure.nonRetryable('other code', FailureType.CodeChanged);
+      return result;
+    },
+  };
+  expect(await run(updated)).toEqual(result);
+  expect(finished).toEqual(codes);
+  expect(calls.filter((call) => call === 'split')).toHaveLength(2);
+});
+
 test('an unusable corpus fails the run at once', async () => {
   const { activities, calls } = fakes(2);
   activities.resolveDuplicates = async () => {
