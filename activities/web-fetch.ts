@@ -10,6 +10,7 @@ import https from 'node:https';
 import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { z } from 'zod';
+import { sha256Schema } from '../config/digest.ts';
 import type { Refusal } from '../corpus/decode.ts';
 import { isoDate } from '../corpus/formats/dates.ts';
 import { addressFault, urlFault } from './web-address.ts';
@@ -43,6 +44,7 @@ const keptSchema = z.object({
   etag: z.string().nullable(),
   lastModified: z.string().nullable(),
   date: z.string().nullable().optional(),
+  sha256: sha256Schema.describe('of its bytes, which a power cut may have left without the rest'),
 });
 type Kept = z.infer<typeof keptSchema>;
 
@@ -63,18 +65,18 @@ export async function fetchedInRun(
   { cache, run }: Pick<WebOptions, 'cache' | 'run'>,
 ): Promise<FetchedPage | null> {
   const file = fileOf(url, cache);
-  const kept = await readKept(`${file}.json`);
+  const kept = await readKept(file);
   return kept?.run === run ? fetched(file, kept) : null;
 }
 
 function fileOf(url: string, cache: string): string {
-  return path.join(cache, createHash('sha256').update(url).digest('hex'));
+  return path.join(cache, sha256Of(url));
 }
 
 /** The page, newly fetched or still as it was. */
 export async function fetchPage(url: string, options: WebOptions): Promise<FetchResult> {
   const file = fileOf(url, options.cache);
-  const kept = await readKept(`${file}.json`);
+  const kept = await readKept(file);
   if (kept?.run === options.run) return fetched(file, kept);
   const answer = await follow(url, kept, options);
   if (!('status' in answer)) return answer;
@@ -91,7 +93,8 @@ export async function fetchPage(url: string, options: WebOptions): Promise<Fetch
     return typeof value === 'string' ? value : null;
   };
   // Servers and site maps say of what did not change that it did: the date of these bytes stays the one they came with.
-  const isSame = kept !== null && (await readFile(file).catch(() => null))?.equals(bytes) === true;
+  const sha256 = sha256Of(bytes);
+  const isSame = kept?.sha256 === sha256;
   const lastModified = header('last-modified');
   const page = {
     url,
@@ -99,6 +102,7 @@ export async function fetchPage(url: string, options: WebOptions): Promise<Fetch
     contentType,
     etag: header('etag'),
     lastModified,
+    sha256,
     date: isSame
       ? fetched(file, kept).date
       : (options.changedAt ?? dateOf(lastModified, header('date'))),
@@ -120,15 +124,18 @@ function dateOf(lastModified: string | null, now: string | null): string | null 
   return isoDate(lastModified);
 }
 
+/** Null where the page is not there whole, as it was fetched. */
 async function readKept(file: string): Promise<Kept | null> {
-  const text = await readFile(file, 'utf8').catch(() => null);
-  if (text === null) return null;
   try {
-    return keptSchema.parse(JSON.parse(text));
+    const kept = keptSchema.parse(JSON.parse(await readFile(`${file}.json`, 'utf8')));
+    return kept.sha256 === sha256Of(await readFile(file)) ? kept : null;
   } catch {
     return null;
   }
 }
+
+const sha256Of = (bytes: string | Buffer): string =>
+  createHash('sha256').update(bytes).digest('hex');
 
 /** Bytes first, what is known of them last: a page that is half there is not there. */
 async function keep(file: string, kept: Kept, bytes: Buffer | null): Promise<void> {

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import type { LookupAddress } from 'node:dns';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { fetchPage, type WebOptions } from '../../activities/web-fetch.ts';
+import { fetchedInRun, fetchPage, type WebOptions } from '../../activities/web-fetch.ts';
 import { webFiles } from '../../activities/web-source.ts';
 import { readSource } from '../../corpus/sources.ts';
 
@@ -190,6 +190,17 @@ test('a page that leads to itself ends, and a fetched page lies whole on the dis
   });
   const found = await fetchPage(`http://web.test:${port}/kept`, options('kept'));
   expect('file' in found && (await readFile(found.file, 'utf8'))).toBe('<p>page /kept</p>');
+});
+
+test('a page that a power cut left without its bytes is fetched again, in the same run too', async () => {
+  const url = `http://web.test:${port}/kept`;
+  const found = await fetchPage(url, options('cut'));
+  if (!('file' in found)) throw new Error('found no page');
+  await writeFile(found.file, '');
+  expect(await fetchedInRun(url, options('cut'))).toBeNull();
+  await fetchPage(url, options('cut'));
+  expect(await readFile(found.file, 'utf8')).toBe('<p>page /kept</p>');
+  expect(await fetchedInRun(url, options('cut'))).toEqual(found);
 });
 
 test('a cancellation ends the wait for a host', async () => {
