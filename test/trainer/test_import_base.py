@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 import torch
 from conftest import Run
@@ -106,6 +107,67 @@ def test_a_tokenizer_without_an_end_of_text_is_refused(foreign: Path, tmp_path: 
     file.write_text(file.read_text().replace('<|endoftext|>', '</s>'))
     with pytest.raises(ValueError, match='found no token'):
         bring(foreign, tmp_path / 'out')
+
+
+def write_gguf(source: Path, file: Path) -> None:
+    """The weights and the tokenizer of a folder, as llama.cpp's converter of Llamas writes them."""
+    config = json.loads((source / 'config.json').read_text())
+    tokenizer = json.loads((source / 'tokenizer.json').read_text())
+    heads, kv = config['num_attention_heads'], config['num_key_value_heads']
+    writer = gguf.GGUFWriter(file, 'llama')
+    writer.add_block_count(config['num_hidden_layers'])
+    writer.add_context_length(config['max_position_embeddings'])
+    writer.add_embedding_length(config['hidden_size'])
+    writer.add_feed_forward_length(config['intermediate_size'])
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(kv)
+    writer.add_layer_norm_rms_eps(config['rms_norm_eps'])
+    writer.add_rope_freq_base(config['rope_parameters']['rope_theta'])
+    writer.add_vocab_size(config['vocab_size'])
+    added = {token['content']: token['id'] for token in tokenizer['added_tokens']}
+    vocabulary = tokenizer['model']['vocab'] | added
+    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+    control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
+    writer.add_tokenizer_model('gpt2')
+    writer.add_tokenizer_pre('smollm')
+    writer.add_token_list(tokens)
+    writer.add_token_types([control if token in added else normal for token in tokens])
+    writer.add_token_merges([' '.join(merge) for merge in tokenizer['model']['merges']])
+    writer.add_eos_token_id(vocabulary['<|end|>'])
+    writer.add_chat_template('said: {{ messages[0].content }}')
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config['num_hidden_layers'])
+    for name, tensor in load_file(source / 'model.safetensors').items():
+        rows = tensor.float()
+        if (count := heads if 'q_proj' in name else kv if 'k_proj' in name else None) is not None:
+            # Halves of a head's rotary pairs lie beside each other there.
+            rows = rows.view(count, 2, -1, rows.shape[1]).transpose(1, 2).reshape(rows.shape)
+        given = names.get_name(name, try_suffixes=('.weight',))
+        writer.add_tensor(given, rows.contiguous().numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_a_gguf_has_the_weights_the_tokenizer_and_the_chat_of_the_folder_it_was_made_of(
+    foreign: Path, tmp_path: Path
+) -> None:
+    write_gguf(foreign, tmp_path / 'model.gguf')
+    outcome = bring(tmp_path / 'model.gguf', tmp_path / 'from-gguf')
+    assert outcome['shape'] == bring(foreign, tmp_path / 'from-folder')['shape']
+    assert outcome['chat']
+    one, other = (
+        load_file(tmp_path / name / 'model.safetensors') for name in ('from-gguf', 'from-folder')
+    )
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
+    texts = ['The state of our union', ' 1,000\n\nwords', '<|endoftext|>']
+    ours, theirs = (
+        PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / name / 'tokenizer.json'))
+        for name in ('from-gguf', 'from-folder')
+    )
+    assert [ours.encode(text) for text in texts] == [theirs.encode(text) for text in texts]
 
 
 @pytest.mark.parametrize(
