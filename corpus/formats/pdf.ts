@@ -80,7 +80,7 @@ export async function* readPdf(
     const { info } = await document.getMetadata().catch(() => ({ info: {} }));
     yield checked(null, pages.join('\n\n'), metadataOf(info));
     if (pictures.length > 0) {
-      const detail = `pages ${listed(pictures)} of ${document.numPages} are pictures without text; recognise them first`;
+      const detail = `${pictures.length} of ${document.numPages} pages are pictures without text (${listed(pictures)}); recognise them first`;
       yield { position: null, reason: 'needs_ocr', detail };
     }
   } finally {

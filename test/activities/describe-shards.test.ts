@@ -44,7 +44,8 @@ test('shards are described again where languages would be told otherwise', async
   const shard = { documents: await putJsonLines(store, [documentOf(31)]) };
   const projectDir = mkdtempSync(path.join(os.tmpdir(), 'temper-describe-'));
   const copied = ['config/languages.ts', 'node_modules/eld/package.json'];
-  for (const name of ['languages', 'languages-table', 'characters', 'describe-shard', 'statistics'])
+  const counting = ['describe-shard', 'document-date', 'statistics'];
+  for (const name of ['languages', 'languages-table', 'characters', ...counting])
     copied.push(`corpus/${name}.ts`);
   for (const file of copied)
     cpSync(path.join(fixture.deps.projectDir, file), path.join(projectDir, file));
