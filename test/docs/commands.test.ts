@@ -18,6 +18,7 @@ import {
   type Block,
   type Page,
 } from './pages.ts';
+import { variousText } from '../support/texts.ts';
 
 const reached = vi.hoisted(() => ({ count: 0 }));
 // Every action goes through `finish`: here it only tells that the words were understood.
@@ -67,10 +68,12 @@ async function parse(args: readonly string[]): Promise<string | null> {
 function readerFolder(name: string): string {
   const place = path.join(folder, name.replaceAll('/', '-'));
   mkdirSync(path.join(place, 'docs'), { recursive: true });
-  const long = 'The case shall be decided according to the customs of the place. '.repeat(8);
   for (let rule = 1; rule <= 30; rule += 1) {
     const front = `---\ntitle: Rule ${rule}\nauthor: Person ${rule % 7}\n---\n`;
-    writeFileSync(path.join(place, 'docs', `${rule}.md`), `${front}Rule ${rule}. ${long}`);
+    writeFileSync(
+      path.join(place, 'docs', `${rule}.md`),
+      `${front}Rule ${rule}. ${variousText(rule)}`,
+    );
   }
   return place;
 }
@@ -202,6 +205,10 @@ describe.each(byName)('%s', (name, page) => {
   test('every pipeline file and record that it shows can be read', async () => {
     const cwd = readerFolder(`${name}-files`);
     writeFileSync(path.join(cwd, 'config.json'), '{"model_type": "gemma"}');
+    for (const file of ['evals/gsm8k_test.jsonl', 'evals/mmlu/law.csv', 'chats/a.jsonl']) {
+      mkdirSync(path.dirname(path.join(cwd, file)), { recursive: true });
+      writeFileSync(path.join(cwd, file), '');
+    }
     for (const [index, block] of page.blocks.entries()) {
       const text = block.lines.join('\n');
       if (block.language === 'yaml') {
