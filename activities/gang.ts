@@ -7,7 +7,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, Context, log } from '@temporalio/activity';
-import { PassingFailure } from '../config/failures.ts';
+import { FailureType, PassingFailure } from '../config/failures.ts';
 import type { Head } from '../config/manifests.ts';
 import type { Gpu } from '../config/recipe.ts';
 import type { FollowerProgress, TrainerResult } from '../config/trainer.ts';
@@ -28,6 +28,7 @@ import {
   touchControl,
   writeControl,
   writeRun,
+  type Commands,
 } from './trainer-files.ts';
 import { LeaseKeeper } from './trainer-lease.ts';
 import { createSight, endTrainer, startTrainer, trainerIsGone } from './trainer-process.ts';
@@ -300,17 +301,32 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
   }
 }
 
-/** So that the trainer may delete what is in the store; whose generation is over has nothing to say to it. */
+/**
+ * So that the trainer may delete what is in the store, or superseded; whose generation is over has nothing to say to
+ * it. A store that is away cannot tell, and then its disk must not fill up: the fence that was written here counts.
+ */
 export async function tellAcknowledged(
   deps: Deps,
   generation: Generation,
   acknowledged: number[],
 ): Promise<void> {
+  await requireHead(deps, generation).catch((error: unknown) => {
+    if ((error as { type?: string }).type === FailureType.Fenced) throw error;
+    log.warn('whether this generation still counts is not known', { error });
+  });
+  await tellTrainer(deps, generation, { acknowledged });
+}
+
+/** Adds to what the trainer of this generation was told. */
+async function tellTrainer(
+  deps: Deps,
+  generation: Generation,
+  commands: Partial<Commands>,
+): Promise<void> {
   const runDir = runDirOf(deps, generation.job.trial);
-  await requireHead(deps, generation);
   await inRunDir(runDir, async () => {
     const told = await readControl(runDir);
-    if (told?.fence === generation.fence) await writeControl(runDir, { ...told, acknowledged });
+    if (told?.fence === generation.fence) await writeControl(runDir, { ...told, ...commands });
   });
 }
 
