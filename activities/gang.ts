@@ -18,6 +18,7 @@ import type { Deps } from './deps.ts';
 import { FenceWatch } from './fence-watch.ts';
 import { placeInGang } from './gang-meeting.ts';
 import { withSigns } from './heartbeats.ts';
+import { handedOver, refuseIfLeaving } from './leaving.ts';
 import { ShardUploads } from './shard-uploads.ts';
 import { halved } from './trainer-failures.ts';
 import {
@@ -56,6 +57,10 @@ const tickMs = 500;
 const graceMs = 30_000;
 /** How long a watcher that is told to end may wait for the store. */
 const patienceMs = 20_000;
+/** How long it waits for the leading host to commit where all ranks stopped, before another generation may begin. */
+const commitMs = 120_000;
+/** So long before a host is gone no more is awaited: what became of its training must still be told. */
+const lastMs = 3000;
 
 type Failed = Extract<TrainerResult, { ok: false }>;
 
@@ -145,6 +150,7 @@ async function prepareFollower(deps: Deps, generation: Generation, runDir: strin
     await control(runDir, fence, head, commands);
     return;
   }
+  refuseIfLeaving(deps);
   const wanted = await trainerRun(deps, generation, head, runDir);
   await requireCurrent(deps, generation);
   await endTrainer(runDir, 0);
@@ -196,6 +202,7 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
   const shards = new ShardUploads(deps.store);
   let numAcknowledged = 0;
   let telling = false;
+  let isStopping = false;
   const progress: FollowerProgress = {
     kind: 'follower',
     phase: trial.phase,
@@ -221,6 +228,9 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
       const result = await readResult(runDir);
       await follow();
       tell();
+      if (deps.leaving?.notice != null) leaveTogether();
+      if (deps.leaving?.notice != null && (result?.ok === false || leftMs() <= lastMs))
+        return await withSigns(sign, () => handOver(result?.step ?? progress.step));
       if (result?.ok === false) await withSigns(sign, () => fail(result));
       if (
         result === null &&
@@ -281,13 +291,53 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
       });
   }
 
+  /** All ranks stop at the same step when one of them is told to. */
+  function leaveTogether(): void {
+    if (isStopping) return;
+    isStopping = true;
+    tellTrainer(deps, generation, { stop: true }).catch((error: unknown) => {
+      isStopping = false;
+      log.warn('the trainer is not told to stop yet', { error });
+    });
+  }
+
+  /** Until the host is gone. */
+  function leftMs(): number {
+    const deadline = deps.leaving?.notice?.deadline;
+    return deadline === undefined ? Infinity : deadline.getTime() - deps.now().getTime();
+  }
+
+  /** Brings what this host has of the last checkpoint, and waits until the leading one has committed that. */
+  async function handOver(step: number): Promise<never> {
+    const limitMs = Math.max(0, leftMs() - lastMs);
+    const durableStep = await committed(step, limitMs);
+    throw handedOver(deps.host, deps.leaving!.notice!, { step, durableStep });
+  }
+
+  /** Keeps what there is, and waits for a commit of that step: who fails earlier lets the next generation begin. */
+  async function committed(step: number, limitMs: number): Promise<number> {
+    const ended = new AbortController();
+    const work = async () => {
+      await keepAll();
+      while (!ended.signal.aborted && fence.durableStep < step) {
+        fence.look();
+        fence.throwIfOver();
+        await sleep(tickMs, undefined, { signal: ended.signal }).catch(() => undefined);
+      }
+    };
+    await Promise.race([work(), sleep(limitMs, undefined, { ref: false })]);
+    ended.abort();
+    return fence.durableStep;
+  }
+
   async function leave(): Promise<void> {
     await endTrainer(runDir, graceMs);
     await rm(runDir, { recursive: true, force: true });
   }
 
   async function fail(result: Failed): Promise<never> {
-    await keepAll();
+    if (result.type === 'Stopped') await committed(result.step, commitMs);
+    else await keepAll();
     throw (await halved(deps, generation, result)) ?? failureOf(deps, result);
   }
 
