@@ -53,9 +53,8 @@ export class Leaving {
 
   /** Resolves when there is nothing more to hand over, or the time for it is over. */
   async settled(now: () => Date): Promise<void> {
-    const deadline = this.#notice?.deadline ?? now();
     const isIdle = () => this.#numWorking === 0 && performance.now() - this.#idleSince >= lingerMs;
-    while (!isIdle() && now() < deadline) await sleep(everyMs);
+    while (!isIdle() && now() < (this.#notice?.deadline ?? now())) await sleep(everyMs);
   }
 }
 
