@@ -18,7 +18,7 @@ import type { Deps } from './deps.ts';
 import { FenceWatch } from './fence-watch.ts';
 import { placeInGang } from './gang-meeting.ts';
 import { withSigns } from './heartbeats.ts';
-import { handedOver, refuseIfLeaving } from './leaving.ts';
+import { handedOver, refuseIfLeaving, timeLeftMs } from './leaving.ts';
 import { ShardUploads } from './shard-uploads.ts';
 import { halved } from './trainer-failures.ts';
 import {
@@ -59,8 +59,6 @@ const graceMs = 30_000;
 const patienceMs = 20_000;
 /** How long it waits for the leading host to commit where all ranks stopped, before another generation may begin. */
 const commitMs = 120_000;
-/** So long before a host is gone no more is awaited: what became of its training must still be told. */
-const lastMs = 3000;
 
 type Failed = Extract<TrainerResult, { ok: false }>;
 
@@ -228,9 +226,11 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
       const result = await readResult(runDir);
       await follow();
       tell();
-      if (deps.leaving?.notice != null) leaveTogether();
-      if (deps.leaving?.notice != null && (result?.ok === false || leftMs() <= lastMs))
-        return await withSigns(sign, () => handOver(result?.step ?? progress.step));
+      if (deps.leaving?.notice != null) {
+        stopAll();
+        if (result?.ok === false || timeLeftMs(deps) === 0)
+          return await withSigns(sign, () => handOver(result?.step ?? progress.step));
+      }
       if (result?.ok === false) await withSigns(sign, () => fail(result));
       if (
         result === null &&
@@ -292,7 +292,7 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
   }
 
   /** All ranks stop at the same step when one of them is told to. */
-  function leaveTogether(): void {
+  function stopAll(): void {
     if (isStopping) return;
     isStopping = true;
     tellTrainer(deps, generation, { stop: true }).catch((error: unknown) => {
@@ -301,16 +301,9 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
     });
   }
 
-  /** Until the host is gone. */
-  function leftMs(): number {
-    const deadline = deps.leaving?.notice?.deadline;
-    return deadline === undefined ? Infinity : deadline.getTime() - deps.now().getTime();
-  }
-
   /** Brings what this host has of the last checkpoint, and waits until the leading one has committed that. */
   async function handOver(step: number): Promise<never> {
-    const limitMs = Math.max(0, leftMs() - lastMs);
-    const durableStep = await committed(step, limitMs);
+    const durableStep = await committed(step, timeLeftMs(deps));
     throw handedOver(deps.host, deps.leaving!.notice!, { step, durableStep });
   }
 
@@ -319,7 +312,7 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
     const ended = new AbortController();
     const work = async () => {
       await keepAll();
-      while (!ended.signal.aborted && fence.durableStep < step) {
+      while (!ended.signal.aborted && !fence.isFinished && fence.durableStep < step) {
         fence.look();
         fence.throwIfOver();
         await sleep(tickMs, undefined, { signal: ended.signal }).catch(() => undefined);

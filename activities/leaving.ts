@@ -16,6 +16,8 @@ export interface LeavingNotice {
 /** Whoever waits for the next part of a training: its workflow decides in between. */
 const lingerMs = 5000;
 const everyMs = 200;
+/** So long before the host is gone no more is awaited: what became of its training must still be told. */
+const lastMs = 3000;
 
 /** What the activities of a host know of its leaving. */
 export class Leaving {
@@ -67,6 +69,13 @@ export function hostLeaving(host: string, message: string): ApplicationFailure {
 /** `host h1 was told to leave (…)`: the beginning of what is said of it. */
 export function toldToLeave(host: string, { why }: LeavingNotice): string {
   return `host ${host} was told to leave (${why})`;
+}
+
+/** How long what is to be kept may still take; infinite where the host stays. */
+export function timeLeftMs({ leaving, now }: { leaving?: Leaving; now: () => Date }): number {
+  const deadline = leaving?.notice?.deadline;
+  if (deadline === undefined) return Infinity;
+  return Math.max(0, deadline.getTime() - now().getTime() - lastMs);
 }
 
 /** Throws where the host leaves: nothing is begun on it any more. */

@@ -22,7 +22,7 @@ import {
 import type { Deps } from './deps.ts';
 import { FenceWatch } from './fence-watch.ts';
 import { withSigns } from './heartbeats.ts';
-import { handedOver } from './leaving.ts';
+import { handedOver, timeLeftMs } from './leaving.ts';
 import type { Generation, RungEnd, TrainedModel } from './training-job.ts';
 import { tellDiskFull } from './trainer-disk.ts';
 import { TrainerControl } from './trainer-control.ts';
@@ -49,8 +49,6 @@ const patienceMs = 20_000;
 const othersPatienceMs = 30_000;
 /** As the former, for a trainer that had ended before: what was left on other hosts was brought when they were seen. */
 const broughtMs = 5000;
-/** So long before a host is gone no more is awaited: what became of its training must still be told. */
-const lastMs = 3000;
 
 type Watched = Generation & { start: TrainerStart };
 type Failed = Extract<TrainerResult, { ok: false }>;
@@ -244,7 +242,7 @@ async function watch(
         heldOut === undefined ? fail(result) : endRung(result.step, heldOut),
       );
     }
-    if (leftMs() <= lastMs) return await withSigns(sign, () => handOver(progress.step));
+    if (timeLeftMs(deps) === 0) return await withSigns(sign, () => handOver(progress.step));
     if (control.stopping && Date.now() - stoppingSince > patience())
       await endTrainer(runDir, graceMs);
     if (gone && (await readResult(runDir)) === null) return await withSigns(sign, mourn);
@@ -282,15 +280,9 @@ async function watch(
     throw budgetSpent((await endTraining(deps, generation, budget!)).text);
   }
 
-  /** Until the host is gone. */
-  function leftMs(): number {
-    const deadline = deps.leaving?.notice?.deadline;
-    return deadline === undefined ? Infinity : deadline.getTime() - deps.now().getTime();
-  }
-
   /** Brings to the store what there is time for, so that another host goes on from this very step. */
   async function handOver(step: number): Promise<never> {
-    const keepMs = Math.max(0, leftMs() - lastMs);
+    const keepMs = timeLeftMs(deps);
     await Promise.race([keepAll(keepMs), sleep(keepMs, undefined, { ref: false })]);
     const { durableStep } = uploads;
     throw handedOver(deps.host, deps.leaving!.notice!, { step, durableStep });

@@ -69,7 +69,11 @@ test(
   { timeout: 120_000 },
   async () => {
     const corpus = await storeCorpus(s3.store);
-    const deps = scriptedDeps({ store: s3.store, home: path.join(root, 'control'), host: 'control' });
+    const deps = scriptedDeps({
+      store: s3.store,
+      home: path.join(root, 'control'),
+      host: 'control',
+    });
     const control = await Worker.create({
       connection: env.nativeConnection,
       taskQueue: 'control',
@@ -84,7 +88,8 @@ test(
         taskQueue: 'control',
         args: [{ ...trainingInput, run: trial.run, recipe, corpus }],
       });
-      const events = () => readFile(path.join(runDirOf('a'), 'events.jsonl'), 'utf8').catch(() => '');
+      const events = () =>
+        readFile(path.join(runDirOf('a'), 'events.jsonl'), 'utf8').catch(() => '');
       await expect.poll(events, { timeout: 60_000 }).toContain('"step","step":5,');
       const exited = once(a, 'exit');
       a.kill('SIGTERM');
@@ -96,7 +101,7 @@ test(
       // It is told to leave when it is started: it takes no work until that is taken back.
       await writeFile(path.join(homeOf('a'), 'leaving'), 'maintenance');
       await startWorker('a', {});
-      await until(() => /takes no work while \\S+leaving says so/.test(said.join('')));
+      await until(() => /takes no work while \S+leaving says so/.test(said.join('')));
       await startWorker('b', {});
       expect(await handle.result()).toMatchObject({ numSteps: 100 });
       const told = await readFile(path.join(runDirOf('b'), 'events.jsonl'), 'utf8');
@@ -113,7 +118,12 @@ test(
 test('the metadata service is asked only at an address that leads to this machine or its host', () => {
   const parse = (address: string) =>
     parseEnvironment({ TEMPER_HOME: '/h', TEMPER_PYTHON: 'p', TEMPER_EC2_METADATA: address });
-  for (const near of ['http://169.254.169.254', 'http://127.0.0.1:9', 'http://[fd00:ec2::254]', 'http://[::1]:80']) {
+  for (const near of [
+    'http://169.254.169.254',
+    'http://127.0.0.1:9',
+    'http://[fd00:ec2::254]',
+    'http://[::1]:80',
+  ]) {
     expect(parse(near).TEMPER_EC2_METADATA).toBe(near);
   }
   for (const far of [
