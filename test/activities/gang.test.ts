@@ -240,6 +240,14 @@ test('a watcher whose generation is over tells the trainer nothing, nor one that
   await tellAcknowledged(deps, generation, [10, 20]);
   expect(await told()).toMatchObject({ fence: 2, acknowledged: [] });
   await writeFile(file, JSON.stringify(before));
+  // While the store is away nobody can tell: the disk must not fill up for that.
+  const get = async () => {
+    throw new Error('503');
+  };
+  const away = { ...deps, store: { ...deps.store, get } };
+  await new MockActivityEnvironment().run(() => tellAcknowledged(away, generation, [10, 20]));
+  expect(await told()).toMatchObject({ acknowledged: [10, 20] });
+  await writeFile(file, JSON.stringify(before));
   await open();
   expect(await failure(tellAcknowledged(deps, generation, [10, 20]))).toMatchObject({
     type: FailureType.Fenced,

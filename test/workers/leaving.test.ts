@@ -94,7 +94,7 @@ test(
       const exited = once(a, 'exit');
       a.kill('SIGTERM');
       await until(async () => ((await readHead(s3.store, trial))?.value.chain.length ?? 0) > 0);
-      const [{ step }] = (await readHead(s3.store, trial))!.value.chain as [{ step: number }];
+      const { step } = (await readHead(s3.store, trial))!.value.chain[0]!;
       expect(step).toBeLessThan(100);
       await rm(path.join(homeOf('a'), 'runs', 'script.json'));
       expect(await exited).toEqual([0, null]);
