@@ -204,7 +204,7 @@ export class CheckpointUploads {
   slowestMs: number | null = null;
   /** What may still count, the oldest first; the newest only, unless other hosts bring parts of it. */
   #pending: LocalCheckpoint[] = [];
-  /** Whose files are being read. */
+  /** Which one is on its way: its files are being read. */
   #reading: LocalCheckpoint | null = null;
   /** The one that waits for what other hosts bring: all that this one has of it is in the store. */
   #waiting: { checkpoint: LocalCheckpoint; brought: Brought } | null = null;
@@ -281,6 +281,7 @@ export class CheckpointUploads {
     let pauseMs = 500;
     while (this.#pending.length > 0 && this.#fatal === null && !signal.aborted) {
       let checkpoint = this.#waiting?.checkpoint ?? this.#pending.at(-1)!;
+      this.#reading = checkpoint;
       try {
         const complete = await this.#findComplete();
         if (complete === null && this.#waiting !== null) {
@@ -292,11 +293,12 @@ export class CheckpointUploads {
           continue;
         }
         checkpoint = complete ?? checkpoint;
-        // Superseded while it was looked for, so that the trainer may delete it.
-        const isWaiting = this.#waiting?.checkpoint === checkpoint;
-        if (!isWaiting && !this.#pending.includes(checkpoint)) continue;
+        this.#reading = checkpoint;
         const began = performance.now();
-        const brought = isWaiting ? this.#waiting!.brought : await this.#bring(checkpoint);
+        const brought =
+          this.#waiting?.checkpoint === checkpoint
+            ? this.#waiting.brought
+            : await bringCheckpoint(this.#deps, this.#generation, checkpoint);
         this.slowestMs = Math.max(this.slowestMs ?? 0, performance.now() - began);
         this.#waiting = { checkpoint, brought };
         const refs = brought.others.map(([, ref]) => ref);
@@ -320,16 +322,8 @@ export class CheckpointUploads {
         }
       }
     }
+    this.#reading = null;
     this.#running = null;
-  }
-
-  async #bring(checkpoint: LocalCheckpoint): Promise<Brought> {
-    this.#reading = checkpoint;
-    try {
-      return await bringCheckpoint(this.#deps, this.#generation, checkpoint);
-    } finally {
-      this.#reading = null;
-    }
   }
 
   #drop(checkpoint: LocalCheckpoint): void {
