@@ -6,6 +6,7 @@ import type { Gpu } from '../config/recipe.ts';
 import { readDataKeys, type DataKeys } from '../registry/data-keys.ts';
 import { withRecent } from '../registry/recent.ts';
 import { openStore, type Store } from '../registry/store.ts';
+import type { Leaving } from './leaving.ts';
 import type { WebOptions } from './web-fetch.ts';
 
 export interface Deps {
@@ -21,6 +22,8 @@ export interface Deps {
   /** Of this host on the network of the runs; left out: it trains alone. */
   gangAddress?: string;
   now: () => Date;
+  /** Whether this host was told to leave; left out: it stays. */
+  leaving?: Leaving;
   /** Looks for the GPUs of this host; left out, NVIDIA's driver is asked. */
   findGpus?: () => Promise<Gpu | null>;
   /** Another bucket of the same store, for sources; left out, there are none in S3. */

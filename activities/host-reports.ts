@@ -9,6 +9,7 @@ export async function reportHostAgain({
   store,
   host,
   gangAddress: address,
+  leaving,
   now,
 }: Deps): Promise<void> {
   const gpu = await findGpus();
@@ -19,11 +20,13 @@ export async function reportHostAgain({
       host,
       ...(address !== undefined && { address }),
       ...(gpu !== null && { gpu }),
+      ...(leaving?.notice != null && { leaving: leaving.notice.why }),
       at: now().toISOString(),
     };
     // The store is away: what was said last holds for a while.
     reportHost(store, hostPool, said).catch(() => undefined);
   };
   report();
+  leaving?.signal.addEventListener('abort', report);
   setInterval(report, hostReportEveryMs).unref();
 }

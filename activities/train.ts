@@ -14,6 +14,7 @@ import { openGeneration } from '../registry/training.ts';
 import { trainerCode } from './stage-records.ts';
 import type { Deps } from './deps.ts';
 import { findGpus } from './gpus.ts';
+import { refuseIfLeaving } from './leaving.ts';
 import { continuedSince } from './training-budget.ts';
 import { prepareTrainer, type TrainerStart } from './trainer-start.ts';
 import { stopTrainer, type TrainerStop } from './trainer-stop.ts';
@@ -84,6 +85,7 @@ export function createTrainActivities(deps: Deps) {
       gpu?: Gpu;
     }): Promise<LeasedHost> {
       const host = input.host ?? deps.host;
+      if (input.host === null) refuseIfLeaving(deps);
       const now = deps.now();
       const { gpu } = input;
       if (gpu !== undefined && !hasGpus(await gpusOf(deps, input.host, gpu), gpu)) {

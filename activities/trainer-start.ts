@@ -34,6 +34,7 @@ import type { Deps } from './deps.ts';
 import { openMeeting, placeInGang } from './gang-meeting.ts';
 import { cached, ensureFile } from './files.ts';
 import { withSigns } from './heartbeats.ts';
+import { refuseIfLeaving } from './leaving.ts';
 import { requireModel, requireStage } from './stage-records.ts';
 import type { Generation, TrainingJob } from './training-job.ts';
 import { tellDiskFull } from './trainer-disk.ts';
@@ -161,6 +162,7 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
     }
     head = await takeOverCheckpoint(deps, generation, { runDir, events }, head, discarded);
   }
+  refuseIfLeaving(deps);
   let spent = '';
   if (budget !== null && endingOf(head) === undefined && budget.isDue(deps.now(), null)) {
     const ended = await endTraining(deps, generation, budget);

@@ -1,8 +1,8 @@
 /**
  * Watches a trainer: follows its events, heartbeats while it makes progress, uploads and commits its
  * checkpoints while it goes on, and takes over its result. Nothing that it does from second to second waits for
- * the store. It stops the trainer only when a person cancelled, when it hangs, or when the host belongs to
- * another training; in every other case it lets go, and the next generation adopts.
+ * the store. It stops the trainer only when a person cancelled, when it hangs, when the host leaves, or when that
+ * belongs to another training; in every other case it lets go, and the next generation adopts.
  */
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -22,6 +22,7 @@ import {
 import type { Deps } from './deps.ts';
 import { FenceWatch } from './fence-watch.ts';
 import { withSigns } from './heartbeats.ts';
+import { handedOver, timeLeftMs } from './leaving.ts';
 import type { Generation, RungEnd, TrainedModel } from './training-job.ts';
 import { tellDiskFull } from './trainer-disk.ts';
 import { TrainerControl } from './trainer-control.ts';
@@ -207,6 +208,7 @@ async function watch(
   // A host that trains alone learns of a newer generation when it commits; a gang must not wait for that.
   const fence = generation.gang === undefined ? null : new FenceWatch(deps, generation);
   let stoppingSince = Infinity;
+  let isBudgetDue = false;
   for (let tick = 0; ; tick += 1) {
     if (signal.aborted) return await withSigns(sign, letGo);
     // The result is read before the events, so that no event of a trainer that has ended is missed.
@@ -220,6 +222,7 @@ async function watch(
     fence?.throwIfOver();
     const { acknowledged } = uploads;
     if (budget !== null && !isEnding) keepWithin(budget);
+    if (deps.leaving?.notice != null) control.stopping = true;
     await control.obey(acknowledged);
     if (control.isPaused) pace.rest(Date.now());
     if (metrics.isDue(Date.now())) {
@@ -231,11 +234,15 @@ async function watch(
         const hadEnded = tick === 0 && start.adopted;
         return await withSigns(sign, () => finish(result, hadEnded ? broughtMs : Infinity));
       }
-      const { heldOut } = result;
+      const { heldOut, type, step } = result;
+      const hasLeft = type === 'Stopped' || type === 'Unwatched';
+      if (hasLeft && deps.leaving?.notice != null)
+        return await withSigns(sign, () => handOver(step));
       return await withSigns(sign, () =>
         heldOut === undefined ? fail(result) : endRung(result.step, heldOut),
       );
     }
+    if (timeLeftMs(deps) === 0) return await withSigns(sign, () => handOver(progress.step));
     if (control.stopping && Date.now() - stoppingSince > patience())
       await endTrainer(runDir, graceMs);
     if (gone && (await readResult(runDir)) === null) return await withSigns(sign, mourn);
@@ -251,6 +258,7 @@ async function watch(
     held.update(lease.cost);
     control.stopAt = held.stopAt(now, uploads.slowestMs);
     if (control.stopping || !held.isDue(now, uploads.slowestMs)) return;
+    isBudgetDue = true;
     control.stopping = true;
     stoppingSince = Date.now();
   }
@@ -264,7 +272,7 @@ async function watch(
   function isSpent({ type }: Failed): boolean {
     if (type !== 'Stopped' || budget === null || isEnding) return false;
     const soon = new Date(deps.now().getTime() + clockMs);
-    return control.stopping || budget.isDue(soon, uploads.slowestMs);
+    return isBudgetDue || budget.isDue(soon, uploads.slowestMs);
   }
 
   async function end(): Promise<never> {
@@ -272,7 +280,16 @@ async function watch(
     throw budgetSpent((await endTraining(deps, generation, budget!)).text);
   }
 
+  /** Brings to the store what there is time for, so that another host goes on from this very step. */
+  async function handOver(step: number): Promise<never> {
+    const keepMs = timeLeftMs(deps);
+    await Promise.race([keepAll(keepMs), sleep(keepMs, undefined, { ref: false })]);
+    const { durableStep } = uploads;
+    throw handedOver(deps.host, deps.leaving!.notice!, { step, durableStep });
+  }
+
   async function mourn(): Promise<never> {
+    if (deps.leaving?.notice != null) await handOver(progress.step);
     await keepAll();
     throw new Error(`the trainer of ${phase} died at step ${progress.step}`);
   }

@@ -592,6 +592,7 @@ export const hostReportSchema = z.strictObject({
     .optional()
     .describe('on the network of the runs; left out: it trains with no others'),
   gpu: gpuSchema.optional().describe('left out: none were found'),
+  leaving: z.string().optional().describe('why it takes nothing more; left out: it stays'),
   at: isoTime,
 });
 export type HostReport = z.infer<typeof hostReportSchema>;

@@ -17,7 +17,7 @@ export async function reportHost(store: Store, pool: string, report: HostReport)
   await updateRecord(store, key, hostReportSchema, () => report);
 }
 
-/** The hosts that live, by name: one that missed three of its reports is gone. */
+/** The hosts that live and stay, by name: one that missed three of its reports is gone. */
 export async function livingHosts(store: Store, pool: string, now: Date): Promise<HostReport[]> {
   const keys: string[] = [];
   for await (const { key } of store.list(`hosts/${keyPart('pool', pool)}/`)) keys.push(key);
@@ -26,6 +26,7 @@ export async function livingHosts(store: Store, pool: string, now: Date): Promis
   );
   return found
     .flatMap((record) => (record === null ? [] : [record.value]))
+    .filter(({ leaving }) => leaving === undefined)
     .filter(({ at }) => now.getTime() - Date.parse(at) < 3 * hostReportEveryMs);
 }
 

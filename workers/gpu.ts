@@ -40,6 +40,7 @@ await runWorkers('gpu', (deps) => {
         ...createGangActivities(deps),
       },
       maxConcurrentActivityTaskExecutions: 2,
+      handsOver: true,
     },
   ];
 });

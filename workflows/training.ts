@@ -189,9 +189,16 @@ async function train<Ended>(
         return trained;
       } catch (failure) {
         if (isCancellation(failure)) throw failure;
-        const told = losses.add(explainLoss(failure), fence);
+        const loss = explainLoss(failure);
+        const told = losses.add(loss, fence);
         log.warn('generation lost', { run, phase: trial.phase, fence, reason: losses.reason });
         if (told !== null) await note(told);
+        if (loss.kind === 'host-leaving') {
+          // Nothing runs on it any more: it is given back at once, and not asked again.
+          const left = hosts.filter((host) => host === loss.host);
+          await Promise.all(left.map((host) => leaveHost(host, null, 'stands-down', trial)));
+          hosts = hosts.filter((host) => !left.includes(host));
+        }
         if (losses.isBudgetSpent && budget?.whenSpent === 'wait') {
           await leave('waits');
           await tellWaiting(true);
@@ -263,11 +270,14 @@ interface Loss {
     | 'generation'
     | 'host-gone'
     | 'host-taken'
+    | 'host-leaving'
     | 'disk-full'
     | 'rolled-back'
     | 'halved'
     | 'budget-spent';
   reason: string;
+  /** Which one leaves. */
+  host?: string;
 }
 
 /** What was lost since the last new checkpoint, and whether it is time to give up. */
@@ -378,6 +388,10 @@ function explainLoss(failure: unknown): Loss {
     const { message: reason, type } = cause;
     if (type === PassingFailure.DiskFull) return { kind: 'disk-full', reason };
     if (type === PassingFailure.HostTaken) return { kind: 'host-taken', reason };
+    if (type === PassingFailure.HostLeaving) {
+      const [leaving] = (cause.details ?? []) as { host: string }[];
+      return { kind: 'host-leaving', reason, ...(leaving && { host: leaving.host }) };
+    }
     if (type === PassingFailure.RolledBack) return { kind: 'rolled-back', reason };
     if (type === PassingFailure.BudgetSpent) return { kind: 'budget-spent', reason };
     if (type === PassingFailure.MicroBatchHalved) return { kind: 'halved', reason };

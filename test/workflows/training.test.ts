@@ -391,6 +391,30 @@ describe('trainingWorkflow', () => {
     expect(world.watched).toBe(2);
   });
 
+  test('a host that leaves is given back at once and not asked again, and that is no fruitless generation', async () => {
+    const { activities, world } = fakes((attempt) => {
+      if (attempt === 10) return model;
+      throw ApplicationFailure.create({
+        message: 'host h1 was told to leave; handed over at checkpoint 7, 0 steps lost',
+        type: PassingFailure.HostLeaving,
+        details: [{ host: 'h1' }],
+      });
+    });
+    const asked: (string | null)[] = [];
+    expect(
+      await train({
+        ...activities,
+        async leaseHost({ host }) {
+          asked.push(host);
+          return { host: 'h1', busy: null };
+        },
+      }),
+    ).toEqual(model);
+    expect(asked).toEqual(Array.from({ length: 10 }, () => null));
+    expect(world.released).toHaveLength(10);
+    expect(world.stopped).toEqual([]);
+  });
+
   test('a busy host is waited for, and the details say who has it', async () => {
     const { activities, world } = fakes(() => model);
     let asked = 0;
