@@ -1,4 +1,4 @@
-"""A kill for want of memory is told from one by somebody: by when it was counted, and by its name."""
+"""A kill for want of memory is told from another: by when it was counted, and by its name."""
 
 import json
 import os
