@@ -43,6 +43,7 @@ import {
   runDirOf,
   trainerRun,
 } from './trainer-start.ts';
+import { requireSameCode } from './training-code.ts';
 import {
   hostPool,
   incurable,
@@ -147,7 +148,9 @@ async function prepareFollower(deps: Deps, generation: Generation, runDir: strin
   const wanted = await trainerRun(deps, generation, head, runDir);
   await requireCurrent(deps, generation);
   await endTrainer(runDir, 0);
+  requireSameCode(deps, generation, head);
   const resumeFrom = await bringCheckpoint(deps, runDir, head);
+  await requireCurrent(deps, generation);
   await keepOnly(path.join(runDir, 'checkpoints'), resumeFrom ?? undefined);
   for (const file of ['result.json', 'events.jsonl'])
     await rm(path.join(runDir, file), { force: true });

@@ -11,13 +11,13 @@ import { readRunControl } from '../registry/run-control.ts';
 import { putJob } from '../registry/jobs.ts';
 import { findStage, stageDigest } from '../registry/stages.ts';
 import { openGeneration } from '../registry/training.ts';
-import { trainerCode } from './stage-records.ts';
 import type { Deps } from './deps.ts';
 import { findGpus } from './gpus.ts';
 import { continuedSince } from './training-budget.ts';
 import { prepareTrainer, type TrainerStart } from './trainer-start.ts';
 import { stopTrainer, type TrainerStop } from './trainer-stop.ts';
 import { watchTrainer } from './trainer-watch.ts';
+import { jobOf } from './training-code.ts';
 import { costOf, hostPool, leaseTtlMs, summariseModel, trainingJobSchema } from './training-job.ts';
 import type {
   Generation,
@@ -28,27 +28,6 @@ import type {
 } from './training-job.ts';
 
 export type TrainActivities = ReturnType<typeof createTrainActivities>;
-
-/** What decides the bits of a training: its digest names the stage. */
-export function jobOf(
-  deps: Deps,
-  { recipe, shape, machine, corpus, init, rehearsal }: Omit<TrainingJob, 'trial'>,
-) {
-  return {
-    recipe,
-    shape,
-    // The kind of device decides the bits; how many cores or gigabytes it has does not.
-    device: {
-      device: machine.device,
-      instructionSet: machine.instructionSet,
-      ...(machine.device === 'cuda' && machine.gpu && { gpu: machine.gpu.name }),
-    },
-    corpus,
-    init,
-    ...(rehearsal !== undefined && { rehearsal }),
-    code: trainerCode(deps.projectDir),
-  };
-}
 
 /** By its own look; of another host by what it says, and where it says nothing it has what it had. */
 async function gpusOf(deps: Deps, host: string | null, wanted: Gpu): Promise<Gpu | null> {

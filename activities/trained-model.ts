@@ -39,13 +39,14 @@ export function manifestOf(
     numSteps: result.step,
     numTokens: result.numTokens,
     finalLoss: result.finalLoss,
-    exact: head.worlds === undefined,
+    exact: head.worlds === undefined && head.codes === undefined,
     ...adaptedOf(result),
     ...(changes.length > 0 && { learningRates: changes }),
     ...(rollbacks.length > 0 && { rollbacks }),
     ...(microBatches.length > 0 && { microBatches }),
     ...(result.plateau && { plateau: result.plateau }),
     ...(head.worlds && { worlds: head.worlds }),
+    ...(head.codes && { codes: head.codes }),
     ...(ending &&
       isEarly(ending, job) && { ended: { step: ending.step, numSteps: job.recipe.numSteps } }),
   };
@@ -76,6 +77,7 @@ export async function recordModel(
     ...(learningRates.length > 0 && { learningRates }),
     ...(rollbacks.length > 0 && { rollbacks }),
     ...(head.worlds && { worlds: head.worlds }),
+    ...(head.codes && { codes: head.codes }),
     ...(ending && isEarly(ending, job) && { endedAt: ending.step }),
     ...(microBatches.length > 0 && { microBatches }),
   };

@@ -124,6 +124,7 @@ export async function openGeneration(
       rollbacks: head?.rollbacks ?? [],
       ...(head?.gang && { gang: head.gang }),
       ...(head?.worlds && { worlds: head.worlds }),
+      ...(head?.codes && { codes: head.codes }),
       ...(endings && { endings }),
       ...(firstFence !== undefined && { firstFence }),
       ...(head?.microBatches && { microBatches: head.microBatches }),
