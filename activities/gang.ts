@@ -8,6 +8,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, Context, log } from '@temporalio/activity';
 import { PassingFailure } from '../config/failures.ts';
+import { computesAs, type InstructionSet } from '../config/instruction-set.ts';
 import type { Head } from '../config/manifests.ts';
 import type { Gpu } from '../config/recipe.ts';
 import type { FollowerProgress, TrainerResult } from '../config/trainer.ts';
@@ -84,12 +85,18 @@ export function createGangActivities(deps: Deps) {
       unwatchedExitS: number;
       /** What the plan counts on in each; left out: no GPUs, or by older versions. */
       gpu?: Gpu;
+      /** Whose bits the plan names; left out: on GPUs, or by older versions. */
+      instructionSet?: InstructionSet;
     }): Promise<{ hosts: string[]; living: string[] }> {
       const { preferred, sizes, holder } = input;
       const now = deps.now();
       const reports = await livingHosts(deps.store, hostPool, now);
-      const living = reports.flatMap(({ host, address, gpu }) =>
-        address === undefined || !hasGpus(gpu, input.gpu) ? [] : host,
+      const living = reports.flatMap(({ host, address, gpu, instructionSet }) =>
+        address === undefined ||
+        !hasGpus(gpu, input.gpu) ||
+        !computesAs(instructionSet, input.instructionSet)
+          ? []
+          : host,
       );
       const candidates = [
         ...preferred.filter((host) => living.includes(host)),
@@ -284,6 +291,7 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
   }
 
   async function leave(): Promise<void> {
+    await requireHead(deps, generation);
     await endTrainer(runDir, graceMs);
     await rm(runDir, { recursive: true, force: true });
   }

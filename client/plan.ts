@@ -39,7 +39,7 @@ import { hostsOf, machineFor, onHosts, ranksOf, wantsGpus } from '../recipes/sev
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { chooseVocabSize, estimateTokens } from '../recipes/vocabulary.ts';
 import { readBlob } from '../registry/blobs.ts';
-import { hostPool, livingGpus } from '../registry/hosts.ts';
+import { hostPool, livingGpus, livingHosts } from '../registry/hosts.ts';
 import { findMeasurement } from '../registry/measurements.ts';
 import { readRecord } from '../registry/json.ts';
 import { findParent, UnknownParent, type ParentModel } from '../registry/parents.ts';
@@ -180,8 +180,11 @@ async function machineOf({ pipeline, machine, store }: PlanRequest): Promise<Mac
   const { compute } = pipeline;
   const asks = wantsGpus(compute) && store !== null;
   const gpu = asks ? await livingGpus(store, hostPool, new Date(), hostsOf(compute)) : null;
+  const living = store === null ? [] : await livingHosts(store, hostPool, new Date());
+  const sets = living.map((host) => host.instructionSet);
+  const instructionSet = plannedSet(machine.instructionSet, sets);
   try {
-    return machineFor(compute, machine, gpu);
+    return machineFor(compute, { ...machine, instructionSet }, gpu);
   } catch (error) {
     if (!(error instanceof DoesNotFit)) throw error;
     throw new ClientError('input', error.message, error);

@@ -600,7 +600,7 @@ export const headSchema = z.strictObject({
 });
 export type Head = z.infer<typeof headSchema>;
 
-/** hosts/<pool>/<host>.json: a host that can train with others, as its worker says again and again. */
+/** hosts/<pool>/<host>.json: a host that can train, as its worker says again and again. */
 export const hostReportSchema = z.strictObject({
   schemaVersion,
   host: z.string(),
@@ -609,6 +609,9 @@ export const hostReportSchema = z.strictObject({
     .optional()
     .describe('on the network of the runs; left out: it trains with no others'),
   gpu: gpuSchema.optional().describe('left out: none were found'),
+  instructionSet: machineSchema.shape.instructionSet
+    .optional()
+    .describe('left out by older versions'),
   at: isoTime,
 });
 export type HostReport = z.infer<typeof hostReportSchema>;

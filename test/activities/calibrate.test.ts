@@ -71,7 +71,7 @@ test('steps are timed and recorded, and trainer, folder and lease are gone; the 
   expect(note).toBeNull();
   expect(stepMs).toBeGreaterThanOrEqual(60);
   expect((await measured())?.calibration).toMatchObject({ stepMs });
-  const runDir = path.join(home, 'runs', job.trial.run, 'calibration');
+  const runDir = path.join(home, 'runs', job.trial.run, 'calibration-test-test-1');
   expect(await findTrainer(runDir)).toEqual([]);
   expect(existsSync(runDir)).toBe(false);
   const lease = (await readLeases(s3.store, 'local')).hosts[deps.host];
@@ -128,7 +128,9 @@ test('a host that another leased meanwhile is left to it, and nothing is recorde
       note: `host ${deps.host} was leased by ${holder} while our lease had run out`,
     });
   });
-  expect(await findTrainer(path.join(home, 'runs', job.trial.run, 'calibration'))).toEqual([]);
+  expect(
+    await findTrainer(path.join(home, 'runs', job.trial.run, 'calibration-test-test-1')),
+  ).toEqual([]);
   expect(await measured()).toBeNull();
   expect((await leaseOf())?.holder).toBe(holder);
   expect(Date.parse((await leaseOf())!.expiresAt)).toBeGreaterThan(Date.now());

@@ -6,7 +6,7 @@ import { parseEnvironment } from '../../config/environment.ts';
 import { digestCode } from '../../infra/code.ts';
 import { leastFreeBytes, requireDisk } from '../../infra/disk.ts';
 import { withLock } from '../../infra/lock.ts';
-import { instructionSetOf } from '../../infra/machine.ts';
+import { instructionSetOf } from '../../config/instruction-set.ts';
 import { resolveStack, stackEnvironment } from '../../infra/stack.ts';
 import { decode, RpcFault } from '../../infra/xml-rpc.ts';
 import { parseDataKeys } from '../../registry/data-keys.ts';
