@@ -6,6 +6,7 @@ import { FailureType } from '../config/failures.ts';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import type { GateMetric } from '../config/gates.ts';
 import type { IngestResult } from '../config/ingest.ts';
+import { plannedSet } from '../config/instruction-set.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
 import { familyOf } from '../config/model-wish.ts';
 import { pipelineSchema, type Pipeline } from '../config/pipeline.ts';

@@ -13,6 +13,7 @@ import {
   type DatasetManifest,
 } from '../config/manifests.ts';
 import type { LearningCurve } from '../config/learning-curve.ts';
+import { plannedSet } from '../config/instruction-set.ts';
 import { isMixed, timesRead } from '../config/mixing.ts';
 import { configOf, familyOf } from '../config/model-wish.ts';
 import type { Pipeline } from '../config/pipeline.ts';

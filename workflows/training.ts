@@ -144,6 +144,7 @@ async function train<Ended>(
   const losses = new Losses(trial.phase);
   const note = (text: string) => tell(until === undefined ? text : `trial ${trial.trial}: ${text}`);
   let generation: Generation | null = null;
+  let after: string | undefined;
   let hosts: string[] = [];
   const leave = async (why: Outcome) => {
     await Promise.all(hosts.map((host) => leaveHost(host, generation, why, trial)));
@@ -180,9 +181,10 @@ async function train<Ended>(
         writer,
         ...whose,
         ...(replaces && { replaces }),
-        ...(generation && { after: generation.writer }),
+        ...(after !== undefined && { after }),
       });
       const first = generation === null;
+      after = writer;
       generation = { job, stage, fence, writer, ...whose, ...(until !== undefined && { until }) };
       losses.requireProgress(durableStep, hosts.join(', '), paused ?? false);
       try {

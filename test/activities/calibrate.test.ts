@@ -71,7 +71,7 @@ test('steps are timed and recorded, and trainer, folder and lease are gone; the 
   expect(note).toBeNull();
   expect(stepMs).toBeGreaterThanOrEqual(60);
   expect((await measured())?.calibration).toMatchObject({ stepMs });
-  const runDir = path.join(home, 'runs', job.trial.run, 'calibration-test-test-1');
+  const runDir = path.join(home, 'runs', job.trial.run, 'calibration-00000000-test-1');
   expect(await findTrainer(runDir)).toEqual([]);
   expect(existsSync(runDir)).toBe(false);
   const lease = (await readLeases(s3.store, 'local')).hosts[deps.host];
@@ -129,7 +129,7 @@ test('a host that another leased meanwhile is left to it, and nothing is recorde
     });
   });
   expect(
-    await findTrainer(path.join(home, 'runs', job.trial.run, 'calibration-test-test-1')),
+    await findTrainer(path.join(home, 'runs', job.trial.run, 'calibration-00000000-test-1')),
   ).toEqual([]);
   expect(await measured()).toBeNull();
   expect((await leaseOf())?.holder).toBe(holder);
