@@ -70,13 +70,11 @@ test('a training that finished, or that another host has leased, leaves nothing 
 test('what may be gone on with here stays: watched within the lease, leased to this host, or nobody’s', async () => {
   const kept = [
     await left('watched', 10 * minute, true),
-    await left('ours', 12 * minute),
     await left('gang', 12 * minute),
     await left('waits', 12 * minute),
     await folder('unknown', 'pretrain-0-0', 12 * minute),
     await folder('foreign', 'notes', 30 * day),
   ];
-  await lease('here', 'ours');
   await lease('here', 'gang');
   await lease('there', 'gang');
   await lease('there', 'another');
