@@ -169,7 +169,7 @@ async function measure(
   const isGone = createSight(runDir);
   const tail = new EventTail(runDir);
   const at: number[] = [];
-  const deadline = performance.now() + limitMs;
+  const deadline = Date.now() + limitMs;
   const { warmup } = calibratedSteps;
   while (at.length < numSteps + warmup) {
     throwIfEnded(context);
@@ -179,7 +179,7 @@ async function measure(
     for (const event of await tail.read()) if (event.event === 'step') at.push(event.at);
     const result = await readResult(runDir);
     if (result?.ok === false) return await failed(deps, job, result);
-    if (result !== null || gone || performance.now() > deadline) break;
+    if (result !== null || gone || Date.now() > deadline) break;
     await touchControl(runDir);
     await sleep(tickMs, undefined, { signal: context.cancellationSignal }).catch(() => undefined);
   }

@@ -136,6 +136,25 @@ test('a host that another leased meanwhile is left to it, and nothing is recorde
   expect(Date.parse((await leaseOf())!.expiresAt)).toBeGreaterThan(Date.now());
 });
 
+test('an attempt that another has taken the place of ends neither its trainer nor its lease', async () => {
+  await script({ stepMs: 200 });
+  const { calibrateTraining } = createCalibrateActivities(deps);
+  const attempt = async (number: number) =>
+    (await new MockActivityEnvironment({ attempt: number }).run(calibrateTraining, {
+      job,
+      numSteps: 6,
+      limitMs: 20_000,
+    })) as CalibrationOutcome;
+  const folder = path.join(home, 'runs', job.trial.run, 'calibration-00000000-test-');
+  const first = attempt(1);
+  await vi.waitFor(async () => expect(await findTrainer(`${folder}1`)).toHaveLength(1), patience);
+  const second = attempt(2);
+  expect(await first).toMatchObject({ stepMs: null });
+  expect(Date.parse((await leaseOf())!.expiresAt)).toBeGreaterThan(0);
+  expect((await second).stepMs).toBeGreaterThan(0);
+  expect(Date.parse((await leaseOf())!.expiresAt)).toBe(0);
+});
+
 test('a host that trains is not measured', async () => {
   const holder = 'training/other';
   await acquireHost(s3.store, 'local', deps.host, { holder, now: new Date(), ttlMs: 60_000 });
