@@ -2,6 +2,7 @@
 import { asyncLocalStorage } from '@temporalio/activity';
 import path from 'node:path';
 import type { Environment } from '../config/environment.ts';
+import type { InstructionSet } from '../config/instruction-set.ts';
 import type { Gpu } from '../config/recipe.ts';
 import { readDataKeys, type DataKeys } from '../registry/data-keys.ts';
 import { withRecent } from '../registry/recent.ts';
@@ -26,6 +27,8 @@ export interface Deps {
   leaving?: Leaving;
   /** Looks for the GPUs of this host; left out, NVIDIA's driver is asked. */
   findGpus?: () => Promise<Gpu | null>;
+  /** Looks what its processor can do; left out, the kernel is asked. */
+  findInstructionSet?: () => Promise<InstructionSet>;
   /** Another bucket of the same store, for sources; left out, there are none in S3. */
   openBucket?: (bucket: string) => Store;
   /** For tests against a web of their own. */

@@ -8,6 +8,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, Context, log } from '@temporalio/activity';
 import { FailureType, PassingFailure } from '../config/failures.ts';
+import { computesAs, type InstructionSet } from '../config/instruction-set.ts';
 import type { Head } from '../config/manifests.ts';
 import type { Gpu } from '../config/recipe.ts';
 import type { FollowerProgress, TrainerResult } from '../config/trainer.ts';
@@ -45,6 +46,7 @@ import {
   runDirOf,
   trainerRun,
 } from './trainer-start.ts';
+import { requireSameCode } from './training-code.ts';
 import {
   hostPool,
   incurable,
@@ -87,12 +89,18 @@ export function createGangActivities(deps: Deps) {
       unwatchedExitS: number;
       /** What the plan counts on in each; left out: no GPUs, or by older versions. */
       gpu?: Gpu;
+      /** Whose bits the plan names; left out: on GPUs, or by older versions. */
+      instructionSet?: InstructionSet;
     }): Promise<{ hosts: string[]; living: string[] }> {
       const { preferred, sizes, holder } = input;
       const now = deps.now();
       const reports = await livingHosts(deps.store, hostPool, now);
-      const living = reports.flatMap(({ host, address, gpu }) =>
-        address === undefined || !hasGpus(gpu, input.gpu) ? [] : host,
+      const living = reports.flatMap(({ host, address, gpu, instructionSet }) =>
+        address === undefined ||
+        !hasGpus(gpu, input.gpu) ||
+        !computesAs(instructionSet, input.instructionSet)
+          ? []
+          : host,
       );
       const candidates = [
         ...preferred.filter((host) => living.includes(host)),
@@ -152,7 +160,9 @@ async function prepareFollower(deps: Deps, generation: Generation, runDir: strin
   const wanted = await trainerRun(deps, generation, head, runDir);
   await requireCurrent(deps, generation);
   await endTrainer(runDir, 0);
+  requireSameCode(deps, generation, head);
   const resumeFrom = await bringCheckpoint(deps, runDir, head);
+  await requireCurrent(deps, generation);
   await keepOnly(path.join(runDir, 'checkpoints'), resumeFrom ?? undefined);
   for (const file of ['result.json', 'events.jsonl'])
     await rm(path.join(runDir, file), { force: true });
@@ -324,6 +334,7 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
   }
 
   async function leave(): Promise<void> {
+    await requireHead(deps, generation);
     await endTrainer(runDir, graceMs);
     await rm(runDir, { recursive: true, force: true });
   }

@@ -137,7 +137,7 @@ async function watch(
   const { phase } = job.trial;
   const signal = context.cancellationSignal;
   const tail = new EventTail(runDir);
-  const pace = new Pace(Date.now());
+  const pace = new Pace(performance.now());
   const isGone = createSight(runDir);
   const figures = new Figures();
   const progress: TrainingProgress = {
@@ -164,9 +164,10 @@ async function watch(
     touchControl(runDir).catch((error: unknown) => log.warn('control.json not touched', { error }));
   };
   const follow = async () => {
+    pace.look(performance.now());
     for (const event of await tail.read()) {
       metrics.see(event);
-      pace.see(event, Date.now());
+      pace.see(event, performance.now());
       figures.see(event);
       control.see(event);
       budget?.see(event);
@@ -224,7 +225,7 @@ async function watch(
     if (budget !== null && !isEnding) keepWithin(budget);
     if (deps.leaving?.notice != null) control.stopping = true;
     await control.obey(acknowledged);
-    if (control.isPaused) pace.rest(Date.now());
+    if (control.isPaused) pace.rest(performance.now());
     if (metrics.isDue(Date.now())) {
       metrics.flush().catch((error: unknown) => log.warn('metrics not stored yet', { error }));
     }
@@ -243,10 +244,9 @@ async function watch(
       );
     }
     if (timeLeftMs(deps) === 0) return await withSigns(sign, () => handOver(progress.step));
-    if (control.stopping && Date.now() - stoppingSince > patience())
-      await endTrainer(runDir, graceMs);
+    if (control.stopping && isOutOfPatience()) await withSigns(sign, endObstinate);
     if (gone && (await readResult(runDir)) === null) return await withSigns(sign, mourn);
-    if (pace.isHung(Date.now())) return await withSigns(sign, endHung);
+    if (pace.isHung(performance.now())) return await withSigns(sign, endHung);
     if (lease.takenBy !== null) return await withSigns(sign, leaveHost);
     sign();
     await sleep(tickMs, undefined, { signal }).catch(() => undefined);
@@ -260,12 +260,23 @@ async function watch(
     if (control.stopping || !held.isDue(now, uploads.slowestMs)) return;
     isBudgetDue = true;
     control.stopping = true;
-    stoppingSince = Date.now();
+    stoppingSince = performance.now();
   }
 
-  /** A step or an evaluation that was under way may end before it hears of it. */
-  function patience(): number {
-    return graceMs + pace.slowestMs();
+  /** A step that was under way may end before it hears of it; so may an evaluation or a save, however long. */
+  function isOutOfPatience(): boolean {
+    const now = performance.now();
+    if (pace.isOccupied) stoppingSince = now;
+    return now - stoppingSince > graceMs + pace.slowestMs();
+  }
+
+  /** Of one that does not do what it was told, as far as it has not hung. */
+  async function endObstinate(): Promise<void> {
+    await requireHead(deps, generation);
+    await endTrainer(runDir, graceMs, async () => {
+      await follow();
+      return pace.isOccupied && !pace.isHung(performance.now());
+    });
   }
 
   /** Whether it has saved and left because of the budget: we told it to, or its own clock did. */

@@ -1,4 +1,4 @@
-/** The hosts that can train together or have GPUs: each says again and again that it lives, and at which address. */
+/** The hosts that can train: each says again and again that it lives, with what it computes, and at which address. */
 import { hostReportSchema, type HostReport } from '../config/manifests.ts';
 import type { Gpu } from '../config/recipe.ts';
 import { readRecord, updateRecord } from './json.ts';

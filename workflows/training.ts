@@ -12,6 +12,7 @@ import {
   getExternalWorkflowHandle,
   isCancellation,
   log,
+  patched,
   proxyActivities,
   setCurrentDetails,
   setHandler,
@@ -32,7 +33,7 @@ import type {
 } from '../activities/training-job.ts';
 import { FailureType, nonRetryableErrorTypes, PassingFailure } from '../config/failures.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
-import { gpuWish, leaseGang, trainGang, type GangWish } from './gang.ts';
+import { hostWish, leaseGang, trainGang, type GangWish } from './gang.ts';
 import { leaveHost, leasing, untilAnswered, type Outcome } from './leave-host.ts';
 import {
   budgetAddedSignal,
@@ -143,6 +144,7 @@ async function train<Ended>(
   const losses = new Losses(trial.phase);
   const note = (text: string) => tell(until === undefined ? text : `trial ${trial.trial}: ${text}`);
   let generation: Generation | null = null;
+  let after: string | undefined;
   let hosts: string[] = [];
   const leave = async (why: Outcome) => {
     await Promise.all(hosts.map((host) => leaveHost(host, generation, why, trial)));
@@ -153,9 +155,19 @@ async function train<Ended>(
     for (;;) {
       if (gang === undefined) {
         const before = losses.hostIsGone ? null : (hosts[0] ?? null);
-        // Until it is leased again there is none that we could give back.
         hosts = [];
-        hosts = [await leaseHost(input, before, waiting)];
+        let isOurs = before !== null;
+        try {
+          hosts = [
+            await leaseHost(input, before, waiting, () => {
+              isOurs = false;
+            }),
+          ];
+        } catch (failure) {
+          // Its trainer may still run: until another has it, the host is ours to leave.
+          if (isOurs && patched('a-preferred-host-is-left')) hosts = [before!];
+          throw failure;
+        }
       } else {
         hosts = await leaseGang(input, hosts, () => leave('stands-down'));
       }
@@ -169,8 +181,10 @@ async function train<Ended>(
         writer,
         ...whose,
         ...(replaces && { replaces }),
+        ...(after !== undefined && { after }),
       });
       const first = generation === null;
+      after = writer;
       generation = { job, stage, fence, writer, ...whose, ...(until !== undefined && { until }) };
       losses.requireProgress(durableStep, hosts.join(', '), paused ?? false);
       try {
@@ -227,10 +241,11 @@ async function leaseHost(
   input: TrainingInput & { until?: number },
   preferred: string | null,
   waiting: Waiting,
+  moveOn: () => void,
 ): Promise<string> {
   const { phase, unwatchedExitS } = input.recipe;
   const trial = { run: input.run, phase, round: input.round, trial: input.trial };
-  const ask = { holder: workflowInfo().workflowId, unwatchedExitS, trial, ...gpuWish(input) };
+  const ask = { holder: workflowInfo().workflowId, unwatchedExitS, trial, ...hostWish(input) };
   if (preferred !== null) {
     const sameHost = proxyActivities<TrainActivities>({
       taskQueue: TaskQueue.control,
@@ -239,6 +254,7 @@ async function leaseHost(
     });
     const { busy } = await sameHost.leaseHost({ ...ask, host: preferred });
     if (busy === null) return preferred;
+    moveOn();
   }
   const anyHost = proxyActivities<TrainActivities>({
     taskQueue: TaskQueue.gpu,

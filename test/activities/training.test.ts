@@ -595,7 +595,8 @@ describe('the lease of a host', () => {
 describe('stopping a training', () => {
   const stop = async (generation: Generation, keepLog: boolean) => {
     const { stage } = generation;
-    await new MockActivityEnvironment().run(activities.stopTrainer, { trial, stage, keepLog });
+    const env = new MockActivityEnvironment({ startToCloseTimeoutMs: 120_000 });
+    await env.run(activities.stopTrainer, { trial, stage, keepLog });
   };
 
   test('ends its trainer and removes its folder, and no stale preparation starts it again', async () => {

@@ -531,6 +531,30 @@ describe('trainingWorkflow', () => {
     expect(world.released).toHaveLength(1);
   });
 
+  test.each([
+    ['whose lease is not answered yet is left without a trainer', false],
+    ['that another training has taken meanwhile is not touched', true],
+  ])('at a cancellation the host of the generation before %s', async (_, isTaken) => {
+    const { activities, world } = fakes(() => {
+      throw new Error('the watcher was lost');
+    });
+    const busy = { holder: 'training/other', expiresAt: '2026-01-01T00:00:00Z' };
+    let asked = 0;
+    const failure = await train({
+      ...activities,
+      async leaseHost(wish) {
+        asked += 1;
+        if (asked === 1) return await activities.leaseHost(wish);
+        if (wish.host !== null && isTaken) return { host: 'h1', busy };
+        await env.client.workflow.getHandle(`training/test-${id}`).cancel();
+        throw new Error('the store is away');
+      },
+    }).catch((error: unknown) => error);
+    expect((failure as WorkflowFailedError).cause).toBeInstanceOf(CancelledFailure);
+    expect(world.stopped).toEqual(isTaken ? [] : ['cancelled']);
+    expect(world.released).toHaveLength(isTaken ? 0 : 1);
+  });
+
   test('a host on which the trainer could not be stopped is not given back', async () => {
     const { activities, world } = fakes(() => {
       throw ApplicationFailure.nonRetryable('loss is NaN', FailureType.TrainingDiverged);
