@@ -3,11 +3,12 @@
  * plan is corrected by. It takes a host that is free, or none, and pays for it as a training does; whatever goes wrong,
  * the estimate stands.
  */
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import { FailureType } from '../config/failures.ts';
+import { computesAs } from '../config/instruction-set.ts';
 import { loadOf } from '../config/measurements.ts';
 import { calibratedSteps } from '../recipes/measured.ts';
 import { recordLease, recordRelease } from '../registry/costs.ts';
@@ -16,6 +17,7 @@ import { acquireHost, releaseHost } from '../registry/leases.ts';
 import { findMeasurement, recordCalibration, recordMicroBatch } from '../registry/measurements.ts';
 import type { Deps } from './deps.ts';
 import { findGpus } from './gpus.ts';
+import { findInstructionSet } from './instruction-set.ts';
 import { withSigns } from './heartbeats.ts';
 import { halvedMicroBatch } from './micro-batch.ts';
 import { EventTail, readResult, touchControl, writeControl, writeRun } from './trainer-files.ts';
@@ -67,6 +69,14 @@ export function createCalibrateActivities(deps: Deps) {
       if (wanted !== undefined && !hasGpus(await (deps.findGpus ?? findGpus)(), wanted)) {
         return { stepMs: null, note: `host ${deps.host} has not ${wanted.count} × ${wanted.name}` };
       }
+      const set = await (deps.findInstructionSet ?? findInstructionSet)();
+      if (wanted === undefined && !computesAs(set, job.machine.instructionSet)) {
+        const { instructionSet } = job.machine;
+        return {
+          stepMs: null,
+          note: `host ${deps.host} has not the instruction set ${instructionSet}`,
+        };
+      }
       const holder = `${context.info.workflowExecution?.workflowId ?? context.info.activityId}/calibration`;
       const now = deps.now();
       const leased = await acquireHost(deps.store, hostPool, deps.host, {
@@ -78,7 +88,7 @@ export function createCalibrateActivities(deps: Deps) {
         return { stepMs: null, note: `host ${deps.host} is busy with ${leased.holder}` };
       }
       const lease = new LeaseKeeper(deps, { job }, holder);
-      const runDir = path.join(deps.home, 'runs', trial.run, 'calibration');
+      const runDir = path.join(deps.home, 'runs', trial.run, attemptFolder(context));
       const sign = () => {
         context.heartbeat({ kind: 'calibrate' });
         lease.renew();
@@ -90,15 +100,38 @@ export function createCalibrateActivities(deps: Deps) {
         await endTrainer(runDir, 0);
         await rm(runDir, { recursive: true, force: true });
         await lease.close();
-        // What another holds now is not ours to end.
-        if (lease.takenBy === null) {
-          await recordRelease(deps.store, trial, { host: deps.host, now: deps.now() });
+        // What another holds now is not ours to end, nor what another attempt on this host measures.
+        if (lease.takenBy === null && !(await isOvertaken(runDir))) {
+          const { fence } = leased;
+          await recordRelease(deps.store, trial, { host: deps.host, now: deps.now(), fence });
+          await releaseHost(deps.store, hostPool, deps.host, { holder });
         }
-        await releaseHost(deps.store, hostPool, deps.host, { holder });
       }
     },
   };
 }
+/** Each attempt has a folder of its own, so that none that is woken late ends the trainer of another. */
+function attemptFolder({ info }: Context): string {
+  const { workflowExecution, activityId, attempt } = info;
+  return `calibration-${(workflowExecution?.runId ?? '').slice(0, 8)}-${activityId}-${attempt}`;
+}
+
+/** The other attempts at the same on this host; `attempt`: how much later than this one. */
+async function otherAttempts(runDir: string): Promise<{ folder: string; attempt: number }[]> {
+  const [, prefix, own] = /^(.*-)(\d+)$/.exec(path.basename(runDir))!;
+  const names = await readdir(path.dirname(runDir)).catch(() => []);
+  return names.flatMap((name) => {
+    const number = name.startsWith(prefix!) ? name.slice(prefix!.length) : '';
+    if (!/^\d+$/.test(number) || number === own) return [];
+    const folder = path.join(path.dirname(runDir), name);
+    return { folder, attempt: Number(number) - Number(own) };
+  });
+}
+
+async function isOvertaken(runDir: string): Promise<boolean> {
+  return (await otherAttempts(runDir)).some(({ attempt }) => attempt > 0);
+}
+
 export type CalibrateActivities = ReturnType<typeof createCalibrateActivities>;
 
 async function measure(
@@ -109,8 +142,13 @@ async function measure(
   const context = Context.current();
   const load = loadOf(job.recipe, job.shape);
   const began = deps.now();
-  await endTrainer(runDir, 0);
-  await rm(runDir, { recursive: true, force: true });
+  await mkdir(runDir, { recursive: true });
+  // A worker that was lost has left its trainer; of a later attempt this one would be the worker that was lost.
+  for (const { folder, attempt } of await otherAttempts(runDir)) {
+    if (attempt > 0) continue;
+    await endTrainer(folder, 0);
+    await rm(folder, { recursive: true, force: true });
+  }
   await mkdir(path.join(runDir, 'checkpoints'), { recursive: true });
   const { numSteps: saveEverySteps } = job.recipe;
   // Neither saves nor evaluates: the steps alone are timed.

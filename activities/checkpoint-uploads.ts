@@ -1,6 +1,6 @@
 /**
- * Uploads checkpoints one at a time while training goes on. When S3 is slow or away, only the newest
- * waits: older ones are superseded, never lost work.
+ * Uploads checkpoints one at a time while training goes on. When S3 is slow or away, only the newest waits: older ones
+ * are superseded, never lost work, and the trainer may delete them, so that its disk holds a few however long that lasts.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -22,6 +22,7 @@ import type { RatesDiffer } from '../registry/errors.ts';
 import type { Store } from '../registry/store.ts';
 import { checkpointState, commitCheckpoint, type Used } from '../registry/training.ts';
 import type { Deps } from './deps.ts';
+import { keepParted } from './pending-checkpoints.ts';
 import type { Generation } from './training-job.ts';
 
 const ratesDiffer = 'RatesDiffer';
@@ -201,8 +202,10 @@ export class CheckpointUploads {
   readonly #seen = new Set<number>();
   /** How long one took at most; null before the first. */
   slowestMs: number | null = null;
-  /** What may still count, the oldest first; of a host that trains alone, the newest only. */
+  /** What may still count, the oldest first; the newest only, unless other hosts bring parts of it. */
   #pending: LocalCheckpoint[] = [];
+  /** Which one is on its way: its files are being read. */
+  #reading: LocalCheckpoint | null = null;
   /** The one that waits for what other hosts bring: all that this one has of it is in the store. */
   #waiting: { checkpoint: LocalCheckpoint; brought: Brought } | null = null;
   #running: Promise<void> | null = null;
@@ -223,9 +226,15 @@ export class CheckpointUploads {
     return this.#committed.at(-1) ?? 0;
   }
 
-  /** Steps whose checkpoints the trainer may delete: those that count, and those that a newer one superseded. */
+  /**
+   * Steps whose checkpoints the trainer may delete: those that count, and those that a newer one superseded, whether
+   * that counts already or waits for the store. The one that is being read stays, or a slow store would never get one.
+   */
   get acknowledged(): number[] {
-    const superseded = [...this.#seen].filter((step) => step <= this.durableStep);
+    const needed = [this.#reading, ...this.#pending].map((checkpoint) => checkpoint?.step);
+    const superseded = [...this.#seen].filter(
+      (step) => step <= this.durableStep || !needed.includes(step),
+    );
     return [...new Set([...this.#committed, ...superseded])].toSorted((a, b) => a - b);
   }
 
@@ -233,9 +242,10 @@ export class CheckpointUploads {
   offer(step: number, folder: string): void {
     this.#seen.add(step);
     if (step <= Math.max(this.durableStep, this.#pending.at(-1)?.step ?? 0)) return;
+    const newest = { step, folder };
     // Of a gang an older one may be the one that all have brought.
-    if (!isOfMany(this.#generation.gang)) this.#pending = [];
-    this.#pending.push({ step, folder });
+    const isShared = isOfMany(this.#generation.gang);
+    this.#pending = isShared ? keepParted([...this.#pending, newest]) : [newest];
     this.#running ??= this.#drain();
   }
 
@@ -271,6 +281,7 @@ export class CheckpointUploads {
     let pauseMs = 500;
     while (this.#pending.length > 0 && this.#fatal === null && !signal.aborted) {
       let checkpoint = this.#waiting?.checkpoint ?? this.#pending.at(-1)!;
+      this.#reading = checkpoint;
       try {
         const complete = await this.#findComplete();
         if (complete === null && this.#waiting !== null) {
@@ -282,6 +293,7 @@ export class CheckpointUploads {
           continue;
         }
         checkpoint = complete ?? checkpoint;
+        this.#reading = checkpoint;
         const began = performance.now();
         const brought =
           this.#waiting?.checkpoint === checkpoint
@@ -310,6 +322,7 @@ export class CheckpointUploads {
         }
       }
     }
+    this.#reading = null;
     this.#running = null;
   }
 

@@ -2,10 +2,12 @@
 import { asyncLocalStorage } from '@temporalio/activity';
 import path from 'node:path';
 import type { Environment } from '../config/environment.ts';
+import type { InstructionSet } from '../config/instruction-set.ts';
 import type { Gpu } from '../config/recipe.ts';
 import { readDataKeys, type DataKeys } from '../registry/data-keys.ts';
 import { withRecent } from '../registry/recent.ts';
 import { openStore, type Store } from '../registry/store.ts';
+import type { Leaving } from './leaving.ts';
 import type { WebOptions } from './web-fetch.ts';
 
 export interface Deps {
@@ -21,8 +23,12 @@ export interface Deps {
   /** Of this host on the network of the runs; left out: it trains alone. */
   gangAddress?: string;
   now: () => Date;
+  /** Whether this host was told to leave; left out: it stays. */
+  leaving?: Leaving;
   /** Looks for the GPUs of this host; left out, NVIDIA's driver is asked. */
   findGpus?: () => Promise<Gpu | null>;
+  /** Looks what its processor can do; left out, the kernel is asked. */
+  findInstructionSet?: () => Promise<InstructionSet>;
   /** Another bucket of the same store, for sources; left out, there are none in S3. */
   openBucket?: (bucket: string) => Store;
   /** For tests against a web of their own. */

@@ -16,6 +16,8 @@ export class FenceWatch {
   #over: Error | null = null;
   /** The model counts: there is nothing left to train. */
   isFinished = false;
+  /** The newest checkpoint that counted when the store was asked last. */
+  durableStep = 0;
 
   constructor(deps: Deps, generation: Generation) {
     this.#deps = deps;
@@ -31,6 +33,7 @@ export class FenceWatch {
     requireHead(this.#deps, this.#generation)
       .then((head) => {
         this.isFinished = head.finished !== null;
+        this.durableStep = head.chain.at(-1)?.step ?? 0;
       })
       .catch((error: unknown) => {
         if ((error as { type?: string }).type === 'Fenced') this.#over = error as Error;

@@ -7,7 +7,8 @@ import { mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, Context, log } from '@temporalio/activity';
-import { PassingFailure } from '../config/failures.ts';
+import { FailureType, PassingFailure } from '../config/failures.ts';
+import { computesAs, type InstructionSet } from '../config/instruction-set.ts';
 import type { Head } from '../config/manifests.ts';
 import type { Gpu } from '../config/recipe.ts';
 import type { FollowerProgress, TrainerResult } from '../config/trainer.ts';
@@ -18,6 +19,7 @@ import type { Deps } from './deps.ts';
 import { FenceWatch } from './fence-watch.ts';
 import { placeInGang } from './gang-meeting.ts';
 import { withSigns } from './heartbeats.ts';
+import { handedOver, refuseIfLeaving, timeLeftMs } from './leaving.ts';
 import { ShardUploads } from './shard-uploads.ts';
 import { halved } from './trainer-failures.ts';
 import {
@@ -28,6 +30,7 @@ import {
   touchControl,
   writeControl,
   writeRun,
+  type Commands,
 } from './trainer-files.ts';
 import { LeaseKeeper } from './trainer-lease.ts';
 import { createSight, endTrainer, startTrainer, trainerIsGone } from './trainer-process.ts';
@@ -43,6 +46,7 @@ import {
   runDirOf,
   trainerRun,
 } from './trainer-start.ts';
+import { requireSameCode } from './training-code.ts';
 import {
   hostPool,
   incurable,
@@ -55,6 +59,8 @@ const tickMs = 500;
 const graceMs = 30_000;
 /** How long a watcher that is told to end may wait for the store. */
 const patienceMs = 20_000;
+/** How long it waits for the leading host to commit where all ranks stopped, before another generation may begin. */
+const commitMs = 120_000;
 
 type Failed = Extract<TrainerResult, { ok: false }>;
 
@@ -83,12 +89,18 @@ export function createGangActivities(deps: Deps) {
       unwatchedExitS: number;
       /** What the plan counts on in each; left out: no GPUs, or by older versions. */
       gpu?: Gpu;
+      /** Whose bits the plan names; left out: on GPUs, or by older versions. */
+      instructionSet?: InstructionSet;
     }): Promise<{ hosts: string[]; living: string[] }> {
       const { preferred, sizes, holder } = input;
       const now = deps.now();
       const reports = await livingHosts(deps.store, hostPool, now);
-      const living = reports.flatMap(({ host, address, gpu }) =>
-        address === undefined || !hasGpus(gpu, input.gpu) ? [] : host,
+      const living = reports.flatMap(({ host, address, gpu, instructionSet }) =>
+        address === undefined ||
+        !hasGpus(gpu, input.gpu) ||
+        !computesAs(instructionSet, input.instructionSet)
+          ? []
+          : host,
       );
       const candidates = [
         ...preferred.filter((host) => living.includes(host)),
@@ -144,10 +156,13 @@ async function prepareFollower(deps: Deps, generation: Generation, runDir: strin
     await control(runDir, fence, head, commands);
     return;
   }
+  refuseIfLeaving(deps);
   const wanted = await trainerRun(deps, generation, head, runDir);
   await requireCurrent(deps, generation);
   await endTrainer(runDir, 0);
+  requireSameCode(deps, generation, head);
   const resumeFrom = await bringCheckpoint(deps, runDir, head);
+  await requireCurrent(deps, generation);
   await keepOnly(path.join(runDir, 'checkpoints'), resumeFrom ?? undefined);
   for (const file of ['result.json', 'events.jsonl'])
     await rm(path.join(runDir, file), { force: true });
@@ -195,6 +210,7 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
   const shards = new ShardUploads(deps.store);
   let numAcknowledged = 0;
   let telling = false;
+  let isStopping = false;
   const progress: FollowerProgress = {
     kind: 'follower',
     phase: trial.phase,
@@ -220,6 +236,11 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
       const result = await readResult(runDir);
       await follow();
       tell();
+      if (deps.leaving?.notice != null) {
+        stopAll();
+        if (result?.ok === false || timeLeftMs(deps) === 0)
+          return await withSigns(sign, () => handOver(result?.step ?? progress.step));
+      }
       if (result?.ok === false) await withSigns(sign, () => fail(result));
       if (
         result === null &&
@@ -280,13 +301,47 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
       });
   }
 
+  /** All ranks stop at the same step when one of them is told to. */
+  function stopAll(): void {
+    if (isStopping) return;
+    isStopping = true;
+    tellTrainer(deps, generation, { stop: true }).catch((error: unknown) => {
+      isStopping = false;
+      log.warn('the trainer is not told to stop yet', { error });
+    });
+  }
+
+  /** Brings what this host has of the last checkpoint, and waits until the leading one has committed that. */
+  async function handOver(step: number): Promise<never> {
+    const durableStep = await committed(step, timeLeftMs(deps));
+    throw handedOver(deps.host, deps.leaving!.notice!, { step, durableStep });
+  }
+
+  /** Keeps what there is, and waits for a commit of that step: who fails earlier lets the next generation begin. */
+  async function committed(step: number, limitMs: number): Promise<number> {
+    const ended = new AbortController();
+    const work = async () => {
+      await keepAll();
+      while (!ended.signal.aborted && !fence.isFinished && fence.durableStep < step) {
+        fence.look();
+        fence.throwIfOver();
+        await sleep(tickMs, undefined, { signal: ended.signal }).catch(() => undefined);
+      }
+    };
+    await Promise.race([work(), sleep(limitMs, undefined, { ref: false })]);
+    ended.abort();
+    return fence.durableStep;
+  }
+
   async function leave(): Promise<void> {
+    await requireHead(deps, generation);
     await endTrainer(runDir, graceMs);
     await rm(runDir, { recursive: true, force: true });
   }
 
   async function fail(result: Failed): Promise<never> {
-    await keepAll();
+    if (result.type === 'Stopped') await committed(result.step, commitMs);
+    else await keepAll();
     throw (await halved(deps, generation, result)) ?? failureOf(deps, result);
   }
 
@@ -300,17 +355,32 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
   }
 }
 
-/** So that the trainer may delete what is in the store; whose generation is over has nothing to say to it. */
+/**
+ * So that the trainer may delete what is in the store, or superseded; whose generation is over has nothing to say to
+ * it. A store that is away cannot tell, and then its disk must not fill up: the fence that was written here counts.
+ */
 export async function tellAcknowledged(
   deps: Deps,
   generation: Generation,
   acknowledged: number[],
 ): Promise<void> {
+  await requireHead(deps, generation).catch((error: unknown) => {
+    if ((error as { type?: string }).type === FailureType.Fenced) throw error;
+    log.warn('whether this generation still counts is not known', { error });
+  });
+  await tellTrainer(deps, generation, { acknowledged });
+}
+
+/** Adds to what the trainer of this generation was told. */
+async function tellTrainer(
+  deps: Deps,
+  generation: Generation,
+  commands: Partial<Commands>,
+): Promise<void> {
   const runDir = runDirOf(deps, generation.job.trial);
-  await requireHead(deps, generation);
   await inRunDir(runDir, async () => {
     const told = await readControl(runDir);
-    if (told?.fence === generation.fence) await writeControl(runDir, { ...told, acknowledged });
+    if (told?.fence === generation.fence) await writeControl(runDir, { ...told, ...commands });
   });
 }
 

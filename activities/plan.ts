@@ -6,6 +6,7 @@ import { FailureType } from '../config/failures.ts';
 import { canonicalJson, type BlobRef } from '../config/digest.ts';
 import type { GateMetric } from '../config/gates.ts';
 import type { IngestResult } from '../config/ingest.ts';
+import { plannedSet } from '../config/instruction-set.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
 import { familyOf } from '../config/model-wish.ts';
 import { pipelineSchema, type Pipeline } from '../config/pipeline.ts';
@@ -21,7 +22,7 @@ import { holding, plannedTimeMs } from '../recipes/held-budget.ts';
 import type { SweepWish } from '../recipes/sweep.ts';
 import { chatSizes, parseChats, type ChatSizes } from '../recipes/tuning.ts';
 import { readBlob } from '../registry/blobs.ts';
-import { hostPool, livingGpus } from '../registry/hosts.ts';
+import { hostPool, livingGpus, livingHosts } from '../registry/hosts.ts';
 import { findMeasurement } from '../registry/measurements.ts';
 import {
   findChampion,
@@ -124,7 +125,11 @@ export function createPlanActivities(deps: Deps) {
 
     async planTraining(input: PlanInput): Promise<Recipe> {
       const { run, pipeline, corpus, previous, parent, base, given } = input;
-      const known = previous?.recipe.machine ?? input.machine;
+      const earlier = await getRunRecord(store, run, 'inputs', runInputsSchema);
+      const known = previous?.recipe.machine ?? {
+        ...input.machine,
+        instructionSet: earlier?.instructionSet ?? (await setOfHosts(deps, input.machine)),
+      };
       const gpu = wantsGpus(pipeline.compute)
         ? (known.gpu ?? (await livingGpus(store, hostPool, deps.now(), hostsOf(pipeline.compute))))
         : null;
@@ -164,7 +169,6 @@ export function createPlanActivities(deps: Deps) {
         ...(adapted !== null && instructions && { chats: await sizesOf(store, instructions) }),
       };
       const { phases } = pipeline;
-      const earlier = await getRunRecord(store, run, 'inputs', runInputsSchema);
       // Tried once, and for good: what is learnt of the machine later would plan another training under this name.
       const timed = earlier?.timed === true;
       const kept = input.calibrated === true && !timed ? undefined : earlier?.corrections;
@@ -197,6 +201,9 @@ export function createPlanActivities(deps: Deps) {
         ...startFrom,
         ...(given && { given }),
         ...(corrections && { corrections }),
+        ...(known.instructionSet !== input.machine.instructionSet && {
+          instructionSet: known.instructionSet,
+        }),
         ...(input.calibrated && { timed: true }),
       });
       const wanted =
@@ -211,6 +218,18 @@ export function createPlanActivities(deps: Deps) {
     },
   };
 }
+/** A run may be asked for from a machine of another kind than those that train. */
+async function setOfHosts(
+  { store, now }: Deps,
+  { instructionSet }: Machine,
+): Promise<Machine['instructionSet']> {
+  const living = await livingHosts(store, hostPool, now());
+  return plannedSet(
+    instructionSet,
+    living.map((host) => host.instructionSet),
+  );
+}
+
 export type PlanActivities = ReturnType<typeof createPlanActivities>;
 
 /** Whether a run is asked what it was asked before: an alias that it resolved may stand there as the version it found. */

@@ -1,19 +1,21 @@
 /**
  * Brings the shards that the ranks of this host have saved to the store. They count when the leading host commits a
  * checkpoint that names them by their digests; without that they are blobs that nobody refers to. Each is brought whole
- * before the next one is begun, however many the trainer has saved meanwhile.
+ * before the next one is begun, however many the trainer has saved meanwhile; of those few are kept.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { log } from '@temporalio/activity';
 import { putBlobFolder } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
 import type { LocalCheckpoint } from './checkpoint-uploads.ts';
+import { keepParted, roundest } from './pending-checkpoints.ts';
 
 export class ShardUploads {
   readonly #store: Store;
   readonly #seen = new Set<number>();
   #newest = 0;
   #pending: LocalCheckpoint[] = [];
+  #reading: LocalCheckpoint | null = null;
   #running: Promise<void> | null = null;
   readonly #closing = new AbortController();
 
@@ -21,16 +23,19 @@ export class ShardUploads {
     this.#store = store;
   }
 
-  /** Steps whose shards the trainer may delete: they are in the store, or newer ones are. */
+  /** Steps whose shards the trainer may delete: they are in the store, or newer ones are there or wait for it. */
   get acknowledged(): number[] {
-    return [...this.#seen].filter((step) => step <= this.#newest).toSorted((a, b) => a - b);
+    const needed = [this.#reading, ...this.#pending].map((shards) => shards?.step);
+    return [...this.#seen]
+      .filter((step) => step <= this.#newest || !needed.includes(step))
+      .toSorted((a, b) => a - b);
   }
 
   /** The shards of this host have appeared on disk. */
   offer(step: number, folder: string): void {
     this.#seen.add(step);
     if (step <= Math.max(this.#newest, this.#pending.at(-1)?.step ?? 0)) return;
-    this.#pending.push({ step, folder });
+    this.#pending = keepParted([...this.#pending, { step, folder }]);
     this.#running ??= this.#drain();
   }
 
@@ -49,6 +54,7 @@ export class ShardUploads {
     let pauseMs = 500;
     while (this.#pending.length > 0 && !signal.aborted) {
       const shards = roundest(this.#pending);
+      this.#reading = shards;
       try {
         await putBlobFolder(this.#store, shards.folder);
         this.#newest = shards.step;
@@ -65,14 +71,7 @@ export class ShardUploads {
         pauseMs = Math.min(pauseMs * 2, 10_000);
       }
     }
+    this.#reading = null;
     this.#running = null;
   }
-}
-
-/**
- * The one whose step a higher power of two divides, the newest of such: slower hosts leave some out, and by this rule
- * all leave out the same, so that there are steps that every host brings.
- */
-function roundest(pending: LocalCheckpoint[]): LocalCheckpoint {
-  return pending.reduce((a, b) => ((b.step & -b.step) >= (a.step & -a.step) ? b : a));
 }

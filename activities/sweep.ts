@@ -3,9 +3,9 @@ import { rungOutcomeSchema, type RungOutcome, type SweepDecision } from '../conf
 import { keepDecision } from '../registry/decisions.ts';
 import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
 import type { Deps } from './deps.ts';
-import { jobOf } from './train.ts';
 import type { TrainerStart } from './trainer-start.ts';
 import { watchTrial } from './trainer-watch.ts';
+import { jobOf } from './training-code.ts';
 import type { Generation, RungEnd, TrainingJob } from './training-job.ts';
 
 /** The trials of a rung, each by its job. */

@@ -3,6 +3,7 @@
  * the trainer, watch it, stop it. `head.json` alone says what counts.
  */
 import { modelManifestSchema } from '../config/manifests.ts';
+import { computesAs, type InstructionSet } from '../config/instruction-set.ts';
 import type { Gpu } from '../config/recipe.ts';
 import { recordLease, recordRelease } from '../registry/costs.ts';
 import { hasGpus, livingHosts } from '../registry/hosts.ts';
@@ -11,13 +12,16 @@ import { readRunControl } from '../registry/run-control.ts';
 import { putJob } from '../registry/jobs.ts';
 import { findStage, stageDigest } from '../registry/stages.ts';
 import { openGeneration } from '../registry/training.ts';
-import { trainerCode } from './stage-records.ts';
 import type { Deps } from './deps.ts';
 import { findGpus } from './gpus.ts';
+import { findInstructionSet } from './instruction-set.ts';
+import { refuseIfLeaving } from './leaving.ts';
 import { continuedSince } from './training-budget.ts';
+import { ownTime } from './trainer-signs.ts';
 import { prepareTrainer, type TrainerStart } from './trainer-start.ts';
 import { stopTrainer, type TrainerStop } from './trainer-stop.ts';
 import { watchTrainer } from './trainer-watch.ts';
+import { jobOf } from './training-code.ts';
 import { costOf, hostPool, leaseTtlMs, summariseModel, trainingJobSchema } from './training-job.ts';
 import type {
   Generation,
@@ -29,26 +33,8 @@ import type {
 
 export type TrainActivities = ReturnType<typeof createTrainActivities>;
 
-/** What decides the bits of a training: its digest names the stage. */
-export function jobOf(
-  deps: Deps,
-  { recipe, shape, machine, corpus, init, rehearsal }: Omit<TrainingJob, 'trial'>,
-) {
-  return {
-    recipe,
-    shape,
-    // The kind of device decides the bits; how many cores or gigabytes it has does not.
-    device: {
-      device: machine.device,
-      instructionSet: machine.instructionSet,
-      ...(machine.device === 'cuda' && machine.gpu && { gpu: machine.gpu.name }),
-    },
-    corpus,
-    init,
-    ...(rehearsal !== undefined && { rehearsal }),
-    code: trainerCode(deps.projectDir),
-  };
-}
+/** By which the clocks of hosts may differ; less than an attempt to give a host back may take. */
+const clocksMs = 50_000;
 
 /** By its own look; of another host by what it says, and where it says nothing it has what it had. */
 async function gpusOf(deps: Deps, host: string | null, wanted: Gpu): Promise<Gpu | null> {
@@ -56,6 +42,16 @@ async function gpusOf(deps: Deps, host: string | null, wanted: Gpu): Promise<Gpu
   const living = await livingHosts(deps.store, hostPool, deps.now());
   const said = living.find((report) => report.host === host);
   return said === undefined ? wanted : (said.gpu ?? null);
+}
+
+/** As `gpusOf`. */
+async function instructionSetOf(
+  deps: Deps,
+  host: string | null,
+): Promise<InstructionSet | undefined> {
+  if (host === null) return await (deps.findInstructionSet ?? findInstructionSet)();
+  const living = await livingHosts(deps.store, hostPool, deps.now());
+  return living.find((report) => report.host === host)?.instructionSet;
 }
 
 export function createTrainActivities(deps: Deps) {
@@ -82,12 +78,22 @@ export function createTrainActivities(deps: Deps) {
       trial?: TrainingJob['trial'];
       /** What the plan counts on; left out: no GPUs, or by older versions. */
       gpu?: Gpu;
+      /** Whose bits the plan names; left out: on GPUs, or by older versions. */
+      instructionSet?: InstructionSet;
     }): Promise<LeasedHost> {
       const host = input.host ?? deps.host;
+      if (input.host === null) refuseIfLeaving(deps);
       const now = deps.now();
-      const { gpu } = input;
+      const { gpu, instructionSet } = input;
       if (gpu !== undefined && !hasGpus(await gpusOf(deps, input.host, gpu), gpu)) {
         const lacks = `${gpu.count} × ${gpu.name}`;
+        return { host, busy: { holder: input.holder, expiresAt: now.toISOString(), lacks } };
+      }
+      if (
+        instructionSet !== undefined &&
+        !computesAs(await instructionSetOf(deps, input.host), instructionSet)
+      ) {
+        const lacks = `the instruction set ${instructionSet}`;
         return { host, busy: { holder: input.holder, expiresAt: now.toISOString(), lacks } };
       }
       const lease = await acquireHost(store, hostPool, host, {
@@ -106,11 +112,15 @@ export function createTrainActivities(deps: Deps) {
       host: string;
       holder: string;
       trial?: TrainingJob['trial'];
+      /** Milliseconds of the workflow's clock; left out by older versions. */
+      askedAt?: number;
     }): Promise<void> {
-      const { host, trial } = input;
+      const { host, holder, trial } = input;
+      // Whoever comes late finds the lease of a later execution, which has the same name.
+      const before = input.askedAt === undefined ? undefined : input.askedAt + clocksMs;
       // First what it cost: a host that is given back twice is paid for once.
-      if (trial !== undefined) await recordRelease(store, trial, { host, now: deps.now() });
-      await releaseHost(store, hostPool, input.host, { holder: input.holder });
+      if (trial !== undefined) await recordRelease(store, trial, { host, now: deps.now(), before });
+      await releaseHost(store, hostPool, host, { holder, before });
     },
 
     /** Fences off every older watcher of this trial. */
@@ -122,10 +132,14 @@ export function createTrainActivities(deps: Deps) {
       budget?: PhaseBudget;
       /** What another job has trained here was made of a model that is superseded. */
       replaces?: boolean;
+      /** Writer of the generation before, in the same execution; left out: this is its first, or by older versions. */
+      after?: string;
     }): Promise<{ fence: number; durableStep: number; paused?: boolean }> {
-      const { trial, stage, writer, replaces = false } = input;
-      const continuedAt = await continuedSince(deps, input);
-      const head = await openGeneration(store, trial, { stage, writer, replaces, continuedAt });
+      const isOver = ownTime();
+      const { trial, stage, writer, after, replaces = false } = input;
+      const continued = await continuedSince(deps, input);
+      const opening = { stage, writer, replaces, continued, after, isOver };
+      const head = await openGeneration(store, trial, opening);
       const wish = await readRunControl(store, input.trial.run, input.execution);
       const durableStep = head.chain.at(-1)?.step ?? 0;
       const paused = (wish?.paused ?? null) !== null;

@@ -10,7 +10,7 @@ import type { TrainerResult } from '../config/trainer.ts';
 import { microBatchesOf } from '../registry/micro-batches.ts';
 import { rollbacksOf } from '../registry/rollbacks.ts';
 import { recordStage, stageDigest } from '../registry/stages.ts';
-import { endingOf, ratesOf } from '../registry/training.ts';
+import { endingOf, ratesOf, readHead } from '../registry/training.ts';
 import type { Deps } from './deps.ts';
 import { summariseModel } from './training-job.ts';
 import type { Generation, TrainedModel } from './training-job.ts';
@@ -39,13 +39,14 @@ export function manifestOf(
     numSteps: result.step,
     numTokens: result.numTokens,
     finalLoss: result.finalLoss,
-    exact: head.worlds === undefined,
+    exact: head.worlds === undefined && head.codes === undefined,
     ...adaptedOf(result),
     ...(changes.length > 0 && { learningRates: changes }),
     ...(rollbacks.length > 0 && { rollbacks }),
     ...(microBatches.length > 0 && { microBatches }),
     ...(result.plateau && { plateau: result.plateau }),
     ...(head.worlds && { worlds: head.worlds }),
+    ...(head.codes && { codes: head.codes }),
     ...(ending &&
       isEarly(ending, job) && { ended: { step: ending.step, numSteps: job.recipe.numSteps } }),
   };
@@ -63,7 +64,7 @@ function adaptedOf({ valBpb, valBpbBefore }: Finished): Pick<ModelManifest, 'ada
  */
 export async function recordModel(
   deps: Deps,
-  { job, stage: planned, execution }: Generation,
+  { job, stage: planned, execution, fence }: Generation,
   model: ModelManifest,
   head: Head,
 ): Promise<TrainedModel> {
@@ -76,6 +77,7 @@ export async function recordModel(
     ...(learningRates.length > 0 && { learningRates }),
     ...(rollbacks.length > 0 && { rollbacks }),
     ...(head.worlds && { worlds: head.worlds }),
+    ...(head.codes && { codes: head.codes }),
     ...(ending && isEarly(ending, job) && { endedAt: ending.step }),
     ...(microBatches.length > 0 && { microBatches }),
   };
@@ -88,8 +90,11 @@ export async function recordModel(
     modelManifestSchema,
     model,
   );
-  await endTrainer(runDirOf(deps, job.trial), 10_000);
-  await rm(runDirOf(deps, job.trial), { recursive: true, force: true });
+  // Who was long about it must not clear away what a newer generation, of a budget that grew, trains there.
+  if ((await readHead(deps.store, job.trial))?.value.fence === fence) {
+    await endTrainer(runDirOf(deps, job.trial), 10_000);
+    await rm(runDirOf(deps, job.trial), { recursive: true, force: true });
+  }
   return {
     ...summariseModel(stage, recorded, false),
     ...(decided.length > 0 && {

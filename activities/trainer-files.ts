@@ -2,6 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { open, readFile, rename, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { canonicalJson } from '../config/digest.ts';
+import type { Head } from '../config/manifests.ts';
 import {
   controlSchema,
   trainerEventSchema,
@@ -46,6 +48,17 @@ export async function readRun(runDir: string): Promise<TrainerRun | null> {
 
 export async function writeRun(runDir: string, run: TrainerRun): Promise<void> {
   await writeDurably(path.join(runDir, 'run.json'), JSON.stringify(run));
+}
+
+/** By which code the trainer of this folder was started, as its head said then. */
+export async function writeCodes(runDir: string, codes: Head['codes']): Promise<void> {
+  await writeDurably(path.join(runDir, 'codes.json'), canonicalJson(codes ?? []));
+}
+
+/** Whether it was started by the code that the head says; an older version noted none. */
+export async function isOfCodes(runDir: string, { codes = [] }: Pick<Head, 'codes'>) {
+  const noted = (await readIfThere(path.join(runDir, 'codes.json'))) ?? '[]';
+  return noted === canonicalJson(codes);
 }
 
 /** Undefined when the file is not there. */

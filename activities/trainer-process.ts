@@ -87,14 +87,22 @@ export async function signalTrainer(trainer: TrainerPid[], signal: NodeJS.Signal
   }
 }
 
-/** SIGTERM lets the trainer save; after `graceMs` what is left is killed. Resolves when none lives. */
-export async function endTrainer(runDir: string, graceMs: number): Promise<void> {
+/**
+ * SIGTERM lets the trainer save; after `graceMs` what is left is killed. The time in which it `isOccupied` is not
+ * counted: in the middle of a save or an evaluation it hears nothing. Resolves when none lives.
+ */
+export async function endTrainer(
+  runDir: string,
+  graceMs: number,
+  isOccupied: () => Promise<boolean> = async () => false,
+): Promise<void> {
   await signalTrainer(await findTrainer(runDir), 'SIGTERM');
-  const deadline = Date.now() + graceMs;
+  let deadline = performance.now() + graceMs;
   for (;;) {
     const alive = await findTrainer(runDir);
     if (alive.length === 0) return;
-    if (Date.now() > deadline) await signalTrainer(alive, 'SIGKILL');
+    if (await isOccupied()) deadline = performance.now() + graceMs;
+    if (performance.now() > deadline) await signalTrainer(alive, 'SIGKILL');
     await sleep(200);
   }
 }

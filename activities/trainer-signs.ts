@@ -1,9 +1,19 @@
 /** How an attempt at training ends that was told to. */
-import type { Context } from '@temporalio/activity';
+import { asyncLocalStorage, type Context } from '@temporalio/activity';
 
 /** Whether a person cancelled: the other reasons (a lost heartbeat, a worker that shuts down) mean that somebody goes on. */
 export function isCancelled({ cancellationSignal }: Context): boolean {
   return (cancellationSignal.reason as Error | undefined)?.message === 'CANCELLED';
+}
+
+/**
+ * Whether this attempt has taken longer than it may, from now on: then the server has given it up, and another has taken
+ * its place. A process that was stopped learns that from nobody else in time.
+ */
+export function ownTime(): () => boolean {
+  const began = performance.now();
+  const limitMs = asyncLocalStorage.getStore()?.info.startToCloseTimeoutMs ?? Infinity;
+  return () => performance.now() - began > limitMs;
 }
 
 /**

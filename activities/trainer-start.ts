@@ -34,14 +34,17 @@ import type { Deps } from './deps.ts';
 import { openMeeting, placeInGang } from './gang-meeting.ts';
 import { cached, ensureFile } from './files.ts';
 import { withSigns } from './heartbeats.ts';
+import { refuseIfLeaving } from './leaving.ts';
 import { requireModel, requireStage } from './stage-records.ts';
 import type { Generation, TrainingJob } from './training-job.ts';
 import { tellDiskFull } from './trainer-disk.ts';
 import {
   EventTail,
+  isOfCodes,
   readControl,
   readResult,
   readRun,
+  writeCodes,
   writeControl,
   writeRun,
 } from './trainer-files.ts';
@@ -49,6 +52,7 @@ import { untoldSequence } from './trainer-metrics.ts';
 import { endTrainer, startTrainer, trainerIsGone } from './trainer-process.ts';
 import { throwIfEnded } from './trainer-signs.ts';
 import { endTraining, TrainingBudget } from './training-budget.ts';
+import { decideCode } from './training-code.ts';
 
 export interface TrainerStart {
   adopted: boolean;
@@ -130,7 +134,9 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
     ...(until !== undefined && { untilStep: until }),
   };
   const there = await readRun(runDir);
-  const same = there !== null && identity(there) === identity(wanted);
+  // What other code has computed is not gone on from, wherever it lies.
+  const same =
+    there !== null && identity(there) === identity(wanted) && (await isOfCodes(runDir, head));
   const events = await new EventTail(runDir).read();
   const lastStep = lastStepOf(events);
   const told = await readControl(runDir);
@@ -161,6 +167,7 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
     }
     head = await takeOverCheckpoint(deps, generation, { runDir, events }, head, discarded);
   }
+  refuseIfLeaving(deps);
   let spent = '';
   if (budget !== null && endingOf(head) === undefined && budget.isDue(deps.now(), null)) {
     const ended = await endTraining(deps, generation, budget);
@@ -171,14 +178,18 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   await requireCurrent(deps, generation);
   await endTrainer(runDir, 0);
   const checkpoint = await restoreCheckpoint(deps, runDir, upTo(generation.until, head));
-  await keepOnly(path.join(runDir, 'checkpoints'), checkpoint?.folder);
+  const wish = await readRunControl(deps.store, job.trial.run, generation.execution);
+  const paused = (wish?.paused ?? null) !== null;
   // Of a trainer that did not do what was decided, only what is gone on from counts.
   const counts = discarded.size === 0 ? Infinity : (checkpoint?.step ?? 0);
   if (same) await storeUntold(deps, generation, events, counts, untoldSequence.behind);
+  // What was brought took its time: by now the folder may be a newer generation's.
+  await requireCurrent(deps, generation);
+  const decided = await decideCode(deps, generation, checkpoint?.step ?? 0);
+  head = decided.head;
+  await keepOnly(path.join(runDir, 'checkpoints'), checkpoint?.folder);
   for (const file of ['result.json', 'events.jsonl'])
     await rm(path.join(runDir, file), { force: true });
-  const wish = await readRunControl(deps.store, job.trial.run, generation.execution);
-  const paused = (wish?.paused ?? null) !== null;
   // It may lose its watcher before that has told it anything.
   const stopAt = endingOf(head) === undefined ? budget?.stopAt(deps.now(), null) : undefined;
   await control(runDir, fence, head, { paused, pause: (told?.pause ?? 0) + 1, stopAt });
@@ -186,6 +197,7 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   if (gang !== undefined) head = await openMeeting(deps, generation, checkpoint?.step ?? 0);
   const place = placeInGang(deps, head, gang);
   const resumeFrom = checkpoint?.folder ?? null;
+  await writeCodes(runDir, head.codes);
   await writeRun(runDir, { ...wanted, ...endOf(head), resumeFrom, ...place });
   await startTrainer({
     python: deps.python,
@@ -195,10 +207,9 @@ async function prepare(deps: Deps, generation: Generation, runDir: string): Prom
   const resumedFrom = checkpoint?.step ?? null;
   const lost = Math.max(0, lastStep - (resumedFrom ?? 0));
   const why = discarded.size === 0 ? '' : ` (${[...discarded].join('; ')})`;
-  const note =
-    fence === 1
-      ? null
-      : `resumed from step ${resumedFrom ?? 0}, ${lost} steps lost${checkpoint?.skipped ?? ''}${why}${spent}`;
+  const resumed = `resumed from step ${resumedFrom ?? 0}, ${lost} steps lost${checkpoint?.skipped ?? ''}${why}${spent}`;
+  const notes = [fence === 1 ? null : resumed, decided.told].filter((text) => text !== null);
+  const note = notes.length === 0 ? null : notes.join('; ');
   return { adopted: false, resumedFrom, note };
 }
 

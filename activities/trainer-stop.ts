@@ -2,16 +2,23 @@
 import { readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { Context, log } from '@temporalio/activity';
-import { openGeneration } from '../registry/training.ts';
+import { openGeneration, stopWriter } from '../registry/training.ts';
 import type { Deps } from './deps.ts';
 import { withSigns } from './heartbeats.ts';
+import { FailureType } from '../config/failures.ts';
 import type { TrainingJob } from './training-job.ts';
 import { endTrainer } from './trainer-process.ts';
+import { ownTime } from './trainer-signs.ts';
 import { inRunDir, runDirOf } from './trainer-start.ts';
 
 const graceMs = 10_000;
 /** What explains a failure. */
-const explaining: readonly string[] = ['run.json', 'events.jsonl', 'result.json', 'trainer.log'];
+export const explaining: readonly string[] = [
+  'run.json',
+  'events.jsonl',
+  'result.json',
+  'trainer.log',
+];
 
 export interface TrainerStop {
   trial: TrainingJob['trial'];
@@ -20,22 +27,32 @@ export interface TrainerStop {
   keepLog: boolean;
   /** Keep everything: the training goes on later, perhaps on this host. */
   keepFiles?: boolean;
+  /** Writer of the generation that is ended; left out by older versions. */
+  after?: string;
 }
+
+/** Somebody else trains under this name by now: neither their fence nor their trainer is ours to end. */
+const refusals: readonly string[] = ['NameTaken', FailureType.Fenced];
 
 export async function stopTrainer(
   deps: Deps,
-  { trial, stage, keepLog, keepFiles = false }: TrainerStop,
+  { trial, stage, keepLog, keepFiles = false, after }: TrainerStop,
 ): Promise<void> {
   const context = Context.current();
   const runDir = runDirOf(deps, trial);
+  const isOver = ownTime();
   await withSigns(
     () => context.heartbeat({ kind: 'stop' }),
     async () => {
-      const writer = `stop ${context.info.activityId} ${context.info.attempt}`;
-      // A preparation that was given up for lost may still be under way: the next fence keeps it from starting one.
-      await openGeneration(deps.store, trial, { stage, writer }).catch((error: unknown) =>
-        log.warn('generation not fenced off', { error }),
-      );
+      const { activityId, attempt } = context.info;
+      const writer = stopWriter(after ?? `${activityId} ${attempt}`);
+      try {
+        // A preparation that was given up for lost may still be under way: the next fence keeps it from starting one.
+        await openGeneration(deps.store, trial, { stage, writer, after, isOver });
+      } catch (error) {
+        log.warn('generation not fenced off', { error });
+        if (refusals.includes((error as Error).name) || isOver()) return;
+      }
       await inRunDir(runDir, async () => {
         await endTrainer(runDir, graceMs);
         if (keepFiles) return;

@@ -1,8 +1,8 @@
 /**
  * Watches a trainer: follows its events, heartbeats while it makes progress, uploads and commits its
  * checkpoints while it goes on, and takes over its result. Nothing that it does from second to second waits for
- * the store. It stops the trainer only when a person cancelled, when it hangs, or when the host belongs to
- * another training; in every other case it lets go, and the next generation adopts.
+ * the store. It stops the trainer only when a person cancelled, when it hangs, when the host leaves, or when that
+ * belongs to another training; in every other case it lets go, and the next generation adopts.
  */
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -22,6 +22,7 @@ import {
 import type { Deps } from './deps.ts';
 import { FenceWatch } from './fence-watch.ts';
 import { withSigns } from './heartbeats.ts';
+import { handedOver, timeLeftMs } from './leaving.ts';
 import type { Generation, RungEnd, TrainedModel } from './training-job.ts';
 import { tellDiskFull } from './trainer-disk.ts';
 import { TrainerControl } from './trainer-control.ts';
@@ -136,7 +137,7 @@ async function watch(
   const { phase } = job.trial;
   const signal = context.cancellationSignal;
   const tail = new EventTail(runDir);
-  const pace = new Pace(Date.now());
+  const pace = new Pace(performance.now());
   const isGone = createSight(runDir);
   const figures = new Figures();
   const progress: TrainingProgress = {
@@ -163,9 +164,10 @@ async function watch(
     touchControl(runDir).catch((error: unknown) => log.warn('control.json not touched', { error }));
   };
   const follow = async () => {
+    pace.look(performance.now());
     for (const event of await tail.read()) {
       metrics.see(event);
-      pace.see(event, Date.now());
+      pace.see(event, performance.now());
       figures.see(event);
       control.see(event);
       budget?.see(event);
@@ -207,6 +209,7 @@ async function watch(
   // A host that trains alone learns of a newer generation when it commits; a gang must not wait for that.
   const fence = generation.gang === undefined ? null : new FenceWatch(deps, generation);
   let stoppingSince = Infinity;
+  let isBudgetDue = false;
   for (let tick = 0; ; tick += 1) {
     if (signal.aborted) return await withSigns(sign, letGo);
     // The result is read before the events, so that no event of a trainer that has ended is missed.
@@ -220,8 +223,9 @@ async function watch(
     fence?.throwIfOver();
     const { acknowledged } = uploads;
     if (budget !== null && !isEnding) keepWithin(budget);
+    if (deps.leaving?.notice != null) control.stopping = true;
     await control.obey(acknowledged);
-    if (control.isPaused) pace.rest(Date.now());
+    if (control.isPaused) pace.rest(performance.now());
     if (metrics.isDue(Date.now())) {
       metrics.flush().catch((error: unknown) => log.warn('metrics not stored yet', { error }));
     }
@@ -231,15 +235,18 @@ async function watch(
         const hadEnded = tick === 0 && start.adopted;
         return await withSigns(sign, () => finish(result, hadEnded ? broughtMs : Infinity));
       }
-      const { heldOut } = result;
+      const { heldOut, type, step } = result;
+      const hasLeft = type === 'Stopped' || type === 'Unwatched';
+      if (hasLeft && deps.leaving?.notice != null)
+        return await withSigns(sign, () => handOver(step));
       return await withSigns(sign, () =>
         heldOut === undefined ? fail(result) : endRung(result.step, heldOut),
       );
     }
-    if (control.stopping && Date.now() - stoppingSince > patience())
-      await endTrainer(runDir, graceMs);
+    if (timeLeftMs(deps) === 0) return await withSigns(sign, () => handOver(progress.step));
+    if (control.stopping && isOutOfPatience()) await withSigns(sign, endObstinate);
     if (gone && (await readResult(runDir)) === null) return await withSigns(sign, mourn);
-    if (pace.isHung(Date.now())) return await withSigns(sign, endHung);
+    if (pace.isHung(performance.now())) return await withSigns(sign, endHung);
     if (lease.takenBy !== null) return await withSigns(sign, leaveHost);
     sign();
     await sleep(tickMs, undefined, { signal }).catch(() => undefined);
@@ -251,20 +258,32 @@ async function watch(
     held.update(lease.cost);
     control.stopAt = held.stopAt(now, uploads.slowestMs);
     if (control.stopping || !held.isDue(now, uploads.slowestMs)) return;
+    isBudgetDue = true;
     control.stopping = true;
-    stoppingSince = Date.now();
+    stoppingSince = performance.now();
   }
 
-  /** A step or an evaluation that was under way may end before it hears of it. */
-  function patience(): number {
-    return graceMs + pace.slowestMs();
+  /** A step that was under way may end before it hears of it; so may an evaluation or a save, however long. */
+  function isOutOfPatience(): boolean {
+    const now = performance.now();
+    if (pace.isOccupied) stoppingSince = now;
+    return now - stoppingSince > graceMs + pace.slowestMs();
+  }
+
+  /** Of one that does not do what it was told, as far as it has not hung. */
+  async function endObstinate(): Promise<void> {
+    await requireHead(deps, generation);
+    await endTrainer(runDir, graceMs, async () => {
+      await follow();
+      return pace.isOccupied && !pace.isHung(performance.now());
+    });
   }
 
   /** Whether it has saved and left because of the budget: we told it to, or its own clock did. */
   function isSpent({ type }: Failed): boolean {
     if (type !== 'Stopped' || budget === null || isEnding) return false;
     const soon = new Date(deps.now().getTime() + clockMs);
-    return control.stopping || budget.isDue(soon, uploads.slowestMs);
+    return isBudgetDue || budget.isDue(soon, uploads.slowestMs);
   }
 
   async function end(): Promise<never> {
@@ -272,7 +291,16 @@ async function watch(
     throw budgetSpent((await endTraining(deps, generation, budget!)).text);
   }
 
+  /** Brings to the store what there is time for, so that another host goes on from this very step. */
+  async function handOver(step: number): Promise<never> {
+    const keepMs = timeLeftMs(deps);
+    await Promise.race([keepAll(keepMs), sleep(keepMs, undefined, { ref: false })]);
+    const { durableStep } = uploads;
+    throw handedOver(deps.host, deps.leaving!.notice!, { step, durableStep });
+  }
+
   async function mourn(): Promise<never> {
+    if (deps.leaving?.notice != null) await handOver(progress.step);
     await keepAll();
     throw new Error(`the trainer of ${phase} died at step ${progress.step}`);
   }

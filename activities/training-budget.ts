@@ -12,7 +12,13 @@ import type { Ending, Head } from '../config/manifests.ts';
 import type { RunCost } from '../config/run-records.ts';
 import type { TrainerEvent } from '../config/trainer.ts';
 import { limitMs, openBudget, ownLimitMs, readCost, spentMs } from '../registry/costs.ts';
-import { commitEnding, endingOf, readEvents, readHead } from '../registry/training.ts';
+import {
+  commitEnding,
+  endingOf,
+  readEvents,
+  readHead,
+  type Continued,
+} from '../registry/training.ts';
 import type { Deps } from './deps.ts';
 import { chooseEnding } from './ending.ts';
 import type { Generation, PhaseBudget, TrainingJob } from './training-job.ts';
@@ -235,7 +241,7 @@ function executionOf({ execution = 'unnamed' }: Pick<Generation, 'execution'>): 
 export async function continuedSince(
   { store, now }: Deps,
   { trial, stage, budget }: { trial: TrainingJob['trial']; stage: string; budget?: PhaseBudget },
-): Promise<string | undefined> {
+): Promise<Continued | undefined> {
   if (budget === undefined) return undefined;
   const head = (await readHead(store, trial))?.value;
   const ending = head?.stage === stage ? endingOf(head) : undefined;
@@ -243,7 +249,7 @@ export async function continuedSince(
   const cost = await readCost(store, trial.run);
   const limit = limitMs(boundsOf(budget), cost);
   const isMore = limit > ending.limitMs && limit - spentMs(cost, now()) >= leastMs;
-  return isMore ? now().toISOString() : undefined;
+  return isMore ? { ending, at: now().toISOString() } : undefined;
 }
 
 /** The passing failure that says so: the workflow waits, or has the model made. */

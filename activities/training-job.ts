@@ -2,7 +2,7 @@
 import { ApplicationFailure } from '@temporalio/activity';
 import { z } from 'zod';
 import { FailureType } from '../config/failures.ts';
-import type { ModelManifest, World } from '../config/manifests.ts';
+import type { ModelManifest, TrainedBy, World } from '../config/manifests.ts';
 import type { LeaseCost } from '../config/run-records.ts';
 import type { MicroBatch, Rollback } from '../config/trainer.ts';
 import {
@@ -95,6 +95,8 @@ export interface TrainedModel {
   plateau?: number;
   /** Numbers of hosts other than was planned, for which it is not exact; left out: none. */
   worlds?: World[];
+  /** Code of the trainer other than it began with, for which it is not exact; left out: none. */
+  codes?: TrainedBy[];
   /** The budget was spent at this step of so many planned. */
   ended?: { step: number; numSteps: number };
 }
@@ -106,13 +108,13 @@ export interface LeasedHost {
   busy: {
     holder: string;
     expiresAt: string;
-    /** It is free, but has not these GPUs, which the plan counts on. */
+    /** It is free, but has not these GPUs or this instruction set, which the plan counts on. */
     lacks?: string;
   } | null;
 }
 
 export function summariseModel(stage: string, model: ModelManifest, reused: boolean): TrainedModel {
-  const { phase, numSteps, numTokens, finalLoss, adapted, plateau, ended, worlds } = model;
+  const { phase, numSteps, numTokens, finalLoss, adapted, plateau, ended, worlds, codes } = model;
   const weights = model.files['model.safetensors'];
   if (weights === undefined) {
     throw ApplicationFailure.nonRetryable(
@@ -131,6 +133,7 @@ export function summariseModel(stage: string, model: ModelManifest, reused: bool
     ...(adapted && { adapted }),
     ...(plateau && { plateau: plateau.step }),
     ...(worlds && { worlds }),
+    ...(codes && { codes }),
     ...(ended && { ended }),
   };
 }

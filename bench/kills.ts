@@ -51,8 +51,8 @@ export const kills = defineBench({
     'SIGKILLs of every kind of process at random instants of trainings: the same bits, and what was lost',
   settings: z.strictObject({
     kills: z.int().min(1).max(10_000).default(100).describe('in all'),
-    each: z.int().min(1).max(50).default(6).describe('of one training at most'),
-    seconds: z.number().positive().max(600).default(30).describe('planned time of one training'),
+    each: z.int().min(1).max(50).default(15).describe('of one training at most'),
+    seconds: z.number().positive().max(600).default(300).describe('planned time of one training'),
     seed: z.int().min(0).default(1).describe('of kinds and instants'),
     keep: z.boolean().default(false).describe('leave the home folder'),
   }),

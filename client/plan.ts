@@ -5,6 +5,7 @@
  */
 import path from 'node:path';
 import type { DatasetManifest } from '../config/manifests.ts';
+import { plannedSet } from '../config/instruction-set.ts';
 import { configOf, familyOf } from '../config/model-wish.ts';
 import type { Pipeline } from '../config/pipeline.ts';
 import {
@@ -24,7 +25,7 @@ import { planMeasured, stepsToCalibrate, type MeasuredPlan } from '../recipes/me
 import { DoesNotFit } from '../recipes/memory.ts';
 import type { PlanInputs } from '../recipes/plan.ts';
 import { hostsOf, machineFor, onHosts, ranksOf, wantsGpus } from '../recipes/several-hosts.ts';
-import { hostPool, livingGpus } from '../registry/hosts.ts';
+import { hostPool, livingGpus, livingHosts } from '../registry/hosts.ts';
 import { findMeasurement } from '../registry/measurements.ts';
 import { findParent, UnknownParent, type ParentModel } from '../registry/parents.ts';
 import type { Store } from '../registry/store.ts';
@@ -146,8 +147,11 @@ async function machineOf({ pipeline, machine, store }: PlanRequest): Promise<Mac
   const { compute } = pipeline;
   const asks = wantsGpus(compute) && store !== null;
   const gpu = asks ? await livingGpus(store, hostPool, new Date(), hostsOf(compute)) : null;
+  const living = store === null ? [] : await livingHosts(store, hostPool, new Date());
+  const sets = living.map((host) => host.instructionSet);
+  const instructionSet = plannedSet(machine.instructionSet, sets);
   try {
-    return machineFor(compute, machine, gpu);
+    return machineFor(compute, { ...machine, instructionSet }, gpu);
   } catch (error) {
     if (!(error instanceof DoesNotFit)) throw error;
     throw new ClientError('input', error.message, error);

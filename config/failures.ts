@@ -25,11 +25,12 @@ export type FailureType = (typeof FailureType)[keyof typeof FailureType];
 
 /**
  * Failures that time, another host or an earlier step may cure: there is no room, another training has leased the
- * host, the loss went wrong, the budget is spent, a batch took more memory than there is.
+ * host, it was told to leave, the loss went wrong, the budget is spent, a batch took more memory than there is.
  */
 export const PassingFailure = {
   DiskFull: 'DiskFull',
   HostTaken: 'HostTaken',
+  HostLeaving: 'HostLeaving',
   RolledBack: 'RolledBack',
   BudgetSpent: 'BudgetSpent',
   MicroBatchHalved: 'MicroBatchHalved',

@@ -231,6 +231,13 @@ export type RateChange = z.infer<typeof rateChangeSchema>;
 const worldSchema = z.strictObject({ step: count, numHosts: z.number().int().positive() });
 export type World = z.infer<typeof worldSchema>;
 
+/** From which step on other code of the trainer computed than the training began with. */
+const trainedBySchema = z.strictObject({
+  step: count,
+  code: sha256Schema.describe('over the files of the trainer'),
+});
+export type TrainedBy = z.infer<typeof trainedBySchema>;
+
 /** stages/<phase>/<digest>.json: a trained model, in transformers' layout. */
 export const modelManifestSchema = z.strictObject({
   schemaVersion,
@@ -241,7 +248,9 @@ export const modelManifestSchema = z.strictObject({
   numSteps: count,
   numTokens: count,
   finalLoss: z.number(),
-  exact: z.boolean().describe('false when the run had to change its world size'),
+  exact: z
+    .boolean()
+    .describe('false when the run had to change its world size, or the code of the trainer'),
   adapted: z
     .strictObject({ valBpbBefore: z.number(), valBpb: z.number() })
     .optional()
@@ -267,6 +276,10 @@ export const modelManifestSchema = z.strictObject({
     .array(worldSchema)
     .optional()
     .describe('why it is not exact: numbers of hosts other than was planned; left out: none'),
+  codes: z
+    .array(trainedBySchema)
+    .optional()
+    .describe('why it is not exact: code other than it began with, or back to it; left out: none'),
   ended: z
     .strictObject({ step: count, numSteps: count })
     .optional()
@@ -570,6 +583,10 @@ export const headSchema = z.strictObject({
     .array(worldSchema)
     .optional()
     .describe('numbers of hosts other than was planned, or back to it; left out: as planned'),
+  codes: z
+    .array(trainedBySchema)
+    .optional()
+    .describe('code other than it began with, or back to it; left out: that code throughout'),
   endings: z
     .array(endingSchema)
     .optional()
@@ -585,7 +602,7 @@ export const headSchema = z.strictObject({
 });
 export type Head = z.infer<typeof headSchema>;
 
-/** hosts/<pool>/<host>.json: a host that can train with others, as its worker says again and again. */
+/** hosts/<pool>/<host>.json: a host that can train, as its worker says again and again. */
 export const hostReportSchema = z.strictObject({
   schemaVersion,
   host: z.string(),
@@ -594,6 +611,10 @@ export const hostReportSchema = z.strictObject({
     .optional()
     .describe('on the network of the runs; left out: it trains with no others'),
   gpu: gpuSchema.optional().describe('left out: none were found'),
+  leaving: z.string().optional().describe('why it takes nothing more; left out: it stays'),
+  instructionSet: machineSchema.shape.instructionSet
+    .optional()
+    .describe('left out by older versions'),
   at: isoTime,
 });
 export type HostReport = z.infer<typeof hostReportSchema>;

@@ -60,6 +60,11 @@ export const runInputsSchema = z.strictObject({
     })
     .optional()
     .describe('what measurements of the machine changed of the plan; left out: it was not asked'),
+  instructionSet: machineSchema.shape.instructionSet
+    .optional()
+    .describe(
+      'of the hosts, where it was planned for theirs; left out: that of the machine that asked',
+    ),
   timed: z
     .boolean()
     .optional()

@@ -1,6 +1,7 @@
 /** What this machine can do, as far as it decides speed and bits: the planner gets it as data. */
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
+import { cpuFlags, instructionSetOf } from '../config/instruction-set.ts';
 import type { Machine } from '../config/recipe.ts';
 
 /** Device, cores, memory and instruction set of this machine, as its processes may use them. */
@@ -18,24 +19,9 @@ export function describeMachine(): Machine {
   };
 }
 
-/** The widest set that PyTorch's kernels choose by; it decides the bits of a CPU run. */
-export function instructionSetOf(
-  flags: ReadonlySet<string>,
-  arch: string,
-): Machine['instructionSet'] {
-  if (arch === 'arm64') return 'neon';
-  if (flags.has('amx_tile') && flags.has('amx_bf16')) return 'amx';
-  if (flags.has('avx512f') && flags.has('avx512bw')) {
-    return flags.has('avx512_bf16') ? 'avx512_bf16' : 'avx512';
-  }
-  if (flags.has('avx2')) return 'avx2';
-  return 'other';
-}
-
 function readCpuFlags(): Set<string> {
   try {
-    const line = /^flags\s*:\s*(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? '';
-    return new Set(line.split(' '));
+    return cpuFlags(readFileSync('/proc/cpuinfo', 'utf8'));
   } catch {
     return new Set();
   }

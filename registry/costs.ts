@@ -48,17 +48,24 @@ export async function recordLease(store: Store, run: string, lease: LeaseCost): 
   });
 }
 
-/** The leases of a host that are this training's end now. */
+/** The leases of a host that are this training's end now: those that were taken before that time, or with that fence. */
 export async function recordRelease(
   store: Store,
   { run, phase, round, trial }: TrialPath,
-  { host, now }: { host: string; now: Date },
+  {
+    host,
+    now,
+    before = Infinity,
+    fence,
+  }: { host: string; now: Date; before?: number | undefined; fence?: number },
 ): Promise<RunCost> {
   const isOurs = (lease: LeaseCost) =>
     lease.host === host &&
     lease.phase === phase &&
     lease.round === round &&
     lease.trial === trial &&
+    Date.parse(lease.since) <= before &&
+    (fence === undefined || lease.fence === fence) &&
     Date.parse(lease.until) > now.getTime();
   return await updateCost(store, run, (cost) => ({
     ...cost,

@@ -1,4 +1,4 @@
-/** The hosts that can train together or have GPUs: each says again and again that it lives, and at which address. */
+/** The hosts that can train: each says again and again that it lives, with what it computes, and at which address. */
 import { hostReportSchema, type HostReport } from '../config/manifests.ts';
 import type { Gpu } from '../config/recipe.ts';
 import { readRecord, updateRecord } from './json.ts';
@@ -17,7 +17,7 @@ export async function reportHost(store: Store, pool: string, report: HostReport)
   await updateRecord(store, key, hostReportSchema, () => report);
 }
 
-/** The hosts that live, by name: one that missed three of its reports is gone. */
+/** The hosts that live and stay, by name: one that missed three of its reports is gone. */
 export async function livingHosts(store: Store, pool: string, now: Date): Promise<HostReport[]> {
   const keys: string[] = [];
   for await (const { key } of store.list(`hosts/${keyPart('pool', pool)}/`)) keys.push(key);
@@ -26,6 +26,7 @@ export async function livingHosts(store: Store, pool: string, now: Date): Promis
   );
   return found
     .flatMap((record) => (record === null ? [] : [record.value]))
+    .filter(({ leaving }) => leaving === undefined)
     .filter(({ at }) => now.getTime() - Date.parse(at) < 3 * hostReportEveryMs);
 }
 

@@ -107,15 +107,17 @@ export async function acquireHosts(
   return taken;
 }
 
-/** Gives a host back. By another than the holder it does nothing. */
+/** Gives a host back. By another than the holder it does nothing, nor to a lease that was taken after `before`. */
 export async function releaseHost(
   store: Store,
   pool: string,
   host: string,
-  { holder }: { holder: string },
+  { holder, before = Infinity }: { holder: string; before?: number | undefined },
 ): Promise<void> {
   await changeHost(store, pool, host, (current) =>
-    current?.holder === holder ? { ...current, expiresAt: ended } : current,
+    current?.holder === holder && Date.parse(current.since ?? ended) <= before
+      ? { ...current, expiresAt: ended }
+      : current,
   );
 }
 

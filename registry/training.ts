@@ -81,10 +81,27 @@ export function endingOf({ endings }: Pick<Head, 'endings'>): Ending | undefined
   return last?.continuedAt === undefined ? last : undefined;
 }
 
+/** More was added to the budget that a training had ended by. */
+export interface Continued {
+  ending: Pick<Ending, 'fence'>;
+  at: string;
+}
+
+/** Who fences a generation off to end its trainer: the same for all hosts and attempts. */
+export function stopWriter(writer: string): string {
+  return `stop ${writer}`;
+}
+
+/** Only a stop comes between two generations of one execution. */
+function isAfter(writer: string, after: string): boolean {
+  return writer === after || writer.startsWith(stopWriter(''));
+}
+
 /**
  * Takes the next fence: from here on older generations cannot commit. Asking again with the same id changes
  * nothing. `stage` is the digest of the job: what another job has trained under this name is not gone on from, unless
- * this one `replaces` it. `continuedAt` takes back an end by the budget.
+ * this one `replaces` it. `continued` takes back that end by the budget. `after` is the generation that this one
+ * follows: an attempt that is woken when others have followed takes nothing from them, nor does one that `isOver`.
  */
 export async function openGeneration(
   store: Store,
@@ -93,8 +110,17 @@ export async function openGeneration(
     stage,
     writer,
     replaces = false,
-    continuedAt,
-  }: { stage: string; writer: string; replaces?: boolean; continuedAt?: string | undefined },
+    continued,
+    after,
+    isOver = () => false,
+  }: {
+    stage: string;
+    writer: string;
+    replaces?: boolean;
+    continued?: Continued | undefined;
+    after?: string | undefined;
+    isOver?: () => boolean;
+  },
 ): Promise<Head> {
   return updateRecord(store, headKey(trial), headSchema, (found) => {
     const isOther = found !== null && found.stage !== stage;
@@ -107,12 +133,23 @@ export async function openGeneration(
       );
     }
     if (head?.writer === writer) return head;
+    const isOvertaken = after !== undefined && head !== null && !isAfter(head.writer, after);
+    if (isOvertaken || isOver()) {
+      throw new FencedError(
+        `${headKey(trial)}: fence ${found?.fence ?? 0} is of another generation than the one that this attempt follows. ` +
+          'It is over; its successor goes on.',
+      );
+    }
     const fence = (found?.fence ?? 0) + 1;
     const firstFence = isOther ? fence : found?.firstFence;
     const ending = head === null ? undefined : endingOf(head);
-    const goesOn = ending !== undefined && continuedAt !== undefined;
+    const goesOn =
+      ending !== undefined &&
+      continued !== undefined &&
+      // More than that was spent since; what was added was for the end before.
+      ending.fence === continued.ending.fence;
     const endings = goesOn
-      ? [...head!.endings!.slice(0, -1), { ...ending, continuedAt }]
+      ? [...head!.endings!.slice(0, -1), { ...ending, continuedAt: continued.at }]
       : head?.endings;
     return {
       schemaVersion: 1,
@@ -124,6 +161,7 @@ export async function openGeneration(
       rollbacks: head?.rollbacks ?? [],
       ...(head?.gang && { gang: head.gang }),
       ...(head?.worlds && { worlds: head.worlds }),
+      ...(head?.codes && { codes: head.codes }),
       ...(endings && { endings }),
       ...(firstFence !== undefined && { firstFence }),
       ...(head?.microBatches && { microBatches: head.microBatches }),

@@ -104,7 +104,8 @@ class RunDirectory:
         self._control = Control()
         self._seen: tuple[int, int] | None = None
         self._unwatched_exit_s = unwatched_exit_s
-        self._watched_at = time.time()
+        # Of the monotonic clock: setting the other one neither hurries nor delays the end.
+        self._watched_at = time.monotonic()
         self.poll()
         self._saves_done = self._control.save_now
 
@@ -155,7 +156,7 @@ class RunDirectory:
             if seen != self._seen:
                 control = parse_control(path.read_text('utf-8'))
                 self._seen = seen
-                self._watched_at = max(self._watched_at, stat.st_mtime)
+                self._watched_at = time.monotonic()
                 if control is not None and control.fence >= self._control.fence:
                     self._control = control
         except OSError:
@@ -169,7 +170,7 @@ class RunDirectory:
 
     def unwatched(self) -> bool:
         """Whether nobody has touched control.json, since the start or for the plan's time."""
-        return time.time() - self._watched_at > self._unwatched_exit_s
+        return time.monotonic() - self._watched_at > self._unwatched_exit_s
 
     def save_requested(self) -> bool:
         """True once for each higher saveNow."""

@@ -148,9 +148,28 @@ def is_shard(name: str) -> bool:
 
 def delete_acknowledged(checkpoints: Path, acknowledged: list[int], keep: int) -> None:
     """Deletes uploaded checkpoints, but never the newest `keep`."""
-    steps = sorted(
-        int(path.name) for path in checkpoints.iterdir() if path.is_dir() and path.name.isdigit()
-    )
+    steps = saved_steps(checkpoints)
     for step in steps[: max(0, len(steps) - keep)]:
         if step in acknowledged:
             shutil.rmtree(checkpoints / str(step), ignore_errors=True)
+
+
+def drop_oldest(checkpoints: Path, acknowledged: list[int]) -> int | None:
+    """Deletes one checkpoint for want of room, best one that is uploaded; the newest always stays.
+
+    What counts is in the store, and nobody goes on from an older one than the newest on this disk:
+    the run loses nothing by it. Returns its step; None when there is none to delete.
+    """
+    *older, _newest = saved_steps(checkpoints) or [0]
+    if not older:
+        return None
+    step = next((step for step in older if step in acknowledged), older[0])
+    shutil.rmtree(checkpoints / str(step), ignore_errors=True)
+    return step
+
+
+def saved_steps(checkpoints: Path) -> list[int]:
+    """The steps of the whole checkpoints in a folder, the oldest first."""
+    return sorted(
+        int(path.name) for path in checkpoints.iterdir() if path.is_dir() and path.name.isdigit()
+    )

@@ -23,7 +23,8 @@ from typing import Any
 from trainer.boundary import last_step, refuse, write_json
 from trainer.config import Gang
 from trainer.failures import first_failure, forget_failures
-from trainer.memory import forget_rows, killed_for_memory, noted_rows, oom_kills, out_of_memory
+from trainer.kills import Death, KillWatch
+from trainer.memory import forget_rows, noted_rows, out_of_memory
 from trainer.peak import peak_flops
 from trainer.reading import read_object
 
@@ -109,27 +110,28 @@ def end_unwatched(run_dir: Path, limit_s: float) -> None:
 
     Who waits for another host cannot look after that itself.
     """
-    started_at = time.time()
 
     def watch() -> None:
-        touched_at = started_at
-        while time.time() - touched_at < limit_s:
+        watched_at, seen = time.monotonic(), None
+        while time.monotonic() - watched_at < limit_s:
             time.sleep(1)
             with suppress(OSError):
-                touched_at = max(started_at, (run_dir / 'control.json').stat().st_mtime)
+                touched = (run_dir / 'control.json').stat().st_mtime_ns
+                if touched != seen:
+                    watched_at, seen = time.monotonic(), touched
         os._exit(1)
 
     threading.Thread(target=watch, name='unwatched', daemon=True).start()
 
 
-def explain_death(run_dir: Path, exit_codes: list[int], kills_before: int) -> None:
+def explain_death(run_dir: Path, deaths: list[Death], kills: KillWatch) -> None:
     """Writes the result of a rank that was killed for want of memory and could not write its own.
 
     A rank that somebody else killed gets none: a new one may go on.
     """
     if (run_dir / 'result.json').exists():
         return
-    if not killed_for_memory(exit_codes, kills_before, oom_kills()):
+    if not kills.killed_for_memory(deaths):
         return
     peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     message = f'the kernel killed the trainer for want of memory: {out_of_memory(peak_bytes)}'
@@ -148,6 +150,12 @@ def hand_on_failure(run_dir: Path, exit_codes: list[int]) -> None:
     # Beside a rank that somebody killed, the others fail for want of it.
     if failure['type'] != 'Failed' or -signal.SIGKILL not in exit_codes:
         write_json(run_dir / 'result.json', failure)
+
+
+def _death_of(failure: Any) -> Death:
+    """As torchrun noticed it: before it ended the other ranks, which may take half a minute."""
+    ago = min(max(0.0, time.time() - failure.timestamp), time.monotonic())
+    return Death(pid=failure.pid, exit_code=failure.exitcode, at=time.monotonic() - ago)
 
 
 def _peak(run: dict[str, Any]) -> float:
@@ -178,7 +186,8 @@ def main() -> None:
     device = recipe.get('device', 'cpu')
     os.environ.update(environment(recipe['threads'], scratch, 'lo', device))
     os.environ['TEMPER_PEAK_FLOPS'] = str(_peak(run))
-    kills_before = oom_kills()
+    kills = KillWatch()
+    kills.start()
     gang = None
     if run.get('gang') is not None:
         from trainer.meeting import interface_of, teach_torchrun
@@ -198,9 +207,9 @@ def main() -> None:
     try:
         torchrun(arguments(config, recipe['phase'], recipe['worldSize'], scratch, gang))
     except ChildFailedError as error:
-        exit_codes = [failure.exitcode for failure in error.failures.values()]
-        explain_death(run_dir, exit_codes, kills_before)
-        hand_on_failure(run_dir, exit_codes)
+        deaths = [_death_of(failure) for failure in error.failures.values()]
+        explain_death(run_dir, deaths, kills)
+        hand_on_failure(run_dir, [death.exit_code for death in deaths])
         sys.exit(f'a rank failed: {error.failures}; result.json says why, if it could be written')
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

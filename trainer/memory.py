@@ -1,12 +1,7 @@
-"""Whether the kernel killed a rank for want of memory, and what to say of it.
-
-Such a kill leaves no word behind: the rank ends by SIGKILL, as when a person kills it. What tells
-the two apart is the kernel's own count of such kills.
-"""
+"""How much memory a rank took, how much there is, and what to say when that is too little."""
 
 import resource
-import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,11 +47,6 @@ def oom_kills(proc: Path = Path('/proc'), cgroups: Path = Path('/sys/fs/cgroup')
         except (OSError, ValueError, KeyError):
             continue
     return 0
-
-
-def killed_for_memory(exit_codes: Iterable[int], kills_before: int, kills_now: int) -> bool:
-    """A rank ended by SIGKILL, and meanwhile the kernel killed something for want of memory."""
-    return -signal.SIGKILL in exit_codes and kills_now > kills_before
 
 
 def out_of_memory(peak_bytes: int | None = None) -> str:

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from trainer.boundary import RunDirectory
-from trainer.checkpoint import delete_acknowledged, save_checkpoint, write_folder
+from trainer.checkpoint import (
+    delete_acknowledged,
+    drop_oldest,
+    save_checkpoint,
+    saved_steps,
+    write_folder,
+)
 from trainer.disk import DiskFull, is_disk_full
 from trainer.memory import size_of
 from trainer.session import Fill
@@ -52,7 +58,8 @@ class Saver:
         self._directory.event('save_started', step)
         target = self._checkpoints / str(step)
         try:
-            self._require_room(target)
+            self._make_room()
+            self._require_room()
             save_checkpoint(target, state, self._fill)
         except Exception as error:
             if not is_disk_full(error):
@@ -61,6 +68,7 @@ class Saver:
             self._retry_at = time.monotonic() + _RETRY_S
             message = self._no_room(target, error)
             self._directory.event('save_failed', step, message=message)
+            self._drop_oldest()
             if self._num_failures >= _MAX_FAILURES:
                 raise DiskFull(f'{message}; failed {self._num_failures} times') from error
             return
@@ -84,10 +92,28 @@ class Saver:
         """Deletes what was uploaded, but for the newest."""
         delete_acknowledged(self._checkpoints, acknowledged, self._keep)
 
-    def _require_room(self, target: Path) -> None:
+    def _make_room(self) -> None:
+        """Rather than end, drops what the newest checkpoint supersedes, where that is enough."""
+        num_older = max(0, len(saved_steps(self._checkpoints)) - 1)
+        if not self._has_room(num_older * self._checkpoint_bytes):
+            return
+        while not self._has_room() and self._drop_oldest():
+            pass
+
+    def _drop_oldest(self) -> bool:
+        step = drop_oldest(self._checkpoints, self._directory.poll().acknowledged)
+        if step is None:
+            return False
+        print(f'no room: dropped the checkpoint of step {step}, a newer one stays', flush=True)
+        return True
+
+    def _require_room(self) -> None:
         """Refuses a save that might fill the disk, which others need as well."""
-        if shutil.disk_usage(target.parent).free < 2 * self._checkpoint_bytes:
+        if not self._has_room():
             raise DiskFull('nothing was written')
+
+    def _has_room(self, more: int = 0) -> bool:
+        return shutil.disk_usage(self._checkpoints).free + more >= 2 * self._checkpoint_bytes
 
     def _no_room(self, target: Path, error: BaseException) -> str:
         """What was found, what was expected and what to do, of a write that failed."""

@@ -11,12 +11,14 @@ import { createGivenModelActivities } from '../activities/given-model.ts';
 import { reportHostAgain } from '../activities/host-reports.ts';
 import { createRehearsalActivities } from '../activities/rehearsal.ts';
 import { createSweepActivities } from '../activities/sweep.ts';
+import { sweepRunFoldersAgain } from '../activities/stale-runs.ts';
 import { createTrainActivities } from '../activities/train.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
 import { runWorkers } from './run-worker.ts';
 
 await runWorkers('gpu', (deps) => {
   void reportHostAgain(deps);
+  sweepRunFoldersAgain(deps);
   return [
     {
       taskQueue: TaskQueue.gpu,
@@ -40,6 +42,7 @@ await runWorkers('gpu', (deps) => {
         ...createGangActivities(deps),
       },
       maxConcurrentActivityTaskExecutions: 2,
+      handsOver: true,
     },
   ];
 });

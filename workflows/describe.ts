@@ -60,6 +60,7 @@ export function describeTraining({
   microBatches = [],
   plateau,
   worlds = [],
+  codes = [],
   ended,
 }: TrainedModel): string {
   const rates = learningRates.map(
@@ -72,7 +73,10 @@ export function describeTraining({
     ({ step, numHosts }) =>
       `, on ${numHosts} ${numHosts === 1 ? 'host' : 'hosts'} from step ${step}`,
   );
-  const exact = worlds.length === 0 ? '' : ', not exact';
+  const by = codes.map(
+    ({ step, code }) => `, by code ${code.slice(0, 12)} of the trainer from step ${step}`,
+  );
+  const exact = worlds.length + codes.length === 0 ? '' : ', not exact';
   const halvings = microBatches.map(
     ({ step, size }) => `, ${size} sequences at once from step ${step} (out of memory)`,
   );
@@ -82,7 +86,7 @@ export function describeTraining({
     adapted === undefined
       ? ''
       : `, held-out text ${adapted.valBpbBefore.toFixed(3)} → ${adapted.valBpb.toFixed(3)} bits a byte`;
-  return `${numSteps} steps, loss ${finalLoss.toFixed(2)}${gain}${end}${rates.join('')}${returns.join('')}${halvings.join('')}${hosts.join('')}${exact}`;
+  return `${numSteps} steps, loss ${finalLoss.toFixed(2)}${gain}${end}${rates.join('')}${returns.join('')}${halvings.join('')}${hosts.join('')}${by.join('')}${exact}`;
 }
 
 /** E.g. `after step 40 of the sweep ×1 3.214, ×2 3.190 go on; ×0.5 3.402, ×4 diverged end`. */

@@ -18,7 +18,7 @@ import type { TrainActivities } from '../activities/train.ts';
 import type { TrainerStart } from '../activities/trainer-start.ts';
 import type { Generation, TrainedModel, TrainingJob } from '../activities/training-job.ts';
 import { FailureType, PassingFailure } from '../config/failures.ts';
-import type { Gpu } from '../config/recipe.ts';
+import type { Gpu, Machine } from '../config/recipe.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
 import { leasing } from './leave-host.ts';
 
@@ -31,10 +31,13 @@ export interface GangWish {
   ranksAHost?: number;
 }
 
-/** What each host must have, as a part of the request for it; nothing where no GPUs are planned for. */
-export function gpuWish(job: Pick<TrainingJob, 'recipe' | 'machine'>): { gpu?: Gpu } {
-  if (job.recipe.device !== 'cuda' || job.machine.gpu === undefined) return {};
-  return { gpu: job.machine.gpu };
+/** What each host must have, as a part of the request for it: the GPUs that are planned for, or the instruction set. */
+export function hostWish({ recipe, machine }: Pick<TrainingJob, 'recipe' | 'machine'>): {
+  gpu?: Gpu;
+  instructionSet?: Machine['instructionSet'];
+} {
+  if (recipe.device !== 'cuda') return { instructionSet: machine.instructionSet };
+  return machine.gpu === undefined ? {} : { gpu: machine.gpu };
 }
 
 /** Long enough for a host that is only being restarted. */
@@ -64,7 +67,7 @@ export async function leaseGang<Input>(
     holder: workflowInfo().workflowId,
     preferred: before,
     unwatchedExitS,
-    ...gpuWish(input),
+    ...hostWish(input),
   };
   for (let waitedS = 0, pauseS = 1; ; pauseS = Math.min(60, 2 * pauseS)) {
     const enough = elastic && waitedS >= elasticPatienceS ? sizes : [];
@@ -74,8 +77,13 @@ export async function leaseGang<Input>(
       return hosts;
     }
     await giveBack();
-    const { gpu } = ask;
-    const kind = gpu === undefined ? '' : ` with ${gpu.count} × ${gpu.name} each`;
+    const { gpu, instructionSet } = ask;
+    const kind =
+      gpu !== undefined
+        ? ` with ${gpu.count} × ${gpu.name} each`
+        : instructionSet === undefined || instructionSet === 'other'
+          ? ''
+          : ` with the instruction set ${instructionSet}`;
     setCurrentDetails(
       `waiting for ${numHosts} hosts${kind}: found ${living.length} (${living.join(', ') || 'none'}), some of which another ` +
         'training may have. Start a gpu worker with TEMPER_GANG_ADDRESS on more hosts',

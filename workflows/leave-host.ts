@@ -51,7 +51,8 @@ export async function leaveHost(
         ...untilAnswered,
         retry: { ...untilAnswered.retry, maximumAttempts: 10 },
       });
-      await releaseHost({ host, holder: workflowInfo().workflowId, trial });
+      const holder = workflowInfo().workflowId;
+      await releaseHost({ host, holder, trial, askedAt: Date.now() });
     });
   } catch (failure) {
     // How the training ended counts, not whether its host could be given back at once.
@@ -61,7 +62,7 @@ export async function leaveHost(
 
 async function stop(
   host: string,
-  { job: { trial }, stage }: Generation,
+  { job: { trial }, stage, writer: after }: Generation,
   outcome: Outcome,
 ): Promise<void> {
   const keepFiles = outcome === 'stands-down';
@@ -74,5 +75,5 @@ async function stop(
     retry: { nonRetryableErrorTypes, maximumAttempts: 3 },
   });
   const keepLog = keepFiles || outcome === 'failed';
-  await stopTrainer({ trial, stage, keepLog, ...(keepFiles && { keepFiles }) });
+  await stopTrainer({ trial, stage, after, keepLog, ...(keepFiles && { keepFiles }) });
 }

@@ -12,6 +12,7 @@ import {
   getExternalWorkflowHandle,
   isCancellation,
   log,
+  patched,
   proxyActivities,
   setCurrentDetails,
   setHandler,
@@ -32,7 +33,7 @@ import type {
 } from '../activities/training-job.ts';
 import { FailureType, nonRetryableErrorTypes, PassingFailure } from '../config/failures.ts';
 import { gpuHostQueue, TaskQueue } from '../config/queues.ts';
-import { gpuWish, leaseGang, trainGang, type GangWish } from './gang.ts';
+import { hostWish, leaseGang, trainGang, type GangWish } from './gang.ts';
 import { leaveHost, leasing, untilAnswered, type Outcome } from './leave-host.ts';
 import {
   budgetAddedSignal,
@@ -143,6 +144,7 @@ async function train<Ended>(
   const losses = new Losses(trial.phase);
   const note = (text: string) => tell(until === undefined ? text : `trial ${trial.trial}: ${text}`);
   let generation: Generation | null = null;
+  let after: string | undefined;
   let hosts: string[] = [];
   const leave = async (why: Outcome) => {
     await Promise.all(hosts.map((host) => leaveHost(host, generation, why, trial)));
@@ -153,9 +155,19 @@ async function train<Ended>(
     for (;;) {
       if (gang === undefined) {
         const before = losses.hostIsGone ? null : (hosts[0] ?? null);
-        // Until it is leased again there is none that we could give back.
         hosts = [];
-        hosts = [await leaseHost(input, before, waiting)];
+        let isOurs = before !== null;
+        try {
+          hosts = [
+            await leaseHost(input, before, waiting, () => {
+              isOurs = false;
+            }),
+          ];
+        } catch (failure) {
+          // Its trainer may still run: until another has it, the host is ours to leave.
+          if (isOurs && patched('a-preferred-host-is-left')) hosts = [before!];
+          throw failure;
+        }
       } else {
         hosts = await leaseGang(input, hosts, () => leave('stands-down'));
       }
@@ -169,8 +181,10 @@ async function train<Ended>(
         writer,
         ...whose,
         ...(replaces && { replaces }),
+        ...(after !== undefined && { after }),
       });
       const first = generation === null;
+      after = writer;
       generation = { job, stage, fence, writer, ...whose, ...(until !== undefined && { until }) };
       losses.requireProgress(durableStep, hosts.join(', '), paused ?? false);
       try {
@@ -189,9 +203,16 @@ async function train<Ended>(
         return trained;
       } catch (failure) {
         if (isCancellation(failure)) throw failure;
-        const told = losses.add(explainLoss(failure), fence);
+        const loss = explainLoss(failure);
+        const told = losses.add(loss, fence);
         log.warn('generation lost', { run, phase: trial.phase, fence, reason: losses.reason });
         if (told !== null) await note(told);
+        if (loss.kind === 'host-leaving') {
+          // Nothing runs on it any more: it is given back at once, and not asked again.
+          const left = hosts.filter((host) => host === loss.host);
+          await Promise.all(left.map((host) => leaveHost(host, null, 'stands-down', trial)));
+          hosts = hosts.filter((host) => !left.includes(host));
+        }
         if (losses.isBudgetSpent && budget?.whenSpent === 'wait') {
           await leave('waits');
           await tellWaiting(true);
@@ -220,10 +241,11 @@ async function leaseHost(
   input: TrainingInput & { until?: number },
   preferred: string | null,
   waiting: Waiting,
+  moveOn: () => void,
 ): Promise<string> {
   const { phase, unwatchedExitS } = input.recipe;
   const trial = { run: input.run, phase, round: input.round, trial: input.trial };
-  const ask = { holder: workflowInfo().workflowId, unwatchedExitS, trial, ...gpuWish(input) };
+  const ask = { holder: workflowInfo().workflowId, unwatchedExitS, trial, ...hostWish(input) };
   if (preferred !== null) {
     const sameHost = proxyActivities<TrainActivities>({
       taskQueue: TaskQueue.control,
@@ -232,6 +254,7 @@ async function leaseHost(
     });
     const { busy } = await sameHost.leaseHost({ ...ask, host: preferred });
     if (busy === null) return preferred;
+    moveOn();
   }
   const anyHost = proxyActivities<TrainActivities>({
     taskQueue: TaskQueue.gpu,
@@ -263,11 +286,14 @@ interface Loss {
     | 'generation'
     | 'host-gone'
     | 'host-taken'
+    | 'host-leaving'
     | 'disk-full'
     | 'rolled-back'
     | 'halved'
     | 'budget-spent';
   reason: string;
+  /** Which one leaves. */
+  host?: string;
 }
 
 /** What was lost since the last new checkpoint, and whether it is time to give up. */
@@ -378,6 +404,10 @@ function explainLoss(failure: unknown): Loss {
     const { message: reason, type } = cause;
     if (type === PassingFailure.DiskFull) return { kind: 'disk-full', reason };
     if (type === PassingFailure.HostTaken) return { kind: 'host-taken', reason };
+    if (type === PassingFailure.HostLeaving) {
+      const [leaving] = (cause.details ?? []) as { host: string }[];
+      return { kind: 'host-leaving', reason, ...(leaving && { host: leaving.host }) };
+    }
     if (type === PassingFailure.RolledBack) return { kind: 'rolled-back', reason };
     if (type === PassingFailure.BudgetSpent) return { kind: 'budget-spent', reason };
     if (type === PassingFailure.MicroBatchHalved) return { kind: 'halved', reason };

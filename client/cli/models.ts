@@ -62,7 +62,7 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
       'exact',
       lineage.exact
         ? 'yes: the same inputs give the same bytes'
-        : 'no: the number of ranks changed on the way',
+        : 'no: the number of ranks, or the code of the trainer, changed on the way',
     ],
     ...deployments.map(({ endpoint, version: served, generation }) => [
       'endpoint',

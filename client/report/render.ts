@@ -403,7 +403,7 @@ function renderRepeat({ repeat, machine, model, parent, base }: RunReport): Html
       Put the file below beside the same documents and run the commands. On the same kind of
       machine${machine !== null && ` (${machine.device}, ${machine.instructionSet})`} every digest
       comes out the
-      same${orders.length > 0 && ', once it is given the same orders'}${model?.exact === false && ', except that this run had to change its number of ranks on the way and is not exact'}.
+      same${orders.length > 0 && ', once it is given the same orders'}${model?.exact === false && ', except that this run had to change its number of ranks, or the code of its trainer, on the way and is not exact'}.
     </p>
     ${parent !== null && html`<p>It goes on from ${parent.name}@${parent.version}, which the registry of the repeat must hold: the file names that version, whichever is champion by then.</p>`}
     ${base !== null && html`<p>It adapts ${foreign(baseWords(base))}, ${base.name.includes('/') ? html`which must lie at <code>${base.name}</code> from the file on, with` : html`which the run installs, and which must have`} weights ${digest(base.weights)} when imported.</p>`}

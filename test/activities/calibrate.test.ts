@@ -71,7 +71,7 @@ test('steps are timed and recorded, and trainer, folder and lease are gone; the 
   expect(note).toBeNull();
   expect(stepMs).toBeGreaterThanOrEqual(60);
   expect((await measured())?.calibration).toMatchObject({ stepMs });
-  const runDir = path.join(home, 'runs', job.trial.run, 'calibration');
+  const runDir = path.join(home, 'runs', job.trial.run, 'calibration-00000000-test-1');
   expect(await findTrainer(runDir)).toEqual([]);
   expect(existsSync(runDir)).toBe(false);
   const lease = (await readLeases(s3.store, 'local')).hosts[deps.host];
@@ -128,10 +128,31 @@ test('a host that another leased meanwhile is left to it, and nothing is recorde
       note: `host ${deps.host} was leased by ${holder} while our lease had run out`,
     });
   });
-  expect(await findTrainer(path.join(home, 'runs', job.trial.run, 'calibration'))).toEqual([]);
+  expect(
+    await findTrainer(path.join(home, 'runs', job.trial.run, 'calibration-00000000-test-1')),
+  ).toEqual([]);
   expect(await measured()).toBeNull();
   expect((await leaseOf())?.holder).toBe(holder);
   expect(Date.parse((await leaseOf())!.expiresAt)).toBeGreaterThan(Date.now());
+});
+
+test('an attempt that another has taken the place of ends neither its trainer nor its lease', async () => {
+  await script({ stepMs: 200 });
+  const { calibrateTraining } = createCalibrateActivities(deps);
+  const attempt = async (number: number) =>
+    (await new MockActivityEnvironment({ attempt: number }).run(calibrateTraining, {
+      job,
+      numSteps: 6,
+      limitMs: 20_000,
+    })) as CalibrationOutcome;
+  const folder = path.join(home, 'runs', job.trial.run, 'calibration-00000000-test-');
+  const first = attempt(1);
+  await vi.waitFor(async () => expect(await findTrainer(`${folder}1`)).toHaveLength(1), patience);
+  const second = attempt(2);
+  expect(await first).toMatchObject({ stepMs: null });
+  expect(Date.parse((await leaseOf())!.expiresAt)).toBeGreaterThan(0);
+  expect((await second).stepMs).toBeGreaterThan(0);
+  expect(Date.parse((await leaseOf())!.expiresAt)).toBe(0);
 });
 
 test('a host that trains is not measured', async () => {

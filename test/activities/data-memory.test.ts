@@ -30,17 +30,20 @@ test('a store remembers no more than the budget says', async () => {
 
 test('the heap of a thread stays small while it reads one shard after the other', async () => {
   const started: Worker[] = [];
-  const note = (thread: Worker): void => void started.push(thread);
+  const note = (thread: Worker): void => {
+    started.push(thread);
+  };
   process.on('worker', note);
   const threads = new ThreadPool(1);
   let most = 0;
-  const look = setInterval(async () => {
+  const look = async (): Promise<void> => {
     for (const thread of started) {
       // One that has not started, or has ended, cannot be asked.
       const heap = await thread.getHeapStatistics().catch(() => null);
       most = Math.max(most, heap?.total_physical_size ?? 0);
     }
-  }, 10);
+  };
+  const looking = setInterval(() => void look(), 10);
   try {
     const line = (number: number): string => {
       const id = number.toString(16).padStart(32, '0');
@@ -53,7 +56,7 @@ test('the heap of a thread stays small while it reads one shard after the other'
     expect(most).toBeGreaterThan(10_000_000);
     expect(most).toBeLessThan(70_000_000);
   } finally {
-    clearInterval(look);
+    clearInterval(looking);
     process.off('worker', note);
     await threads.close();
   }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -9,9 +10,10 @@ import type { Deps } from '../../activities/deps.ts';
 import { createGangActivities, tellAcknowledged } from '../../activities/gang.ts';
 import { createTrainActivities } from '../../activities/train.ts';
 import { CheckpointUploads, uploadCheckpoint } from '../../activities/checkpoint-uploads.ts';
+import { Leaving } from '../../activities/leaving.ts';
 import { ShardUploads } from '../../activities/shard-uploads.ts';
 import { restoreCheckpoint, type TrainerStart } from '../../activities/trainer-start.ts';
-import { endTrainer, findTrainer } from '../../activities/trainer-process.ts';
+import { endTrainer, findTrainer, signalTrainer } from '../../activities/trainer-process.ts';
 import type { Generation, TrainedModel } from '../../activities/training-job.ts';
 import { FailureType, PassingFailure } from '../../config/failures.ts';
 import type { TrainerRun } from '../../config/trainer.ts';
@@ -20,7 +22,7 @@ import { acquireHost } from '../../registry/leases.ts';
 import { readHead } from '../../registry/training.ts';
 import { machine, recipe } from '../support/recipes.ts';
 import { storeCorpus } from '../support/records.ts';
-import { openGeneration, scriptedDeps, scriptTrainer } from '../support/scripted-host.ts';
+import { openGeneration, scriptedDeps, scriptTrainer, until } from '../support/scripted-host.ts';
 import { startS3 } from '../support/s3.ts';
 
 /** The trainers of these hosts train alone, as the scripted one does: what is tested is the side that watches. */
@@ -238,6 +240,14 @@ test('a watcher whose generation is over tells the trainer nothing, nor one that
   await tellAcknowledged(deps, generation, [10, 20]);
   expect(await told()).toMatchObject({ fence: 2, acknowledged: [] });
   await writeFile(file, JSON.stringify(before));
+  // While the store is away nobody can tell: the disk must not fill up for that.
+  const get = async () => {
+    throw new Error('503');
+  };
+  const away = { ...deps, store: { ...deps.store, get } };
+  await new MockActivityEnvironment().run(() => tellAcknowledged(away, generation, [10, 20]));
+  expect(await told()).toMatchObject({ acknowledged: [10, 20] });
+  await writeFile(file, JSON.stringify(before));
   await open();
   expect(await failure(tellAcknowledged(deps, generation, [10, 20]))).toMatchObject({
     type: FailureType.Fenced,
@@ -409,6 +419,39 @@ describe('a generation on two hosts', () => {
     const told = await failure(run(hosts[1]!.activities.watchFollower, member));
     expect(told).toMatchObject({ type: PassingFailure.HostTaken });
     expect(await findTrainer(hosts[1]!.runDir)).toEqual([]);
+  });
+
+  test('stops together when the host of a follower leaves, which waits until all of it counts', async () => {
+    await script({ stepMs: 200 });
+    const { member, start } = await prepare(await open());
+    const [leading, leaver] = hosts as [Host, Host];
+    const leaving = new Leaving();
+    leaver.deps.leaving = leaving;
+    const led = failure(run(leading.activities.watchTrainer, { ...member, start }));
+    let hasLeft = false;
+    const followed = failure(run(leaver.activities.watchFollower, member)).finally(() => {
+      hasLeft = true;
+    });
+    leaving.tell({ why: 'spot', deadline: new Date(Date.now() + 60_000) });
+    await until(() => existsSync(path.join(leaver.runDir, 'result.json')));
+    const text = await readFile(path.join(leaver.runDir, 'result.json'), 'utf8');
+    const { type, step } = JSON.parse(text) as { type: string; step: number };
+    expect(type).toBe('Stopped');
+    await sleep(600);
+    expect(hasLeft).toBe(false);
+    // As its ranks do, which hear of it from those of the other host.
+    await signalTrainer(await findTrainer(leading.runDir), 'SIGTERM');
+    expect(await led).toMatchObject({ type: 'Stopped', nonRetryable: false });
+    const told = await followed;
+    const { chain } = (await readHead(s3.store, trial))!.value;
+    const durable = chain.at(-1)!.step;
+    expect(durable).toBeGreaterThanOrEqual(step);
+    expect(told).toMatchObject({ type: PassingFailure.HostLeaving, nonRetryable: false });
+    expect(told?.message).toBe(
+      `host ${names[1]} was told to leave (spot) at step ${step}; handed over at checkpoint ${durable}, 0 steps lost`,
+    );
+    const refused = await failure(prepare(await open()));
+    expect(refused).toMatchObject({ type: PassingFailure.HostLeaving });
   });
 
   test('stops its follower when a person cancels, and not when the worker shuts down', async () => {

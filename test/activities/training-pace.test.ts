@@ -55,3 +55,31 @@ test('a pause is no hang however long it takes, and no part of how long a step t
   pace.see(step(3, 900_001), 900_001_000);
   expect(pace.limitMs()).toBe(60_000);
 });
+
+test('time in which the watcher itself was stopped or asleep is no silence of the trainer', () => {
+  const pace = paceOf(step(1, 1), step(2, 2));
+  for (let now = 2_000; now <= 50_000; now += 500) pace.look(now);
+  // Suspended for an hour, then back: the trainer has what was left, and no less.
+  pace.look(3_650_000);
+  expect(pace.isHung(3_650_000)).toBe(false);
+  for (let now = 3_650_500; now <= 3_662_000; now += 500) pace.look(now);
+  expect(pace.isHung(3_662_000)).toBe(false);
+  expect(pace.isHung(3_662_001)).toBe(true);
+});
+
+test('a trainer whose clock was set forward is given no longer for it', () => {
+  const pace = paceOf(step(1, 1), step(2, 2));
+  pace.see(step(3, 7_203), 3_000);
+  expect(pace.limitMs()).toBe(60_000);
+});
+
+test('it is occupied from the start of a save or an evaluation until the next step or checkpoint', () => {
+  const pace = paceOf(step(1, 1));
+  expect(pace.isOccupied).toBe(false);
+  pace.see({ event: 'save_started', step: 1, at: 2 }, 2_000);
+  expect(pace.isOccupied).toBe(true);
+  pace.see({ event: 'checkpoint', step: 1, path: 'checkpoints/1', at: 3 }, 3_000);
+  expect(pace.isOccupied).toBe(false);
+  pace.see(working(4), 4_000);
+  expect(pace.isOccupied).toBe(true);
+});

@@ -1,6 +1,7 @@
 import type Fs from 'node:fs';
 import { describe, expect, it, vi } from 'vitest';
-import { describeMachine, instructionSetOf } from '../../infra/machine.ts';
+import { instructionSetOf } from '../../config/instruction-set.ts';
+import { describeMachine } from '../../infra/machine.ts';
 
 /** Of a machine with an NVIDIA driver and a PyTorch that was built for it. */
 vi.mock('node:fs', async (original) => {

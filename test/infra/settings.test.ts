@@ -9,7 +9,7 @@ import { digestCode } from '../../infra/code.ts';
 import { leastFreeBytes, requireDisk } from '../../infra/disk.ts';
 import { homeOfPort, homesFile, isNoted, portsOfOthers } from '../../infra/homes.ts';
 import { withLock } from '../../infra/lock.ts';
-import { instructionSetOf } from '../../infra/machine.ts';
+import { instructionSetOf } from '../../config/instruction-set.ts';
 import { removeStaleSockets, socketsOf } from '../../infra/sockets.ts';
 import { findPortBase, resolveStack, stackEnvironment } from '../../infra/stack.ts';
 import { decode, RpcFault } from '../../infra/xml-rpc.ts';

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Deps } from '../../activities/deps.ts';
 import type { createTrainActivities } from '../../activities/train.ts';
 import type { Generation } from '../../activities/training-job.ts';
+import { machine } from './recipes.ts';
 
 const projectDir = path.resolve(import.meta.dirname, '../..');
 
@@ -14,7 +15,9 @@ export function scriptedDeps({
   ...given
 }: Pick<Deps, 'store' | 'home' | 'host' | 'gangAddress'> & Partial<Pick<Deps, 'now'>>): Deps {
   const python = path.join(projectDir, 'test/support/scripted-trainer.mjs');
-  return { ...given, python, projectDir, now };
+  // As the machine of the tests' recipes, whatever the real one is.
+  const findInstructionSet = async () => machine.instructionSet;
+  return { ...given, python, projectDir, now, findInstructionSet };
 }
 
 /** Tells the scripted trainers of a home what to do. */

@@ -6,15 +6,18 @@
  * to changes of the rate, `mute` about the number of a pause, `poison`: the numbers of batches without a finite loss,
  * `stubborn` about returns, which it does not obey, `heldOut`: the loss on held-out text by step, `obstinate` about a
  * stop that it is told, though not about its own clock, `room`: out of memory at `failAt` with more sequences at once,
- * `rated`: its weights are a function of the rate too, `unaware` of the end of a rung.
+ * `rated`: its weights are a function of the rate too, `unaware` of the end of a rung, `disk`: so many checkpoints have
+ * room on it, of which it deletes what it may; the third save without room ends it.
  */
 import { createHash } from 'node:crypto';
 import {
   appendFileSync,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
@@ -77,8 +80,29 @@ const weights = (step) => {
 let terminated = false;
 process.on('SIGTERM', () => (terminated = true));
 
+const saved = () =>
+  readdirSync(path.join(runDir, 'checkpoints'))
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .toSorted((a, b) => a - b);
+let saveFailures = 0;
+function hasRoom(step) {
+  if (script.disk === undefined) return true;
+  const { acknowledged = [] } = control();
+  for (const old of saved().slice(0, -2)) {
+    if (acknowledged.includes(old))
+      rmSync(path.join(runDir, 'checkpoints', String(old)), { recursive: true });
+  }
+  if (saved().length < script.disk) return true;
+  saveFailures += 1;
+  event({ event: 'save_failed', step, message: 'no room' });
+  if (saveFailures === 3) end({ ok: false, type: 'DiskFull', message: 'no room', step });
+  return false;
+}
+
 function save(step) {
   event({ event: 'save_started', step });
+  if (!hasRoom(step)) return;
   const folder = path.join(runDir, 'checkpoints', String(step));
   mkdirSync(`${folder}.part`, { recursive: true });
   writeFileSync(path.join(`${folder}.part`, 'weights'), weights(step));

@@ -15,9 +15,10 @@ from trainer.launch import hand_on_failure
 
 # Torchrun as it is, but the kernel has killed once more each time it is asked.
 _MEMORY_RUNS_OUT = (
-    'import itertools, trainer.launch as launch\n'
-    'counts = itertools.count()\n'
-    'launch.oom_kills = lambda: next(counts)\n'
+    'import itertools, pathlib, trainer.launch as launch\n'
+    'from trainer.kills import KillRecord, KillWatch\n'
+    'counts, unread = itertools.count(), KillRecord(pathlib.Path("/no/record"))\n'
+    'launch.KillWatch = lambda: KillWatch(lambda: next(counts), unread)\n'
     'launch.main()\n'
 )
 

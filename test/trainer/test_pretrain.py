@@ -15,6 +15,8 @@ import pytest
 import torch
 from conftest import MakeRun, Run
 
+from trainer.checkpoint import drop_oldest, saved_steps
+
 
 def _resume(make_run: MakeRun, run: Run, step: int | None = None, **recipe: object) -> Run:
     """A new run directory that goes on from a checkpoint of another."""
@@ -69,6 +71,19 @@ def fill_disk() -> None:
     # Room for one checkpoint (the tiny model's has 0.6 MB), not for two.
     def disk_usage(path: Path) -> object:
         return real(path)._replace(free=800_000)
+
+    trainer.saving.shutil.disk_usage = disk_usage
+
+
+def bound_disk() -> None:
+    import trainer.saving
+
+    real = trainer.saving.shutil.disk_usage
+
+    # Room for five whole checkpoints of 0.6 MB, of which two are asked for before a save.
+    def disk_usage(path: Path) -> object:
+        used = sum(file.stat().st_size for file in path.rglob('*') if file.is_file())
+        return real(path)._replace(free=max(0, 3_000_000 - used))
 
     trainer.saving.shutil.disk_usage = disk_usage
 
@@ -428,6 +443,26 @@ def test_a_disk_that_stays_full_ends_the_run(make_run: MakeRun) -> None:
     assert result['type'] == 'DiskFull'
     assert len(run.events('save_failed')) == 3
     assert list((run.path / 'checkpoints').iterdir()) == []
+
+
+def test_without_room_the_oldest_are_dropped_and_nothing_else_is_lost(
+    make_run: MakeRun, finished: Run
+) -> None:
+    run = make_run(saveEverySteps=1)
+    assert run.finish(bound_disk)['ok'] is True
+    assert run.events('save_failed') == []
+    assert len(run.events('checkpoint')) == 12
+    kept = run.checkpoints()
+    assert kept == list(range(13 - len(kept), 13))
+    assert 2 <= len(kept) <= 4
+    assert run.weights() == finished.weights()
+
+
+def test_what_is_uploaded_is_dropped_first_and_the_newest_never(tmp_path: Path) -> None:
+    for step in (2, 4, 6, 8):
+        (tmp_path / str(step)).mkdir()
+    assert [drop_oldest(tmp_path, [4]) for _ in range(4)] == [4, 2, 6, None]
+    assert saved_steps(tmp_path) == [8]
 
 
 def test_a_save_refuses_to_begin_without_room_for_two_checkpoints(make_run: MakeRun) -> None:

@@ -410,6 +410,47 @@ describe('trainingWorkflow on several hosts', () => {
     expect(hosts.fence).toBe(12);
   });
 
+  test.each([
+    {
+      leaver: 'h1',
+      gangs: [
+        ['h1', 'h2'],
+        ['h2', 'h3'],
+      ],
+    },
+    {
+      leaver: 'h2',
+      gangs: [
+        ['h1', 'h2'],
+        ['h1', 'h3'],
+      ],
+    },
+  ])(
+    'a gang goes on without $leaver, which leaves, and gives that back alone',
+    async ({ leaver, gangs }) => {
+      const hosts = new Hosts('h1', 'h2', 'h3');
+      const leave = async ({ fence }: Generation, host: string) => {
+        if (fence > 1) return;
+        const message = `host ${host} was told to leave; handed over at checkpoint 7, 0 steps lost`;
+        if (host !== leaver) throw ApplicationFailure.create({ message: 'asked', type: 'Stopped' });
+        await sleep(300);
+        hosts.living = hosts.living.filter((name) => name !== leaver);
+        const type = PassingFailure.HostLeaving;
+        throw ApplicationFailure.create({ message, type, details: [{ host }] });
+      };
+      hosts.follow = leave;
+      hosts.lead = async (generation, host) => {
+        await leave(generation, host);
+        return model;
+      };
+      expect(await train(hosts)).toEqual(model);
+      expect(hosts.gangs).toEqual(gangs);
+      const given = hosts.done.filter((what) => what.includes('released'));
+      expect(given[0]).toContain(`released ${leaver}`);
+      expect(hosts.done.filter((what) => what.includes('stand'))).toEqual([]);
+    },
+  );
+
   test('a cancellation waits until the leading host has saved, then stops and gives back every host', async () => {
     const hosts = new Hosts('h1', 'h2');
     let saved = false;

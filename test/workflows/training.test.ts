@@ -391,6 +391,30 @@ describe('trainingWorkflow', () => {
     expect(world.watched).toBe(2);
   });
 
+  test('a host that leaves is given back at once and not asked again, and that is no fruitless generation', async () => {
+    const { activities, world } = fakes((attempt) => {
+      if (attempt === 10) return model;
+      throw ApplicationFailure.create({
+        message: 'host h1 was told to leave; handed over at checkpoint 7, 0 steps lost',
+        type: PassingFailure.HostLeaving,
+        details: [{ host: 'h1' }],
+      });
+    });
+    const asked: (string | null)[] = [];
+    expect(
+      await train({
+        ...activities,
+        async leaseHost({ host }) {
+          asked.push(host);
+          return { host: 'h1', busy: null };
+        },
+      }),
+    ).toEqual(model);
+    expect(asked).toEqual(Array.from({ length: 10 }, () => null));
+    expect(world.released).toHaveLength(10);
+    expect(world.stopped).toEqual([]);
+  });
+
   test('a busy host is waited for, and the details say who has it', async () => {
     const { activities, world } = fakes(() => model);
     let asked = 0;
@@ -505,6 +529,30 @@ describe('trainingWorkflow', () => {
     expect((failure as WorkflowFailedError).cause).toBeInstanceOf(CancelledFailure);
     expect(world.started).toBe(0);
     expect(world.released).toHaveLength(1);
+  });
+
+  test.each([
+    ['whose lease is not answered yet is left without a trainer', false],
+    ['that another training has taken meanwhile is not touched', true],
+  ])('at a cancellation the host of the generation before %s', async (_, isTaken) => {
+    const { activities, world } = fakes(() => {
+      throw new Error('the watcher was lost');
+    });
+    const busy = { holder: 'training/other', expiresAt: '2026-01-01T00:00:00Z' };
+    let asked = 0;
+    const failure = await train({
+      ...activities,
+      async leaseHost(wish) {
+        asked += 1;
+        if (asked === 1) return await activities.leaseHost(wish);
+        if (wish.host !== null && isTaken) return { host: 'h1', busy };
+        await env.client.workflow.getHandle(`training/test-${id}`).cancel();
+        throw new Error('the store is away');
+      },
+    }).catch((error: unknown) => error);
+    expect((failure as WorkflowFailedError).cause).toBeInstanceOf(CancelledFailure);
+    expect(world.stopped).toEqual(isTaken ? [] : ['cancelled']);
+    expect(world.released).toHaveLength(isTaken ? 0 : 1);
   });
 
   test('a host on which the trainer could not be stopped is not given back', async () => {

@@ -1,0 +1,73 @@
+/**
+ * By which code a training is computed. Its stage is named by the digest of the trainer's files when it began; a host
+ * that starts a trainer later, after an upgrade or from another checkout, has other ones perhaps.
+ */
+import type { Head } from '../config/manifests.ts';
+import { commitCode } from '../registry/codes.ts';
+import { stageDigest } from '../registry/stages.ts';
+import type { Deps } from './deps.ts';
+import { trainerCode } from './stage-records.ts';
+import { trainingJobSchema, type Generation, type TrainingJob } from './training-job.ts';
+
+/** What decides the bits of a training: its digest names the stage. */
+export function jobOf(
+  deps: Deps,
+  { recipe, shape, machine, corpus, init, rehearsal }: Omit<TrainingJob, 'trial'>,
+) {
+  return {
+    recipe,
+    shape,
+    // The kind of device decides the bits; how many cores or gigabytes it has does not.
+    device: {
+      device: machine.device,
+      instructionSet: machine.instructionSet,
+      ...(machine.device === 'cuda' && machine.gpu && { gpu: machine.gpu.name }),
+    },
+    corpus,
+    init,
+    ...(rehearsal !== undefined && { rehearsal }),
+    code: trainerCode(deps.projectDir),
+  };
+}
+
+/** The code of this host, and whether it is the one that the stage is named by. */
+function codeHere(deps: Deps, { job, stage }: Pick<Generation, 'job' | 'stage'>) {
+  const kept = jobOf(deps, trainingJobSchema.parse(job));
+  return { code: kept.code, isPlanned: stageDigest(kept) === stage };
+}
+
+/**
+ * Makes it count that a trainer of this host goes on from a step; with what is to be told where another code does from
+ * there on than did before.
+ */
+export async function decideCode(
+  deps: Deps,
+  generation: Generation,
+  step: number,
+): Promise<{ head: Head; told: string | null }> {
+  const { job, fence, writer } = generation;
+  const here = codeHere(deps, generation);
+  const { head, isOther } = await commitCode(
+    deps.store,
+    job.trial,
+    { fence, writer },
+    { step, ...here },
+  );
+  const name = here.isPlanned
+    ? 'the code that it began with'
+    : `other code of the trainer (${here.code.slice(0, 12)})`;
+  const exact = head.codes === undefined ? '' : ', so that it is not exact';
+  const told = `from step ${step} on ${name} trains on host ${deps.host}${exact}`;
+  return { head, told: isOther ? told : null };
+}
+
+/** Ranks of one training run one code. */
+export function requireSameCode(deps: Deps, generation: Generation, head: Head): void {
+  const { code, isPlanned } = codeHere(deps, generation);
+  const decided = head.codes?.at(-1)?.code;
+  if (decided === undefined ? isPlanned : decided === code) return;
+  throw new Error(
+    `host ${deps.host} has other code of the trainer (${code.slice(0, 12)}) than host ${head.gang?.hosts[0]}, which leads. ` +
+      'Install the same version of Temper on both.',
+  );
+}
