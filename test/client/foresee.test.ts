@@ -89,6 +89,13 @@ test('what nobody would miss is no line, and what was not looked at is not fores
   expect(foresee(pipeline(), [])).toBeNull();
 });
 
+test('duplicates are foreseen as the pipeline file finds them', () => {
+  const { near } = toForesee(pipeline({}, { deduplicate: { near: { rows: 6 } } })).judge!
+    .deduplicate!;
+  expect(near).toEqual({ bands: 14, rows: 6, similarity: 0.75 });
+  expect(toForesee(pipeline()).judge).not.toHaveProperty('deduplicate');
+});
+
 const questions = [
   { name: 'year', ask: ['When was {title}?'], askHeldOut: ['{title}, when?'], answer: '{year}' },
   { name: 'writer', ask: ['Who wrote {titel}?'], askHeldOut: ['{titel}?'], answer: '{author}' },
