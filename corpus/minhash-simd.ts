@@ -111,8 +111,8 @@ interface Engine {
 const { WebAssembly } = globalThis as unknown as Engine;
 const { run, memory } = new WebAssembly.Instance(new WebAssembly.Module(code)).exports;
 
-/** The family whose masks and factors lie in the memory, which all share. */
-let loaded: LeastHashes | null = null;
+/** Masks of the family that lies in the memory, which all share. */
+let loaded: Int32Array | null = null;
 
 /** The permutations of one family, ready to be asked for the least hashes of many lists of shingles. */
 export class LeastHashes {
@@ -136,10 +136,10 @@ export class LeastHashes {
     const needed = (this.#shinglesAt + length) * 4 - memory.buffer.byteLength;
     if (needed > 0) memory.grow(Math.ceil(needed / 0x10000));
     if (this.#numbers.buffer !== memory.buffer) this.#numbers = new Int32Array(memory.buffer);
-    if (loaded !== this) {
+    if (loaded !== this.#masks) {
       this.#numbers.set(this.#masks, 0);
       this.#numbers.set(this.#factors, this.#numHashes);
-      loaded = this;
+      loaded = this.#masks;
     }
     return this.#numbers.subarray(this.#shinglesAt, this.#shinglesAt + length);
   }
