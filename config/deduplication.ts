@@ -18,11 +18,7 @@ const exactOnly: Near = { bands: 0, rows: 0, similarity: 1 };
 export const mostBands = 32;
 const mostHashes = 256;
 
-const hashesExpected = `expected at most ${mostHashes} hashes a document, which are bands times rows`;
-const count = (unit: string, most: number) => {
-  const error = `expected a whole number of ${unit} from 1 to ${most}`;
-  return z.number({ error }).int(error).min(1, error).max(most, error);
-};
+const count = (most: number) => z.number().int().min(1).max(most);
 
 export const deduplicationSchema = z
   .strictObject({
@@ -32,22 +28,27 @@ export const deduplicationSchema = z
           z.literal(false),
           z
             .strictObject({
-              bands: count('bands', mostBands)
+              bands: count(mostBands)
                 .default(usualNear.bands)
                 .describe('bands of a signature; documents that share one are compared'),
-              rows: count('rows', mostHashes)
+              rows: count(mostHashes)
                 .default(usualNear.rows)
                 .describe(
                   'hashes of a band; half of the pairs of similarity (1 - 0.5^(1/bands))^(1/rows) share a band',
                 ),
               similarity: share
-                .pipe(z.number().min(0.1, 'expected a similarity from 10% to 100%, such as 75%'))
+                .pipe(z.number().min(0.1))
                 .prefault(usualNear.similarity)
                 .describe(
                   'share of their five-grams that documents have in common, as their hashes estimate it, from which on they are duplicates',
                 ),
             })
-            .refine(({ bands, rows }) => bands * rows <= mostHashes, hashesExpected),
+            .refine(({ bands, rows }) => bands * rows <= mostHashes, {
+              error: ({ input }) => {
+                const { bands, rows } = input as Near;
+                return `expected at most ${mostHashes} hashes a document; ${bands} bands of ${rows} rows are ${bands * rows}`;
+              },
+            }),
         ],
         {
           error:

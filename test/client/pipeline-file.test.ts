@@ -408,18 +408,18 @@ const cases: [what: string, text: string, expected: string][] = [
   ],
   [
     'more bands than are told apart',
-    `${good}  deduplicate: { near: { bands: 33 } }\n`,
-    'p.yaml:6:26 data.deduplicate.near.bands: found 33, expected a whole number of bands from 1 to 32.',
+    `${good}  deduplicate: { near: { bands: 33, rows: 2 } }\n`,
+    'p.yaml:6:26 data.deduplicate.near.bands: found 33, expected at most 32.',
   ],
   [
     'more hashes than a document may have',
     `${good}  deduplicate: { near: { bands: 20, rows: 20 } }\n`,
-    'p.yaml:6:18 data.deduplicate.near: found { bands: 20, rows: 20 }, expected at most 256 hashes a document, which are bands times rows.',
+    'p.yaml:6:18 data.deduplicate.near: found keys with values, expected at most 256 hashes a document; 20 bands of 20 rows are 400.',
   ],
   [
     'a similarity that everything has',
     `${good}  deduplicate: { near: { similarity: 5% } }\n`,
-    'p.yaml:6:26 data.deduplicate.near.similarity: found "5%", expected a similarity from 10% to 100%, such as 75%.',
+    'p.yaml:6:26 data.deduplicate.near.similarity: found "5%", expected at least 10%.',
   ],
   [
     'a key of the top under data',
