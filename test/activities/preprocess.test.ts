@@ -563,8 +563,11 @@ test('the activities of a shuffle record what they make, and a search after them
 }, 60_000);
 
 test('bands of their own find the same through a shuffle and without one, and none leave near duplicates', async () => {
-  const changed = originals.map(({ text, ...rest }) => ({ ...rest, text: `${text} And more.` }));
-  const { dataset } = await ingested('own-bands', [...originals, ...changed, originals[0]]);
+  const some = originals.slice(0, 40);
+  const changed = some
+    .slice(0, 10)
+    .map(({ text, ...rest }) => ({ ...rest, text: `${text} And more.` }));
+  const { dataset } = await ingested('own-bands', [...some, ...changed, some[0]]);
   const shuffle = { groupSize: 1, numBuckets: 2 };
   const resolved = async (deduplicate?: PreprocessInput['data']['deduplicate'], parts = false) => {
     const asked = { ...data, quality: false, ...(deduplicate !== undefined && { deduplicate }) };
@@ -579,7 +582,7 @@ test('bands of their own find the same through a shuffle and without one, and no
     return { duplicates, dropped: found!.statistics.dropped };
   };
   const usual = await resolved();
-  expect(usual.dropped).toEqual({ duplicate_exact: 1, duplicate_near: 90 });
+  expect(usual.dropped).toEqual({ duplicate_exact: 1, duplicate_near: 10 });
   const said = { near: { bands: 14, rows: 8, similarity: 0.75 } };
   expect(await resolved(said)).toEqual(usual);
   const alone = await resolved({ near: false }, true);
