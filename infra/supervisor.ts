@@ -168,7 +168,7 @@ export function logFileOf(layout: Layout, name: string): string {
 }
 
 function renderConfiguration(layout: Layout, programs: Program[]): string {
-  const identity = os.userInfo().uid === 0 ? ['user=root'] : [];
+  const identity = process.getuid!() === 0 ? ['user=root'] : [];
   return [
     '; Written by `temper up`; changes are lost.',
     '[supervisord]',
