@@ -1,6 +1,5 @@
 /** Drives supervisord: its configuration, its start in the background, and what it says of the programs it keeps alive. */
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
