@@ -22,6 +22,7 @@ import { createTrainActivities } from '../../activities/train.ts';
 import { endTrainer, findTrainer, signalTrainer } from '../../activities/trainer-process.ts';
 import type { Deps } from '../../activities/deps.ts';
 import type { TrainerRun } from '../../config/trainer.ts';
+import { describeMachine } from '../../infra/machine.ts';
 import { putBlob, readBlob } from '../../registry/blobs.ts';
 import { hostPool, livingHosts } from '../../registry/hosts.ts';
 import { addRunInputs, putRunRecord } from '../../registry/runs.ts';
@@ -29,7 +30,7 @@ import { readHead } from '../../registry/training.ts';
 import type { GangWish } from '../../workflows/gang.ts';
 import { trainingWorkflow } from '../../workflows/training.ts';
 import { makeHosts, type Hosts } from '../support/namespaces.ts';
-import { machine, recipe, trainingInput } from '../support/recipes.ts';
+import { recipe, trainingInput } from '../support/recipes.ts';
 import { storeCorpus } from '../support/records.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
 import { endOfTextTokenizer } from '../support/tokenizers.ts';
@@ -40,6 +41,8 @@ const python = path.join(projectDir, '.venv/bin/python');
 const runs = ['gang', 'elastic'] as const;
 type Run = (typeof runs)[number];
 const trialOf = (run: Run) => ({ run, phase: 'pretrain', round: 0, trial: 0 }) as const;
+/** As its hosts are, or none of them would be leased. */
+const machine = describeMachine();
 const shape = { ...recipe.model, hiddenSize: 32, intermediateSize: 64, numLayers: 1, numHeads: 2 };
 const phase = {
   ...recipe.pretrain,
@@ -91,10 +94,13 @@ function startWorker(host: number): void {
   });
 }
 
+const lives = (worker: ChildProcess | null): worker is ChildProcess =>
+  worker?.exitCode === null && worker.signalCode === null;
+
 /** As when the power fails. */
 async function killHost(host: number): Promise<void> {
-  const worker = workers[host];
-  if (worker?.exitCode === null && worker.signalCode === null) {
+  const worker = workers[host] ?? null;
+  if (lives(worker)) {
     const exited = once(worker, 'exit');
     worker.kill('SIGKILL');
     await exited;
@@ -169,11 +175,12 @@ async function until(what: string, condition: () => Promise<boolean>): Promise<v
 const head = async (run: Run) => (await readHead(s3.store, trialOf(run)))?.value;
 
 /** Starts a training on both hosts, and waits until it has made a checkpoint. */
-async function startTraining(run: Run, gang: GangWish) {
+async function startTraining(run: Run, gang: GangWish, recipe: typeof phase) {
+  for (const [host, worker] of workers.entries()) if (!lives(worker)) startWorker(host);
   await until('both hosts say that they live', async () => {
     return (await livingHosts(s3.store, hostPool, new Date())).length === 2;
   });
-  const job = { ...trainingInput, run, recipe: phase, shape, machine, corpus, gang };
+  const job = { ...trainingInput, run, recipe, shape, machine, corpus, gang };
   const handle = await server.client.workflow.start(trainingWorkflow, {
     workflowId: `training/${run}/pretrain/0`,
     taskQueue: 'control',
@@ -200,9 +207,7 @@ test(
   'a run on two hosts, one of which is lost with its disk, ends with the bits of one host',
   { timeout: 600_000 },
   async () => {
-    startWorker(0);
-    startWorker(1);
-    const handle = await startTraining('gang', { numHosts: 2, elastic: false });
+    const handle = await startTraining('gang', { numHosts: 2, elastic: false }, phase);
     const planned = JSON.parse(
       readFileSync(path.join(runDirOf(0, 'gang'), 'run.json'), 'utf8'),
     ) as TrainerRun;
@@ -234,7 +239,9 @@ test(
   async () => {
     const { store } = s3;
     const run = 'elastic';
-    const handle = await startTraining(run, { numHosts: 2, elastic: true, patienceS: 1 });
+    // The same again would be a look-up.
+    const recipe = { ...phase, seed: phase.seed + 1 };
+    const handle = await startTraining(run, { numHosts: 2, elastic: true, patienceS: 1 }, recipe);
     await killHost(1);
     // As it is once three of its reports are missing.
     await store.remove(`hosts/${hostPool}/host-1.json`);
