@@ -206,7 +206,7 @@ test(
 );
 
 test(
-  'one command reads forty chapters into a base model by adapters',
+  'one command reads the chapters of a book into a base model by adapters',
   async () => {
     const { lineage, recipe, folders } = await runFile(
       'adapt-smollm2.yaml',
