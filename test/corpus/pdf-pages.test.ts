@@ -62,7 +62,7 @@ test('pages that are pictures are told beside the text of the others', async () 
     },
     {
       position: null,
-      reason: 'needs_ocr',
+      reason: 'pages_need_ocr',
       detail: '4 of 7 pages are pictures without text (2-4, 6); recognise them first',
     },
   ]);
