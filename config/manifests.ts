@@ -226,7 +226,7 @@ const rateChangeSchema = z.strictObject({ step: count, scale: z.number().positiv
 export type RateChange = z.infer<typeof rateChangeSchema>;
 
 /** From which step on so many hosts trained. */
-const worldSchema = z.strictObject({ step: count, numHosts: z.number().int().positive() });
+export const worldSchema = z.strictObject({ step: count, numHosts: z.number().int().positive() });
 export type World = z.infer<typeof worldSchema>;
 
 /** From which step on other code of the trainer computed than the training began with. */
