@@ -80,6 +80,10 @@ export type SurveyReply = z.infer<typeof surveyReplySchema>;
 export interface SurveyRequest {
   /** Or one file. */
   folder: string;
+  /** The folder is the work tree of a git repository: its tracked files alone are looked at. */
+  git?: true;
+  /** What a run calls it, so that of a sample the same documents are taken; left out, the folder. */
+  name?: string;
   /** Glob of the files to look at. */
   include: string;
   /** Field of JSON records that holds their text; left out: `text`, or one that looks like it. */

@@ -1,14 +1,17 @@
+import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { deflateSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { lookAtSources } from '../../client/look-at-sources.ts';
+import { pipelineSchema } from '../../config/pipeline.ts';
 import { surveySchema } from '../../config/survey.ts';
 import { languageOf } from '../../corpus/languages.ts';
 import { readMarkdown } from '../../corpus/markdown.ts';
 import { looksScanned } from '../../corpus/pdf.ts';
 import { formatOf } from '../../corpus/formats/names-of-formats.ts';
-import { openSource, readSource } from '../../corpus/sources.ts';
+import { openSource, readSource, type LocalSource } from '../../corpus/sources.ts';
 import { surveyFolder } from '../../corpus/survey.ts';
 import { scannedPdf } from './make-files.ts';
 
@@ -232,4 +235,32 @@ test('records whose text has another name are read by that name', async () => {
 test('an empty folder is no error of the survey', async () => {
   await mkdir(path.join(folder, 'empty/sub'), { recursive: true });
   expect(await survey('empty')).toMatchObject({ numFiles: 0, numDocuments: 0, hidden: 0 });
+});
+
+test('of a git source a plan looks at what a run reads: the files that are tracked, each as it is read there', async () => {
+  const tracked = { 'a.py': 'x = 1\n', 'data/b.json': '{"any": "thing"}', 'logo.png': 'a\0b' };
+  const untracked = { 'build/c.o': Uint8Array.of(0x7f, 0x45), 'node_modules/d/e.txt': english };
+  for (const [name, content] of Object.entries({ ...tracked, ...untracked }))
+    await put(`tree/${name}`, content);
+  const git = (...args: string[]) =>
+    execFileSync('git', ['-C', path.join(folder, 'tree'), ...args]);
+  git('init', '-q');
+  git('add', ...Object.keys(tracked));
+  const pipeline = pipelineSchema.parse({
+    version: 1,
+    name: 'code',
+    data: { sources: [{ git: 'tree', license: 'internal' }] },
+  });
+  const from = { baseDir: folder, projectDir: folder };
+  const [looked] = await lookAtSources({ pipeline, ...from, look: surveyFolder });
+  const read: string[] = [];
+  const [source] = pipeline.data.sources as [{ git: string } & LocalSource];
+  for await (const item of readSource(await openSource(source, from)))
+    read.push('document' in item ? 'document' : item.dropped.reason);
+  expect(read.toSorted()).toEqual(['binary', 'document', 'document']);
+  expect(surveySchema.parse(looked)).toMatchObject({
+    numFiles: 3,
+    formats: [{ format: 'txt', numFiles: 2, numDocuments: 2 }],
+    notRead: [{ reason: 'binary', count: 1, examples: ['logo.png'] }],
+  });
 });
