@@ -6,8 +6,14 @@ const count = z.number().int().nonnegative();
 
 export const foreseenDropsSchema = z.strictObject({
   numDocuments: count.describe('that a run would take'),
-  numJudged: count.describe('of these, cleaned and compared to foresee: all, or a share by a hash'),
-  dropped: z.record(z.string(), count).describe('of these, left out, by reason'),
+  numDistinct: count.describe('different texts among these'),
+  numJudged: count.describe(
+    'different texts that were cleaned and compared to foresee: all, or a share by a hash',
+  ),
+  dropped: z.record(z.string(), count).describe('of these texts, left out, by reason'),
+  repeated: z
+    .record(z.string(), count)
+    .describe('documents whose whole text came before, each of which is left out, by reason'),
 });
 export type ForeseenDrops = z.infer<typeof foreseenDropsSchema>;
 

@@ -6,12 +6,12 @@ import { deflateSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { lookAtSources } from '../../client/look-at-sources.ts';
 import { pipelineSchema } from '../../config/pipeline.ts';
-import { surveySchema } from '../../config/survey.ts';
+import { surveySchema, type SurveyRequest } from '../../config/survey.ts';
 import { languageOf } from '../../corpus/languages.ts';
 import { readMarkdown } from '../../corpus/markdown.ts';
 import { looksScanned } from '../../corpus/pdf.ts';
 import { formatOf } from '../../corpus/formats/names-of-formats.ts';
-import { openSource, readSource, type LocalSource } from '../../corpus/sources.ts';
+import { isTaken, openSource, readSource, type LocalSource } from '../../corpus/sources.ts';
 import { surveyFolder } from '../../corpus/survey.ts';
 import { scannedPdf } from './make-files.ts';
 
@@ -263,4 +263,26 @@ test('of a git source a plan looks at what a run reads: the files that are track
     formats: [{ format: 'txt', numFiles: 2, numDocuments: 2 }],
     notRead: [{ reason: 'binary', count: 1, examples: ['logo.png'] }],
   });
+});
+
+test('of a sample a plan takes the very documents that a run takes', async () => {
+  for (let at = 0; at < 60; at += 1) await put(`sampled/${at}.txt`, `${english} ${at}`);
+  const sample = 0.3;
+  const pipeline = pipelineSchema.parse({
+    version: 1,
+    name: 'part',
+    data: { sources: [{ path: './sampled', license: 'internal' }], sample: '30%' },
+  });
+  const from = { baseDir: folder, projectDir: folder };
+  const judge = { sample, personalData: 'keep', quality: false, clean: undefined } as const;
+  const look = (asked: SurveyRequest) => surveyFolder({ ...asked, judge });
+  const [looked] = await lookAtSources({ pipeline, ...from, look });
+  let numTaken = 0;
+  const [source] = pipeline.data.sources as [{ path: string } & LocalSource];
+  for await (const item of readSource(await openSource(source, from)))
+    numTaken += isTaken(item, sample) ? 1 : 0;
+  expect(looked!.foreseen!.numDocuments).toBe(numTaken);
+  const place = path.join(folder, 'sampled');
+  const elsewhere = { folder: place, name: './else', include: source.include, judge };
+  expect((await surveyFolder(elsewhere)).foreseen!.numDocuments).not.toBe(numTaken);
 });
