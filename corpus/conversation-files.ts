@@ -53,7 +53,12 @@ export async function recordsOf(
 
 /** Throws where no conversation is left to learn from, with what was found in its place. */
 export function refuseNoConversation(
-  { train, numRecords, dropped, details }: Conversations,
+  {
+    train,
+    numRecords,
+    dropped,
+    details,
+  }: Pick<Conversations, 'train' | 'numRecords' | 'dropped' | 'details'>,
   { files, unreadable }: { files: readonly string[]; unreadable: number },
 ): void {
   if (train.length > 0) return;

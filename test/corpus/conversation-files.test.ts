@@ -11,6 +11,7 @@ import {
   refuseNoConversation,
 } from '../../corpus/conversation-files.ts';
 import { makeConversations } from '../../corpus/conversations.ts';
+import { requireLearnable } from '../../corpus/look-for-conversations.ts';
 
 let folder: string;
 beforeAll(() => {
@@ -75,4 +76,33 @@ test('before a run they are read as in it, and refused in the same words', async
       /^data\.conversations: found none among 2 records of b\.csv .*Nothing was started\.$/,
     ) as string,
   });
+});
+
+test('of many files each record is judged once, and none after some that can be learnt', async () => {
+  for (let at = 0; at < 20; at += 1)
+    writeFileSync(path.join(folder, `many-${at + 10}.jsonl`), '{"text":"a"}\n{"text":"b"}\n[]\n');
+  writeFileSync(path.join(folder, 'many-15.jsonl'), '{"prompt":"a"}\n');
+  const look = async (pattern: string) => {
+    let numRecords = 0;
+    const options = { personalData: 'keep', heldOut: 0.1, seed: 1 } as const;
+    const sources = [{ path: pattern, license: 'internal' }];
+    const onRecord = (): number => (numRecords += 1);
+    const said = await requireLearnable(
+      { baseDir: folder, sources, ...options },
+      { enough: 50, onRecord },
+    )
+      .then(() => null)
+      .catch((error: unknown) => (error as Error).message);
+    return { said, numRecords };
+  };
+  const { said, numRecords } = await look('many-*.jsonl');
+  expect(said).toMatch(/^data\.conversations: found none among 58 records of .* and 17 more \(/);
+  expect(said).toContain('unknown_shape 57, no_answer 1');
+  expect(numRecords).toBe(58);
+
+  // What comes after it is not even read.
+  const learnt = '{"instruction":"Add 1 2","output":"3"}\n'.repeat(2);
+  writeFileSync(path.join(folder, 'many-28.jsonl'), learnt);
+  writeFileSync(path.join(folder, 'many-29.json'), 'broken');
+  expect(await look('many-*')).toEqual({ said: null, numRecords: 54 });
 });
