@@ -27,7 +27,8 @@ test('short, empty and repeated documents are foreseen as a run leaves them out'
     'Too short.',
     '…',
     'Also short.',
-    ...['Too short.', 'Too short.'],
+    'Too short.',
+    'Too short.',
   ];
   const documents = texts.map((text, at) => document(text, `d/${at}`));
   const judge = new Judge(options);
