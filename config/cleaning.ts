@@ -24,6 +24,9 @@ export const filterSteps = [
 ] as const;
 /** What happens to every text unless it is switched off. */
 export const usualSteps = ['width', 'controls'] as const;
+/** What happens to every text: the one form that equal texts have. */
+export const formSteps = ['nfc', 'control-words', 'white-space'] as const;
+export type UsualStep = (typeof usualSteps)[number] | (typeof formSteps)[number];
 export type TextStep = (typeof textSteps)[number];
 export type FilterStep = (typeof filterSteps)[number];
 

@@ -172,7 +172,9 @@ export const corpusManifestSchema = z.strictObject({
     redacted: counts,
     cleaned: counts
       .optional()
-      .describe('documents that each step of data.clean changed or left out; left out: no steps'),
+      .describe(
+        'documents that each step of cleaning changed or left out; left out by older versions',
+      ),
     numTokens: count,
     bytes: count,
     characters: count,

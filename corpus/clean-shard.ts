@@ -34,7 +34,7 @@ export interface CleanedShard {
   /** Of each kept document, for counting again after duplicates are gone. */
   sizes: DocumentSize[];
   redacted: Record<string, number>;
-  /** Documents that each step of `clean` changed or left out. */
+  /** Documents that each step changed or left out. */
   cleaned: StepCounts;
 }
 
@@ -67,10 +67,14 @@ export function cleanShard(
   };
   const stepCounts: StepCounts = {};
   const cleaned = (text: string, counts: StepCounts): string => {
-    if (steps.length === 0) return cleanText(text, usual);
-    const clean = cleanText(repairFirst(text, steps, counts), usual);
+    // A text is cleaned again after the steps, and counts once.
+    const usually = new Set<string>();
+    const inOneForm = (some: string): string => cleanText(some, usual, (step) => usually.add(step));
+    let clean = inOneForm(repairFirst(text, steps, counts));
     const changed = changeText(clean, steps, counts);
-    return changed === clean ? clean : cleanText(changed, usual);
+    if (changed !== clean) clean = inOneForm(changed);
+    for (const step of usually) counts[step] = (counts[step] ?? 0) + 1;
+    return clean;
   };
   const purge = (text: string, counts: StepCounts): string => {
     const clean = cleaned(text, counts);

@@ -5,7 +5,7 @@
 import { stringify } from 'yaml';
 import type { CorpusManifest, DatasetManifest } from '../../config/manifests.ts';
 import { kindsOf, likelyKinds } from '../../config/personal-data.ts';
-import { stepsOf } from '../../config/cleaning.ts';
+import { formSteps, stepsOf, usualSteps } from '../../config/cleaning.ts';
 import { lengthStarts, type Distributions, type Top } from '../../config/statistics.ts';
 import { personal } from '../report/personal-words.ts';
 import { count, large, percent, plural, reasonWords, size } from '../report/words.ts';
@@ -253,10 +253,10 @@ function cleaning(manifest: CorpusManifest | null): string {
   const quality = preparation.quality
     ? 'Documents were judged by rules that follow their script, with the thresholds that Gopher published where words are parted by spaces.'
     : 'No document was judged by its quality (`data.quality: false`).';
-  const steps = stepsOf(preparation.clean).map(({ step }) => [
-    step,
-    count(statistics.cleaned?.[step] ?? 0),
-  ]);
+  const { cleaned = {} } = statistics;
+  const counted = [...usualSteps, ...formSteps].filter((step) => cleaned[step] !== undefined);
+  const named = stepsOf(preparation.clean).map(({ step }) => step);
+  const steps = [...counted, ...new Set(named)].map((step) => [step, count(cleaned[step] ?? 0)]);
   const more =
     steps.length === 0
       ? ''

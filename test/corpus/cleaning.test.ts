@@ -219,6 +219,28 @@ describe('steps', () => {
     expect(cleaned.dropped).toMatchObject([{ reason: 'blocklist', sample: 'The third of these.' }]);
   });
 
+  test('what every text gets is counted too, once a document, and without data.clean', () => {
+    const texts = documents(
+      'Ａ１\u200B 民國113年5月2日\r\n',
+      'cafe\u0301 <|end|>',
+      'plain text',
+      'a\uFFFE\uE000b \uE000 c',
+    );
+    const counted = (clean?: ReturnType<typeof parse>) =>
+      cleanShard(texts, { personalData: 'keep', quality: false, ...(clean && { clean }) }).cleaned;
+    const usual = { width: 1, controls: 1, nfc: 1, 'control-words': 1, 'white-space': 1 };
+    expect(counted()).toEqual(usual);
+    expect(counted(parse({ except: ['width'], steps: ['dates', 'meaningless'] }))).toEqual({
+      controls: 1,
+      nfc: 1,
+      'control-words': 1,
+      // Of the last, what a step left behind.
+      'white-space': 2,
+      dates: 1,
+      meaningless: 1,
+    });
+  });
+
   test('what every text gets can be switched off too', () => {
     const clean = (except: string[]) =>
       cleanShard(documents('Ａ１\u200Bｂ'), {

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { expect, test } from 'vitest';
 import { ExitCode } from '../../client/cli/output.ts';
-import { filterSteps, stepsOf, textSteps } from '../../config/cleaning.ts';
+import { filterSteps, formSteps, stepsOf, textSteps, usualSteps } from '../../config/cleaning.ts';
 import {
   controlSchema,
   trainerEventSchema,
@@ -131,8 +131,15 @@ test('the guide to the Web UI names every workflow and every search attribute', 
 
 test('the guide to cleaning has every step, and says which the preset for the web takes', () => {
   const guide = read('docs/guides/cleaning.md');
-  const rows = Array.from(guide.matchAll(/^\| `([a-z0-9-]+)` \| (yes|no) \|/gm));
-  expect(rows.map(([, step]) => step)).toEqual([...textSteps, ...filterSteps]);
+  const rows = Array.from(guide.matchAll(/^\| `([a-z0-9-]+)` \| (yes|no|usual|always) \|/gm));
+  expect(rows.map(([, step]) => step)).toEqual([
+    ...usualSteps,
+    ...formSteps,
+    ...textSteps,
+    ...filterSteps,
+  ]);
+  const always = rows.filter(([, , taken]) => taken === 'always');
+  expect(always.map(([, step]) => step)).toEqual([...formSteps]);
   const web = stepsOf({ preset: 'web' }).map(({ step }) => step);
   expect(rows.filter(([, , taken]) => taken === 'yes').map(([, step]) => step)).toEqual(web);
 });
