@@ -92,6 +92,7 @@ const loadedSources = [
   'corpus/**/*.ts',
   'config/personal-data.ts',
   'config/cleaning.ts',
+  'config/cleaning-thresholds.ts',
   'config/conversations.ts',
   'config/languages.ts',
   'config/mixture.ts',

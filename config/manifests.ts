@@ -11,6 +11,7 @@ import {
   rollbackSchema,
   trainerFaultSchema,
 } from './trainer.ts';
+import { qualitySchema } from './cleaning-thresholds.ts';
 import { cleaningSchema } from './cleaning.ts';
 import { personalDataSchema } from './personal-data.ts';
 import { distributionsSchema } from './statistics.ts';
@@ -96,7 +97,7 @@ const tokenShardSchema = z.strictObject({
 /** What a pipeline file asked of the documents, so that a corpus can be understood without its run. */
 export const preparationSchema = z
   .strictObject({
-    quality: z.boolean(),
+    quality: qualitySchema,
     personalData: personalDataSchema,
     clean: cleaningSchema,
     decontaminate: z.array(z.string()).optional().describe('evaluation sets; left out: none'),

@@ -1,4 +1,5 @@
 /** Everything that is done to one shard on its own: clean, redact, judge, fingerprint. CPU-bound, so it runs in a worker thread. */
+import { applies, qualityRulesOf, type Quality } from '../config/cleaning-thresholds.ts';
 import { stepsOf, type Cleaning, type Step } from '../config/cleaning.ts';
 import type { Document, DroppedDocument } from '../config/manifests.ts';
 import { kindsOf, type PersonalDataOption } from '../config/personal-data.ts';
@@ -6,7 +7,9 @@ import { scriptShares } from './characters.ts';
 import { cleanText } from './clean.ts';
 import { changeText, repairFirst, stepsRefusal, type StepCounts } from './cleaning/steps.ts';
 import type { Contamination } from './contamination.ts';
+import { languageOf } from './languages.ts';
 import { numBands, numHashes, signatureOf } from './minhash.ts';
+import type { Refusal } from './decode.ts';
 import { digestOf } from './order.ts';
 import { qualityRefusal } from './quality.ts';
 import { redact } from './redact.ts';
@@ -14,7 +17,7 @@ import { WordRoom, wordsOf } from './words.ts';
 
 export interface CleanOptions {
   personalData: PersonalDataOption;
-  quality: boolean;
+  quality: Quality;
   clean?: Cleaning;
   /** Those whose documents stay; left out, all. */
   languages?: readonly string[] | undefined;
@@ -59,6 +62,7 @@ export function cleanShard(
   const sketches = new Uint8Array(raw.length * numHashes);
   const kinds = kindsOf(options.personalData);
   const { languages } = options;
+  const rules = qualityRulesOf(options.quality);
   const steps: Step[] = stepsOf(options.clean);
   if (languages !== undefined) steps.push({ step: 'language', keep: languages });
   const usual = {
@@ -92,11 +96,21 @@ export function cleanShard(
     const text = purge(document.text, stepCounts);
     const { main: script, letters } = scriptShares(text);
     const words = wordsOf(text, room);
+    let known: string | null = null;
+    const language = (): string => (known ??= languageOf(text));
+    const unworthy = (): Refusal | null => {
+      for (const thresholds of rules) {
+        if (!applies(thresholds, language)) continue;
+        const found = qualityRefusal(text, script, words, thresholds);
+        if (found !== null) return found;
+      }
+      return null;
+    };
     const refusal =
       text === '' || (letters === 0 && words.hashes.length === 0)
         ? { reason: 'empty', detail: 'found no letter or digit after cleaning' }
-        : ((options.quality ? qualityRefusal(text, script, words) : null) ??
-          stepsRefusal({ text, script, words }, steps, stepCounts) ??
+        : (unworthy() ??
+          stepsRefusal({ text, script, words }, steps, stepCounts, language) ??
           options.contamination?.refusal(text, words) ??
           null);
     if (refusal !== null) {

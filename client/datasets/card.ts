@@ -253,6 +253,10 @@ function cleaning(manifest: CorpusManifest | null): string {
   const quality = preparation.quality
     ? 'Documents were judged by rules that follow their script, with the thresholds that Gopher published where words are parted by spaces.'
     : 'No document was judged by its quality (`data.quality: false`).';
+  const other =
+    typeof preparation.quality === 'boolean'
+      ? ''
+      : ` Other thresholds were asked for: \`${JSON.stringify(preparation.quality)}\`.`;
   const { cleaned = {} } = statistics;
   const counted = [...usualSteps, ...formSteps].filter((step) => cleaned[step] !== undefined);
   const named = stepsOf(preparation.clean).map(({ step }) => step);
@@ -261,7 +265,7 @@ function cleaning(manifest: CorpusManifest | null): string {
     steps.length === 0
       ? ''
       : `\n\n${markdownTable(['Step', 'Documents changed or left out'], steps)}`;
-  return `${usual}\n${quality}${more}`;
+  return `${usual}\n${quality}${other}${more}`;
 }
 
 function personalData({ corpus }: CardFacts, folder?: CardFolder): string {
