@@ -191,8 +191,8 @@ export function stepsOf(cleaning: Cleaning): Step[] {
 /** Where a step is named with thresholds, its entry without languages is for those that no other entry names. */
 function amongThose(step: Step, those: readonly Step[]): Step {
   const same = those.filter((other) => other.step === step.step);
-  const isSettled = ({ languages: _, step: __, ...settings }: Step): boolean =>
-    Object.keys(settings).length > 0;
+  const isSettled = (one: Step): boolean =>
+    Object.keys(one).some((key) => key !== 'step' && key !== 'languages');
   return same.some((one) => isSettled(one)) ? forTheRest(same)[same.indexOf(step)]! : step;
 }
 
