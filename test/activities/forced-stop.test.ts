@@ -91,6 +91,7 @@ test('one that is in the middle of a save or an evaluation is not killed for it'
   await start();
   await endTrainer(host.runDir, 100, async () => true);
   expect(await readResult(host.runDir)).toMatchObject({ type: 'Stopped' });
+  await host.script({ stepMs: 60_000 });
   await start();
   await endTrainer(host.runDir, 100);
   expect(await readResult(host.runDir)).toBeNull();
