@@ -47,6 +47,6 @@ export async function cleanDocuments(
     numDocuments: cleaned.numDocuments,
     kept: cleaned.kept,
     redacted: cleaned.redacted,
-    ...(clean !== undefined && { cleaned: cleaned.cleaned }),
+    cleaned: cleaned.cleaned,
   };
 }

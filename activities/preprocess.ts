@@ -95,6 +95,7 @@ const loadedSources = [
   'config/personal-data.ts',
   'config/cleaning.ts',
   'config/deduplication.ts',
+  'config/cleaning-thresholds.ts',
   'config/conversations.ts',
   'config/languages.ts',
   'config/mixture.ts',

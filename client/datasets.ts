@@ -27,7 +27,7 @@ export interface DatasetDetails {
   dataset: DatasetManifest;
   versions: number[];
   dropped: DataReport['dropped'];
-  /** Documents that each step of data.clean changed or dropped, for the newest of its models; null: no steps. */
+  /** Documents that each step of cleaning changed or dropped, for the newest of its models; null: not counted. */
   cleaned: Readonly<Record<string, number>> | null;
   /** When its documents are deleted, or were; null: they stay. */
   expiry: { expiresAt: string; expired: boolean } | null;

@@ -134,7 +134,8 @@ data:
   # keep leaves them; { also: [address, name], except: [ip] } chooses. Default: redact. The words for also: ${likelyKinds.join(', ')};
   # for except: ${certainKinds.join(', ')}.
   personalData: redact
-  # How texts are cleaned beside the usual, such as { preset: web } for crawled pages. Default: as usual.
+  # How texts are cleaned beside the usual, such as { preset: web } for crawled pages, or { steps: [{ step: c4,
+  # languages: [en], minNumSentences: 3 }] }. Default: as usual.
   # clean: { preset: web }
   # Only documents in these languages, such as [zh-Hant, en]. Default: all.
   # languages: [en]
@@ -149,7 +150,8 @@ data:
   # replay: 25%
   # Share of the documents never trained on, to measure with. Default: 2%.
   heldOut: ${choices.heldOut}
-  # Leaves out what reads like noise, by rules that follow the script of the text. Default: true.
+  # Leaves out what reads like noise, by rules that follow the script of the text: true, false, or with other thresholds,
+  # such as { minDocWords: 20 }. Default: true.
   quality: true
   # The run stops where a larger share than this is not read or left out. Default: 50%.
   maxDropped: 50%

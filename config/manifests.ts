@@ -11,6 +11,7 @@ import {
   rollbackSchema,
   trainerFaultSchema,
 } from './trainer.ts';
+import { qualitySchema } from './cleaning-thresholds.ts';
 import { cleaningSchema } from './cleaning.ts';
 import { deduplicationSchema } from './deduplication.ts';
 import { personalDataSchema } from './personal-data.ts';
@@ -97,7 +98,7 @@ const tokenShardSchema = z.strictObject({
 /** What a pipeline file asked of the documents, so that a corpus can be understood without its run. */
 export const preparationSchema = z
   .strictObject({
-    quality: z.boolean(),
+    quality: qualitySchema,
     personalData: personalDataSchema,
     clean: cleaningSchema,
     deduplicate: deduplicationSchema,
@@ -174,7 +175,9 @@ export const corpusManifestSchema = z.strictObject({
     redacted: counts,
     cleaned: counts
       .optional()
-      .describe('documents that each step of data.clean changed or left out; left out: no steps'),
+      .describe(
+        'documents that each step of cleaning changed or left out; left out by older versions',
+      ),
     numTokens: count,
     bytes: count,
     characters: count,

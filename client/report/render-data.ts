@@ -158,7 +158,7 @@ function renderSteps(cleaned: Readonly<Record<string, number>>): Html {
   return html`<h3>Cleaning</h3>
     ${
       steps.length === 0
-        ? html`<p>No step of data.clean changed or dropped anything.</p>`
+        ? html`<p>No step of cleaning changed or dropped anything.</p>`
         : table(
             ['step', 'documents changed or dropped'],
             steps.map(([step, number]) => [step, { number: count(number) }]),

@@ -489,7 +489,62 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a switch with a word',
     `${good}  quality: maybe\n`,
-    'p.yaml:6:3 data.quality: found "maybe", expected true or false.',
+    'p.yaml:6:3 data.quality: found "maybe", expected true, false, or thresholds such as { minDocWords: 20 }, one or a list.',
+  ],
+  [
+    'a threshold that is mistyped',
+    `${good}  quality: { minDocWord: 20 }\n`,
+    'p.yaml:6:14 data.quality.minDocWord: found an unknown key, expected languages, minDocWords, maxDocWords, minAvgWordLength, maxAvgWordLength, minAlphaWordsRatio, minStopWords, minDocLetters, maxDocLetters, minLetterRatio, topCharFrac, maxSymbolWordRatio, maxBulletLinesRatio, maxEllipsisLinesRatio, dupLineFrac, dupLineCharFrac or topNGrams. Did you mean minDocWords?',
+  ],
+  [
+    'thresholds by languages, one below none',
+    `${good}  quality: [{ languages: [en], minDocWords: -1 }, { minDocWords: 30 }]\n`,
+    'p.yaml:6:32 data.quality[0].minDocWords: found -1, expected at least 0.',
+  ],
+  [
+    'thresholds for no language',
+    `${good}  quality: [{ languages: [] }]\n`,
+    'p.yaml:6:15 data.quality[0].languages: found an empty list, expected at least 1 in the list.',
+  ],
+  [
+    'a threshold above its other one',
+    `${good}  quality: { maxDocWords: 40 }\n`,
+    'p.yaml:6:14 data.quality.maxDocWords: found 40, expected minDocWords 50 not above maxDocWords 40.',
+  ],
+  [
+    'a threshold in words for a language without spaces',
+    `${good}  quality: { languages: [zh-Hant], minDocWords: 20 }\n`,
+    'p.yaml:6:36 data.quality.minDocWords: found 20, expected none of it: zh-Hant is judged by letters, as by minDocLetters.',
+  ],
+  [
+    'a threshold of another step',
+    `${good}  clean: { steps: [{ step: c4, newLineRatio: 0.2 }] }\n`,
+    'p.yaml:6:32 data.clean.steps[0].newLineRatio: found an unknown key, expected step, languages, minNumSentences, filterLoremIpsum or filterCurlyBracket.',
+  ],
+  [
+    'a threshold of a step that is mistyped',
+    `${good}  clean: { steps: [{ step: fineweb, newLineRation: 0.2 }] }\n`,
+    'p.yaml:6:37 data.clean.steps[0].newLineRation: found an unknown key, expected step, languages, linePunctThr, shortLineThr, shortLineLength, charDuplicatesRatio or newLineRatio. Did you mean newLineRatio?',
+  ],
+  [
+    'a share above all',
+    `${good}  clean: { steps: [{ step: fineweb, linePunctThr: 12 }] }\n`,
+    'p.yaml:6:37 data.clean.steps[0].linePunctThr: found 12, expected at most 1.',
+  ],
+  [
+    'a phrase of a length that is not measured',
+    `${good}  clean: { steps: [{ step: gopher-repetition, dupNGrams: { 3: 0.2 } }] }\n`,
+    'p.yaml:6:60 data.clean.steps[0].dupNGrams.3: found an unknown key, expected 5, 6, 7, 8, 9 or 10. It belongs in data.quality.topNGrams.',
+  ],
+  [
+    'a list of words that is missing',
+    `${good}  clean: { steps: [{ step: blocklist }] }\n`,
+    'p.yaml:6:20 data.clean.steps[0].words: found nothing, expected a list.',
+  ],
+  [
+    'a step that there is not',
+    `${good}  clean: { steps: [{ step: polish }] }\n`,
+    'p.yaml:6:20 data.clean.steps[0]: found keys with values, expected the name of a step (mojibake, meaningless, punctuation, boilerplate, c4-lines, repeated-lines, dates, numbers, gopher-repetition, c4, fineweb, stop-words, toxicity), or step: with its settings; language needs keep:, blocklist needs words:.',
   ],
   [
     'a gate in percent',
