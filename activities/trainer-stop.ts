@@ -27,8 +27,8 @@ export interface TrainerStop {
   keepLog: boolean;
   /** Keep everything: the training goes on later, perhaps on this host. */
   keepFiles?: boolean;
-  /** Writer of the generation that is ended; left out by older versions. */
-  after?: string;
+  /** Writer of the generation that is ended, or also of one that may have followed it; left out by older versions. */
+  after?: string | readonly string[];
 }
 
 /** Somebody else trains under this name by now: neither their fence nor their trainer is ours to end. */
@@ -45,7 +45,7 @@ export async function stopTrainer(
     () => context.heartbeat({ kind: 'stop' }),
     async () => {
       const { activityId, attempt } = context.info;
-      const writer = stopWriter(after ?? `${activityId} ${attempt}`);
+      const writer = stopWriter([after].flat().at(-1) ?? `${activityId} ${attempt}`);
       try {
         // A preparation that was given up for lost may still be under way: the next fence keeps it from starting one.
         await openGeneration(deps.store, trial, { stage, writer, after, isOver });
