@@ -274,6 +274,25 @@ describe('a host that leaves', () => {
   });
 });
 
+test('a deadline that EC2 names after it has recommended to rebalance is heard', async () => {
+  const leaving = new Leaving();
+  notices['events/recommendations/rebalance'] = { noticeTime: in2Minutes() };
+  const said: unknown[] = [];
+  watchNotices([{ ...metadataNotice(address), everyMs: 20 }], {
+    leaving,
+    leavingMs: 900_000,
+    now: () => new Date(),
+    signal: ended.signal,
+    warn: ({ error }) => said.push(error),
+  });
+  await until(() => leaving.notice !== null);
+  const time = in2Minutes();
+  notices['spot/instance-action'] = { action: 'terminate', time };
+  await until(() => leaving.notice!.deadline.toISOString() === time);
+  expect(leaving.notice!.why).toBe('EC2 recommends to rebalance');
+  expect(said).toEqual([]);
+});
+
 test('of two notices the earlier deadline counts', () => {
   const leaving = new Leaving();
   leaving.tell({ why: 'rebalance', deadline: new Date(2000) });
