@@ -349,7 +349,7 @@ async function watch(
     { loss, bpb }: NonNullable<Failed['heldOut']>,
   ): Promise<RungEnd> {
     await keepAll();
-    if (!uploads.acknowledged.includes(step)) {
+    if (uploads.durableStep < step) {
       throw new Error(`the checkpoint of step ${step}, where the rung ended, is not stored`);
     }
     await metrics.flush();
