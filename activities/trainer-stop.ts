@@ -1,17 +1,21 @@
 /** Ends a training that was cancelled or has failed: no trainer is left behind, nor what nobody needs any more. */
 import { readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Context, log } from '@temporalio/activity';
 import { openGeneration, stopWriter } from '../registry/training.ts';
 import type { Deps } from './deps.ts';
 import { withSigns } from './heartbeats.ts';
 import { FailureType } from '../config/failures.ts';
-import type { TrainingJob } from './training-job.ts';
+import type { Generation, TrainingJob } from './training-job.ts';
+import { readControl } from './trainer-files.ts';
 import { endTrainer } from './trainer-process.ts';
 import { ownTime } from './trainer-signs.ts';
-import { inRunDir, runDirOf } from './trainer-start.ts';
+import { inRunDir, requireHead, runDirOf } from './trainer-start.ts';
 
 const graceMs = 10_000;
+/** How long whoever leaves waits for the store to say whose the trainer is. */
+const answerMs = 1000;
 /** What explains a failure. */
 export const explaining: readonly string[] = [
   'run.json',
@@ -65,4 +69,21 @@ export async function stopTrainer(
       });
     },
   );
+}
+
+/**
+ * Ends the trainer of a host whose time is over, or it would train on where the host stays after all, and is given back.
+ * Where the store does not answer in time, whose it is says the fence that it was told last.
+ */
+export async function endInHaste(deps: Deps, generation: Generation): Promise<void> {
+  const runDir = runDirOf(deps, generation.job.trial);
+  const isOurs = await Promise.race([
+    requireHead(deps, generation).then(() => true),
+    sleep(answerMs, false, { ref: false }),
+  ]).catch((error: unknown) => {
+    if ((error as { type?: string }).type === FailureType.Fenced) throw error;
+    return false;
+  });
+  if (!isOurs && (await readControl(runDir))?.fence !== generation.fence) return;
+  await endTrainer(runDir, 0);
 }

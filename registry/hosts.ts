@@ -13,9 +13,13 @@ export const hostPool = 'local';
 /** A host says so again after this time, so that a dead one can be told by the age of its word. */
 export const hostReportEveryMs = 15_000;
 
+function reportKey(pool: string, host: string): string {
+  return `hosts/${keyPart('pool', pool)}/${keyPart('host', host)}.json`;
+}
+
 /** Replaces what a host says of itself. */
 export async function reportHost(store: Store, pool: string, report: HostReport): Promise<void> {
-  const key = `hosts/${keyPart('pool', pool)}/${keyPart('host', report.host)}.json`;
+  const key = reportKey(pool, report.host);
   // Whatever another version left there is replaced unread.
   await updateRecord<unknown>(store, key, z.unknown(), () => hostReportSchema.parse(report));
 }
@@ -39,6 +43,12 @@ async function readReport(store: Store, key: string): Promise<HostReport | null>
     if (error instanceof InvalidRecord) return null;
     throw error;
   }
+}
+
+/** Whether a host has said that it takes nothing more; of one that says nothing it is not known. */
+export async function isLeaving(store: Store, pool: string, host: string): Promise<boolean> {
+  const report = await readReport(store, reportKey(pool, host));
+  return report?.leaving !== undefined;
 }
 
 /** Whether a host has what a plan counts on; left out, it counts on no GPUs. The kind decides the bits. */
