@@ -251,7 +251,6 @@ describe('a host that leaves', () => {
     const held: Store = {
       ...store,
       get: at('all', store.get),
-      put: at('writing', store.put),
       putIfAbsent: at('writing', store.putIfAbsent),
       putFileIfAbsent: at('writing', store.putFileIfAbsent),
     };
