@@ -605,8 +605,11 @@ export const headSchema = z.strictObject({
 });
 export type Head = z.infer<typeof headSchema>;
 
-/** hosts/<pool>/<host>.json: a host that can train, as its worker says again and again. */
-export const hostReportSchema = z.strictObject({
+/**
+ * hosts/<pool>/<host>.json: a host that can train, as its worker says again and again. Workers of several versions read
+ * each other's: fields that are not known are left out.
+ */
+export const hostReportSchema = z.object({
   schemaVersion,
   host: z.string(),
   address: z
