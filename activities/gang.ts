@@ -28,6 +28,7 @@ import {
   readResult,
   readRun,
   touchControl,
+  writeCodes,
   writeControl,
   writeRun,
   type Commands,
@@ -168,6 +169,7 @@ async function prepareFollower(deps: Deps, generation: Generation, runDir: strin
     await rm(path.join(runDir, file), { force: true });
   await control(runDir, fence, head, commands);
   await requireCurrent(deps, generation);
+  await writeCodes(runDir, head.codes);
   await writeRun(runDir, { ...wanted, resumeFrom, ...placeInGang(deps, head, gang) });
   const { python, projectDir } = deps;
   await startTrainer({ python, projectDir, runDir });
