@@ -2,6 +2,8 @@
  * By which code a training is computed. Its stage is named by the digest of the trainer's files when it began; a host
  * that starts a trainer later, after an upgrade or from another checkout, has other ones perhaps.
  */
+import { ApplicationFailure } from '@temporalio/activity';
+import { PassingFailure } from '../config/failures.ts';
 import type { Head } from '../config/manifests.ts';
 import { commitCode } from '../registry/codes.ts';
 import { stageDigest } from '../registry/stages.ts';
@@ -66,8 +68,10 @@ export function requireSameCode(deps: Deps, generation: Generation, head: Head):
   const { code, isPlanned } = codeHere(deps, generation);
   const decided = head.codes?.at(-1)?.code;
   if (decided === undefined ? isPlanned : decided === code) return;
-  throw new Error(
-    `host ${deps.host} has other code of the trainer (${code.slice(0, 12)}) than host ${head.gang?.hosts[0]}, which leads. ` +
-      'Install the same version of Temper on both.',
-  );
+  throw ApplicationFailure.create({
+    message:
+      `host ${deps.host} has other code of the trainer (${code.slice(0, 12)}) than host ${head.gang?.hosts[0]}, which leads. ` +
+      'Install the same version of Temper on both',
+    type: PassingFailure.OtherCode,
+  });
 }

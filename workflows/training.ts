@@ -288,6 +288,7 @@ interface Loss {
     | 'host-taken'
     | 'host-leaving'
     | 'disk-full'
+    | 'other-code'
     | 'rolled-back'
     | 'halved'
     | 'budget-spent';
@@ -330,6 +331,7 @@ class Losses {
 
   /** Counts a loss; returns what an operator should read of it, null when that was said before. */
   add(loss: Loss, fence: number): string | null {
+    const before = this.#last;
     this.#last = loss;
     // A decision, and bounded: neither a fault of the host nor a reason to wait.
     if (['rolled-back', 'halved', 'budget-spent'].includes(loss.kind)) return loss.reason;
@@ -339,6 +341,11 @@ class Losses {
     if (loss.kind === 'generation') this.#fruitless += 1;
     const wasFull = this.#diskFullAt !== null;
     this.#diskFullAt = loss.kind === 'disk-full' ? (this.#diskFullAt ?? Date.now()) : null;
+    if (loss.kind === 'other-code') {
+      // It lasts until somebody has upgraded the other host, and is asked anew every minute.
+      const wasOther = before?.kind === 'other-code' && before.reason === loss.reason;
+      return wasOther ? null : `${loss.reason}; waiting until that is done`;
+    }
     if (loss.kind !== 'disk-full') return `${loss.reason}; generation ${fence + 1} takes over`;
     return wasFull ? null : `${loss.reason}; waiting up to an hour for room`;
   }
@@ -403,6 +410,7 @@ function explainLoss(failure: unknown): Loss {
   if (cause instanceof ApplicationFailure) {
     const { message: reason, type } = cause;
     if (type === PassingFailure.DiskFull) return { kind: 'disk-full', reason };
+    if (type === PassingFailure.OtherCode) return { kind: 'other-code', reason };
     if (type === PassingFailure.HostTaken) return { kind: 'host-taken', reason };
     if (type === PassingFailure.HostLeaving) {
       const [leaving] = (cause.details ?? []) as { host: string }[];
