@@ -9,7 +9,7 @@ import { recordLease, recordRelease } from '../registry/costs.ts';
 import { hasGpus, livingHosts } from '../registry/hosts.ts';
 import { acquireHost, releaseHost } from '../registry/leases.ts';
 import { readRunControl } from '../registry/run-control.ts';
-import { putJob } from '../registry/jobs.ts';
+import { findBegun, putJob } from '../registry/jobs.ts';
 import { findStage, stageDigest } from '../registry/stages.ts';
 import { openGeneration } from '../registry/training.ts';
 import type { Deps } from './deps.ts';
@@ -57,16 +57,26 @@ async function instructionSetOf(
 export function createTrainActivities(deps: Deps) {
   const { store } = deps;
   return {
-    /** The digest of the job, and its result if any run has trained the same before. */
+    /**
+     * The digest of the job, as it began in this run by whatever code, and its result if any run has trained the same
+     * before.
+     */
     async findTrainedModel(
       job: TrainingJob,
     ): Promise<{ stage: string; model: TrainedModel | null }> {
       const { recipe } = job;
       const kept = jobOf(deps, trainingJobSchema.parse(job));
-      const stage = stageDigest(kept);
-      const model = await findStage(store, recipe.phase, stage, modelManifestSchema);
-      if (model === null) await putJob(store, kept);
-      return { stage, model: model && summariseModel(stage, model, true) };
+      const planned = stageDigest(kept);
+      const begun = await findBegun(store, job.trial, kept);
+      const stage = begun?.stage ?? planned;
+      // What this run has finished is followed by what it made of that, and by nothing of another.
+      const names = begun?.finished == null ? new Set([stage, planned]) : [stage];
+      for (const name of names) {
+        const model = await findStage(store, recipe.phase, name, modelManifestSchema);
+        if (model !== null) return { stage, model: summariseModel(name, model, true) };
+      }
+      if (stage === planned) await putJob(store, kept);
+      return { stage, model: null };
     },
 
     /** Leases a host, or says who has it. Without a name it is the one that this runs on. */
