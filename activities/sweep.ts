@@ -74,7 +74,13 @@ export function createSweepActivities(deps: Deps) {
       rung: Rung;
       outcome: RungOutcome;
     }): Promise<RungOutcome> {
-      const kept = await recordStage(store, 'sweep', await digestOf(rung), rungOutcomeSchema, outcome);
+      const kept = await recordStage(
+        store,
+        'sweep',
+        await digestOf(rung),
+        rungOutcomeSchema,
+        outcome,
+      );
       await keep(rung, kept);
       return kept;
     },

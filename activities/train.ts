@@ -15,6 +15,7 @@ import { openGeneration } from '../registry/training.ts';
 import type { Deps } from './deps.ts';
 import { findGpus } from './gpus.ts';
 import { findInstructionSet } from './instruction-set.ts';
+import { demandedSet } from './demanded-set.ts';
 import { refuseIfLeaving } from './leaving.ts';
 import { continuedSince } from './training-budget.ts';
 import { ownTime } from './trainer-signs.ts';
@@ -42,16 +43,6 @@ async function gpusOf(deps: Deps, host: string | null, wanted: Gpu): Promise<Gpu
   const living = await livingHosts(deps.store, hostPool, deps.now());
   const said = living.find((report) => report.host === host);
   return said === undefined ? wanted : (said.gpu ?? null);
-}
-
-/** As `gpusOf`. */
-async function instructionSetOf(
-  deps: Deps,
-  host: string | null,
-): Promise<InstructionSet | undefined> {
-  if (host === null) return await (deps.findInstructionSet ?? findInstructionSet)();
-  const living = await livingHosts(deps.store, hostPool, deps.now());
-  return living.find((report) => report.host === host)?.instructionSet;
 }
 
 export function createTrainActivities(deps: Deps) {
@@ -90,19 +81,21 @@ export function createTrainActivities(deps: Deps) {
       gpu?: Gpu;
       /** Whose bits the plan names; left out: on GPUs, or by older versions. */
       instructionSet?: InstructionSet;
+      /** How long the asker has waited for a host; left out by older versions. */
+      waitedS?: number;
     }): Promise<LeasedHost> {
       const host = input.host ?? deps.host;
       if (input.host === null) refuseIfLeaving(deps);
       const now = deps.now();
-      const { gpu, instructionSet } = input;
+      const { gpu } = input;
       if (gpu !== undefined && !hasGpus(await gpusOf(deps, input.host, gpu), gpu)) {
         const lacks = `${gpu.count} × ${gpu.name}`;
         return { host, busy: { holder: input.holder, expiresAt: now.toISOString(), lacks } };
       }
-      if (
-        instructionSet !== undefined &&
-        !computesAs(await instructionSetOf(deps, input.host), instructionSet)
-      ) {
+      // One by name is had again: its trainer may run there, and be adopted.
+      const instructionSet = input.host === null ? await demandedSet(deps, input) : undefined;
+      const findSet = deps.findInstructionSet ?? findInstructionSet;
+      if (instructionSet !== undefined && !computesAs(await findSet(), instructionSet)) {
         const lacks = `the instruction set ${instructionSet}`;
         return { host, busy: { holder: input.holder, expiresAt: now.toISOString(), lacks } };
       }

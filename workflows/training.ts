@@ -254,16 +254,17 @@ async function leaseHost(
     });
     const { busy } = await sameHost.leaseHost({ ...ask, host: preferred });
     if (busy === null) return preferred;
-    moveOn();
+    // Nobody has it: its trainer may still run.
+    if (busy.lacks === undefined) moveOn();
   }
   const anyHost = proxyActivities<TrainActivities>({
     taskQueue: TaskQueue.gpu,
     summary: `lease a host for ${phase}`,
     ...leasing,
   });
-  for (let pauseS = 1; ; pauseS = Math.min(60, 2 * pauseS)) {
+  for (let waitedS = 0, pauseS = 1; ; pauseS = Math.min(60, 2 * pauseS)) {
     waiting.freed = false;
-    const { host, busy } = await anyHost.leaseHost({ ...ask, host: null });
+    const { host, busy } = await anyHost.leaseHost({ ...ask, host: null, waitedS });
     if (busy === null) {
       setCurrentDetails(`training on host ${host}`);
       return host;
@@ -275,6 +276,7 @@ async function leaseHost(
     );
     if (input.until === undefined) await sleep(`${pauseS}s`);
     else await condition(() => waiting.freed, `${pauseS}s`);
+    waitedS += pauseS;
     // Whoever waits for days must not be ended by the length of his history.
     if (workflowInfo().continueAsNewSuggested) await continueAsNew<typeof trainingWorkflow>(input);
   }
