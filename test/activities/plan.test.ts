@@ -221,7 +221,7 @@ test('a run that is recovered plans by what it found, under the version that its
 test('a run that is recovered is planned for the instruction set that it was planned for, whatever lives now', async () => {
   const { store } = fixture.deps;
   const run = 'its-set';
-  const corpus = 'b'.repeat(64);
+  const corpus = 'b5'.repeat(32);
   await recordStage(store, 'preprocess', corpus, corpusManifestSchema, corpusOf('test'));
   const pipeline = pipelineSchema.parse(file);
   const { planTraining } = createPlanActivities(fixture.deps);
