@@ -1,4 +1,5 @@
 /** Datasets as an operator sees them: which there are, what is in one, which models were trained on it. */
+import { isOfKept } from '../config/dropped.ts';
 import { corpusManifestSchema, type DatasetManifest } from '../config/manifests.ts';
 import type { Compression } from '../config/compression.ts';
 import type { Mixture } from '../config/mixture.ts';
@@ -50,7 +51,10 @@ export async function summariseDatasets(store: Store): Promise<DatasetSummary[]>
       versions: manifests.map(({ version }) => version),
       numDocuments,
       bytes,
-      numDropped: Object.values(dropped).reduce((sum, count) => sum + count, 0),
+      numDropped: Object.entries(dropped).reduce(
+        (sum, [reason, count]) => (isOfKept(reason) ? sum : sum + count),
+        0,
+      ),
       licenses: [...new Set(sources.map(({ license }) => license))],
     };
   });

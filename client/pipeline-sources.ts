@@ -1,5 +1,6 @@
 /** Mistakes of a pipeline file about the files, folders and packages that it names: what is not there, and what is near. */
-import { existsSync, globSync, readdirSync, statSync } from 'node:fs';
+import * as fs from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { nearest } from './nearest.ts';
@@ -10,6 +11,9 @@ export interface Folders {
   /** Folder whose `node_modules` holds the packages. */
   projectDir: string;
 }
+
+/** Node 20, on which the client of others may run, has none: there the run finds out. */
+const { globSync } = fs as Partial<Pick<typeof fs, 'globSync'>>;
 
 type Add = (keys: PropertyKey[], found: string, expected: string, hint?: string | null) => void;
 
@@ -52,7 +56,7 @@ function checkFiles(
   keys: PropertyKey[],
   { baseDir, add }: { baseDir: string; add: Add },
 ): void {
-  if (typeof pattern !== 'string' || pattern === '') return;
+  if (typeof pattern !== 'string' || pattern === '' || globSync === undefined) return;
   const isFile = (file: string): boolean =>
     statSync(path.resolve(baseDir, file), { throwIfNoEntry: false })?.isFile() === true;
   if (globSync(pattern, { cwd: baseDir }).some(isFile)) return;

@@ -12,6 +12,7 @@ import {
   trainerFaultSchema,
 } from './trainer.ts';
 import { cleaningSchema } from './cleaning.ts';
+import { deduplicationSchema } from './deduplication.ts';
 import { personalDataSchema } from './personal-data.ts';
 import { distributionsSchema } from './statistics.ts';
 
@@ -99,6 +100,7 @@ export const preparationSchema = z
     quality: z.boolean(),
     personalData: personalDataSchema,
     clean: cleaningSchema,
+    deduplicate: deduplicationSchema,
     decontaminate: z.array(z.string()).optional().describe('evaluation sets; left out: none'),
     heldOut: z.number().describe('share'),
   })
@@ -226,7 +228,7 @@ const rateChangeSchema = z.strictObject({ step: count, scale: z.number().positiv
 export type RateChange = z.infer<typeof rateChangeSchema>;
 
 /** From which step on so many hosts trained. */
-const worldSchema = z.strictObject({ step: count, numHosts: z.number().int().positive() });
+export const worldSchema = z.strictObject({ step: count, numHosts: z.number().int().positive() });
 export type World = z.infer<typeof worldSchema>;
 
 /** From which step on other code of the trainer, or another instruction set, computed than the training began with. */

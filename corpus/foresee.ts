@@ -2,11 +2,12 @@
  * What a run would leave out of documents, foreseen by cleaning and comparing them as it would: all of them, or of a large
  * corpus those that a hash of their text draws.
  */
+import { nearOf, type Near } from '../config/deduplication.ts';
 import type { Document } from '../config/manifests.ts';
 import type { ForeseenDrops, JudgeOptions } from '../config/survey.ts';
 import { cleanShard } from './clean-shard.ts';
 import { findDuplicates, type Fingerprint } from './duplicates.ts';
-import { numBands, numHashes } from './minhash.ts';
+import { hashesOf } from './minhash.ts';
 import { hashShare } from './order.ts';
 
 /** Text that is cleaned to foresee; of more, a share, halved as often as it takes. */
@@ -27,6 +28,7 @@ interface Judged {
 /** Takes documents one by one, in any order: the same ones are judged alike. */
 export class Judge {
   readonly #options: JudgeOptions;
+  readonly #near: Near;
   readonly #enoughBytes: number;
   #share = 1;
   #numDocuments = 0;
@@ -36,6 +38,7 @@ export class Judge {
 
   constructor(options: JudgeOptions, { enough = enoughBytes } = {}) {
     this.#options = options;
+    this.#near = nearOf(options.deduplicate);
     this.#enoughBytes = enough;
   }
 
@@ -58,7 +61,8 @@ export class Judge {
       if ('reason' in outcome) drop(outcome.reason);
       else prints.push(outcome.print);
     }
-    if (prints.length > 0) for (const { reason } of findDuplicates(prints)) drop(reason);
+    if (prints.length > 0)
+      for (const { reason } of findDuplicates(prints, this.#near)) drop(reason);
     return { numDocuments: this.#numDocuments, numJudged: this.#judged.length, dropped };
   }
 
@@ -73,6 +77,7 @@ export class Judge {
       metadata: {},
     }));
     const { documents, contents, bands, sketches, dropped } = cleanShard(raw, this.#options);
+    const [numBands, numHashes] = [this.#near.bands, hashesOf(this.#near)];
     const outcomes = new Map<string, Judged['outcome']>(
       dropped.map(({ id, reason }) => [id, { reason }]),
     );

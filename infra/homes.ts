@@ -1,13 +1,13 @@
 /** Every home on this machine that has a stack, so that none is given ports that another has, whether it is up or down. */
 import { randomBytes } from 'node:crypto';
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
-import os from 'node:os';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
 
 /** Of this user. Lost with the temporary folder, it fills again: each home is noted whenever it is used. */
 export const homesFile = (): string =>
-  path.join(os.tmpdir(), `temper-${os.userInfo().uid}-homes.json`);
+  path.join(tmpdir(), `temper-${process.getuid!()}-homes.json`);
 
 const homesSchema = z.array(z.string());
 /** As much of stack.json as concerns others. */
@@ -29,13 +29,20 @@ export function isNoted(home: string): boolean {
   return readHomes().includes(home);
 }
 
-/** Notes a home whose stack.json is written, and forgets those that are gone. Not for two at once: the caller holds a lock. */
+/**
+ * Notes a home whose stack.json is written, and forgets those that are gone. Not for two at once: the caller holds a lock.
+ * Where the list cannot be written, a stack still finds at its start whether its ports are taken.
+ */
 export function noteHome(home: string): void {
   const others = readHomes().filter((one) => one !== home && portsOf(one) !== null);
   const file = homesFile();
   const part = `${file}.${randomBytes(4).toString('hex')}.part`;
-  writeFileSync(part, `${JSON.stringify([...others, home])}\n`, { mode: 0o600 });
-  renameSync(part, file);
+  try {
+    writeFileSync(part, `${JSON.stringify([...others, home])}\n`, { mode: 0o600 });
+    renameSync(part, file);
+  } catch {
+    rmSync(part, { force: true });
+  }
 }
 
 function readHomes(): string[] {

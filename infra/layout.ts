@@ -70,5 +70,5 @@ export function layoutOf(homeDir: string): Layout {
 
 function shortFolder(home: string): string {
   const name = createHash('sha256').update(home).digest('hex').slice(0, 12);
-  return path.join(os.tmpdir(), `temper-${os.userInfo().uid}-${name}`);
+  return path.join(os.tmpdir(), `temper-${process.getuid!()}-${name}`);
 }

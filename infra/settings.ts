@@ -120,9 +120,9 @@ export async function resolveStack(home: string, options: StackOptions = {}): Pr
     return { layout, bucket: found.bucket, portBase, ports, secrets };
   }
   return await choosingPorts(async () => {
-    const { bucket, kept } = await look();
+    const { bucket, kept, isAsWanted } = await look();
     const { portBase, ports } = kept ?? (await choosePorts(layout, wantedBase));
-    writeStackFile(layout, { bucket, portBase, ports });
+    if (kept === null || !isAsWanted) writeStackFile(layout, { bucket, portBase, ports });
     noteHome(layout.home);
     return { layout, bucket, portBase, ports, secrets };
   });

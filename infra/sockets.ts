@@ -25,6 +25,11 @@ export function socketsOf(ports: Ports): { file: string; port: number }[] {
 /** Removes those that nobody listens behind; one whose port is taken belongs to whoever has it. */
 export async function removeStaleSockets(ports: Ports): Promise<void> {
   for (const { file, port } of socketsOf(ports)) {
-    if (existsSync(file) && (await isPortFree(port))) rmSync(file, { force: true });
+    if (!existsSync(file) || !(await isPortFree(port))) continue;
+    try {
+      rmSync(file, { force: true });
+    } catch {
+      // Of another user, in a folder where each removes what is his.
+    }
   }
 }

@@ -1,6 +1,5 @@
 /** Drives supervisord: its configuration, its start in the background, and what it says of the programs it keeps alive. */
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
@@ -168,7 +167,7 @@ export function logFileOf(layout: Layout, name: string): string {
 }
 
 function renderConfiguration(layout: Layout, programs: Program[]): string {
-  const identity = os.userInfo().uid === 0 ? ['user=root'] : [];
+  const identity = process.getuid!() === 0 ? ['user=root'] : [];
   return [
     '; Written by `temper up`; changes are lost.',
     '[supervisord]',
