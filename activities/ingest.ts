@@ -10,7 +10,10 @@ import {
 } from '../config/manifests.ts';
 import { pipelineFileSchema } from '../config/pipeline.ts';
 import { sourceName, sourceSchema, type Source } from '../config/sources.ts';
-import { nothingReadable as sayNothingReadable } from '../config/dropped.ts';
+import {
+  nothingReadable as sayNothingReadable,
+  nothingSampled as sayNothingSampled,
+} from '../config/dropped.ts';
 import { CorpusError } from '../corpus/errors.ts';
 import { byCodeUnits } from '../corpus/order.ts';
 import type { PartCounts } from '../corpus/statistics.ts';
@@ -479,9 +482,7 @@ function nothingToGrow(name: string): CorpusError {
 }
 
 function nothingSampled(sample: number, numFound: number): CorpusError {
-  return new CorpusError(
-    `data.sample: ${Number((sample * 100).toPrecision(4))}% of ${numFound} documents takes none. Raise it, or leave it out to take all.`,
-  );
+  return new CorpusError(sayNothingSampled(sample, numFound));
 }
 
 function nothingReadable(

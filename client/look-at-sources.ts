@@ -58,7 +58,8 @@ async function lookAt(
     );
   }
   const { include, textField } = source;
-  return await look({ folder, include, textField }).catch((error: unknown) => {
+  const git = 'git' in source && { git: true as const };
+  return await look({ folder, name, ...git, include, textField }).catch((error: unknown) => {
     if (!(error instanceof ClientError) || error.kind !== 'input') throw error;
     const said = error.message.replace(/^data\.sources:/, `${field}:`);
     throw new ClientError('input', `${said} Nothing was started.`, error);

@@ -138,6 +138,9 @@ data:
   # clean: { preset: web }
   # Only documents in these languages, such as [zh-Hant, en]. Default: all.
   # languages: [en]
+  # How near duplicates are found: { near: { bands: 14, rows: 8, similarity: 75% } }, or { near: false }, which leaves
+  # out only what is exactly the same. Default: these numbers.
+  # deduplicate: { near: { similarity: 80% } }
   # Evaluation sets: documents that say 13 words of one in a row are left out. Default: none.
   # decontaminate: ['evals/*.jsonl']
   # Chats and preferences to learn from, beside questions. Default: none.

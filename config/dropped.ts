@@ -71,6 +71,12 @@ export function tooFewKept(counts: DropCounts, maxDropped: number): TooFew | nul
   };
 }
 
+/** That the sample takes no document. */
+export function nothingSampled(sample: number, numFound: number): string {
+  const share = Number((sample * 100).toPrecision(4));
+  return `data.sample: ${share}% of ${numFound} documents takes none. Raise it, or leave it out to take all.`;
+}
+
 /** That no file of the sources holds text. */
 export function nothingReadable(
   { numFiles, names }: { numFiles: number; names: readonly string[] },

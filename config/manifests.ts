@@ -12,6 +12,7 @@ import {
   trainerFaultSchema,
 } from './trainer.ts';
 import { cleaningSchema } from './cleaning.ts';
+import { deduplicationSchema } from './deduplication.ts';
 import { personalDataSchema } from './personal-data.ts';
 import { distributionsSchema } from './statistics.ts';
 
@@ -99,6 +100,7 @@ export const preparationSchema = z
     quality: z.boolean(),
     personalData: personalDataSchema,
     clean: cleaningSchema,
+    deduplicate: deduplicationSchema,
     decontaminate: z.array(z.string()).optional().describe('evaluation sets; left out: none'),
     heldOut: z.number().describe('share'),
   })

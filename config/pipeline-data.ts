@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { cleaningSchema } from './cleaning.ts';
 import { conversationsSchema, longestFromScratch, longestOfAModel } from './conversations.ts';
+import { deduplicationSchema } from './deduplication.ts';
 import { unitMs } from './durations.ts';
 import { languageNames } from './languages.ts';
 import { personalDataSchema } from './personal-data.ts';
@@ -71,6 +72,7 @@ export const dataSchema = z
       .describe(
         'only documents in these languages, such as [zh-Hant, en]; the others are left out, with the language that was found; left out, all',
       ),
+    deduplicate: deduplicationSchema,
     decontaminate: z
       .array(z.string().min(1))
       .min(1)

@@ -6,8 +6,14 @@ const count = z.number().int().nonnegative();
 
 export const foreseenDropsSchema = z.strictObject({
   numDocuments: count.describe('that a run would take'),
-  numJudged: count.describe('of these, cleaned and compared to foresee: all, or a share by a hash'),
-  dropped: z.record(z.string(), count).describe('of these, left out, by reason'),
+  numDistinct: count.describe('different texts among these'),
+  numJudged: count.describe(
+    'different texts that were cleaned and compared to foresee: all, or a share by a hash',
+  ),
+  dropped: z.record(z.string(), count).describe('of these texts, left out, by reason'),
+  repeated: z
+    .record(z.string(), count)
+    .describe('documents whose whole text came before, each of which is left out, by reason'),
 });
 export type ForeseenDrops = z.infer<typeof foreseenDropsSchema>;
 
@@ -80,6 +86,10 @@ export type SurveyReply = z.infer<typeof surveyReplySchema>;
 export interface SurveyRequest {
   /** Or one file. */
   folder: string;
+  /** The folder is the work tree of a git repository: its tracked files alone are looked at. */
+  git?: true;
+  /** What a run calls it, so that of a sample the same documents are taken; left out, the folder. */
+  name?: string;
   /** Glob of the files to look at. */
   include: string;
   /** Field of JSON records that holds their text; left out: `text`, or one that looks like it. */
@@ -93,5 +103,5 @@ export interface SurveyRequest {
 /** What a run would clean by; evaluation sets apart. */
 export type JudgeOptions = Pick<
   Data,
-  'sample' | 'personalData' | 'quality' | 'clean' | 'languages'
+  'sample' | 'personalData' | 'quality' | 'clean' | 'languages' | 'deduplicate'
 >;

@@ -1,12 +1,13 @@
 /** Everything that is done to one shard on its own: clean, redact, judge, fingerprint. CPU-bound, so it runs in a worker thread. */
 import { stepsOf, type Cleaning, type Step } from '../config/cleaning.ts';
 import type { Document, DroppedDocument } from '../config/manifests.ts';
+import { nearOf, type Deduplication } from '../config/deduplication.ts';
 import { kindsOf, type PersonalDataOption } from '../config/personal-data.ts';
 import { scriptShares } from './characters.ts';
 import { cleanText } from './clean.ts';
 import { changeText, repairFirst, stepsRefusal, type StepCounts } from './cleaning/steps.ts';
 import type { Contamination } from './contamination.ts';
-import { numBands, numHashes, signatureOf } from './minhash.ts';
+import { hashesOf, signatureOf } from './minhash.ts';
 import { digestOf } from './order.ts';
 import { qualityRefusal } from './quality.ts';
 import { redact } from './redact.ts';
@@ -18,6 +19,8 @@ export interface CleanOptions {
   clean?: Cleaning;
   /** Those whose documents stay; left out, all. */
   languages?: readonly string[] | undefined;
+  /** By what the documents will be compared. */
+  deduplicate?: Deduplication;
   /** What evaluation sets say. */
   contamination?: Contamination;
 }
@@ -55,6 +58,8 @@ export function cleanShard(
   const dropped: DroppedDocument[] = [];
   const sizes: DocumentSize[] = [];
   const redacted: Record<string, number> = {};
+  const near = nearOf(options.deduplicate);
+  const [numBands, numHashes] = [near.bands, hashesOf(near)];
   const bands = new Uint32Array(raw.length * numBands * 2);
   const sketches = new Uint8Array(raw.length * numHashes);
   const kinds = kindsOf(options.personalData);
@@ -106,7 +111,7 @@ export function cleanShard(
           purgedField(value, (said) => purge(said, stepsOfFields)),
         ]),
       );
-      const signature = signatureOf(text, script, words);
+      const signature = signatureOf(text, script, words, near);
       bands.set(signature.bands, documents.length * numBands * 2);
       sketches.set(signature.sketch, documents.length * numHashes);
       documents.push({ id, metadata, source, text });

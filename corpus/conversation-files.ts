@@ -53,21 +53,35 @@ export async function recordsOf(
 
 /** Throws where no conversation is left to learn from, with what was found in its place. */
 export function refuseNoConversation(
-  { train, numRecords, dropped, details }: Conversations,
+  {
+    train,
+    numRecords,
+    dropped,
+    details,
+  }: Pick<Conversations, 'train' | 'numRecords' | 'dropped' | 'details'>,
   { files, unreadable }: { files: readonly string[]; unreadable: number },
 ): void {
   if (train.length > 0) return;
   const all = { ...dropped, ...(unreadable > 0 && { invalid_json: unreadable }) };
-  const reasons = Object.entries(all).map(([reason, count]) => `${reason} ${count}`);
+  const reasons = Object.entries(all).toSorted(
+    ([a, one], [b, other]) => other - one || byCodeUnits(a, b),
+  );
+  const counts = reasons.map(([reason, count]) => `${reason} ${count}`);
   const shown = files.slice(0, 3).map((file) => path.basename(file));
   const others = files.length > shown.length ? ` and ${files.length - shown.length} more` : '';
-  const strange = details['unknown_shape'];
-  const why = strange === undefined ? '' : `; the first: ${strange}`;
+  const commonest = reasons[0]?.[0] ?? '';
+  const detail = details[commonest];
+  const first = reasons.length === 1 ? 'the first' : `the first ${commonest}`;
+  const why = detail === undefined ? '' : `; ${first}: ${detail}`;
   throw new CorpusError(
     `data.conversations: found none among ${numRecords + unreadable} records of ${shown.join(', ')}${others} ` +
-      `(${reasons.join(', ') || 'no record'}${why}), expected at least 1. ` +
-      (unreadable > 0 || strange !== undefined
-        ? 'Documents and tables to learn from as text belong in data.sources. A conversation is a record of JSON, such as {"instruction": "…", "output": "…"} on a line of a .jsonl file.'
-        : 'Correct the files, or raise maxTokens.'),
+      `(${counts.join(', ') || 'no record'}${why}), expected at least 1. ` +
+      whatToDo(commonest, 'too_long' in all),
   );
+}
+
+function whatToDo(commonest: string, isLong: boolean): string {
+  if (commonest === 'invalid_json' || commonest === 'unknown_shape')
+    return 'Documents and tables to learn from as text belong in data.sources. A conversation is a record of JSON, such as {"instruction": "…", "output": "…"} on a line of a .jsonl file.';
+  return isLong ? 'Correct the files, or raise maxTokens.' : 'Correct the files.';
 }

@@ -9,6 +9,7 @@ import type { Survey, SurveyRequest } from '../config/survey.ts';
 import { listFiles, type FoundFile } from './files.ts';
 import { Judge } from './foresee.ts';
 import { formatOf, spellingOf } from './formats/names-of-formats.ts';
+import { readAs } from './git.ts';
 import { languageOf } from './languages.ts';
 import { byCodeUnits } from './order.ts';
 import { isTaken, openSource, readSource, type OpenSource } from './sources.ts';
@@ -34,16 +35,17 @@ type Kind = Survey['notRead'][number]['kind'];
 type Asked = Pick<SurveyRequest, 'judge' | 'fields'>;
 type Progress = (done: number, total: number) => void;
 
-/** Reads every file under the folder, or the one file. Throws a CorpusError where no reading can say what is there. */
+/** Reads every file under the folder, those that git tracks, or the one file. Throws a CorpusError where no reading can say what is there. */
 export async function surveyFolder(
-  { folder, include, textField: given, ...asked }: SurveyRequest,
+  { folder, git, name = folder, include, textField: given, ...asked }: SurveyRequest,
   onProgress: Progress = () => {},
 ): Promise<Survey> {
-  const open = async (textField: string): Promise<OpenSource> =>
-    openSource(
-      { path: folder, include, license: 'unknown', textField },
-      { baseDir: folder, projectDir: folder },
-    );
+  const open = async (textField: string): Promise<OpenSource> => {
+    const place = git === true ? { git: folder } : { path: folder };
+    const source = { ...place, include, license: 'unknown', textField };
+    return { ...(await openSource(source, { baseDir: folder, projectDir: folder })), name };
+  };
+  if (git === true) return look(await open(given ?? 'text'), 0, asked, onProgress);
   const state = await stat(folder).catch(() => null);
   if (state?.isFile() === true) return look(await open(given ?? 'text'), 0, asked, onProgress);
   const hidden = await countHidden(folder);
@@ -72,7 +74,7 @@ async function lookAt(source: OpenSource, file: FoundFile, tally: Tally): Promis
   const place = path.join(source.root, file.path);
   const state = file.refusal === null ? await stat(place).catch(() => null) : null;
   tally.bytes += state?.size ?? 0;
-  const format = formatOf(file.path);
+  const format = formatOf(source.licenseOf === undefined ? file.path : readAs(file.path));
   if (format === null && state?.isFile() === true && state.size > 0) {
     // Its content is not looked at by ingest either: a film need not be read to be left out.
     tally.refuse('unknown_type', kindOf(file.path), file.path, spellingOf(file.path));

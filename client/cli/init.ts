@@ -58,7 +58,8 @@ export async function initCommand(folder: string, options: InitOptions): Promise
   const sample = checkSample(options.sample);
   const from = await checkFrom(options.from, path.dirname(file));
 
-  const looking = look(place, options, shareOf(sample));
+  const called = await pathFrom(path.dirname(file), place);
+  const looking = look({ folder: place, name: called }, options, shareOf(sample));
   const known = modelVersions(name);
   // Loaded while the thread looks.
   const [survey, { parsePipeline, placingIn }] = await Promise.all([
@@ -79,7 +80,7 @@ export async function initCommand(folder: string, options: InitOptions): Promise
     file: shown,
     seen: `${headline(survey)}, about ${roughly(numTokens)} tokens`,
     name,
-    path: await pathFrom(path.dirname(file), place),
+    path: called,
     include,
     textField: survey.textField,
     sample,
@@ -327,13 +328,17 @@ function asIncluded(survey: Survey, include: string | null): Survey {
   return { ...survey, notRead: survey.notRead.filter(({ reason }) => reason !== 'unknown_type') };
 }
 
-async function look(folder: string, options: InitOptions, sample: number): Promise<Survey> {
+async function look(
+  source: { folder: string; name: string },
+  options: InitOptions,
+  sample: number,
+): Promise<Survey> {
   const screen = screenOf(process.stderr, process.env);
   const began = performance.now();
   let drawn = false;
   try {
     const request = {
-      folder,
+      ...source,
       include: '**/!(temper.schema.json)',
       ...(options.textField !== undefined && { textField: options.textField }),
       judge: { ...judgedBy, sample },

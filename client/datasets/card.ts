@@ -283,9 +283,14 @@ function personalData({ corpus }: CardFacts, folder?: CardFolder): string {
 
 function duplicates(manifest: CorpusManifest | null): string {
   if (manifest === null) return `Nobody looked for duplicates yet: ${toCome}`;
-  const { dropped } = manifest.statistics;
+  const { preparation, statistics } = manifest;
+  const { dropped } = statistics;
+  const exact = `${plural(dropped['duplicate_exact'] ?? 0, 'document')} said letter for letter what another says`;
+  if (preparation?.deduplicate?.near === false) {
+    return `${exact}; one of each group was kept. Nobody looked for what is almost the same (\`near: false\`).`;
+  }
   return (
-    `${plural(dropped['duplicate_exact'] ?? 0, 'document')} said letter for letter what another says, and ${count(dropped['duplicate_near'] ?? 0)} almost the same ` +
+    `${exact}, and ${count(dropped['duplicate_near'] ?? 0)} almost the same ` +
     '(found by MinHash); one of each group was kept.'
   );
 }

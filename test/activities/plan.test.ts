@@ -38,6 +38,17 @@ const questions = [
 ];
 const answerGate = { evaluate: { gates: { 'questions.accuracy': { min: 0.8 } } } };
 
+/** So much text that two hours of training end before it was read as often as it may be. */
+const longCorpus = {
+  ...corpusOf('long'),
+  statistics: {
+    ...corpusOf('long').statistics,
+    numTokens: 20_000_000,
+    bytes: 70_000_000,
+    characters: 70_000_000,
+  },
+};
+
 let corpora = 0;
 async function plan(
   overrides: Partial<PipelineFile>,
@@ -278,7 +289,7 @@ test('a base model whose tokenizer cuts the language into bytes is refused with 
 test('a long run asks to time its steps, a short one does not, and one that was timed plans by it for good', async () => {
   const { store } = fixture.deps;
   const corpus = 'e'.repeat(64);
-  await recordStage(store, 'preprocess', corpus, corpusManifestSchema, corpusOf('long'));
+  await recordStage(store, 'preprocess', corpus, corpusManifestSchema, longCorpus);
   const activities = createPlanActivities(fixture.deps);
   const pipelineOf = (time: string) => pipelineSchema.parse({ ...file, budget: { time } });
   const ask = async (run: string, more: object = {}) =>
@@ -292,7 +303,7 @@ test('a long run asks to time its steps, a short one does not, and one that was 
     });
   expect(await ask('short', { pipeline: pipelineOf('4m') })).not.toHaveProperty('calibrate');
   const { calibrate, ...first } = await ask('long');
-  expect(calibrate).toEqual({ numSteps: 16 });
+  expect(calibrate).toEqual({ numSteps: 20 });
   await recordCalibration(store, machine, loadOf(first.pretrain!, first.model), {
     numSteps: 20,
     stepMs: 9000,
@@ -320,7 +331,7 @@ test('a long run asks to time its steps, a short one does not, and one that was 
 test('a run whose calibration failed keeps its plan when it is recovered, whatever is measured since', async () => {
   const { store } = fixture.deps;
   const corpus = 'e'.repeat(64);
-  await recordStage(store, 'preprocess', corpus, corpusManifestSchema, corpusOf('long'));
+  await recordStage(store, 'preprocess', corpus, corpusManifestSchema, longCorpus);
   const { planTraining } = createPlanActivities(fixture.deps);
   // Another machine than that of other tests, so that nothing is known of it.
   const unknown = { ...machine, cores: machine.cores + 1 };

@@ -37,9 +37,16 @@ const notRead = (reason: string, count: number) => ({
   detail: '',
   examples: [],
 });
-const foreseen = (numDocuments: number, numJudged: number, dropped: Record<string, number>) => ({
-  foreseen: { numDocuments, numJudged, dropped },
-});
+const foreseen = (
+  numDocuments: number,
+  numJudged: number,
+  dropped: Record<string, number>,
+  repeated: Record<string, number> = {},
+) => {
+  const numRepeated = Object.values(repeated).reduce((sum, count) => sum + count, 0);
+  const numDistinct = numDocuments - numRepeated;
+  return { foreseen: { numDocuments, numDistinct, numJudged, dropped, repeated } };
+};
 
 test('more left out than the bound is refused in the words of the run, at the bound', () => {
   const seen = [
@@ -86,22 +93,58 @@ test('a single document that is kept is too few', () => {
   });
 });
 
-test('of a share it is an estimate, which refuses only what chance cannot make of it', () => {
-  const clear = foresee(pipeline(), [survey(foreseen(10_000, 400, { too_short: 320 }))])!;
-  expect(clear).toMatchObject({ kept: 2000, dropped: { too_short: 8000 } });
-  expect(clear.fault?.message).toMatch(
-    /^data\.maxDropped: a run would stop \(an estimate from 400 of them\): .*80 %/,
+test('an estimate warns with its figures and by how much chance may be in them, and never refuses', () => {
+  const ofShare = (tooShort: number) =>
+    foresee(pipeline(), [survey(foreseen(10_000, 400, { too_short: tooShort }))])!;
+  const clear = ofShare(320);
+  expect(clear).toMatchObject({ kept: 2000, dropped: { too_short: 8000 }, fault: null });
+  expect(leftOutLine(clear, 0.5)).toBe(
+    'left out: about 8000 of 10000 documents, 80 % ± 7.5 % (too_short 8000), an estimate from 400 of 10000 texts; a run will most likely stop, for it does above 50 %',
   );
-  const close = foresee(pipeline(), [survey(foreseen(10_000, 400, { too_short: 204 }))])!;
-  expect(close.fault).toBeNull();
-  expect(leftOutLine(close, 0.5)).toBe(
-    'left out: about 5100 of 10000 documents, 51 % (too_short 5100), an estimate from 400 of them; a run may stop, for it does above 50 %',
+  expect(leftOutLine(ofShare(180), 0.5)).toMatch(/45 % ± .*; a run may stop, for it does above/);
+  expect(leftOutLine(ofShare(160), 0.5)).toMatch(/40 % ± .* texts; a run stops above 50 %$/);
+  const none = ofShare(400);
+  expect(none).toMatchObject({ kept: 0, fault: null });
+  expect(leftOutLine(none, 1)).toMatch(
+    /; a run may stop, for it does where fewer than 2 are kept$/,
   );
+});
+
+test('texts that are there often count as often, and do not make an estimate of what was judged whole', () => {
+  const repeated = { duplicate_exact: 600 };
+  const whole = foresee(pipeline(), [survey(foreseen(1000, 400, { too_short: 100 }, repeated))])!;
+  expect(whole).toMatchObject({ chance: 0, kept: 300, fault: { keys: ['data', 'maxDropped'] } });
+  const share = foresee(pipeline(), [survey(foreseen(1000, 200, { too_short: 10 }, repeated))])!;
+  expect(share).toMatchObject({ kept: 380, dropped: { too_short: 20, duplicate_exact: 600 } });
+  expect(share.chance).toBeCloseTo((3 * 400 * Math.sqrt(0.25 / 200)) / 1000, 10);
+});
+
+test('chance is of each source by itself: much that was judged of a small one tells nothing of a large one', () => {
+  const small = survey(foreseen(10_000, 10_000, { too_short: 10 }));
+  const large = survey(foreseen(1_000_000, 400, { too_short: 210 }));
+  const { chance } = foresee(pipeline(), [small, large])!;
+  expect(chance).toBeCloseTo(((3 * 0.5) / 20) * (1_000_000 / 1_010_000), 10);
+});
+
+test('a sample that takes nothing is refused in the words of the run', () => {
+  const seen = [{ ...survey(foreseen(0, 0, {})), numDocuments: 30 }];
+  expect(foresee(pipeline({}, { sample: '1%' }), seen)!.fault).toEqual({
+    keys: ['data', 'sample'],
+    message: 'data.sample: 1% of 30 documents takes none. Raise it, or leave it out to take all.',
+  });
+  expect(foresee(pipeline({}, { sample: '1%' }), [survey(foreseen(0, 0, {}))])).toBeNull();
 });
 
 test('what nobody would miss is no line, and what was not looked at is not foreseen', () => {
   expect(leftOutLine(foresee(pipeline(), [survey(foreseen(9, 9, {}))])!, 0.5)).toBeNull();
   expect(foresee(pipeline(), [])).toBeNull();
+});
+
+test('duplicates are foreseen as the pipeline file finds them', () => {
+  const { near } = toForesee(pipeline({}, { deduplicate: { near: { rows: 6 } } })).judge!
+    .deduplicate!;
+  expect(near).toEqual({ bands: 14, rows: 6, similarity: 0.75 });
+  expect(toForesee(pipeline()).judge).not.toHaveProperty('deduplicate');
 });
 
 const questions = [

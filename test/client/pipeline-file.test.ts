@@ -334,7 +334,7 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a key in other case',
     `${good}  personaldata: keep\n`,
-    'p.yaml:6:3 data.personaldata: found an unknown key, expected sources, dataset, sample, originals, personalData, clean, languages, decontaminate, conversations, heldOut, replay, quality or maxDropped. Did you mean personalData?',
+    'p.yaml:6:3 data.personaldata: found an unknown key, expected sources, dataset, sample, originals, personalData, clean, languages, deduplicate, decontaminate, conversations, heldOut, replay, quality or maxDropped. Did you mean personalData?',
   ],
   [
     'no licence',
@@ -402,9 +402,29 @@ const cases: [what: string, text: string, expected: string][] = [
     'p.yaml:6:21 data.conversations[0].path: found "docs", a folder, expected the path or a glob of files that are there (.json, .jsonl or .jsonl.gz). Did you mean docs/*.jsonl?',
   ],
   [
+    'near duplicates that are switched on',
+    `${good}  deduplicate: { near: true }\n`,
+    'p.yaml:6:18 data.deduplicate.near: found true, expected false, or how near duplicates are found, such as { bands: 14, rows: 8, similarity: 75% }.',
+  ],
+  [
+    'more bands than are told apart',
+    `${good}  deduplicate: { near: { bands: 33, rows: 2 } }\n`,
+    'p.yaml:6:26 data.deduplicate.near.bands: found 33, expected at most 32.',
+  ],
+  [
+    'more hashes than a document may have',
+    `${good}  deduplicate: { near: { bands: 20, rows: 20 } }\n`,
+    'p.yaml:6:18 data.deduplicate.near: found keys with values, expected at most 256 hashes a document; 20 bands of 20 rows are 400.',
+  ],
+  [
+    'a similarity that everything has',
+    `${good}  deduplicate: { near: { similarity: 5% } }\n`,
+    'p.yaml:6:26 data.deduplicate.near.similarity: found "5%", expected at least 10%.',
+  ],
+  [
     'a key of the top under data',
     `${good}  tokenizer: { train: bpe }\n`,
-    'p.yaml:6:3 data.tokenizer: found an unknown key, expected sources, dataset, sample, originals, personalData, clean, languages, decontaminate, conversations, heldOut, replay, quality or maxDropped. It belongs at the top of the file, beside data.',
+    'p.yaml:6:3 data.tokenizer: found an unknown key, expected sources, dataset, sample, originals, personalData, clean, languages, deduplicate, decontaminate, conversations, heldOut, replay, quality or maxDropped. It belongs at the top of the file, beside data.',
   ],
   [
     'a full-width colon that YAML stumbles on',

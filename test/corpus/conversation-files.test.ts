@@ -11,6 +11,7 @@ import {
   refuseNoConversation,
 } from '../../corpus/conversation-files.ts';
 import { makeConversations } from '../../corpus/conversations.ts';
+import { requireLearnable } from '../../corpus/look-for-conversations.ts';
 
 let folder: string;
 beforeAll(() => {
@@ -54,6 +55,31 @@ test('records of another shape are told by their fields, conversations that are 
   expect(await refusal('c.jsonl', '{"instruction":"a","output":"b"}\nbroken\n')).toBeNull();
 });
 
+test('of several reasons the commonest is told with what was found, and what to do about that one', async () => {
+  const record = (fields: object) => `${JSON.stringify(fields)}\n`;
+  const labelled = record({ prompt: 'a', completion: 'b', label: 'spam' });
+  const text = record({ text: 'a' });
+  expect(await refusal('k.jsonl', text + labelled + labelled)).toMatch(
+    /\(unknown_label 2, unknown_shape 1; the first unknown_label: found label "spam", expected true or false .*\), expected at least 1\. Correct the files\.$/,
+  );
+  const unlearnt = record({
+    messages: [
+      { role: 'user', content: 'a' },
+      { role: 'assistant', content: 'b', weight: 0 },
+    ],
+  });
+  expect(await refusal('w.jsonl', unlearnt)).toMatch(
+    /\(unlearnt_turn 1; the first: found an answer of weight 0, expected all to be learnt\), .* Correct the files\.$/,
+  );
+  expect(await refusal('t.jsonl', labelled + text + text)).toMatch(
+    /\(unknown_shape 2, unknown_label 1; the first unknown_shape: found the fields text, .* Documents and tables/,
+  );
+  const long = record({ instruction: 'a', output: 'word '.repeat(500) });
+  expect(await refusal('l.jsonl', long + long + text)).toMatch(
+    /\(too_long 2, unknown_shape 1\), .* or raise maxTokens\.$/,
+  );
+});
+
 test('before a run they are read as in it, and refused in the same words', async () => {
   expect(await conversationFiles('*', folder)).toEqual(
     ['a.jsonl', 'b.csv'].map((name) => path.join(folder, name)),
@@ -75,4 +101,33 @@ test('before a run they are read as in it, and refused in the same words', async
       /^data\.conversations: found none among 2 records of b\.csv .*Nothing was started\.$/,
     ) as string,
   });
+});
+
+test('of many files each record is judged once, and none after some that can be learnt', async () => {
+  for (let at = 0; at < 20; at += 1)
+    writeFileSync(path.join(folder, `many-${at + 10}.jsonl`), '{"text":"a"}\n{"text":"b"}\n[]\n');
+  writeFileSync(path.join(folder, 'many-15.jsonl'), '{"prompt":"a"}\n');
+  const look = async (pattern: string) => {
+    let numRecords = 0;
+    const options = { personalData: 'keep', heldOut: 0.1, seed: 1 } as const;
+    const sources = [{ path: pattern, license: 'internal' }];
+    const onRecord = (): number => (numRecords += 1);
+    const said = await requireLearnable(
+      { baseDir: folder, sources, ...options },
+      { enough: 50, onRecord },
+    )
+      .then(() => null)
+      .catch((error: unknown) => (error as Error).message);
+    return { said, numRecords };
+  };
+  const { said, numRecords } = await look('many-*.jsonl');
+  expect(said).toMatch(/^data\.conversations: found none among 58 records of .* and 17 more \(/);
+  expect(said).toContain('unknown_shape 57, no_answer 1');
+  expect(numRecords).toBe(58);
+
+  // What comes after it is not even read.
+  const learnt = '{"instruction":"Add 1 2","output":"3"}\n'.repeat(2);
+  writeFileSync(path.join(folder, 'many-28.jsonl'), learnt);
+  writeFileSync(path.join(folder, 'many-29.json'), 'broken');
+  expect(await look('many-*')).toEqual({ said: null, numRecords: 54 });
 });

@@ -1,14 +1,17 @@
+import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { deflateSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { surveySchema } from '../../config/survey.ts';
+import { lookAtSources } from '../../client/look-at-sources.ts';
+import { pipelineSchema } from '../../config/pipeline.ts';
+import { surveySchema, type SurveyRequest } from '../../config/survey.ts';
 import { languageOf } from '../../corpus/languages.ts';
 import { readMarkdown } from '../../corpus/markdown.ts';
 import { looksScanned } from '../../corpus/pdf.ts';
 import { formatOf } from '../../corpus/formats/names-of-formats.ts';
-import { openSource, readSource } from '../../corpus/sources.ts';
+import { isTaken, openSource, readSource, type LocalSource } from '../../corpus/sources.ts';
 import { surveyFolder } from '../../corpus/survey.ts';
 import { scannedPdf } from './make-files.ts';
 
@@ -232,4 +235,54 @@ test('records whose text has another name are read by that name', async () => {
 test('an empty folder is no error of the survey', async () => {
   await mkdir(path.join(folder, 'empty/sub'), { recursive: true });
   expect(await survey('empty')).toMatchObject({ numFiles: 0, numDocuments: 0, hidden: 0 });
+});
+
+test('of a git source a plan looks at what a run reads: the files that are tracked, each as it is read there', async () => {
+  const tracked = { 'a.py': 'x = 1\n', 'data/b.json': '{"any": "thing"}', 'logo.png': 'a\0b' };
+  const untracked = { 'build/c.o': Uint8Array.of(0x7f, 0x45), 'node_modules/d/e.txt': english };
+  for (const [name, content] of Object.entries({ ...tracked, ...untracked }))
+    await put(`tree/${name}`, content);
+  const git = (...args: string[]) =>
+    execFileSync('git', ['-C', path.join(folder, 'tree'), ...args]);
+  git('init', '-q');
+  git('add', ...Object.keys(tracked));
+  const pipeline = pipelineSchema.parse({
+    version: 1,
+    name: 'code',
+    data: { sources: [{ git: 'tree', license: 'internal' }] },
+  });
+  const from = { baseDir: folder, projectDir: folder };
+  const [looked] = await lookAtSources({ pipeline, ...from, look: surveyFolder });
+  const read: string[] = [];
+  const [source] = pipeline.data.sources as [{ git: string } & LocalSource];
+  for await (const item of readSource(await openSource(source, from)))
+    read.push('document' in item ? 'document' : item.dropped.reason);
+  expect(read.toSorted()).toEqual(['binary', 'document', 'document']);
+  expect(surveySchema.parse(looked)).toMatchObject({
+    numFiles: 3,
+    formats: [{ format: 'txt', numFiles: 2, numDocuments: 2 }],
+    notRead: [{ reason: 'binary', count: 1, examples: ['logo.png'] }],
+  });
+});
+
+test('of a sample a plan takes the very documents that a run takes', async () => {
+  for (let at = 0; at < 60; at += 1) await put(`sampled/${at}.txt`, `${english} ${at}`);
+  const sample = 0.3;
+  const pipeline = pipelineSchema.parse({
+    version: 1,
+    name: 'part',
+    data: { sources: [{ path: './sampled', license: 'internal' }], sample: '30%' },
+  });
+  const from = { baseDir: folder, projectDir: folder };
+  const judge = { sample, personalData: 'keep', quality: false, clean: undefined } as const;
+  const look = (asked: SurveyRequest) => surveyFolder({ ...asked, judge });
+  const [looked] = await lookAtSources({ pipeline, ...from, look });
+  let numTaken = 0;
+  const [source] = pipeline.data.sources as [{ path: string } & LocalSource];
+  for await (const item of readSource(await openSource(source, from)))
+    numTaken += isTaken(item, sample) ? 1 : 0;
+  expect(looked!.foreseen!.numDocuments).toBe(numTaken);
+  const place = path.join(folder, 'sampled');
+  const elsewhere = { folder: place, name: './else', include: source.include, judge };
+  expect((await surveyFolder(elsewhere)).foreseen!.numDocuments).not.toBe(numTaken);
 });
