@@ -19,7 +19,7 @@ import type { Deps } from './deps.ts';
 import { FenceWatch } from './fence-watch.ts';
 import { placeInGang } from './gang-meeting.ts';
 import { withSigns } from './heartbeats.ts';
-import { handedOver, refuseIfLeaving, timeLeftMs } from './leaving.ts';
+import { handedOver, inTimeLeft, refuseIfLeaving, timeLeftMs } from './leaving.ts';
 import { ShardUploads } from './shard-uploads.ts';
 import { halved } from './trainer-failures.ts';
 import {
@@ -35,6 +35,7 @@ import {
 import { LeaseKeeper } from './trainer-lease.ts';
 import { createSight, endTrainer, startTrainer, trainerIsGone } from './trainer-process.ts';
 import { isCancelled, throwIfEnded } from './trainer-signs.ts';
+import { endInHaste } from './trainer-stop.ts';
 import {
   control,
   inRunDir,
@@ -241,14 +242,15 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
         if (result?.ok === false || timeLeftMs(deps) === 0)
           return await withSigns(sign, () => handOver(result?.step ?? progress.step));
       }
-      if (result?.ok === false) await withSigns(sign, () => fail(result));
+      if (result?.ok === false)
+        return await withSigns(sign, () => inTime(result.step, () => fail(result)));
       if (
         result === null &&
         tick % 2 === 0 &&
         (await isGone()) &&
         (await readResult(runDir)) === null
       ) {
-        await withSigns(sign, keepAll);
+        await withSigns(sign, () => inTime(progress.step, keepAll));
         throw new Error(`the trainer on host ${deps.host} died at step ${progress.step}`);
       }
       if (lease.takenBy !== null) return await withSigns(sign, giveUp);
@@ -311,14 +313,22 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
     });
   }
 
+  /** Does so, unless the host's time is over before: then what counts by then is handed over. */
+  async function inTime<Ended>(step: number, work: () => Promise<Ended>): Promise<Ended> {
+    const ended = await inTimeLeft(deps, work());
+    return ended === null ? await handOver(step) : ended.result;
+  }
+
   /** Brings what this host has of the last checkpoint, and waits until the leading one has committed that. */
   async function handOver(step: number): Promise<never> {
-    const durableStep = await committed(step, timeLeftMs(deps));
+    if (timeLeftMs(deps) > 0) await inTimeLeft(deps, committed(step, timeLeftMs(deps)));
+    else await endInHaste(deps, generation);
+    const { durableStep } = fence;
     throw handedOver(deps.host, deps.leaving!.notice!, { step, durableStep });
   }
 
   /** Keeps what there is, and waits for a commit of that step: who fails earlier lets the next generation begin. */
-  async function committed(step: number, limitMs: number): Promise<number> {
+  async function committed(step: number, limitMs: number): Promise<void> {
     const ended = new AbortController();
     const work = async () => {
       await keepAll();
@@ -330,7 +340,6 @@ async function watchFollower(deps: Deps, generation: Generation): Promise<void> 
     };
     await Promise.race([work(), sleep(limitMs, undefined, { ref: false })]);
     ended.abort();
-    return fence.durableStep;
   }
 
   async function leave(): Promise<void> {

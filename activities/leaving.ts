@@ -78,6 +78,25 @@ export function timeLeftMs({ leaving, now }: { leaving?: Leaving; now: () => Dat
   return Math.max(0, deadline.getTime() - now().getTime() - lastMs);
 }
 
+/** What the work gives, or null where the host's time is over before; a later notice may bring that nearer. */
+export async function inTimeLeft<Result>(
+  deps: { leaving?: Leaving; now: () => Date },
+  work: Promise<Result>,
+): Promise<{ result: Result } | null> {
+  const done = new AbortController();
+  const { signal } = done;
+  const timeOver = async () => {
+    while (!signal.aborted && timeLeftMs(deps) > 0)
+      await sleep(everyMs, undefined, { signal, ref: false }).catch(() => undefined);
+    return null;
+  };
+  try {
+    return await Promise.race([work.then((result) => ({ result })), timeOver()]);
+  } finally {
+    done.abort();
+  }
+}
+
 /** Throws where the host leaves: nothing is begun on it any more. */
 export function refuseIfLeaving({ host, leaving }: { host: string; leaving?: Leaving }): void {
   if (leaving?.notice == null) return;

@@ -18,13 +18,14 @@ export async function cleanDocuments(
     clean,
     grams,
     languages,
+    deduplicate,
   }: CleanOptions & { grams?: BlobRef | undefined },
 ): Promise<CleanShard> {
   const cleaned = await threads.run(
     'clean',
     {
       documents: await readBlob(store, documents),
-      options: { personalData, quality, clean, languages },
+      options: { personalData, quality, clean, languages, deduplicate },
       ...(grams !== undefined && {
         grams: { digest: grams.sha256, packed: await sharedBlob(store, grams) },
       }),
@@ -46,6 +47,6 @@ export async function cleanDocuments(
     numDocuments: cleaned.numDocuments,
     kept: cleaned.kept,
     redacted: cleaned.redacted,
-    ...(clean !== undefined && { cleaned: cleaned.cleaned }),
+    cleaned: cleaned.cleaned,
   };
 }

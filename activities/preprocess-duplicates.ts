@@ -1,11 +1,12 @@
 /** Brings the fingerprints of all shards together: who is kept, who is dropped and why, and the counts of it all. */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { usualNear, type Near } from '../config/deduplication.ts';
 import type { BlobRef } from '../config/digest.ts';
 import { tooFewKept } from '../config/dropped.ts';
 import { Join, refuseIfTooMany, type Candidates, type Found } from '../corpus/duplicates.ts';
 import { CorpusError } from '../corpus/errors.ts';
-import { numHashes } from '../corpus/minhash.ts';
+import { hashesOf } from '../corpus/minhash.ts';
 import { nameAt, Names, type PackedNames } from '../corpus/names.ts';
 import { contentLength, readPrints } from '../corpus/prints.ts';
 import { Tally } from '../corpus/statistics.ts';
@@ -23,7 +24,7 @@ import type {
   FingerprintLine,
   ResolvedBucket,
 } from './preprocess-records.ts';
-import { alikeInBuckets, markCandidates } from './preprocess-shuffle.ts';
+import { alikeInBuckets, markCandidates, type Marked } from './preprocess-shuffle.ts';
 import type { ThreadPool } from './preprocess-threads.ts';
 import { SortedLines } from './preprocess-sorted-lines.ts';
 import { withWorkDir } from './work-dir.ts';
@@ -46,6 +47,7 @@ export async function mergeFingerprints(
   deps: Deps,
   threads: ThreadPool,
   cleaned: readonly DatedShard[],
+  near = usualNear,
 ): Promise<Deduplicated> {
   let done = 0;
   const fingerprints = await inParallel(cleaned, async (shard) => {
@@ -54,7 +56,11 @@ export async function mergeFingerprints(
     return bytes;
   });
   const since = cleaned.map(({ since = 1 }) => since);
-  const found = await threads.run('duplicates', { fingerprints, since }, beatsOf('fingerprints'));
+  const found = await threads.run(
+    'duplicates',
+    { fingerprints, since, near },
+    beatsOf('fingerprints'),
+  );
   const known = async (shard: number): Promise<Uint8Array> => fingerprints[shard]!;
   return conclude(
     deps,
@@ -70,6 +76,7 @@ export async function joinBuckets(
   threads: ThreadPool,
   cleaned: readonly DatedShard[],
   buckets: readonly ResolvedBucket[],
+  near = usualNear,
 ): Promise<Deduplicated> {
   const shards: Shards = {
     cleaned,
@@ -77,16 +84,21 @@ export async function joinBuckets(
     fingerprints: async (shard) => readBlob(deps.store, cleaned[shard]!.fingerprints),
   };
   const { firsts } = shards;
-  const { numbers, copies } = await markCandidates(deps.store, buckets, firsts);
+  const { numbers, copies } = await markCandidates(deps.store, buckets, firsts, near);
   refuseIfTooMany(numbers.length);
-  const { candidates, named, names } = await pickCandidates(threads, shards, numbers, copies);
+  const { candidates, named, names } = await pickCandidates(
+    threads,
+    shards,
+    { numbers, copies },
+    near,
+  );
   const { places } = await threads.run(
     'rank',
     { since: candidates.since, contents: candidates.contents, named, names },
     beatsOf('candidates'),
   );
   const join = new Join(candidates, places);
-  const known = { firsts, numbers, places: shared(places), sketches: candidates.sketches };
+  const known = { firsts, numbers, places: shared(places), sketches: candidates.sketches, near };
   await alikeInBuckets(deps.store, threads, buckets, known, (pairs) => {
     join.unite(pairs);
   });
@@ -125,10 +137,11 @@ function shared<Numbers extends Uint8Array | Uint32Array>(numbers: Numbers): Num
 async function pickCandidates(
   threads: ThreadPool,
   shards: Shards,
-  numbers: Uint32Array,
-  copies: Uint8Array,
+  { numbers, copies }: Marked,
+  near: Near,
 ): Promise<{ candidates: Candidates; named: Uint32Array; names: PackedNames }> {
   const count = numbers.length;
+  const numHashes = hashesOf(near);
   const candidates: Candidates = {
     since: new Uint32Array(count),
     contents: new Uint8Array(new SharedArrayBuffer(count * contentLength)),

@@ -32,6 +32,7 @@ export const preprocessInputSchema = z.strictObject({
     personalData: options.personalData,
     clean: options.clean,
     languages: options.languages,
+    deduplicate: options.deduplicate,
     decontaminate: options.decontaminate,
     conversations: options.conversations,
     grams: blobRefSchema.optional().describe('of the evaluation sets, once they are read'),

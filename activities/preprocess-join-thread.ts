@@ -3,14 +3,15 @@
  * listing what is kept and dropped, and putting documents into training order. One shard, bucket or list at a time.
  */
 import { canonicalJson } from '../config/digest.ts';
+import { usualNear, type Near } from '../config/deduplication.ts';
 import type { Document, DroppedDocument } from '../config/manifests.ts';
 import { sampleOf } from '../corpus/clean-shard.ts';
 import { alikePairs, Join, placesOf, type Candidates, type Found } from '../corpus/duplicates.ts';
-import { numHashes } from '../corpus/minhash.ts';
+import { hashesOf } from '../corpus/minhash.ts';
 import { nameAt, Names, type Name, type PackedNames } from '../corpus/names.ts';
 import { byCodeUnits, digestOf, shareOf } from '../corpus/order.ts';
 import { contentLength, readPrints } from '../corpus/prints.ts';
-import { Bucket, contentBand, edgeLength, scatter, wordsOfDocument } from '../corpus/shuffle.ts';
+import { Bucket, contentBandOf, edgeLength, scatter, wordsOfDocument } from '../corpus/shuffle.ts';
 import { isHeldOut, sidesOf, type Exceptions, type Sides } from '../corpus/split.ts';
 import { Tally, type PartCounts } from '../corpus/statistics.ts';
 import { bytesOf, placeIn, Words, wordsIn } from '../corpus/words-and-bytes.ts';
@@ -30,7 +31,10 @@ export interface JoinTasks {
   /** The records of one bucket, from everywhere, to the edges between documents. */
   resolve: { input: { records: Uint8Array[] }; output: { edges: Uint8Array } };
   /** All of it for shards that fit into memory together; documents are numbered through. */
-  duplicates: { input: { fingerprints: Uint8Array[]; since: number[] }; output: Found };
+  duplicates: {
+    input: { fingerprints: Uint8Array[]; since: number[]; near?: Near };
+    output: Found;
+  };
   /** What is compared of some documents of a shard; the names of those of which one is asked. */
   pick: {
     input: { fingerprints: Uint8Array; positions: Uint32Array; named: Uint8Array };
@@ -49,6 +53,7 @@ export interface JoinTasks {
       numbers: Uint32Array;
       places: Uint32Array;
       sketches: Uint8Array;
+      near: Near;
     };
     output: { pairs: Uint32Array };
   };
@@ -133,9 +138,12 @@ export const joinTasks: {
 } = {
   async scatter({ fingerprints, firstShard, numBuckets }, say) {
     const prints = fingerprints.map(readPrints);
-    const numDocuments = prints.reduce((sum, print) => sum + print.numDocuments, 0);
     // A little more than an equal share.
-    const share = Math.ceil((1.1 * numDocuments * wordsOfDocument) / numBuckets) + 1000;
+    const numWords = prints.reduce(
+      (sum, print) => sum + print.numDocuments * wordsOfDocument(print.shape),
+      0,
+    );
+    const share = Math.ceil((1.1 * numWords) / numBuckets) + 1000;
     const buckets = Array.from({ length: numBuckets }, () => new Words(share));
     for (const [index, print] of prints.entries()) {
       scatter(print, firstShard + index, buckets);
@@ -151,12 +159,12 @@ export const joinTasks: {
     }
     return { edges: bytesOf(bucket.edges().slice()) };
   },
-  async duplicates({ fingerprints, since }, say) {
+  async duplicates({ fingerprints, since, near = usualNear }, say) {
     const prints = fingerprints.map(readPrints);
     const firsts = new Uint32Array(prints.length + 1);
     for (const [shard, { numDocuments }] of prints.entries())
       firsts[shard + 1] = firsts[shard]! + numDocuments;
-    const records = new Words(firsts.at(-1)! * wordsOfDocument);
+    const records = new Words(firsts.at(-1)! * wordsOfDocument(near));
     const sinceOf = new Uint32Array(firsts.at(-1)!);
     for (const [shard, print] of prints.entries()) {
       scatter(print, shard, [records]);
@@ -168,7 +176,7 @@ export const joinTasks: {
     const contents = Buffer.concat(prints.map((print) => print.contents));
     const sketches = Buffer.concat(prints.map((print) => print.sketches));
     // Names are asked of copies alone.
-    const named = copiesAmong(bucket.edges(), firsts);
+    const named = copiesAmong(bucket.edges(), firsts, contentBandOf(near));
     const names = new Names();
     for (const [shard, bytes] of fingerprints.entries()) {
       const [from, to] = [firsts[shard]!, firsts[shard + 1]!];
@@ -182,11 +190,12 @@ export const joinTasks: {
     const places = placesOf(candidates, nameOfNumber, say);
     const join = new Join(candidates, places);
     const indexOf = (shard: number, position: number): number => firsts[shard]! + position;
-    join.unite(alikePairs(bucket.edges(), indexOf, { places, sketches }, say));
+    join.unite(alikePairs(bucket.edges(), indexOf, { places, sketches, near }, say));
     return join.found();
   },
   async pick({ fingerprints, positions, named }) {
-    const { contents, sketches } = readPrints(fingerprints);
+    const { contents, sketches, shape } = readPrints(fingerprints);
+    const numHashes = hashesOf(shape);
     const picked = {
       contents: new Uint8Array(positions.length * contentLength),
       sketches: new Uint8Array(positions.length * numHashes),
@@ -208,10 +217,10 @@ export const joinTasks: {
   async rank({ since, contents, named, names }, say) {
     return { places: placesOf({ since, contents }, namesBy(named, names), say) };
   },
-  async alike({ edges, firsts, numbers, places, sketches }, say) {
+  async alike({ edges, firsts, numbers, places, sketches, near }, say) {
     const indexOf = (shard: number, position: number): number =>
       placeIn(numbers, firsts[shard]! + position);
-    return { pairs: alikePairs(wordsIn(edges), indexOf, { places, sketches }, say) };
+    return { pairs: alikePairs(wordsIn(edges), indexOf, { places, sketches, near }, say) };
   },
   async names({ fingerprints, positions }) {
     const lines = await linesOf(fingerprints);
@@ -395,7 +404,7 @@ function namesBy(
 }
 
 /** Documents that may have the text of another one, ascending. */
-function copiesAmong(edges: Uint32Array, firsts: Uint32Array): Uint32Array {
+function copiesAmong(edges: Uint32Array, firsts: Uint32Array, contentBand: number): Uint32Array {
   const copies = new Set<number>();
   for (let at = 0; at < edges.length; at += edgeLength) {
     if (edges[at + 4] !== contentBand) continue;

@@ -35,7 +35,9 @@ export const cleanShardSchema = z.strictObject({
   redacted: counts,
   cleaned: counts
     .optional()
-    .describe('documents that each step of data.clean changed or left out; left out: no steps'),
+    .describe(
+      'documents that each step of cleaning changed or left out; left out by older versions',
+    ),
 });
 export type CleanShard = z.infer<typeof cleanShardSchema>;
 

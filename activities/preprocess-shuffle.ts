@@ -1,6 +1,9 @@
 /** The shuffle of fingerprints: groups of shards into buckets, and each bucket on its own, with the store in between. */
+import { usualNear, type Near } from '../config/deduplication.ts';
 import type { BlobRef } from '../config/digest.ts';
-import { contentBand, edgeLength } from '../corpus/shuffle.ts';
+import { contentLength } from '../corpus/prints.ts';
+import { contentBandOf, edgeLength, wordsOfDocument } from '../corpus/shuffle.ts';
+import { hashesOf } from '../corpus/minhash.ts';
 import { wordsIn } from '../corpus/words-and-bytes.ts';
 import { putBlob, readBlob } from '../registry/blobs.ts';
 import type { Store } from '../registry/store.ts';
@@ -17,13 +20,20 @@ export const groupSize = 256;
 /** Documents likewise, where they are short: a thread holds some kilobyte for each. */
 const documentsTogether = 50_000;
 
+/** What is compared of a document, and its records. */
+function bytesOfDocument(near: Near): number {
+  return contentLength + near.bands * 8 + hashesOf(near) + wordsOfDocument(near) * 4;
+}
+
 /** How a corpus of these shards is shuffled; null where one activity can hold it all. */
 export function shuffleFor(
   shards: readonly { numDocuments: number }[],
   shardsTogether = groupSize,
+  near = usualNear,
 ): Shuffle | null {
   const documents = shards.reduce((sum, { numDocuments }) => sum + numDocuments, 0);
-  const parts = Math.max(shards.length / shardsTogether, documents / documentsTogether);
+  const larger = Math.max(1, bytesOfDocument(near) / bytesOfDocument(usualNear));
+  const parts = larger * Math.max(shards.length / shardsTogether, documents / documentsTogether);
   if (parts <= 1) return null;
   return {
     groupSize: Math.max(1, Math.floor(shards.length / parts)),
@@ -89,7 +99,9 @@ export async function markCandidates(
   store: Store,
   buckets: readonly ResolvedBucket[],
   firsts: Uint32Array,
+  near: Near,
 ): Promise<Marked> {
+  const contentBand = contentBandOf(near);
   /** By number: 1 for a candidate, 3 for one that may have the text of another. */
   const marks = new Uint8Array(firsts.at(-1)!);
   let count = 0;

@@ -3,6 +3,7 @@ import { isMarkedAsUntransferable, parentPort } from 'node:worker_threads';
 import { Tokenizer } from 'tokenizers';
 import type { Compression } from '../config/compression.ts';
 import type { LearningCurve } from '../config/learning-curve.ts';
+import { nearOf } from '../config/deduplication.ts';
 import type { Document } from '../config/manifests.ts';
 import { canonicalJson } from '../config/digest.ts';
 import type { Questions } from '../config/questions.ts';
@@ -142,6 +143,7 @@ const tasks: {
       bands: cleaned.bands,
       sketches: cleaned.sketches,
       lines: await encodeJsonLines(lines),
+      shape: nearOf(options.deduplicate),
     });
     return {
       documents: await encodeJsonLines(cleaned.documents),

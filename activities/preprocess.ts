@@ -4,6 +4,7 @@
  */
 import { ApplicationFailure } from '@temporalio/activity';
 import type { ConversationsRead } from '../config/conversations.ts';
+import { nearOf, usualNear } from '../config/deduplication.ts';
 import type { BlobRef } from '../config/digest.ts';
 import { FailureType } from '../config/failures.ts';
 import {
@@ -12,6 +13,7 @@ import {
   type DatasetManifest,
 } from '../config/manifests.ts';
 import { mixedSources } from '../config/sources.ts';
+import { isUsual } from '../corpus/minhash.ts';
 import { tokenWidth } from '../corpus/pack.ts';
 import { chooseVocabSize } from '../recipes/vocabulary.ts';
 import { getDataset } from '../registry/datasets.ts';
@@ -92,6 +94,8 @@ const loadedSources = [
   'corpus/**/*.ts',
   'config/personal-data.ts',
   'config/cleaning.ts',
+  'config/deduplication.ts',
+  'config/cleaning-thresholds.ts',
   'config/conversations.ts',
   'config/languages.ts',
   'config/mixture.ts',
@@ -156,17 +160,20 @@ export function createPreprocessActivities(
 
   const cleanKey = (
     documents: BlobRef,
-    { personalData, quality, clean, grams, languages }: CleanShardsInput['data'],
-  ): string =>
-    stageDigest({
+    { personalData, quality, clean, grams, languages, deduplicate }: CleanShardsInput['data'],
+  ): string => {
+    const { bands, rows } = nearOf(deduplicate);
+    return stageDigest({
       documents,
       personalData,
       quality,
       ...(clean !== undefined && { clean }),
       ...(languages !== undefined && { languages }),
       ...(grams !== undefined && { grams }),
+      ...(!isUsual({ bands, rows }) && { near: { bands, rows } }),
       code,
     });
+  };
 
   async function cleanedShard(
     documents: BlobRef,
@@ -311,7 +318,7 @@ export function createPreprocessActivities(
           refuseIfTooFew(manifest.statistics, unread, data.maxDropped),
         );
       }
-      const shuffle = shuffleFor(shards, shardsTogether);
+      const shuffle = shuffleFor(shards, shardsTogether, nearOf(data.deduplicate));
       return {
         corpus,
         code,
@@ -387,9 +394,11 @@ export function createPreprocessActivities(
         const { shards } = await datasetOf(dataset);
         const since = shards.map((shard) => shard.since ?? 1);
         const keys = keysOf(shards, data);
+        const near = nearOf(data.deduplicate);
         const key = stageDigest({
           shards: keys,
           ...(since.some((version) => version > 1) && { since }),
+          ...(near.similarity !== usualNear.similarity && { similarity: near.similarity }),
         });
         let manifest = await findStage(store, 'deduplicate', key, deduplicatedSchema);
         if (manifest === null) {
@@ -401,12 +410,13 @@ export function createPreprocessActivities(
           });
           const made =
             shuffle === undefined
-              ? await mergeFingerprints(deps, threads, cleaned)
+              ? await mergeFingerprints(deps, threads, cleaned, near)
               : await joinBuckets(
                   deps,
                   threads,
                   cleaned,
                   await bucketsOf({ shards, keys, data }, shuffle),
+                  near,
                 );
           manifest = await recordStage(store, 'deduplicate', key, deduplicatedSchema, made);
         }

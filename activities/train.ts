@@ -6,7 +6,7 @@ import { modelManifestSchema } from '../config/manifests.ts';
 import { computesAs, type InstructionSet } from '../config/instruction-set.ts';
 import type { Gpu } from '../config/recipe.ts';
 import { recordLease, recordRelease } from '../registry/costs.ts';
-import { hasGpus, livingHosts } from '../registry/hosts.ts';
+import { hasGpus, isLeaving, livingHosts } from '../registry/hosts.ts';
 import { acquireHost, releaseHost } from '../registry/leases.ts';
 import { readRunControl } from '../registry/run-control.ts';
 import { putJob } from '../registry/jobs.ts';
@@ -84,6 +84,10 @@ export function createTrainActivities(deps: Deps) {
       const host = input.host ?? deps.host;
       if (input.host === null) refuseIfLeaving(deps);
       const now = deps.now();
+      if (input.host !== null && (await isLeaving(store, hostPool, host))) {
+        const expiresAt = now.toISOString();
+        return { host, busy: { holder: input.holder, expiresAt, lacks: 'time left' } };
+      }
       const { gpu, instructionSet } = input;
       if (gpu !== undefined && !hasGpus(await gpusOf(deps, input.host, gpu), gpu)) {
         const lacks = `${gpu.count} × ${gpu.name}`;

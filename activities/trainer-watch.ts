@@ -22,7 +22,7 @@ import {
 import type { Deps } from './deps.ts';
 import { FenceWatch } from './fence-watch.ts';
 import { withSigns } from './heartbeats.ts';
-import { handedOver, timeLeftMs } from './leaving.ts';
+import { handedOver, inTimeLeft, timeLeftMs } from './leaving.ts';
 import type { Generation, RungEnd, TrainedModel } from './training-job.ts';
 import { tellDiskFull } from './trainer-disk.ts';
 import { TrainerControl } from './trainer-control.ts';
@@ -34,6 +34,7 @@ import { Pace } from './trainer-pace.ts';
 import { createSight, endTrainer } from './trainer-process.ts';
 import { isCancelled, throwIfEnded } from './trainer-signs.ts';
 import { requireHead, runDirOf, type TrainerStart } from './trainer-start.ts';
+import { endInHaste } from './trainer-stop.ts';
 import { manifestOf, recordModel } from './trained-model.ts';
 import { failureOf } from './trainer-failures.ts';
 import { budgetSpent, endTraining, TrainingBudget } from './training-budget.ts';
@@ -197,6 +198,8 @@ async function watch(
       throwIfEnded(context);
       throw error;
     });
+    // What goes on in the background once it was handed over decides nothing more.
+    if (isHandedOver) throw new Error('the time of this host is over');
   };
   /** As `keepAll`, for whoever has no time to wait for a store that is away. */
   const keepMost = async () => {
@@ -210,6 +213,7 @@ async function watch(
   const fence = generation.gang === undefined ? null : new FenceWatch(deps, generation);
   let stoppingSince = Infinity;
   let isBudgetDue = false;
+  let isHandedOver = false;
   for (let tick = 0; ; tick += 1) {
     if (signal.aborted) return await withSigns(sign, letGo);
     // The result is read before the events, so that no event of a trainer that has ended is missed.
@@ -230,22 +234,24 @@ async function watch(
       metrics.flush().catch((error: unknown) => log.warn('metrics not stored yet', { error }));
     }
     if (result !== null) {
-      if (!result.ok && isSpent(result)) return await withSigns(sign, end);
+      if (!result.ok && isSpent(result))
+        return await withSigns(sign, () => inTime(result.step, end));
       if (result.ok) {
         const hadEnded = tick === 0 && start.adopted;
-        return await withSigns(sign, () => finish(result, hadEnded ? broughtMs : Infinity));
+        const othersMs = hadEnded ? broughtMs : Infinity;
+        return await withSigns(sign, () => inTime(result.step, () => finish(result, othersMs)));
       }
       const { heldOut, type, step } = result;
       const hasLeft = type === 'Stopped' || type === 'Unwatched';
       if (hasLeft && deps.leaving?.notice != null)
         return await withSigns(sign, () => handOver(step));
-      return await withSigns(sign, () =>
-        heldOut === undefined ? fail(result) : endRung(result.step, heldOut),
-      );
+      const ending = () => (heldOut === undefined ? fail(result) : endRung(step, heldOut));
+      return await withSigns(sign, () => inTime(step, ending));
     }
     if (timeLeftMs(deps) === 0) return await withSigns(sign, () => handOver(progress.step));
     if (control.stopping && isOutOfPatience()) await withSigns(sign, endObstinate);
-    if (gone && (await readResult(runDir)) === null) return await withSigns(sign, mourn);
+    if (gone && (await readResult(runDir)) === null)
+      return await withSigns(sign, () => inTime(progress.step, mourn));
     if (pace.isHung(performance.now())) return await withSigns(sign, endHung);
     if (lease.takenBy !== null) return await withSigns(sign, leaveHost);
     sign();
@@ -291,10 +297,19 @@ async function watch(
     throw budgetSpent((await endTraining(deps, generation, budget!)).text);
   }
 
+  /** Ends so, unless the host's time is over before: then what counts by then is handed over. */
+  async function inTime<Ended>(step: number, ending: () => Promise<Ended>): Promise<Ended> {
+    const ended = await inTimeLeft(deps, ending());
+    if (ended !== null) return ended.result;
+    isHandedOver = true;
+    return await handOver(step);
+  }
+
   /** Brings to the store what there is time for, so that another host goes on from this very step. */
   async function handOver(step: number): Promise<never> {
     const keepMs = timeLeftMs(deps);
-    await Promise.race([keepAll(keepMs), sleep(keepMs, undefined, { ref: false })]);
+    if (keepMs > 0) await inTimeLeft(deps, keepAll(keepMs));
+    else await endInHaste(deps, generation);
     const { durableStep } = uploads;
     throw handedOver(deps.host, deps.leaving!.notice!, { step, durableStep });
   }
@@ -349,7 +364,7 @@ async function watch(
     { loss, bpb }: NonNullable<Failed['heldOut']>,
   ): Promise<RungEnd> {
     await keepAll();
-    if (!uploads.acknowledged.includes(step)) {
+    if (uploads.durableStep < step) {
       throw new Error(`the checkpoint of step ${step}, where the rung ended, is not stored`);
     }
     await metrics.flush();

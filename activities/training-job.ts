@@ -108,7 +108,7 @@ export interface LeasedHost {
   busy: {
     holder: string;
     expiresAt: string;
-    /** It is free, but has not these GPUs or this instruction set, which the plan counts on. */
+    /** It is free, but has not these GPUs or this instruction set, which the plan counts on, or it is about to leave. */
     lacks?: string;
   } | null;
 }

@@ -1,4 +1,7 @@
-/** A base model adapted to a folder of documents by the commands that a person types: what it gained, and what it forgot. */
+/**
+ * A base model adapted to a folder of documents by the commands that a person types: what it gained and what it forgot,
+ * or, made an assistant, what it answers.
+ */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { execa } from 'execa';
@@ -17,6 +20,7 @@ import { findTrained } from '../registry/trained.ts';
 import { commandLine } from './first-hour.ts';
 import { defineBench, say } from './support/bench.ts';
 import { corpora, writeLaw } from './support/corpora.ts';
+import { measureAssistant } from './support/law-assistant.ts';
 import { withHome, withStack } from './support/stack.ts';
 
 const needed = {
@@ -35,16 +39,22 @@ const forgottenSchema = z.object({ text: change, 'ARC-Easy': choice, PIQA: choic
 
 export const adapt = defineBench({
   name: 'adapt',
-  summary: 'SmolLM2 adapted to 300 KB of English law: gained on held-out text, forgotten elsewhere',
+  summary:
+    'SmolLM2 adapted to 300 KB of English law: gained on held-out text, forgotten elsewhere; or its answers',
   settings: z.strictObject({
+    part: z
+      .enum(['reading', 'assistant'])
+      .default('reading')
+      .describe('reading: what it gained and forgot; assistant: what it answers and prefers'),
     data: z.string().describe(`folder of public data with ${Object.values(needed).join(', ')}`),
-    questions: z.int().min(50).default(1000).describe('of each set of questions'),
-    threads: z.int().min(1).default(2).describe('of the measurement afterwards'),
+    questions: z.int().min(50).default(1000).describe('reading: of each set of questions'),
+    threads: z.int().min(1).default(2).describe('reading: of the measurement afterwards'),
     keep: z.boolean().default(false).describe('leave the home folder with its model'),
   }),
-  async measure({ data, questions, threads, keep }) {
+  async measure({ part, data, questions, threads, keep }) {
     const at = (name: keyof typeof needed) => path.resolve(data, needed[name]);
     return await withHome('adapt', { keep }, async (home) => {
+      if (part === 'assistant') return await measureAssistant(at('documents'), home);
       const place = path.join(home, 'newcomer');
       const bytes = writeLaw(at('documents'), path.join(place, 'docs'));
       const temper = commandLine(place, home);

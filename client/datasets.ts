@@ -1,4 +1,5 @@
 /** Datasets as an operator sees them: which there are, what is in one, which models were trained on it. */
+import { isOfKept } from '../config/dropped.ts';
 import { corpusManifestSchema, type DatasetManifest } from '../config/manifests.ts';
 import type { Compression } from '../config/compression.ts';
 import type { Mixture } from '../config/mixture.ts';
@@ -26,7 +27,7 @@ export interface DatasetDetails {
   dataset: DatasetManifest;
   versions: number[];
   dropped: DataReport['dropped'];
-  /** Documents that each step of data.clean changed or dropped, for the newest of its models; null: no steps. */
+  /** Documents that each step of cleaning changed or dropped, for the newest of its models; null: not counted. */
   cleaned: Readonly<Record<string, number>> | null;
   /** When its documents are deleted, or were; null: they stay. */
   expiry: { expiresAt: string; expired: boolean } | null;
@@ -50,7 +51,10 @@ export async function summariseDatasets(store: Store): Promise<DatasetSummary[]>
       versions: manifests.map(({ version }) => version),
       numDocuments,
       bytes,
-      numDropped: Object.values(dropped).reduce((sum, count) => sum + count, 0),
+      numDropped: Object.entries(dropped).reduce(
+        (sum, [reason, count]) => (isOfKept(reason) ? sum : sum + count),
+        0,
+      ),
       licenses: [...new Set(sources.map(({ license }) => license))],
     };
   });

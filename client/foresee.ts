@@ -28,9 +28,16 @@ type Asked = Pick<Pipeline, 'data' | 'questions'>;
 
 /** What to look for beside the usual, to foresee by. */
 export function toForesee({ data, questions }: Asked): Pick<SurveyRequest, 'judge' | 'fields'> {
-  const { sample, personalData, quality, clean, languages } = data;
+  const { sample, personalData, quality, clean, languages, deduplicate } = data;
   return {
-    judge: { sample, personalData, quality, clean, ...(languages && { languages }) },
+    judge: {
+      sample,
+      personalData,
+      quality,
+      clean,
+      ...(languages && { languages }),
+      ...(deduplicate && { deduplicate }),
+    },
     fields: questions.map(fieldsAsked),
   };
 }

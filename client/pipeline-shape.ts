@@ -6,7 +6,7 @@ import { nearest } from './nearest.ts';
 import type { PipelineFault } from './pipeline-fault.ts';
 import { describeValue, fieldName, hasKey, oneOf, valueAt } from './pipeline-words.ts';
 import { aliasMark, type Places } from './pipeline-yaml.ts';
-import { knownPlaces, schemaAt, type Schema } from './schema-tree.ts';
+import { isMeant, knownPlaces, schemaAt, type Schema } from './schema-tree.ts';
 
 type Issue = z.core.$ZodIssue;
 
@@ -80,7 +80,17 @@ function unionFaults(
   const where = { ...place.at(keys), field: fieldName(keys), found: describeValue(value) };
   // What the schema itself says of all its shapes is clearer than a list of them.
   const said = issue.message.startsWith('expected ') ? expectation(issue) : null;
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+  const isAtom = typeof value !== 'object' || value === null;
+  const ofShapes = issue.errors.filter((errors) => !errors.some(isOfAnotherType));
+  const [chosen, ...rest] = isAtom ? [] : ofShapes;
+  // Only one kind of value is like this one, and of several shapes one key has said which is meant.
+  if (chosen !== undefined && rest.length === 0) {
+    const isChosen =
+      chosen.some((inner) => inner.path.length > 0) || shapesFor(keys, value).length === 1;
+    if (isChosen && !chosen.some(isUnknownChoice))
+      return chosen.flatMap((inner) => schemaFaults(inner, root, place, keys));
+  }
+  if (isAtom || Array.isArray(value)) {
     if (said !== null) return [{ ...where, expected: said, hint: null }];
     const own = issue.errors.flatMap((errors) => errors.map((inner) => expectation(inner)));
     const worded = own.filter((text) => text.includes(' such as '));
@@ -98,7 +108,6 @@ function unionFaults(
     return [{ ...where, found, expected: `only one of ${names.join(' and ')}`, hint: null }];
   }
   const index = fits[0] ?? 0;
-  const ofShapes = issue.errors.filter((errors) => !errors.some(isOfAnotherType));
   const faults = (ofShapes[index] ?? issue.errors[index] ?? []).flatMap((inner) =>
     schemaFaults(inner, root, place, keys),
   );
@@ -112,6 +121,19 @@ function unionFaults(
   const others = faults.filter((fault) => !missing.has(fault.field));
   const expected = oneOf(onlyIn.flat());
   return [{ ...where, found: 'none of them', expected, hint: null }, ...others];
+}
+
+/** A key that tells shapes apart has a value of none of them. */
+function isUnknownChoice(issue: Issue): boolean {
+  return issue.code === 'invalid_union' && issue.errors.length === 0;
+}
+
+/** The shapes that may stand there; where a key tells them apart, such as step, those of its value. */
+function shapesFor(keys: readonly PropertyKey[], value: unknown): Schema[] {
+  const shapes = schemaAt(pipelineSchema, keys);
+  if (typeof value !== 'object' || value === null) return shapes;
+  const meant = shapes.filter((shape) => isMeant(shape, value));
+  return meant.length > 0 ? meant : shapes;
 }
 
 /** Keys with values were held against a word or a list: that shape cannot explain them. */
@@ -136,7 +158,7 @@ function unknownKey(
   root: unknown,
   place: Places,
 ): PipelineFault {
-  const known = optionsOf(schemaAt(pipelineSchema, parent)).flat();
+  const known = optionsOf(shapesFor(parent, valueAt(root, parent))).flat();
   const allowed = [...new Set(known)];
   if (allowed.includes(key)) {
     const beside = Object.keys(valueAt(root, parent) as object).filter(
@@ -153,8 +175,12 @@ function unknownKey(
   const free = allowed.filter((name) => !hasKey(valueAt(root, parent), name));
   // In braces a colon of a Chinese or Japanese keyboard makes one key of the key and its value.
   const [word = '', ...behind] = key.split('：');
-  const near = nearest(word, free) ?? nearest(word, allowed);
-  const elsewhere = knownPlaces(pipelineSchema, key).map((keys) => keys.join('.'));
+  // A number is not a mistyped other one.
+  const near = /^\d+$/.test(word) ? null : (nearest(word, free) ?? nearest(word, allowed));
+  const here = parent.filter((part) => typeof part !== 'number').join('.');
+  const elsewhere = knownPlaces(pipelineSchema, key)
+    .map((keys) => keys.join('.'))
+    .filter((place) => place !== here);
   const isTop = parent.length > 0 && optionsOf(schemaAt(pipelineSchema, [])).flat().includes(key);
   const wide =
     behind.length > 0 ? ' The colon ： is a full-width one: write a plain one and a space.' : '';

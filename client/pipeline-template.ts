@@ -134,10 +134,14 @@ data:
   # keep leaves them; { also: [address, name], except: [ip] } chooses. Default: redact. The words for also: ${likelyKinds.join(', ')};
   # for except: ${certainKinds.join(', ')}.
   personalData: redact
-  # How texts are cleaned beside the usual, such as { preset: web } for crawled pages. Default: as usual.
+  # How texts are cleaned beside the usual, such as { preset: web } for crawled pages, or { steps: [{ step: c4,
+  # languages: [en], minNumSentences: 3 }] }. Default: as usual.
   # clean: { preset: web }
   # Only documents in these languages, such as [zh-Hant, en]. Default: all.
   # languages: [en]
+  # How near duplicates are found: { near: { bands: 14, rows: 8, similarity: 75% } }, or { near: false }, which leaves
+  # out only what is exactly the same. Default: these numbers.
+  # deduplicate: { near: { similarity: 80% } }
   # Evaluation sets: documents that say 13 words of one in a row are left out. Default: none.
   # decontaminate: ['evals/*.jsonl']
   # Chats and preferences to learn from, beside questions. Default: none.
@@ -146,7 +150,8 @@ data:
   # replay: 25%
   # Share of the documents never trained on, to measure with. Default: 2%.
   heldOut: ${choices.heldOut}
-  # Leaves out what reads like noise, by rules that follow the script of the text. Default: true.
+  # Leaves out what reads like noise, by rules that follow the script of the text: true, false, or with other thresholds,
+  # such as { minDocWords: 20 }. Default: true.
   quality: true
   # The run stops where a larger share than this is not read or left out. Default: 50%.
   maxDropped: 50%

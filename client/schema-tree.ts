@@ -37,6 +37,15 @@ export function schemaAt(schema: z.ZodType, path: readonly PropertyKey[]): Schem
   });
 }
 
+/** Whether every word that a shape fixes for a key, such as the name of a step, is the one that the value has. */
+export function isMeant({ schema }: Schema, value: object): boolean {
+  return Object.entries(definition(schema).shape ?? {}).every(([key, child]) => {
+    const { type } = definition(child);
+    if (type !== 'literal' && type !== 'enum') return true;
+    return child.safeParse((value as Record<string, unknown>)[key]).success;
+  });
+}
+
 /** Paths of the parents under which the schema knows this key. */
 export function knownPlaces(schema: z.ZodType, key: string, at: string[] = []): string[][] {
   const found: string[][] = [];

@@ -1,5 +1,11 @@
 /** Where so much of a corpus is left out that a run stops: one rule and one wording, for the run and for whoever foresees it. */
 
+/** Reasons of parts that could not be read of documents that are kept. */
+const ofKept: ReadonlySet<string> = new Set(['pages_need_ocr', 'part_unreadable']);
+
+/** Whether that reason is of a part, whose document is kept without it. */
+export const isOfKept = (reason: string): boolean => ofKept.has(reason);
+
 /** Documents of one corpus, each counted once. */
 export interface DropCounts {
   /** That could be read. */
@@ -7,7 +13,7 @@ export interface DropCounts {
   kept: number;
   /** Of those that could be read, by reason. */
   dropped: Readonly<Record<string, number>>;
-  /** What ingest could not read, by reason. */
+  /** What ingest could not read, by reason: documents, and parts of those that are kept. */
   unread: Readonly<Record<string, number>>;
 }
 
@@ -22,16 +28,19 @@ export function droppedShare({ numDocuments, kept, unread }: DropCounts): {
   numAll: number;
   share: number;
 } {
-  const numAll = Object.values(unread).reduce((sum, count) => sum + count, numDocuments);
+  const numAll = Object.entries(unread)
+    .filter(([reason]) => !isOfKept(reason))
+    .reduce((sum, [, count]) => sum + count, numDocuments);
   return { numAll, share: numAll === 0 ? 0 : (numAll - kept) / numAll };
 }
 
-/** `too_short 30, empty 2`: most first. */
+/** `too_short 30, empty 2`: most first, without the parts of documents that are kept. */
 export function reasonsOf({ dropped, unread }: Pick<DropCounts, 'dropped' | 'unread'>): string {
   const counts = new Map(Object.entries(dropped));
   for (const [reason, count] of Object.entries(unread))
     counts.set(reason, (counts.get(reason) ?? 0) + count);
   return [...counts]
+    .filter(([reason]) => !isOfKept(reason))
     .toSorted(([a, one], [b, other]) => other - one || (a < b ? -1 : 1))
     .map(([reason, count]) => `${reason} ${count}`)
     .join(', ');

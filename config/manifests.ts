@@ -11,7 +11,9 @@ import {
   rollbackSchema,
   trainerFaultSchema,
 } from './trainer.ts';
+import { qualitySchema } from './cleaning-thresholds.ts';
 import { cleaningSchema } from './cleaning.ts';
+import { deduplicationSchema } from './deduplication.ts';
 import { personalDataSchema } from './personal-data.ts';
 import { distributionsSchema } from './statistics.ts';
 
@@ -96,9 +98,10 @@ const tokenShardSchema = z.strictObject({
 /** What a pipeline file asked of the documents, so that a corpus can be understood without its run. */
 export const preparationSchema = z
   .strictObject({
-    quality: z.boolean(),
+    quality: qualitySchema,
     personalData: personalDataSchema,
     clean: cleaningSchema,
+    deduplicate: deduplicationSchema,
     decontaminate: z.array(z.string()).optional().describe('evaluation sets; left out: none'),
     heldOut: z.number().describe('share'),
   })
@@ -172,7 +175,9 @@ export const corpusManifestSchema = z.strictObject({
     redacted: counts,
     cleaned: counts
       .optional()
-      .describe('documents that each step of data.clean changed or left out; left out: no steps'),
+      .describe(
+        'documents that each step of cleaning changed or left out; left out by older versions',
+      ),
     numTokens: count,
     bytes: count,
     characters: count,
@@ -226,7 +231,7 @@ const rateChangeSchema = z.strictObject({ step: count, scale: z.number().positiv
 export type RateChange = z.infer<typeof rateChangeSchema>;
 
 /** From which step on so many hosts trained. */
-const worldSchema = z.strictObject({ step: count, numHosts: z.number().int().positive() });
+export const worldSchema = z.strictObject({ step: count, numHosts: z.number().int().positive() });
 export type World = z.infer<typeof worldSchema>;
 
 /** From which step on other code of the trainer computed than the training began with. */
@@ -600,8 +605,11 @@ export const headSchema = z.strictObject({
 });
 export type Head = z.infer<typeof headSchema>;
 
-/** hosts/<pool>/<host>.json: a host that can train, as its worker says again and again. */
-export const hostReportSchema = z.strictObject({
+/**
+ * hosts/<pool>/<host>.json: a host that can train, as its worker says again and again. Workers of several versions read
+ * each other's: fields that are not known are left out.
+ */
+export const hostReportSchema = z.object({
   schemaVersion,
   host: z.string(),
   address: z

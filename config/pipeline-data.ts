@@ -1,7 +1,9 @@
 /** The `data` of a pipeline file: the documents, and what to do with them. */
 import { z } from 'zod';
+import { qualitySchema } from './cleaning-thresholds.ts';
 import { cleaningSchema } from './cleaning.ts';
 import { conversationsSchema, longestFromScratch, longestOfAModel } from './conversations.ts';
+import { deduplicationSchema } from './deduplication.ts';
 import { unitMs } from './durations.ts';
 import { languageNames } from './languages.ts';
 import { personalDataSchema } from './personal-data.ts';
@@ -71,6 +73,7 @@ export const dataSchema = z
       .describe(
         'only documents in these languages, such as [zh-Hant, en]; the others are left out, with the language that was found; left out, all',
       ),
+    deduplicate: deduplicationSchema,
     decontaminate: z
       .array(z.string().min(1))
       .min(1)
@@ -89,10 +92,11 @@ export const dataSchema = z
       .describe(
         'share of what is read that the model of startFrom was trained on before, such as 25%, the rest being new to it; left out, all documents in random order',
       ),
-    quality: z
-      .boolean()
+    quality: qualitySchema
       .default(true)
-      .describe('Gopher quality filters, by the script of the text'),
+      .describe(
+        'Gopher quality filters, by the script of the text; or their thresholds, such as { minDocWords: 20 }, in a list by languages',
+      ),
     maxDropped: share
       .prefault('50%')
       .describe('the run stops when a larger share of what was found is not read or dropped'),

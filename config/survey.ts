@@ -103,5 +103,5 @@ export interface SurveyRequest {
 /** What a run would clean by; evaluation sets apart. */
 export type JudgeOptions = Pick<
   Data,
-  'sample' | 'personalData' | 'quality' | 'clean' | 'languages'
+  'sample' | 'personalData' | 'quality' | 'clean' | 'languages' | 'deduplicate'
 >;

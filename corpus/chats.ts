@@ -57,7 +57,7 @@ function chatOf(found: Fields): Chat {
   }
   const { prompt, answer } = promptOf(record, before);
   const whole = inTurn([...prompt, ...answer]);
-  const good = judgementOf(record['label']);
+  const good = judgementOf(record);
   if (good === null) return { kind: 'chat', messages: whole };
   return { kind: 'judged', prompt: whole.slice(0, -1), answer: whole.slice(-1), good };
 }
@@ -69,15 +69,11 @@ function spreadInput(record: Fields): Fields {
   return { ...rest, ...input, chosen, rejected };
 }
 
-/** Whether an answer was called good, as true and false or as 1 and 0; null where nobody called it anything. */
-function judgementOf(label: unknown): boolean | null {
-  if (label === undefined || label === null) return null;
+/** Whether an answer was called good; null where nobody called it anything: `label` has other meanings too. */
+function judgementOf({ label, prompt, completion }: Fields): boolean | null {
   if (typeof label === 'boolean') return label;
-  if (label === 0 || label === 1) return label === 1;
-  throw new ShapeError(
-    'unknown_label',
-    `found label ${JSON.stringify(label).slice(0, 40)}, expected true or false (1 or 0): whether the answer is good; remove or rename what says something else`,
-  );
+  const isKto = prompt !== undefined && completion !== undefined;
+  return isKto && (label === 0 || label === 1) ? label === 1 : null;
 }
 
 /** The system message that the fields of a record make, tools among it; none where they say nothing. */
@@ -98,10 +94,10 @@ function promptOf(
   record: Fields,
   before: readonly Message[],
 ): { prompt: Message[]; answer: Message[] } {
-  const said = record['output'] ?? record['completion'] ?? record['response'] ?? record['answer'];
-  const answer = Array.isArray(said) ? turnsOf(said, 'assistant') : answerOf(text(said));
   const turns = record['messages'] ?? record['conversations'] ?? record['conversation'];
   if (Array.isArray(turns)) return { prompt: [...before, ...turnsOf(turns, 'user')], answer: [] };
+  const said = record['output'] ?? record['completion'] ?? record['response'] ?? record['answer'];
+  const answer = areTurns(said) ? turnsOf(said, 'assistant') : answerOf(text(said));
   const first = text(record['instruction'] ?? record['question'] ?? record['prompt']);
   if (first === null) {
     if (Array.isArray(record['prompt']))
@@ -120,11 +116,17 @@ function promptOf(
         ]
       : [],
   );
-  const content = [first, text(record['input']), text(record['context'])]
+  const contexts = [record['context']].flat().map(text);
+  const content = [first, text(record['input']), ...contexts]
     .filter((part) => part !== null && part.trim() !== '')
     .join('\n\n');
   return { prompt: [...before, ...past, { role: 'user', content }], answer };
 }
+
+const areTurns = (said: unknown): said is Fields[] =>
+  Array.isArray(said) &&
+  said.length > 0 &&
+  said.every((turn) => isFields(turn) && (turn['role'] ?? turn['from']) !== undefined);
 
 const answerOf = (content: string | null): Message[] =>
   content === null ? [] : [{ role: 'assistant', content }];
@@ -251,6 +253,8 @@ function inTurn(messages: readonly Message[], last: 'user' | 'assistant' = 'assi
   for (const message of messages) {
     if (message.role === 'system' && message.content.trim() === '') continue;
     const before = whole.at(-1);
+    // A record says beside its messages what they begin with.
+    if (before?.role === 'system' && same(before, message)) continue;
     const joins = /^<tool_(?:call|response)>/.test(message.content) || message.role === 'system';
     if (before?.role === message.role && joins) before.content += `\n${message.content}`;
     else whole.push({ ...message });

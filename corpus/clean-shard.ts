@@ -1,12 +1,16 @@
 /** Everything that is done to one shard on its own: clean, redact, judge, fingerprint. CPU-bound, so it runs in a worker thread. */
+import { applies, qualityRulesOf, type Quality } from '../config/cleaning-thresholds.ts';
 import { stepsOf, type Cleaning, type Step } from '../config/cleaning.ts';
 import type { Document, DroppedDocument } from '../config/manifests.ts';
+import { nearOf, type Deduplication } from '../config/deduplication.ts';
 import { kindsOf, type PersonalDataOption } from '../config/personal-data.ts';
 import { scriptShares } from './characters.ts';
 import { cleanText } from './clean.ts';
 import { changeText, repairFirst, stepsRefusal, type StepCounts } from './cleaning/steps.ts';
 import type { Contamination } from './contamination.ts';
-import { numBands, numHashes, signatureOf } from './minhash.ts';
+import { languageOf } from './languages.ts';
+import { hashesOf, signatureOf } from './minhash.ts';
+import type { Refusal } from './decode.ts';
 import { digestOf } from './order.ts';
 import { qualityRefusal } from './quality.ts';
 import { redact } from './redact.ts';
@@ -14,10 +18,12 @@ import { WordRoom, wordsOf } from './words.ts';
 
 export interface CleanOptions {
   personalData: PersonalDataOption;
-  quality: boolean;
+  quality: Quality;
   clean?: Cleaning;
   /** Those whose documents stay; left out, all. */
   languages?: readonly string[] | undefined;
+  /** By what the documents will be compared. */
+  deduplicate?: Deduplication;
   /** What evaluation sets say. */
   contamination?: Contamination;
 }
@@ -34,7 +40,7 @@ export interface CleanedShard {
   /** Of each kept document, for counting again after duplicates are gone. */
   sizes: DocumentSize[];
   redacted: Record<string, number>;
-  /** Documents that each step of `clean` changed or left out. */
+  /** Documents that each step changed or left out. */
   cleaned: StepCounts;
 }
 
@@ -55,10 +61,13 @@ export function cleanShard(
   const dropped: DroppedDocument[] = [];
   const sizes: DocumentSize[] = [];
   const redacted: Record<string, number> = {};
+  const near = nearOf(options.deduplicate);
+  const [numBands, numHashes] = [near.bands, hashesOf(near)];
   const bands = new Uint32Array(raw.length * numBands * 2);
   const sketches = new Uint8Array(raw.length * numHashes);
   const kinds = kindsOf(options.personalData);
   const { languages } = options;
+  const rules = qualityRulesOf(options.quality);
   const steps: Step[] = stepsOf(options.clean);
   if (languages !== undefined) steps.push({ step: 'language', keep: languages });
   const usual = {
@@ -67,10 +76,14 @@ export function cleanShard(
   };
   const stepCounts: StepCounts = {};
   const cleaned = (text: string, counts: StepCounts): string => {
-    if (steps.length === 0) return cleanText(text, usual);
-    const clean = cleanText(repairFirst(text, steps, counts), usual);
+    // A text is cleaned again after the steps, and counts once.
+    const usually = new Set<string>();
+    const inOneForm = (some: string): string => cleanText(some, usual, (step) => usually.add(step));
+    let clean = inOneForm(repairFirst(text, steps, counts));
     const changed = changeText(clean, steps, counts);
-    return changed === clean ? clean : cleanText(changed, usual);
+    if (changed !== clean) clean = inOneForm(changed);
+    for (const step of usually) counts[step] = (counts[step] ?? 0) + 1;
+    return clean;
   };
   const purge = (text: string, counts: StepCounts): string => {
     const clean = cleaned(text, counts);
@@ -88,11 +101,21 @@ export function cleanShard(
     const text = purge(document.text, stepCounts);
     const { main: script, letters } = scriptShares(text);
     const words = wordsOf(text, room);
+    let known: string | null = null;
+    const language = (): string => (known ??= languageOf(text));
+    const unworthy = (): Refusal | null => {
+      for (const thresholds of rules) {
+        if (!applies(thresholds, language)) continue;
+        const found = qualityRefusal(text, script, words, thresholds);
+        if (found !== null) return found;
+      }
+      return null;
+    };
     const refusal =
       text === '' || (letters === 0 && words.hashes.length === 0)
         ? { reason: 'empty', detail: 'found no letter or digit after cleaning' }
-        : ((options.quality ? qualityRefusal(text, script, words) : null) ??
-          stepsRefusal({ text, script, words }, steps, stepCounts) ??
+        : (unworthy() ??
+          stepsRefusal({ text, script, words }, steps, stepCounts, language) ??
           options.contamination?.refusal(text, words) ??
           null);
     if (refusal !== null) {
@@ -106,7 +129,7 @@ export function cleanShard(
           purgedField(value, (said) => purge(said, stepsOfFields)),
         ]),
       );
-      const signature = signatureOf(text, script, words);
+      const signature = signatureOf(text, script, words, near);
       bands.set(signature.bands, documents.length * numBands * 2);
       sketches.set(signature.sketch, documents.length * numHashes);
       documents.push({ id, metadata, source, text });

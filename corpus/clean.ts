@@ -1,4 +1,5 @@
 /** One form for each text: Unicode, white space and line ends, so that equal texts are equal bytes. Cleaning twice changes nothing. */
+import type { UsualStep } from '../config/cleaning.ts';
 
 const fullWidth = /[\uFF10-\uFF19\uFF21-\uFF3A\uFF41-\uFF5A]/g;
 // Controls, invisible and direction marks, byte-order marks; tab and line feed stay, and so do the joiners that scripts need.
@@ -24,24 +25,29 @@ export function cleanTurn(raw: string): string {
 export function cleanText(
   raw: string,
   { width, controls }: { width: boolean; controls: boolean } = { width: true, controls: true },
+  onChange: (step: UsualStep) => void = () => {},
 ): string {
-  let text = raw.toWellFormed();
+  const after = (step: UsualStep, before: string, made: string): string => {
+    if (made !== before) onChange(step);
+    return made;
+  };
+  let text = after('nfc', raw, raw.toWellFormed());
   if (width && beyondAscii.test(text)) {
-    text = text.replaceAll(fullWidth, (character) =>
+    const plain = text.replaceAll(fullWidth, (character) =>
       String.fromCharCode(character.charCodeAt(0) - 0xfee0),
     );
+    text = after('width', text, plain);
   }
-  text = text.replaceAll(lineEnds, '\n');
-  if (controls) text = text.replaceAll(invisible, '');
-  text = text.normalize('NFC');
-  return (
-    text
-      // The tokenizer's own control words must not be spelled by a document.
-      .replaceAll(/<\|(\w+)\|>/g, '<| $1 |>')
-      // Not what is one space or one line feed already, which most are.
-      .replaceAll(/[^\S\n ][^\S\n]*| [^\S\n]+/g, ' ')
-      .replaceAll(/ \n ?|\n /g, '\n')
-      .replaceAll(/\n{3,}/g, '\n\n')
-      .trim()
-  );
+  text = after('white-space', text, text.replaceAll(lineEnds, '\n'));
+  if (controls) text = after('controls', text, text.replaceAll(invisible, ''));
+  text = after('nfc', text, text.normalize('NFC'));
+  // The tokenizer's own control words must not be spelled by a document.
+  text = after('control-words', text, text.replaceAll(/<\|(\w+)\|>/g, '<| $1 |>'));
+  const spaced = text
+    // Not what is one space or one line feed already, which most are.
+    .replaceAll(/[^\S\n ][^\S\n]*| [^\S\n]+/g, ' ')
+    .replaceAll(/ \n ?|\n /g, '\n')
+    .replaceAll(/\n{3,}/g, '\n\n')
+    .trim();
+  return after('white-space', text, spaced);
 }

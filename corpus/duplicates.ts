@@ -2,12 +2,13 @@
  * Which documents say what another already says. The answer depends on the documents alone, not on their order or shards.
  * They are compared where they lie, in flat arrays, so that millions take no object each.
  */
+import { mostBands, usualNear, type Near } from '../config/deduplication.ts';
 import { Clusters } from './clusters.ts';
 import { CorpusError } from './errors.ts';
-import { areAlike, numHashes } from './minhash.ts';
+import { areAlike, hashesOf } from './minhash.ts';
 import { byCodeUnits } from './order.ts';
 import { contentLength } from './prints.ts';
-import { Bucket, contentBand, edgeLength, scatter } from './shuffle.ts';
+import { Bucket, contentBandOf, edgeLength, scatter } from './shuffle.ts';
 import { Words } from './words-and-bytes.ts';
 
 /** What dedup needs to know of one document. */
@@ -52,7 +53,10 @@ export interface Found {
  * The duplicates, by index into the list. Of each group, the document of the oldest version is kept, then that
  * with the smallest content hash. What later versions brought never changes who is kept of the versions before.
  */
-export function findDuplicates(documents: readonly Fingerprint[]): Duplicate[] {
+export function findDuplicates(
+  documents: readonly Fingerprint[],
+  near: Near = usualNear,
+): Duplicate[] {
   const bands = new Words();
   for (const { bands: some } of documents) bands.append(some);
   const contents = Buffer.concat(documents.map(({ content }) => Buffer.from(content, 'hex')));
@@ -65,7 +69,7 @@ export function findDuplicates(documents: readonly Fingerprint[]): Duplicate[] {
   const indexOf = (_: number, position: number): number => position;
   const places = placesOf({ since, contents }, (index) => documents[index]!);
   const join = new Join({ since, contents }, places);
-  join.unite(alikePairs(bucket.edges(), indexOf, { places, sketches }));
+  join.unite(alikePairs(bucket.edges(), indexOf, { places, sketches, near }));
   const { numbers, survivors, exact } = join.found();
   return Array.from(numbers, (index, at): Duplicate => {
     const { id, source } = documents[survivors[at]!]!;
@@ -158,11 +162,16 @@ export function refuseIfTooMany(numCandidates: number): void {
 export function alikePairs(
   edges: Uint32Array,
   indexOf: (shard: number, position: number) => number,
-  { places, sketches }: { places: Uint32Array; sketches: Uint8Array },
+  {
+    places,
+    sketches,
+    near = usualNear,
+  }: { places: Uint32Array; sketches: Uint8Array; near?: Near },
   onProgress: (done: number, total: number) => void = () => {},
 ): Uint32Array {
   refuseIfTooMany(places.length);
   const keys = new Float64Array(edges.length / edgeLength);
+  const [contentBand, numHashes] = [contentBandOf(near), hashesOf(near)];
   let numKeys = 0;
   for (let at = 0; at < edges.length; at += edgeLength) {
     const band = edges[at + 4]!;
@@ -170,7 +179,7 @@ export function alikePairs(
     const a = places[indexOf(edges[at]!, edges[at + 1]!)]!;
     const b = places[indexOf(edges[at + 2]!, edges[at + 3]!)]!;
     // Whoever meets the same document in the same band is of the same group, which it may not come first of.
-    keys[numKeys++] = (a * (contentBand + 1) + band) * maxCandidates + b;
+    keys[numKeys++] = (a * mostBands + band) * maxCandidates + b;
   }
   const sorted = keys.subarray(0, numKeys).sort();
   const indexAt = new Uint32Array(places.length);
@@ -191,7 +200,7 @@ export function alikePairs(
   };
   for (let start = 0; start < sorted.length;) {
     const group = Math.floor(sorted[start]! / maxCandidates);
-    const members = [Math.floor(group / (contentBand + 1))];
+    const members = [Math.floor(group / mostBands)];
     let end = start;
     for (; end < sorted.length; end += 1) {
       if (Math.floor(sorted[end]! / maxCandidates) !== group) break;
@@ -205,7 +214,7 @@ export function alikePairs(
       const sketch = sketchOf(place);
       let isAlike = false;
       for (const [at, other] of first.entries()) {
-        if (!areAlike(other, sketch)) continue;
+        if (!areAlike(other, sketch, near)) continue;
         isAlike = true;
         say(firstPlaces[at]!, place);
       }

@@ -2,12 +2,13 @@
  * What a run would leave out of documents, foreseen by cleaning and comparing them as it would: each text once, or of a
  * large corpus those texts that a hash of them draws. How often each text is there is counted, not estimated.
  */
+import { nearOf, type Near } from '../config/deduplication.ts';
 import type { Document } from '../config/manifests.ts';
 import type { ForeseenDrops, JudgeOptions } from '../config/survey.ts';
 import { cleanShard } from './clean-shard.ts';
 import { findDuplicates, type Fingerprint } from './duplicates.ts';
 import { IdSet } from './id-set.ts';
-import { numBands, numHashes } from './minhash.ts';
+import { hashesOf } from './minhash.ts';
 import { hashShare } from './order.ts';
 
 /** Text that is cleaned to foresee; of more, a share, halved as often as it takes. */
@@ -29,6 +30,7 @@ interface Judged {
 /** Takes documents one by one, in any order: the same ones are judged alike. */
 export class Judge {
   readonly #options: JudgeOptions;
+  readonly #near: Near;
   readonly #enoughBytes: number;
   #share = 1;
   #numDocuments = 0;
@@ -41,6 +43,7 @@ export class Judge {
 
   constructor(options: JudgeOptions, { enough = enoughBytes } = {}) {
     this.#options = options;
+    this.#near = nearOf(options.deduplicate);
     this.#enoughBytes = enough;
   }
 
@@ -78,7 +81,8 @@ export class Judge {
       }
     }
     add(repeated!, 'duplicate_exact', unexplained);
-    if (prints.length > 0) for (const { reason } of findDuplicates(prints)) add(dropped!, reason);
+    if (prints.length > 0)
+      for (const { reason } of findDuplicates(prints, this.#near)) add(dropped!, reason);
     return {
       numDocuments: this.#numDocuments,
       numDistinct,
@@ -99,6 +103,7 @@ export class Judge {
       metadata: {},
     }));
     const { documents, contents, bands, sketches, dropped } = cleanShard(raw, this.#options);
+    const [numBands, numHashes] = [this.#near.bands, hashesOf(this.#near)];
     const outcomes = new Map<string, Judged['outcome']>(
       dropped.map(({ id, reason }) => [id, { reason }]),
     );

@@ -121,9 +121,44 @@ const beginnings: [RegExp, Named][] = [
 
 /** Lines that may stand before the text of a licence: its title, and who holds which rights since when. */
 const title =
-  /^\(?(the |a |an |new |modified |simplified |\d-clause )*(mit|expat|x11|isc|0bsd|bsd|zero[- ]clause bsd|zlib|unlicense|boost|[a-z-]* ?public domain)\b.{0,60}$/i;
+  /^\(?(this is )?(the |a |an |new |modified |simplified |\d-clause )*(mit|expat|x11|isc|0bsd|bsd|zero[- ]clause bsd|zlib|unlicense|boost|[a-z-]* ?public domain)\b.{0,60}$/i;
 const terms = /proprietary|confidential|licen[cs]e|permission|prohibited|forbidden|may not/i;
 const holder = /copyright|©|\(c\)|all rights reserved|^https?:\/\/\S+$|^by /i;
+
+const maxLines = 100;
+const maxPreambleLines = 20;
+const maxPreamble = 1500;
+/** In a preamble: what takes something away from the licence behind it, or says that it is of a part alone. */
+const restricting =
+  /proprietary|confidential|prohibited|forbidden|\b(may|must|shall|will|do|does|is|are|can) ?not\b|non-?commercial|commons clause|\bconditions?\b|\bonly\b|\bdual\b|at your option|business source|change licen[cs]e|\bportions?\b|third[- ]part|\b(includes|included|contains|bundles|bundled|uses|used)\b|\bpermission\b|\bpurchas|\bcommercial|\bsubscri/i;
+const wholly = /\blicen[cs]e applies to all parts\b/i;
+const ofTerms = /licen[cs]|agreement|\bterms\b|\bEULA\b/i;
+/** How people write of licences whose identifiers begin with these. */
+const spelled: Readonly<Record<string, string>> = {
+  AGPL: 'AGPL|Affero',
+  BSL: 'Boost',
+  CC: 'CC|Creative Commons',
+  CC0: 'CC0',
+  EPL: 'EPL|Eclipse',
+  GPL: 'GPL|GNU General',
+  LGPL: 'LGPL|GNU (Lesser|Library)',
+  MPL: 'MPL|Mozilla',
+  OFL: 'OFL|Open Font',
+};
+
+/** Whether what stands before the text of a licence leaves it whole; where it speaks of licences, it must be of that one. */
+function leavesWhole(preamble: readonly string[], license: string): boolean {
+  const said = preamble.join(' ');
+  if (preamble.length > maxPreambleLines || said.length > maxPreamble) return false;
+  // Words of other scripts may take away what these do.
+  if (restricting.test(said) || /(?!\p{Script=Latin})\p{L}/u.test(said)) return false;
+  const word = license.split('-')[0]!;
+  return (
+    !ofTerms.test(said) ||
+    wholly.test(said) ||
+    new RegExp(`\\b(${spelled[word] ?? word})\\b`, 'i').test(said)
+  );
+}
 
 /** The licence whose text this is, whatever is added behind it; null where it is none of the usual ones. */
 export function knownLicense(text: string): string | null {
@@ -132,17 +167,25 @@ export function knownLicense(text: string): string | null {
   const lines = text
     .replace(/^\uFEFF/, '')
     .split(/\r?\n/)
-    .map((line) => line.replaceAll(/[#*=_`>~-]{2,}|^[\s#*>/;-]+|[*_`]+/g, ' ').trim());
-  for (const [index, line] of lines.entries()) {
-    if (line === '') continue;
-    const rest = lines.slice(index).join(' ').replaceAll(/\s+/g, ' ').slice(0, 8192);
+    .map((line) => line.replaceAll(/[#*=_`>~-]{2,}|^[\s#*>/;-]+|[*_`]+/g, ' ').trim())
+    .filter((line) => line !== '');
+  const preamble: string[] = [];
+  for (const [index, line] of lines.slice(0, maxLines).entries()) {
+    const rest = lines
+      .slice(index, index + maxLines * 4)
+      .join(' ')
+      .replaceAll(/\s+/g, ' ')
+      .slice(0, 8192);
     for (const [pattern, named] of beginnings) {
       const match = pattern.exec(rest);
-      if (match !== null) return typeof named === 'string' ? named : named(rest, match);
+      if (match === null) continue;
+      const license = typeof named === 'string' ? named : named(rest, match);
+      return leavesWhole(preamble, license) ? license : null;
     }
     const isTitle = line.length <= 80 && title.test(line);
     const isHolder = line.length <= 200 && holder.test(line) && !terms.test(line);
-    if (!isTitle && !isHolder) return null;
+    if (!isTitle && !isHolder) preamble.push(line);
+    if (preamble.length > maxPreambleLines) return null;
   }
   return null;
 }

@@ -111,8 +111,13 @@ interface Engine {
 const { WebAssembly } = globalThis as unknown as Engine;
 const { run, memory } = new WebAssembly.Instance(new WebAssembly.Module(code)).exports;
 
+/** Masks of the family that lies in the memory, which all share. */
+let loaded: Int32Array | null = null;
+
 /** The permutations of one family, ready to be asked for the least hashes of many lists of shingles. */
 export class LeastHashes {
+  readonly #masks: Int32Array;
+  readonly #factors: Int32Array;
   readonly #numHashes: number;
   readonly #shinglesAt: number;
   #numbers: Int32Array;
@@ -121,9 +126,9 @@ export class LeastHashes {
   constructor(masks: Int32Array, factors: Int32Array) {
     this.#numHashes = masks.length;
     this.#shinglesAt = 3 * masks.length;
+    this.#masks = masks;
+    this.#factors = factors;
     this.#numbers = new Int32Array(memory.buffer);
-    this.#numbers.set(masks, 0);
-    this.#numbers.set(factors, masks.length);
   }
 
   /** Where to write so many shingles before `find`. */
@@ -131,6 +136,11 @@ export class LeastHashes {
     const needed = (this.#shinglesAt + length) * 4 - memory.buffer.byteLength;
     if (needed > 0) memory.grow(Math.ceil(needed / 0x10000));
     if (this.#numbers.buffer !== memory.buffer) this.#numbers = new Int32Array(memory.buffer);
+    if (loaded !== this.#masks) {
+      this.#numbers.set(this.#masks, 0);
+      this.#numbers.set(this.#factors, this.#numHashes);
+      loaded = this.#masks;
+    }
     return this.#numbers.subarray(this.#shinglesAt, this.#shinglesAt + length);
   }
 

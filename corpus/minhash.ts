@@ -4,19 +4,28 @@
  * and one of 0.5 in 5 (1 - (1 - s^8)^14). Whether those that meet are alike, their sketches tell: a byte of
  * each least hash (b-bit minwise hashing, Li and König 2010).
  */
+import { usualNear, type Near } from '../config/deduplication.ts';
 import { unspaced, type Script } from './characters.ts';
-import { LeastHashes } from './minhash-simd.ts';
+import { hashesAtOnce, LeastHashes } from './minhash-simd.ts';
 import { lettersOf, mixed, type Words } from './words.ts';
 
-export const numBands = 14;
-export const rowsPerBand = 8;
-/** Bytes of a sketch. */
-export const numHashes = numBands * rowsPerBand;
+/** Bands of the usual signature, and bytes of its sketch. */
+export const numBands = usualNear.bands;
+export const numHashes = hashesOf(usualNear);
 const shingleLength = 5;
-/** The similarity that these bands are meant to find (FineWeb, Penedo et al. 2024). */
-export const leastSimilarity = 0.75;
+const seed = 0x7e3b_a11d;
 
-const permuted = permutations(0x7e3b_a11d);
+/** What signatures are made of; documents are compared by those of the same shape. */
+export type Shape = Pick<Near, 'bands' | 'rows'>;
+
+/** Hashes of a signature, of which its sketch has a byte each. */
+export function hashesOf({ bands, rows }: Shape): number {
+  return bands * rows;
+}
+
+export function isUsual({ bands, rows }: Shape): boolean {
+  return bands === usualNear.bands && rows === usualNear.rows;
+}
 
 export interface Signature {
   /** One 64-bit hash a band, as pairs of 32 bits: high, low. */
@@ -25,8 +34,17 @@ export interface Signature {
   sketch: Uint8Array;
 }
 
-/** The signature of a clean text. */
-export function signatureOf(text: string, script: Script, words: Words): Signature {
+/** The signature of a clean text; nothing where it has no bands. */
+export function signatureOf(
+  text: string,
+  script: Script,
+  words: Words,
+  shape: Shape = usualNear,
+): Signature {
+  const { bands: numBands, rows: rowsPerBand } = shape;
+  const numHashes = hashesOf(shape);
+  if (numHashes === 0) return { bands: new Uint32Array(), sketch: new Uint8Array() };
+  const permuted = permutations(numHashes);
   const units = unspaced.has(script) ? lettersOf(text) : words.hashes;
   const numShingles = Math.max(1, units.length - shingleLength + 1);
   const shingles = permuted.shingles(numShingles);
@@ -50,26 +68,35 @@ export function signatureOf(text: string, script: Script, words: Words): Signatu
     bands[band * 2] = high;
     bands[band * 2 + 1] = low;
   }
-  return { bands, sketch: Uint8Array.from(least) };
+  return { bands, sketch: Uint8Array.from(least.subarray(0, numHashes)) };
 }
-
-/** Equal bytes that two sketches of a similarity have: those of equal hashes, and one in 256 of the others by chance. */
-const leastEqual = (leastSimilarity + (1 - leastSimilarity) / 256) * numHashes;
 
 /** Whether two texts are as alike as duplicates are, as their sketches estimate it. */
-export function areAlike(one: Uint8Array, other: Uint8Array): boolean {
+export function areAlike(
+  one: Uint8Array,
+  other: Uint8Array,
+  { similarity }: Pick<Near, 'similarity'> = usualNear,
+): boolean {
   let equal = 0;
-  for (let index = 0; index < numHashes; index += 1) if (one[index] === other[index]) equal += 1;
-  return equal >= leastEqual;
+  for (let index = 0; index < one.length; index += 1) if (one[index] === other[index]) equal += 1;
+  // Those of equal hashes, and one in 256 of the others by chance.
+  return equal >= (similarity + (1 - similarity) / 256) * one.length;
 }
 
-/** As many different permutations of the 32-bit numbers as a signature has hashes, always the same ones. */
-function permutations(seed: number): LeastHashes {
-  const masks = new Int32Array(numHashes);
-  const factors = new Int32Array(numHashes);
-  for (let index = 0; index < numHashes; index += 1) {
+const families = new Map<number, LeastHashes>();
+
+/** As many different permutations of the 32-bit numbers, always the same ones; a few more where vectors would not be full. */
+function permutations(numHashes: number): LeastHashes {
+  const known = families.get(numHashes);
+  if (known !== undefined) return known;
+  const length = Math.ceil(numHashes / hashesAtOnce) * hashesAtOnce;
+  const masks = new Int32Array(length);
+  const factors = new Int32Array(length);
+  for (let index = 0; index < length; index += 1) {
     masks[index] = mixed(seed + 2 * index + 1);
     factors[index] = mixed(seed ^ Math.imul(index + 1, 0x9e3779b1)) | 1;
   }
-  return new LeastHashes(masks, factors);
+  const made = new LeastHashes(masks, factors);
+  families.set(numHashes, made);
+  return made;
 }

@@ -2,6 +2,7 @@
  * Quality rules that follow the script. Texts with spaces between words are judged by the thresholds
  * that Gopher published (Rae et al. 2021, table A1); texts without, by their characters.
  */
+import { gopherQuality, type QualityThresholds } from '../config/cleaning-thresholds.ts';
 import { endOfLetters, scriptOf, unspaced, wordClass, type Script } from './characters.ts';
 import type { Refusal } from './decode.ts';
 import { lettersOf, mixed, type Words } from './words.ts';
@@ -33,40 +34,65 @@ for (const [language, words] of commonWords.entries()) {
 }
 const longestCommon = Math.max(...[...languagesOf.keys()].map(({ length }) => length));
 
-/** Why a clean text is not worth training on, or null. */
-export function qualityRefusal(text: string, script: Script, words: Words): Refusal | null {
+type Thresholds = typeof gopherQuality;
+
+/** Why a clean text is not worth training on, or null; thresholds that are left out are the published ones. */
+export function qualityRefusal(
+  text: string,
+  script: Script,
+  words: Words,
+  given: QualityThresholds = {},
+): Refusal | null {
+  const bounds = {
+    ...gopherQuality,
+    // A Hangul syllable is two or three letters, so its words are that much shorter in characters.
+    ...(script === 'hangul' && { minAvgWordLength: 1.5 }),
+    ...given,
+    topNGrams: { ...gopherQuality.topNGrams, ...given.topNGrams },
+  };
   const lines = text.split('\n').filter((line) => line !== '');
   return (
-    (unspaced.has(script) ? characterRules(text, words) : wordRules(text, script, words)) ??
-    lineRules(lines) ??
-    repetitionRules(text, script, words)
+    (unspaced.has(script)
+      ? characterRules(text, words, bounds)
+      : wordRules(text, script, words, bounds)) ??
+    lineRules(lines, bounds) ??
+    repetitionRules(text, script, words, bounds)
   );
 }
 
-function wordRules(text: string, script: Script, words: Words): Refusal | null {
+function wordRules(text: string, script: Script, words: Words, bounds: Thresholds): Refusal | null {
+  const { minDocWords, maxDocWords, minAvgWordLength, maxAvgWordLength } = bounds;
+  const { maxSymbolWordRatio, minAlphaWordsRatio, minStopWords } = bounds;
   const numWords = words.hashes.length;
-  if (numWords < 50) return refusal('too_short', `${numWords} words`, 'at least 50');
-  if (numWords > 100_000) return refusal('too_long', `${numWords} words`, 'at most 100,000');
+  if (numWords < minDocWords)
+    return refusal('too_short', `${numWords} words`, `at least ${grouped(minDocWords)}`);
+  if (numWords > maxDocWords)
+    return refusal('too_long', `${numWords} words`, `at most ${grouped(maxDocWords)}`);
+  if (numWords === 0) return null;
   let units = 0;
   for (const length of words.lengths) units += length;
-  // A Hangul syllable is two or three letters, so its words are that much shorter in characters.
-  const least = script === 'hangul' ? 1.5 : 3;
   const meanLength = units / numWords;
-  if (meanLength < least || meanLength > 10)
-    return refusal('word_length', `${meanLength.toFixed(1)} letters a word`, `${least} to 10`);
+  if (meanLength < minAvgWordLength || meanLength > maxAvgWordLength) {
+    const found = `${meanLength.toFixed(1)} letters a word`;
+    return refusal('word_length', found, `${minAvgWordLength} to ${maxAvgWordLength}`);
+  }
   const symbols =
     (occurrences(text, '#') + occurrences(text, '...') + occurrences(text, '…')) / numWords;
-  if (symbols > 0.1)
-    return refusal('symbols', `${symbols.toFixed(2)} hashes or ellipses a word`, 'at most 0.1');
+  if (symbols > maxSymbolWordRatio) return tooManySymbols(symbols, maxSymbolWordRatio);
   const alphabetic = words.numAlphabetic / numWords;
-  if (alphabetic < 0.8)
-    return refusal('letters', `letters in ${percent(alphabetic)} of the words`, 'at least 80 %');
-  if (script === 'latin' && !hasCommonWords(text))
-    return refusal('common_words', 'fewer than 2 common words of any known language', 'at least 2');
+  if (alphabetic < minAlphaWordsRatio) {
+    const found = `letters in ${percent(alphabetic)} of the words`;
+    return refusal('letters', found, `at least ${bound(minAlphaWordsRatio)}`);
+  }
+  if (script === 'latin' && minStopWords > 0 && !hasCommonWords(text, minStopWords)) {
+    const found = `fewer than ${minStopWords} common words of any known language`;
+    return refusal('common_words', found, `at least ${minStopWords}`);
+  }
   return null;
 }
 
-function characterRules(text: string, words: Words): Refusal | null {
+function characterRules(text: string, words: Words, bounds: Thresholds): Refusal | null {
+  const { minDocLetters, maxDocLetters, minLetterRatio, maxSymbolWordRatio, topCharFrac } = bounds;
   let letters = 0;
   let visible = 0;
   const counts = new Map<number, number>();
@@ -77,33 +103,41 @@ function characterRules(text: string, words: Words): Refusal | null {
     if (wordClass[unit] === 1) letters += 1;
     if (scriptOf[unit] !== 0) counts.set(unit, (counts.get(unit) ?? 0) + 1);
   }
-  if (letters < 60) return refusal('too_short', `${letters} letters`, 'at least 60');
-  if (letters > 500_000) return refusal('too_long', `${letters} letters`, 'at most 500,000');
+  if (letters < minDocLetters)
+    return refusal('too_short', `${letters} letters`, `at least ${grouped(minDocLetters)}`);
+  if (letters > maxDocLetters)
+    return refusal('too_long', `${letters} letters`, `at most ${grouped(maxDocLetters)}`);
   const share = letters / visible;
-  if (share < 0.5)
-    return refusal('letters', `letters in ${percent(share)} of the characters`, 'at least 50 %');
+  if (share < minLetterRatio) {
+    const found = `letters in ${percent(share)} of the characters`;
+    return refusal('letters', found, `at least ${bound(minLetterRatio)}`);
+  }
   const symbols = numberOf(text, /#|\.{3}|…+/g) / Math.max(letters / 1.5, words.hashes.length);
-  if (symbols > 0.1)
-    return refusal('symbols', `${symbols.toFixed(2)} hashes or ellipses a word`, 'at most 0.1');
+  if (symbols > maxSymbolWordRatio) return tooManySymbols(symbols, maxSymbolWordRatio);
   const top = Math.max(...counts.values()) / letters;
-  if (top > 0.2)
+  if (top > topCharFrac)
     return refusal(
       'repeated_characters',
       `one character is ${percent(top)} of the text`,
-      '20 % at most',
+      `${bound(topCharFrac)} at most`,
     );
   return null;
 }
 
 const bullet = /^\s*[-*•‣◦·・●▪–]/u;
 
-function lineRules(lines: readonly string[]): Refusal | null {
+function lineRules(
+  lines: readonly string[],
+  { maxBulletLinesRatio, maxEllipsisLinesRatio, dupLineFrac, dupLineCharFrac }: Thresholds,
+): Refusal | null {
+  const ofLines = (share: number): string => `${percent(share)} of the lines`;
   const bullets = lines.filter((line) => bullet.test(line)).length / lines.length;
-  if (bullets > 0.9) return refusal('bullets', `${percent(bullets)} of the lines`, 'at most 90 %');
+  if (bullets > maxBulletLinesRatio)
+    return refusal('bullets', ofLines(bullets), `at most ${bound(maxBulletLinesRatio)}`);
   const ellipses =
     lines.filter((line) => line.endsWith('...') || line.endsWith('…')).length / lines.length;
-  if (ellipses > 0.3)
-    return refusal('ellipses', `${percent(ellipses)} of the lines`, 'at most 30 %');
+  if (ellipses > maxEllipsisLinesRatio)
+    return refusal('ellipses', ofLines(ellipses), `at most ${bound(maxEllipsisLinesRatio)}`);
   const seen = new Set<string>();
   let repeated = 0;
   let repeatedUnits = 0;
@@ -117,17 +151,15 @@ function lineRules(lines: readonly string[]): Refusal | null {
       seen.add(line);
     }
   }
-  if (repeated / lines.length > 0.3)
-    return refusal(
-      'repeated_lines',
-      `${percent(repeated / lines.length)} of the lines`,
-      'at most 30 %',
-    );
-  if (repeatedUnits / units > 0.2)
+  if (repeated / lines.length > dupLineFrac) {
+    const found = ofLines(repeated / lines.length);
+    return refusal('repeated_lines', found, `at most ${bound(dupLineFrac)}`);
+  }
+  if (repeatedUnits / units > dupLineCharFrac)
     return refusal(
       'repeated_lines',
       `${percent(repeatedUnits / units)} of the characters`,
-      'at most 20 %',
+      `at most ${bound(dupLineCharFrac)}`,
     );
   return null;
 }
@@ -136,27 +168,23 @@ function lineRules(lines: readonly string[]): Refusal | null {
  * Share of the text's characters that its most frequent n-gram fills, spaces included; Gopher's bounds for 2, 3 and 4
  * words, the same in characters doubled in length.
  */
-function repetitionRules(text: string, script: Script, words: Words): Refusal | null {
+function repetitionRules(
+  text: string,
+  script: Script,
+  words: Words,
+  { topNGrams }: Thresholds,
+): Refusal | null {
   const byCharacter = unspaced.has(script);
   const hashes = byCharacter ? lettersOf(text) : words.hashes;
-  const bounds: [length: number, bound: number][] = byCharacter
-    ? [
-        [4, 0.2],
-        [6, 0.18],
-        [8, 0.16],
-      ]
-    : [
-        [2, 0.2],
-        [3, 0.18],
-        [4, 0.16],
-      ];
   let longest = 1;
   if (!byCharacter) for (const length of words.lengths) longest = Math.max(longest, length);
   let most = hashes.length;
-  for (const [length, bound] of bounds) {
+  // Such keys come in the order of their numbers.
+  for (const [numWords, mostOf] of Object.entries(topNGrams)) {
+    const length = Number(numWords) * (byCharacter ? 2 : 1);
     // No phrase is met more often than the shorter ones within it: most texts need one count, not three.
     const spaces = byCharacter ? 0 : length - 1;
-    if (most * (length * longest + spaces) <= bound * text.length) continue;
+    if (most * (length * longest + spaces) <= mostOf * text.length) continue;
     const { count, start } = topGram(hashes, length);
     most = count;
     if (count < 2) continue;
@@ -167,12 +195,12 @@ function repetitionRules(text: string, script: Script, words: Words): Refusal | 
         gramUnits += words.lengths[index]!;
     }
     const share = (count * gramUnits) / text.length;
-    if (share > bound) {
+    if (share > mostOf) {
       const what = byCharacter ? `${length} characters` : `${length} words`;
       return refusal(
         'repeated_phrase',
         `one phrase of ${what} fills ${percent(share)}`,
-        `at most ${percent(bound)}`,
+        `at most ${bound(mostOf)}`,
       );
     }
   }
@@ -217,13 +245,13 @@ function tableOf(size: number): typeof table {
   return table;
 }
 
-function hasCommonWords(text: string): boolean {
+function hasCommonWords(text: string, least: number): boolean {
   const end = text.indexOf(' ', 1000);
-  return (end > 0 && findsCommonWords(text.slice(0, end))) || findsCommonWords(text);
+  return (end > 0 && findsCommonWords(text.slice(0, end), least)) || findsCommonWords(text, least);
 }
 
-function findsCommonWords(text: string): boolean {
-  const found = Array.from({ length: numLanguages }, () => '');
+function findsCommonWords(text: string, least: number): boolean {
+  const found = Array.from({ length: numLanguages }, (): string[] => []);
   const lower = text.toLowerCase();
   for (let index = 0; index < lower.length;) {
     const end = endOfLetters(lower, index);
@@ -234,9 +262,9 @@ function findsCommonWords(text: string): boolean {
     const languages =
       end - index > longestCommon ? undefined : languagesOf.get(lower.slice(index, end));
     for (const language of languages ?? []) {
-      const first = found[language]!;
-      if (first !== '' && first !== lower.slice(index, end)) return true;
-      found[language] = lower.slice(index, end);
+      const met = found[language]!;
+      const word = lower.slice(index, end);
+      if (!met.includes(word) && met.push(word) >= least) return true;
     }
     index = end;
   }
@@ -253,6 +281,13 @@ function numberOf(text: string, pattern: RegExp): number {
   let count = 0;
   for (const _ of text.matchAll(pattern)) count += 1;
   return count;
+}
+
+const grouped = (value: number): string => value.toLocaleString('en-US');
+const bound = (share: number): string => `${Math.round(share * 1000) / 10} %`;
+
+function tooManySymbols(found: number, most: number): Refusal {
+  return refusal('symbols', `${found.toFixed(2)} hashes or ellipses a word`, `at most ${most}`);
 }
 
 function percent(share: number): string {

@@ -2,20 +2,23 @@
  * Finding near duplicates in parts: fingerprints are scattered into buckets by their bands, so that documents
  * that share a band meet in one bucket, and each bucket is resolved on its own. Numbers are 32 bits.
  */
-import { numBands } from './minhash.ts';
-import { bandWords, contentLength } from './prints.ts';
+import { contentLength } from './prints.ts';
 import { Words } from './words-and-bytes.ts';
 
-/** Stands for the text's digest, as if it were a band. */
-export const contentBand = numBands;
+/** Stands for the text's digest, as if it were the band behind the last. */
+export function contentBandOf({ bands }: { bands: number }): number {
+  return bands;
+}
 /** Band, both halves of its hash, shard and position of the document. */
 const recordLength = 5;
 /** Numbers that a document adds to all buckets together. */
-export const wordsOfDocument = (contentBand + 1) * recordLength;
+export function wordsOfDocument(shape: { bands: number }): number {
+  return (contentBandOf(shape) + 1) * recordLength;
+}
 /** Shard and position of two documents, and the band that they share. */
 export const edgeLength = 5;
 
-/** The records of one shard's documents, added to those of each bucket. */
+/** The records of one shard's documents, added to those of each bucket; every document has as many bands. */
 export function scatter(
   { contents, bands }: { contents: Uint8Array; bands: Uint32Array },
   shard: number,
@@ -26,7 +29,11 @@ export function scatter(
     const bucket = ((high ^ Math.imul(band + 1, 0x9e3779b1)) >>> 0) % buckets.length;
     buckets[bucket]!.push(band, high, low, shard, position);
   };
-  for (let position = 0; position * bandWords < bands.length; position += 1) {
+  const numDocuments = contents.byteLength / contentLength;
+  const bandWords = numDocuments === 0 ? 0 : bands.length / numDocuments;
+  const numBands = bandWords / 2;
+  const contentBand = contentBandOf({ bands: numBands });
+  for (let position = 0; position < numDocuments; position += 1) {
     for (let band = 0; band < numBands; band += 1) {
       const at = position * bandWords + band * 2;
       add(band, bands[at]!, bands[at + 1]!, position);
@@ -71,7 +78,7 @@ export class Bucket {
     }
   }
 
-  /** Shard and position of the first of a group and of another of it, and their band; `contentBand` where the texts' digests begin alike. */
+  /** Shard and position of the first of a group and of another of it, and their band; that of `contentBandOf` where the texts' digests begin alike. */
   edges(): Uint32Array {
     return this.#edges.all();
   }

@@ -1,6 +1,8 @@
 /** The hosts that can train: each says again and again that it lives, with what it computes, and at which address. */
+import { z } from 'zod';
 import { hostReportSchema, type HostReport } from '../config/manifests.ts';
 import type { Gpu } from '../config/recipe.ts';
+import { InvalidRecord } from './errors.ts';
 import { readRecord, updateRecord } from './json.ts';
 import { keyPart } from './keys.ts';
 import type { Store } from './store.ts';
@@ -11,23 +13,42 @@ export const hostPool = 'local';
 /** A host says so again after this time, so that a dead one can be told by the age of its word. */
 export const hostReportEveryMs = 15_000;
 
+function reportKey(pool: string, host: string): string {
+  return `hosts/${keyPart('pool', pool)}/${keyPart('host', host)}.json`;
+}
+
 /** Replaces what a host says of itself. */
 export async function reportHost(store: Store, pool: string, report: HostReport): Promise<void> {
-  const key = `hosts/${keyPart('pool', pool)}/${keyPart('host', report.host)}.json`;
-  await updateRecord(store, key, hostReportSchema, () => report);
+  const key = reportKey(pool, report.host);
+  // Whatever another version left there is replaced unread.
+  await updateRecord<unknown>(store, key, z.unknown(), () => hostReportSchema.parse(report));
 }
 
 /** The hosts that live and stay, by name: one that missed three of its reports is gone. */
 export async function livingHosts(store: Store, pool: string, now: Date): Promise<HostReport[]> {
   const keys: string[] = [];
   for await (const { key } of store.list(`hosts/${keyPart('pool', pool)}/`)) keys.push(key);
-  const found = await Promise.all(
-    keys.toSorted().map((key) => readRecord(store, key, hostReportSchema)),
-  );
+  const found = await Promise.all(keys.toSorted().map((key) => readReport(store, key)));
   return found
-    .flatMap((record) => (record === null ? [] : [record.value]))
-    .filter(({ leaving }) => leaving === undefined)
-    .filter(({ at }) => now.getTime() - Date.parse(at) < 3 * hostReportEveryMs);
+    .filter((report) => report !== null)
+    .filter(({ at }) => now.getTime() - Date.parse(at) < 3 * hostReportEveryMs)
+    .filter(({ leaving }) => leaving === undefined);
+}
+
+/** Null where there is none, or one that this version cannot read: one host must not hide the others. */
+async function readReport(store: Store, key: string): Promise<HostReport | null> {
+  try {
+    return (await readRecord(store, key, hostReportSchema))?.value ?? null;
+  } catch (error) {
+    if (error instanceof InvalidRecord) return null;
+    throw error;
+  }
+}
+
+/** Whether a host has said that it takes nothing more; of one that says nothing it is not known. */
+export async function isLeaving(store: Store, pool: string, host: string): Promise<boolean> {
+  const report = await readReport(store, reportKey(pool, host));
+  return report?.leaving !== undefined;
 }
 
 /** Whether a host has what a plan counts on; left out, it counts on no GPUs. The kind decides the bits. */

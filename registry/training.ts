@@ -93,15 +93,16 @@ export function stopWriter(writer: string): string {
 }
 
 /** Only a stop comes between two generations of one execution. */
-function isAfter(writer: string, after: string): boolean {
-  return writer === after || writer.startsWith(stopWriter(''));
+function isAfter(writer: string, after: string | readonly string[]): boolean {
+  return [after].flat().includes(writer) || writer.startsWith(stopWriter(''));
 }
 
 /**
  * Takes the next fence: from here on older generations cannot commit. Asking again with the same id changes
  * nothing. `stage` is the digest of the job: what another job has trained under this name is not gone on from, unless
  * this one `replaces` it. `continued` takes back that end by the budget. `after` is the generation that this one
- * follows: an attempt that is woken when others have followed takes nothing from them, nor does one that `isOver`.
+ * follows, or several of which one is that: an attempt that is woken when others have followed takes nothing from
+ * them, nor does one that `isOver`.
  */
 export async function openGeneration(
   store: Store,
@@ -118,7 +119,7 @@ export async function openGeneration(
     writer: string;
     replaces?: boolean;
     continued?: Continued | undefined;
-    after?: string | undefined;
+    after?: string | readonly string[] | undefined;
     isOver?: () => boolean;
   },
 ): Promise<Head> {

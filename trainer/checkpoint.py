@@ -157,8 +157,9 @@ def delete_acknowledged(checkpoints: Path, acknowledged: list[int], keep: int) -
 def drop_oldest(checkpoints: Path, acknowledged: list[int]) -> int | None:
     """Deletes one checkpoint for want of room, best one that is uploaded; the newest always stays.
 
-    What counts is in the store, and nobody goes on from an older one than the newest on this disk:
-    the run loses nothing by it. Returns its step; None when there is none to delete.
+    What counts is in the store. Should the newest on this disk never count, as another host lacks
+    its shards or its rates are refused, the steps since the newest in the store are computed again.
+    Returns the step of what it deleted; None when there is none to delete.
     """
     *older, _newest = saved_steps(checkpoints) or [0]
     if not older:

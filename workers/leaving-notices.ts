@@ -123,7 +123,7 @@ function lookAt(source: NoticeSource, warn: Watching['warn']): () => Promise<Fou
   };
 }
 
-/** Looks again and again until the host leaves. */
+/** Looks again and again, also where the host leaves already: another notice may name an earlier deadline. */
 export function watchNotices(sources: readonly NoticeSource[], watching: Watching): void {
   for (const source of sources) void watchNotice(source, watching);
 }
@@ -131,7 +131,7 @@ export function watchNotices(sources: readonly NoticeSource[], watching: Watchin
 async function watchNotice(source: NoticeSource, watching: Watching): Promise<void> {
   const { leaving, signal, warn } = watching;
   const look = lookAt(source, warn);
-  while (!signal.aborted && leaving.notice === null) {
+  while (!signal.aborted) {
     const found = await look();
     if (found !== null) leaving.tell(noticeOf(found, watching));
     await sleep(source.everyMs, undefined, { signal, ref: false }).catch(() => undefined);

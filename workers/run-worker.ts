@@ -71,6 +71,7 @@ export async function runWorkers(
   const leaving = new Leaving();
   const deps = { ...openDeps(env), ...(kind === 'gpu' && { leaving }) };
   const stopped = new AbortController();
+  const ended = new AbortController();
   const stop = () => stopped.abort();
   for (const signal of stopSignals) process.once(signal, stop);
   const waiting = {
@@ -117,7 +118,8 @@ export async function runWorkers(
     );
     logger.info({ queues: workers.map((worker) => worker.options.taskQueue) }, 'worker ready');
     const runs = workers.map((worker) => worker.run());
-    watchNotices(sources, watching);
+    // SIGTERM may be followed by an earlier deadline, while the host hands over.
+    watchNotices(sources, { ...watching, signal: isLeft ? ended.signal : stopped.signal });
     leaving.signal.addEventListener('abort', () => {
       logger.warn({ ...leaving.notice }, 'this host leaves: its training is handed over');
       const [last, first] = [true, false].map((handsOver) =>
@@ -133,6 +135,7 @@ export async function runWorkers(
     if (!stopped.signal.aborted || (error as Error).name !== 'AbortError') throw error;
   } finally {
     stopped.abort();
+    ended.abort();
     for (const signal of stopSignals) process.off(signal, stop);
     process.off('SIGTERM', terminated);
     deps.store.close();

@@ -27,6 +27,8 @@ export interface GangWish {
   numHosts: number;
   /** Fewer will do when not all are to be had for a minute, though other bits are computed then. */
   elastic: boolean;
+  /** For how many seconds all are waited for before fewer will do; left out, a minute. */
+  patienceS?: number;
   /** One a GPU; left out, one. */
   ranksAHost?: number;
 }
@@ -54,7 +56,7 @@ export async function leaseGang<Input>(
   before: string[],
   giveBack: () => Promise<void>,
 ): Promise<string[]> {
-  const { numHosts, elastic, ranksAHost = 1 } = input.gang!;
+  const { numHosts, elastic, patienceS = elasticPatienceS, ranksAHost = 1 } = input.gang!;
   const { phase, batchSize, unwatchedExitS } = input.recipe;
   const smaller = Array.from({ length: numHosts - 1 }, (_, index) => numHosts - 1 - index);
   const sizes = smaller.filter((size) => batchSize % (size * ranksAHost) === 0);
@@ -70,7 +72,7 @@ export async function leaseGang<Input>(
     ...hostWish(input),
   };
   for (let waitedS = 0, pauseS = 1; ; pauseS = Math.min(60, 2 * pauseS)) {
-    const enough = elastic && waitedS >= elasticPatienceS ? sizes : [];
+    const enough = elastic && waitedS >= patienceS ? sizes : [];
     const { hosts, living } = await leaseHosts({ ...ask, sizes: [numHosts, ...enough] });
     if (hosts.length > 0) {
       setCurrentDetails(`training on hosts ${hosts.join(', ')}`);

@@ -33,18 +33,20 @@ export type Outcome = 'trained' | 'failed' | 'cancelled' | 'waits' | 'stands-dow
 
 /**
  * Gives the host back, without a trainer on it; a cancellation does not keep it from that. When nobody there answers,
- * the lease is left to run out: it outlives a trainer that nobody watches.
+ * the lease is left to run out: it outlives a trainer that nobody watches. `asked` is the writer of the last generation
+ * that was asked for: whether it was opened, before this is done, nobody may have told.
  */
 export async function leaveHost(
   host: string,
   generation: Generation | null,
   outcome: Outcome,
   trial: TrainingJob['trial'],
+  asked?: string,
 ): Promise<void> {
   try {
     await CancellationScope.nonCancellable(async () => {
       if (generation !== null && outcome !== 'trained') {
-        await stop(host, generation, outcome);
+        await stop(host, generation, outcome, asked);
       }
       const { releaseHost } = proxyActivities<TrainActivities>({
         taskQueue: TaskQueue.control,
@@ -62,8 +64,9 @@ export async function leaveHost(
 
 async function stop(
   host: string,
-  { job: { trial }, stage, writer: after }: Generation,
+  { job: { trial }, stage, writer }: Generation,
   outcome: Outcome,
+  asked = writer,
 ): Promise<void> {
   const keepFiles = outcome === 'stands-down';
   const { stopTrainer } = proxyActivities<TrainActivities>({
@@ -74,6 +77,7 @@ async function stop(
     heartbeatTimeout: '15s',
     retry: { nonRetryableErrorTypes, maximumAttempts: 3 },
   });
+  const after = asked === writer ? writer : [writer, asked];
   const keepLog = keepFiles || outcome === 'failed';
   await stopTrainer({ trial, stage, after, keepLog, ...(keepFiles && { keepFiles }) });
 }

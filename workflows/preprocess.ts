@@ -154,12 +154,13 @@ async function prepare(input: PreprocessInput): Promise<PreprocessResult> {
 
 /** What the pipeline file asked of the documents, in its own words. */
 function preparationOf({ data }: PreprocessInput): Preparation {
-  const { quality, personalData, clean, decontaminate, heldOut } = data;
+  const { quality, personalData, clean, deduplicate, decontaminate, heldOut } = data;
   return {
     quality,
     personalData,
     heldOut,
     ...(clean !== undefined && { clean }),
+    ...(deduplicate !== undefined && { deduplicate }),
     ...(decontaminate !== undefined && { decontaminate }),
   };
 }

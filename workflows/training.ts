@@ -145,9 +145,10 @@ async function train<Ended>(
   const note = (text: string) => tell(until === undefined ? text : `trial ${trial.trial}: ${text}`);
   let generation: Generation | null = null;
   let after: string | undefined;
+  let asked: string | undefined;
   let hosts: string[] = [];
   const leave = async (why: Outcome) => {
-    await Promise.all(hosts.map((host) => leaveHost(host, generation, why, trial)));
+    await Promise.all(hosts.map((host) => leaveHost(host, generation, why, trial, asked)));
     hosts = [];
   };
   let outcome: Outcome = 'failed';
@@ -173,6 +174,7 @@ async function train<Ended>(
       }
       if (until !== undefined) await tellLeased(trial.trial);
       const writer = uuid4();
+      asked = writer;
       unpaused = false;
       added = false;
       const { fence, durableStep, paused } = await control.openTrainingGeneration({

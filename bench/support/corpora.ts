@@ -11,6 +11,7 @@ const lawBytes = 300_000;
 const longestLaw = 60_000;
 
 const lawSchema = z.object({ id: z.string(), title: z.string(), text: z.string() });
+const datedLawSchema = lawSchema.extend({ updated: z.string() });
 const pairSchema = z.object({ chosen: z.string() });
 
 interface CorpusSource {
@@ -83,15 +84,26 @@ export function writeCorpus(name: CorpusName, data: string, folder: string): voi
 /** As much English law as anybody would adapt a base to, a file for each statute; returns its bytes. */
 export function writeLaw(source: string, folder: string): number {
   mkdirSync(folder, { recursive: true });
-  let bytes = 0;
-  for (const line of linesOf(source)) {
-    const { id, title, text } = lawSchema.parse(line);
-    const size = Buffer.byteLength(text);
-    if (size > longestLaw || bytes + size > lawBytes) continue;
+  const laws = pick(linesOf(source).map((line) => lawSchema.parse(line)));
+  for (const { id, title, text } of laws)
     writeFileSync(path.join(folder, `${id}.txt`), `${title}\n\n${text}`);
+  return laws.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0);
+}
+
+/** The same laws, with the day on which each was updated. */
+export function pickLaws(source: string): z.infer<typeof datedLawSchema>[] {
+  return pick(linesOf(source).map((line) => datedLawSchema.parse(line)));
+}
+
+/** The first that fit. */
+function pick<Law extends { text: string }>(laws: readonly Law[]): Law[] {
+  let bytes = 0;
+  return laws.filter(({ text }) => {
+    const size = Buffer.byteLength(text);
+    if (size > longestLaw || bytes + size > lawBytes) return false;
     bytes += size;
-  }
-  return bytes;
+    return true;
+  });
 }
 
 function linesOf(source: string): unknown[] {

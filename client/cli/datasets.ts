@@ -79,7 +79,7 @@ export async function showCommand(reference: string, options: CommonOptions): Pr
   if (cleaned !== null) {
     const steps = Object.entries(cleaned).map(([step, number]) => [step, count(number)]);
     say(options);
-    for (const line of table(['step of data.clean', 'documents changed or dropped'], steps))
+    for (const line of table(['step of cleaning', 'documents changed or dropped'], steps))
       say(options, `  ${line}`);
   }
   if (mixture !== undefined) {

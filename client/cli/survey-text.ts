@@ -80,6 +80,8 @@ const reasons: Record<string, string> = {
   damaged: 'damaged or cut off',
   encrypted: 'locked by a password',
   needs_ocr: 'scanned PDF, needs OCR',
+  pages_need_ocr: 'PDF with scanned pages, which need OCR (its text is read)',
+  part_unreadable: 'letter with a part in no encoding that is known (the rest is read)',
   bomb: 'unpacking to too much',
   empty: 'without text',
   too_large: 'too large (split)',

@@ -5,7 +5,7 @@
 import { stringify } from 'yaml';
 import type { CorpusManifest, DatasetManifest } from '../../config/manifests.ts';
 import { kindsOf, likelyKinds } from '../../config/personal-data.ts';
-import { stepsOf } from '../../config/cleaning.ts';
+import { formSteps, stepsOf, usualSteps } from '../../config/cleaning.ts';
 import { lengthStarts, type Distributions, type Top } from '../../config/statistics.ts';
 import { personal } from '../report/personal-words.ts';
 import { count, large, percent, plural, reasonWords, size } from '../report/words.ts';
@@ -253,15 +253,19 @@ function cleaning(manifest: CorpusManifest | null): string {
   const quality = preparation.quality
     ? 'Documents were judged by rules that follow their script, with the thresholds that Gopher published where words are parted by spaces.'
     : 'No document was judged by its quality (`data.quality: false`).';
-  const steps = stepsOf(preparation.clean).map(({ step }) => [
-    step,
-    count(statistics.cleaned?.[step] ?? 0),
-  ]);
+  const other =
+    typeof preparation.quality === 'boolean'
+      ? ''
+      : ` Other thresholds were asked for: \`${JSON.stringify(preparation.quality)}\`.`;
+  const { cleaned = {} } = statistics;
+  const counted = [...usualSteps, ...formSteps].filter((step) => cleaned[step] !== undefined);
+  const named = stepsOf(preparation.clean).map(({ step }) => step);
+  const steps = [...counted, ...new Set(named)].map((step) => [step, count(cleaned[step] ?? 0)]);
   const more =
     steps.length === 0
       ? ''
       : `\n\n${markdownTable(['Step', 'Documents changed or left out'], steps)}`;
-  return `${usual}\n${quality}${more}`;
+  return `${usual}\n${quality}${other}${more}`;
 }
 
 function personalData({ corpus }: CardFacts, folder?: CardFolder): string {
@@ -283,9 +287,14 @@ function personalData({ corpus }: CardFacts, folder?: CardFolder): string {
 
 function duplicates(manifest: CorpusManifest | null): string {
   if (manifest === null) return `Nobody looked for duplicates yet: ${toCome}`;
-  const { dropped } = manifest.statistics;
+  const { preparation, statistics } = manifest;
+  const { dropped } = statistics;
+  const exact = `${plural(dropped['duplicate_exact'] ?? 0, 'document')} said letter for letter what another says`;
+  if (preparation?.deduplicate?.near === false) {
+    return `${exact}; one of each group was kept. Nobody looked for what is almost the same (\`near: false\`).`;
+  }
   return (
-    `${plural(dropped['duplicate_exact'] ?? 0, 'document')} said letter for letter what another says, and ${count(dropped['duplicate_near'] ?? 0)} almost the same ` +
+    `${exact}, and ${count(dropped['duplicate_near'] ?? 0)} almost the same ` +
     '(found by MinHash); one of each group was kept.'
   );
 }

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import {
   corpusManifestSchema,
   modelManifestSchema,
+  worldSchema,
   type CorpusManifest,
   type Head,
 } from '../../config/manifests.ts';
@@ -132,6 +133,10 @@ const phaseLedgerSchema = z.strictObject({
     untold: count.describe('durable steps that no event tells of; a checkpoint behind them does'),
     faults: z.array(z.string()).describe('what contradicts the order; none is the proof'),
   }),
+  worlds: z
+    .array(worldSchema)
+    .optional()
+    .describe('numbers of hosts other than was planned, or back to it; left out: as planned'),
 });
 export type PhaseLedger = z.infer<typeof phaseLedgerSchema>;
 
@@ -271,6 +276,7 @@ async function readFacts(
     tokensAStep: phase === 'pretrain' ? batchSize * contextLength : null,
     chain: head.chain,
     rollbacks,
+    worlds: head.worlds ?? [],
     places: await placesOf(store, head.chain),
     generations: await readGenerations(store, trial),
     finishedAt: finished?.numSteps ?? null,
@@ -304,6 +310,7 @@ async function readFacts(
     seed,
     numGenerations: head.fence,
     steps,
+    ...(head.worlds && { worlds: head.worlds }),
   };
   return { ledger, data, mixture: phase === 'pretrain' ? corpus.mixture : undefined };
 }

@@ -2,7 +2,7 @@
  * Which steps of a trial became durable, by which trainer, and which were lost and trained again: joined from what
  * all generations told and from the chain of checkpoints. Pure.
  */
-import type { Head } from '../../config/manifests.ts';
+import type { Head, World } from '../../config/manifests.ts';
 import type { Rollback, TrainerEvent } from '../../config/trainer.ts';
 import type { CheckpointPlace, GenerationEvents } from '../../registry/generations.ts';
 import { batchesDone } from '../../registry/rollbacks.ts';
@@ -14,6 +14,8 @@ export interface TrialRecord {
   chain: Head['chain'];
   /** Returns to before a bad loss that are in force. */
   rollbacks: readonly Rollback[];
+  /** From which step on the hosts were other than planned: commits behind it were cut; left out: always as planned. */
+  worlds?: readonly World[];
   /** Beside the chain; the sentence that says why one cannot be read. */
   places: readonly (CheckpointPlace | string)[];
   generations: readonly GenerationEvents[];
@@ -175,13 +177,16 @@ function checkPlaces(
 /** Whoever goes on from what is no commit leaves a gap or doubles; step 0 is one as long as nothing else is. */
 function checkStarts(
   trainers: readonly Trainer[],
-  { chain, rollbacks }: TrialRecord,
+  { chain, rollbacks, worlds = [] }: TrialRecord,
   faults: string[],
 ): void {
-  for (const trainer of trainers) {
+  for (const [place, trainer] of trainers.entries()) {
     const { start, told } = trainer;
     // Behind a return, the commits that were there then are cut from the chain.
     if (rollbacks.some(({ step }) => step < start)) continue;
+    // So are those behind the step from which other hosts went on; who goes on from there is held to it.
+    const later = new Set(trainers.slice(place + 1).map((other) => other.start));
+    if (worlds.some(({ step }) => step < start && later.has(step))) continue;
     const generation = Math.min(...told.keys());
     const durableThen = chain.filter(
       ({ step, fence }) => fence < generation && isOfAnother({ step, fence }, trainer, trainers),

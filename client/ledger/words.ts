@@ -15,7 +15,7 @@ function timesWords(seen: Record<string, number>): string {
 
 /** What a phase was trained on and what proves it: a name and a sentence each. */
 export function ledgerLines(ledger: PhaseLedger): [what: string, words: string][] {
-  const { counted, steps, batchSize, sources = [] } = ledger;
+  const { counted, steps, batchSize, sources = [], worlds = [] } = ledger;
   const { documents, epochs, rehearsed, replayed, size } = counted;
   const what = counted.kind === 'tokens' ? 'windows' : 'rows';
   const whole = counted.windowsAnEpoch ?? size;
@@ -71,6 +71,12 @@ export function ledgerLines(ledger: PhaseLedger): [what: string, words: string][
     'steps',
     `${count(steps.durable)} count once each; ${count(agreeing)} of ${plural(num, 'checkpoint')} stand where the order says (cursor = step × ${batchSize})${untold}`,
   ]);
+  if (worlds.length > 0) {
+    const told = worlds.map(
+      ({ step, numHosts }) => `${plural(numHosts, 'host')} from step ${count(step)} on`,
+    );
+    lines.push(['hosts', `${told.join(', ')}: not exact`]);
+  }
   for (const { generation, lost } of steps.generations) {
     for (const { first, last: to, againBy } of lost) {
       lines.push([

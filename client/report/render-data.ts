@@ -1,4 +1,5 @@
 /** The section about data: where it came from, what was dropped and why with samples, tokens and tokenizer. */
+import { isOfKept } from '../../config/dropped.ts';
 import { heldOutWarning } from '../../config/held-out.ts';
 import { lengthChart, shareBar } from './charts.ts';
 import { dataCharts, fateChart, type Went } from './data-charts.ts';
@@ -35,7 +36,7 @@ function renderDrops(data: DataReport): Html {
   const { dropped, corpus, dataset } = data;
   const numDropped = dropped.reduce((sum, drop) => sum + drop.count, 0);
   const unread = dropped
-    .filter(({ stage }) => stage === 'ingest')
+    .filter(({ stage, reason }) => stage === 'ingest' && !isOfKept(reason))
     .reduce((sum, drop) => sum + drop.count, 0);
   const total = dataset.numDocuments + unread;
   const kept = corpus?.kept ?? dataset.numDocuments;
@@ -55,8 +56,12 @@ function renderDrops(data: DataReport): Html {
         ...dropped.map(({ reason, stage, count: number }) => [
           html`${reasonWords(reason, stage)}${stage === 'ingest' && html` <span class="hint">(could not be read)</span>`}`,
           { number: count(number) },
-          { number: percent(number / total) },
-          { chart: shareBar(number / total, kindOf({ reason, stage })) },
+          ...(isOfKept(reason)
+            ? ['', '']
+            : [
+                { number: percent(number / total) },
+                { chart: shareBar(number / total, kindOf({ reason, stage })) },
+              ]),
         ]),
       ],
     )}
@@ -92,7 +97,8 @@ function renderDrops(data: DataReport): Html {
 function fatesOf({ dropped, corpus, dataset }: DataReport): Went[] {
   const sum = (some: DataReport['dropped']): number =>
     some.reduce((total, drop) => total + drop.count, 0);
-  const of = (kind: Went['kind']): number => sum(dropped.filter((drop) => kindOf(drop) === kind));
+  const of = (kind: Went['kind']): number =>
+    sum(dropped.filter((drop) => kindOf(drop) === kind && !isOfKept(drop.reason)));
   return [
     { name: 'kept', number: corpus?.kept ?? dataset.numDocuments, kind: 'kept' },
     { name: 'duplicates', number: of('duplicates'), kind: 'duplicates' },
@@ -152,7 +158,7 @@ function renderSteps(cleaned: Readonly<Record<string, number>>): Html {
   return html`<h3>Cleaning</h3>
     ${
       steps.length === 0
-        ? html`<p>No step of data.clean changed or dropped anything.</p>`
+        ? html`<p>No step of cleaning changed or dropped anything.</p>`
         : table(
             ['step', 'documents changed or dropped'],
             steps.map(([step, number]) => [step, { number: count(number) }]),

@@ -1,4 +1,5 @@
 /** The page of a run: facts in, one HTML file out, which needs nothing beside itself. Pure. */
+import { isOfKept } from '../../config/dropped.ts';
 import { architectureOf } from '../../config/recipe.ts';
 import { stageOfPhase } from '../live-status.ts';
 import { bandChart, spanBar } from './charts.ts';
@@ -171,7 +172,9 @@ function renderCards({ evaluations, gates, plan, data, notes, phases }: RunRepor
   }
   if (data?.corpus) {
     const { kept, numTokens } = data.corpus;
-    const total = kept + data.dropped.reduce((sum, drop) => sum + drop.count, 0);
+    const total = data.dropped
+      .filter(({ reason }) => !isOfKept(reason))
+      .reduce((sum, drop) => sum + drop.count, kept);
     cards.push({
       what: 'Documents kept',
       figure: `${count(kept)} of ${count(total)}`,

@@ -155,7 +155,7 @@ export const dataReportSchema = z.strictObject({
         })
         .nullable()
         .describe('what came of data.conversations; null: none'),
-      cleaned: counts.nullable().describe('by step; null: data.clean has none'),
+      cleaned: counts.nullable().describe('by step; null: not counted'),
       scripts: counts,
       distributions: distributionsSchema
         .optional()

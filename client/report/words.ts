@@ -88,6 +88,8 @@ const drops: Record<string, string> = {
   symbols: 'too many hashes or ellipses',
   contaminated: 'says what an evaluation set says',
   needs_ocr: 'a scan without text',
+  pages_need_ocr: 'pages that are pictures; the text of the others is kept',
+  part_unreadable: 'a part of a letter; the rest of it is kept',
   undecodable: 'bytes of no known encoding',
 };
 

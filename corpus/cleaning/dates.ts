@@ -23,13 +23,14 @@ const dayFirst = new RegExp(
 );
 const yearFirst =
   /(?<![\w./-]|\b(?:v|ver|version|release|build)[.: ]{0,2}|版本?[.: ]{0,2})(\d{4})([/.])(\d{1,2})\2(\d{1,2})(?![\w/-]|\.\d)/gi;
-const republic = '(?:中華|中华)?(?:民國|民国)';
+/** That of Korea, and 人民國家, are others. */
+const republic = '(?:中華|中华|(?<![韓韩人國国蘭兰]))(?:民國|民国)';
 const republicFirst = new RegExp(
   `${republic} ?(\\d{1,3})([/.-])(\\d{1,2})\\2(\\d{1,2})(?![\\w/-]|\\.\\d)`,
   'g',
 );
 const chinese = new RegExp(
-  `(?:(${republic})|(?<!${numeral})) ?(${numeral}{1,6}) ?(年)(?: ?(${numeral}{1,3}) ?月(?: ?(${numeral}{1,3}) ?[日號号]|(?!\\s*${numeral}|[份底初中上下間间])))?`,
+  `(?:(${republic})|(?<!${numeral})) ?(${numeral}{1,6}) ?(年)(?![代級级期]|國民|國教|計畫|计划)(?: ?(${numeral}{1,3}) ?月(?: ?(${numeral}{1,3}) ?[日號号]|(?!\\s*${numeral}|[份底初中上下間间])))?`,
   'g',
 );
 /** From one date of the Republic to another, whose year is of the Republic too without a word. */

@@ -1,5 +1,7 @@
 /** Rules that leave a document out, with the thresholds that Gopher, C4 and FineWeb published; where no space separates words, by characters. */
+import * as published from '../../config/cleaning-thresholds.ts';
 import { unspaced, type Script } from '../characters.ts';
+import type { Step } from '../../config/cleaning.ts';
 import type { Refusal } from '../decode.ts';
 import { lettersOf, mixed, type Words } from '../words.ts';
 import { stopWordsOf } from './stop-words.ts';
@@ -11,13 +13,30 @@ export interface Judged {
   words: Words;
 }
 
+/** Thresholds that a pipeline file names; left out, the published ones. */
+type Thresholds = Omit<Step, 'step'>;
+
 /** Gopher's rules on repetition (Rae et al. 2021, table A1): lines, paragraphs, top and repeated n-grams. */
-export function gopherRepetition({ text, script, words }: Judged): Refusal | null {
-  const parts: [name: string, parts: string[]][] = [
-    ['paragraphs', text.split(/\n{2,}/).filter((part) => part.trim() !== '')],
-    ['lines', text.split('\n').filter((line) => line.trim() !== '')],
+export function gopherRepetition(
+  { text, script, words }: Judged,
+  given: Thresholds = {},
+): Refusal | null {
+  const most = { ...published.gopherRepetition, ...given };
+  const parts: [name: string, parts: string[], most: number, mostUnits: number][] = [
+    [
+      'paragraphs',
+      text.split(/\n{2,}/).filter((part) => part.trim() !== ''),
+      most.dupParaFrac,
+      most.dupParaCharFrac,
+    ],
+    [
+      'lines',
+      text.split('\n').filter((line) => line.trim() !== ''),
+      most.dupLineFrac,
+      most.dupLineCharFrac,
+    ],
   ];
-  for (const [name, all] of parts) {
+  for (const [name, all, mostParts, mostUnits] of parts) {
     const seen = new Set<string>();
     let count = 0;
     let units = 0;
@@ -27,17 +46,18 @@ export function gopherRepetition({ text, script, words }: Judged): Refusal | nul
         units += part.length;
       } else seen.add(part);
     }
-    if (count / all.length > 0.3) return repeats(name, count / all.length, 0.3);
-    if (units / text.length > 0.2)
-      return repeats(`characters in ${name}`, units / text.length, 0.2);
+    if (count / all.length > mostParts) return repeats(name, count / all.length, mostParts);
+    if (units / text.length > mostUnits)
+      return repeats(`characters in ${name}`, units / text.length, mostUnits);
   }
   // A word of Chinese has one and a half characters on average, so the bounds are for grams half as long again.
   const byCharacter = unspaced.has(script);
   const hashes = byCharacter ? lettersOf(text) : words.hashes;
   const lengths = byCharacter ? null : words.lengths;
-  const bounds = [0.15, 0.14, 0.13, 0.12, 0.11, 0.1];
-  for (const [index, bound] of bounds.entries()) {
-    const length = byCharacter ? Math.round((5 + index) * 1.5) : 5 + index;
+  const bounds = { ...published.gopherRepetition.dupNGrams, ...given.dupNGrams };
+  // Such keys come in the order of their numbers.
+  for (const [numWords, bound] of Object.entries(bounds)) {
+    const length = byCharacter ? Math.round(Number(numWords) * 1.5) : Number(numWords);
     const repeated = repeatedUnits(hashes, lengths, length);
     // Where no gram repeats, no longer one does.
     if (repeated === 0) break;
@@ -86,18 +106,26 @@ function tableOf(size: number): Int32Array {
 }
 
 /** C4's rules on pages (Raffel et al. 2020): no filler text, no source code, five sentences. */
-export function c4({ text }: Judged): Refusal | null {
-  if (/lorem ipsum/i.test(text))
+export function c4({ text }: Judged, given: Thresholds = {}): Refusal | null {
+  const { filterLoremIpsum, filterCurlyBracket, minNumSentences } = { ...published.c4, ...given };
+  if (filterLoremIpsum && /lorem ipsum/i.test(text))
     return { reason: 'c4', detail: 'found "lorem ipsum", expected none' };
-  if (text.includes('{')) return { reason: 'c4', detail: 'found a curly bracket, expected none' };
+  if (filterCurlyBracket && text.includes('{'))
+    return { reason: 'c4', detail: 'found a curly bracket, expected none' };
   const sentences = text.match(/(?<![.!?])[.!?]+["'”’)\]]*(?=\s|$)|[。！？]+/g)?.length ?? 0;
-  if (sentences < 5)
-    return { reason: 'c4', detail: `found ${sentences} sentences, expected at least 5` };
+  if (sentences < minNumSentences) {
+    const expected = `expected at least ${minNumSentences}`;
+    return { reason: 'c4', detail: `found ${sentences} sentences, ${expected}` };
+  }
   return null;
 }
 
 /** FineWeb's rules (Penedo et al. 2024): ends of lines, short lines, lines said twice, line feeds to words. */
-export function fineWeb({ text, script, words }: Judged): Refusal | null {
+export function fineWeb({ text, script, words }: Judged, given: Thresholds = {}): Refusal | null {
+  const { linePunctThr, shortLineThr, charDuplicatesRatio, newLineRatio } = {
+    ...published.fineWeb,
+    ...given,
+  };
   const lines = text.split('\n').filter((line) => line.trim() !== '');
   const byCharacter = unspaced.has(script);
   const refusal = (what: string, share: number, bound: string): Refusal => ({
@@ -105,11 +133,13 @@ export function fineWeb({ text, script, words }: Judged): Refusal | null {
     detail: `${what}: ${percent(share)}, expected ${bound}`,
   });
   const ended = lines.filter((line) => /[.!?"'”’。！？」』；…]$/.test(line)).length / lines.length;
-  if (ended < 0.12) return refusal('lines that end a sentence', ended, 'at least 12 %');
-  const short = byCharacter ? 12 : 30;
+  if (ended < linePunctThr)
+    return refusal('lines that end a sentence', ended, `at least ${percent(linePunctThr)}`);
+  const short = given.shortLineLength ?? (byCharacter ? 12 : published.fineWeb.shortLineLength);
   const shortLines = lines.filter((line) => line.length <= short).length / lines.length;
-  if (shortLines > 0.67)
-    return refusal(`lines of ${short} characters or fewer`, shortLines, 'at most 67 %');
+  const atMost = (bound: number): string => `at most ${percent(bound)}`;
+  if (shortLines > shortLineThr)
+    return refusal(`lines of ${short} characters or fewer`, shortLines, atMost(shortLineThr));
   const seen = new Set<string>();
   let repeated = 0;
   for (const line of lines) {
@@ -117,32 +147,37 @@ export function fineWeb({ text, script, words }: Judged): Refusal | null {
     else seen.add(line);
   }
   const share = repeated / text.length;
-  if (share > 0.01) return refusal('characters of lines said before', share, 'at most 1 %');
+  if (share > charDuplicatesRatio)
+    return refusal('characters of lines said before', share, atMost(charDuplicatesRatio));
   const numWords = byCharacter ? lettersOf(text).length / 1.5 : words.hashes.length;
   const feeds = (text.split('\n').length - 1) / Math.max(1, numWords);
-  if (feeds > 0.3) return refusal('line feeds to words', feeds, 'at most 30 %');
+  if (feeds > newLineRatio) return refusal('line feeds to words', feeds, atMost(newLineRatio));
   return null;
 }
 
 /** Two words that nearly every text of the language has; languages without a list are not judged. */
-export function stopWords({ text }: Judged, language: string): Refusal | null {
+export function stopWords(
+  { text }: Judged,
+  language: string,
+  { minStopWords: least = published.stopWords.minStopWords }: Thresholds = {},
+): Refusal | null {
   const list = stopWordsOf(language);
-  if (list === null) return null;
+  if (list === null || least === 0) return null;
   let found = 0;
   if (list.whole) {
     const met = new Set<string>();
     for (const [word] of text.toLowerCase().matchAll(/[\p{L}\p{M}]+/gu)) {
       if (list.words.has(word)) met.add(word);
-      if (met.size >= 2) return null;
+      if (met.size >= least) return null;
     }
     found = met.size;
   } else {
     for (const word of list.words) if (text.includes(word)) found += 1;
-    if (found >= 2) return null;
+    if (found >= least) return null;
   }
   return {
     reason: 'stop_words',
-    detail: `found ${found} common words of ${language}, expected at least 2`,
+    detail: `found ${found} common words of ${language}, expected at least ${least}`,
   };
 }
 

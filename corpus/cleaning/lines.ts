@@ -1,4 +1,5 @@
 /** Steps that take away lines and signs that say nothing. Each returns the very same string where there is nothing to do. */
+import { c4Lines } from '../../config/cleaning-thresholds.ts';
 
 /** Lost and private characters, and lines of nothing but strokes. */
 export function removeMeaningless(text: string): string {
@@ -68,17 +69,21 @@ const policy =
   /terms of use|privacy policy|cookie policy|uses cookies|use of cookies|use cookies|javascript/i;
 
 /** C4's rules on lines (Raffel et al. 2020): an end of a sentence, three words, neither scripts nor policies. */
-export function keepSentences(text: string): string {
+export function keepSentences(
+  text: string,
+  { minWordsPerLine: least = c4Lines.minWordsPerLine }: Partial<typeof c4Lines> = {},
+): string {
+  // A word of Chinese has one and a half characters on average.
+  const characters = new RegExp(
+    `[\\p{Script=Han}\\p{Script=Hiragana}\\p{Script=Katakana}\\p{Script=Thai}]{${Math.round(least * 1.5)}}`,
+    'u',
+  );
+  const hasWords = (line: string): boolean =>
+    characters.test(line) || (line.match(/\S+/g)?.length ?? 0) >= least;
   return withoutLines(
     text,
-    (line) => line !== '' && (!terminal.test(line) || !hasThreeWords(line) || policy.test(line)),
+    (line) => line !== '' && (!terminal.test(line) || !hasWords(line) || policy.test(line)),
   );
-}
-
-function hasThreeWords(line: string): boolean {
-  if (/[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]{5}/u.test(line))
-    return true;
-  return /\S\s+\S+\s+\S/.test(line);
 }
 
 function withoutLines(text: string, left: (line: string) => boolean): string {

@@ -1,4 +1,5 @@
 /** Takes a text through the steps that a pipeline file names, and counts what each did. */
+import { applies } from '../../config/cleaning-thresholds.ts';
 import type { FilterStep, Step, TextStep } from '../../config/cleaning.ts';
 import type { Refusal } from '../decode.ts';
 import { languageOf } from '../languages.ts';
@@ -14,7 +15,7 @@ import {
 import { repairMojibake } from './mojibake.ts';
 import { blocklist, toxicity } from './offence.ts';
 
-const changes: Record<TextStep, (text: string) => string> = {
+const changes: Record<TextStep, (text: string, step: Step) => string> = {
   mojibake: repairMojibake,
   meaningless: removeMeaningless,
   punctuation: mendPunctuation,
@@ -36,7 +37,7 @@ const filters: Record<
   'gopher-repetition': gopherRepetition,
   c4,
   fineweb: fineWeb,
-  'stop-words': (judged, _, language) => stopWords(judged, language()),
+  'stop-words': (judged, step, language) => stopWords(judged, language(), step),
   toxicity: ({ text, words }, { maxShare = 0.005 }) =>
     toxicity(text, Math.max(words.hashes.length, text.length / 6), maxShare),
   blocklist: ({ text }, { words = [], maxHits = 0 }) => blocklist(text, words, maxHits),
@@ -67,11 +68,11 @@ export function changeText(text: string, steps: readonly Step[], counts: StepCou
 
 function changed(text: string, steps: readonly Step[], counts: StepCounts): string {
   let result = text;
-  let language: string | null = null;
+  let known: string | null = null;
+  const language = (): string => (known ??= languageOf(result));
   for (const step of steps) {
-    if (!isChange(step)) continue;
-    if (step.languages?.includes((language ??= languageOf(result))) === false) continue;
-    const made = changes[step.step](result);
+    if (!isChange(step) || !applies(step, language)) continue;
+    const made = changes[step.step](result, step);
     if (made === result) continue;
     counts[step.step] = (counts[step.step] ?? 0) + 1;
     result = made;
@@ -84,11 +85,10 @@ export function stepsRefusal(
   judged: Judged,
   steps: readonly Step[],
   counts: StepCounts,
+  language: () => string,
 ): Refusal | null {
-  let known: string | null = null;
-  const language = (): string => (known ??= languageOf(judged.text));
   for (const step of steps) {
-    if (isChange(step) || step.languages?.includes(language()) === false) continue;
+    if (isChange(step) || !applies(step, language)) continue;
     const refusal = filters[step.step as FilterStep](judged, step, language);
     if (refusal === null) continue;
     counts[step.step] = (counts[step.step] ?? 0) + 1;

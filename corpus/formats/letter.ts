@@ -7,16 +7,17 @@ import PostalMime, { type Email } from 'postal-mime';
 import { decoderFor, decodeLabelled, encodingOf, isUtf8, type Refusal } from '../decode.ts';
 
 export interface Letter extends Omit<Email, 'text' | 'html'> {
-  text: string | Refusal;
-  html: string | Refusal;
+  text: string;
+  html: string;
+  /** Why parts of it are in neither. */
+  lost: Refusal[];
 }
 
 /** Parses a letter. A letter inside it stays an attachment, for it is one of its own. */
 export async function parseLetter(content: Buffer): Promise<Letter> {
   const parser = new Parser(content);
   const parsed = await parser.parse(content);
-  const { plain, html } = parser.faults;
-  return { ...parsed, text: plain ?? parsed.text ?? '', html: html ?? parsed.html ?? '' };
+  return { ...parsed, text: parsed.text ?? '', html: parsed.html ?? '', lost: parser.lost };
 }
 
 /** What is used of a part of a letter, which the library does not export. */
@@ -27,17 +28,27 @@ interface Part {
   getTextContent: () => string;
   decodeFlowedText: (text: string, delSp: boolean) => string;
   content: ArrayBuffer | null;
-  contentType: { parsed: { value: string; params: Record<string, string | undefined> } };
+  contentType: { parsed: { params: Record<string, string | undefined> } };
 }
+
+type TextType = 'plain' | 'html';
 
 /** The library's steps, of which those that decode are replaced. */
 interface Steps {
   currentNode: Part;
+  /** Texts by the part that they are of, or by the alternatives that they are among. */
+  textMap: Map<Part, Partial<Record<TextType, { value: string }[]>>>;
+  textTypes: Set<TextType>;
+  addTextEntry(part: Part, type: TextType, entry: { value: string }): void;
+  renderTextContent(): void;
   processLine(line: Uint8Array, isFinal: boolean): Promise<void>;
 }
 
 class Parser extends (PostalMime as unknown as new (options: object) => PostalMime & Steps) {
-  readonly faults: { plain?: Refusal; html?: Refusal } = {};
+  readonly lost: Refusal[] = [];
+  readonly #faults: { part: Part; type: TextType; refusal: Refusal }[] = [];
+  /** Of the text that was decoded last. */
+  #fault: Refusal | null = null;
   readonly #content: Buffer;
   readonly #taken = new WeakSet<Part>();
   #guess: ((bytes: Uint8Array) => string | null) | null = null;
@@ -52,6 +63,25 @@ class Parser extends (PostalMime as unknown as new (options: object) => PostalMi
     this.#take(part);
     const raw = part.state === 'header' && !isUtf8(line);
     await super.processLine(raw ? hidden(line) : line, isFinal);
+  }
+
+  override addTextEntry(part: Part, type: TextType, entry: { value: string }): void {
+    if (this.#fault === null) super.addTextEntry(part, type, entry);
+    else this.#faults.push({ part, type, refusal: this.#fault });
+  }
+
+  override renderTextContent(): void {
+    for (const { part, type, refusal } of this.#faults) {
+      const entries = this.textMap.get(part);
+      // Of alternatives, the whole one says what the other would.
+      const others = entries?.[type === 'html' ? 'plain' : 'html'] ?? [];
+      if (others.every(({ value }) => value.trim() === '')) this.lost.push(refusal);
+      else delete entries![type];
+    }
+    const left = [...this.textMap.values()];
+    for (const type of this.textTypes)
+      if (left.every((entries) => entries[type] === undefined)) this.textTypes.delete(type);
+    super.renderTextContent();
   }
 
   #take(part: Part): void {
@@ -95,11 +125,12 @@ class Parser extends (PostalMime as unknown as new (options: object) => PostalMi
   }
 
   #text(part: Part): string {
+    this.#fault = null;
     if (part.content === null) return '';
-    const { value, params } = part.contentType.parsed;
+    const { params } = part.contentType.parsed;
     const decoded = decodeLabelled(new Uint8Array(part.content), params['charset']);
     if (!('text' in decoded)) {
-      this.faults[value === 'text/html' ? 'html' : 'plain'] ??= decoded;
+      this.#fault = decoded;
       return '';
     }
     const flowed = /^flowed$/i.test(params['format'] ?? '');
@@ -128,7 +159,7 @@ function shown(line: string, decode: (bytes: Buffer) => string): string {
   return name + decode(Buffer.from(value)).replaceAll(/[\r\n]+/g, ' ');
 }
 
-const word = String.raw`=\?([^?\s]+)\?([QqBb])\?([^?]*)\?=`;
+const word = String.raw`=\?([^?\s]+)\?([QqBb])\?([^?\r\n]*)\?=`;
 const words = new RegExp(`${word}(?:\\s+${word})*`, 'g');
 
 /** Encoded words of RFC 2047 as ones of UTF-8; of one charset, side by side, they may part a character. */

@@ -90,7 +90,7 @@ async function* letter(
     yield { position, reason: 'damaged', detail: `no letter (${(error as Error).message})` };
     return;
   }
-  yield bodyOf(position, parsed);
+  yield* bodyOf(position, parsed);
   const within =
     position === null ? reading : { ...reading, inside: `${reading.inside}#${position}` };
   for (const [index, attachment] of parsed.attachments.entries()) {
@@ -101,13 +101,12 @@ async function* letter(
   }
 }
 
-/** What the letter itself says: its plain text where it has one. */
-function bodyOf(
+/** What the letter itself says: its plain text where it has one, and that parts of it could not be read. */
+function* bodyOf(
   position: number | null,
-  { text, html, subject, from, headers }: Letter,
-): FileRecord {
-  const said = typeof text === 'string' && text.trim() === '' ? html : text;
-  if (typeof said !== 'string') return { position, ...said };
+  { text, html, lost, subject, from, headers }: Letter,
+): Generator<FileRecord> {
+  const said = text.trim() === '' ? html : text;
   const metadata: Metadata = {};
   if (subject) metadata['subject'] = subject;
   const sender = from?.address ?? from?.name;
@@ -115,7 +114,16 @@ function bodyOf(
   const date = headers.find(({ key }) => key === 'date')?.value;
   if (date) metadata['date'] = isoDate(date) ?? date;
   const plain = said === html ? htmlToText(said).text : said;
-  return checked(position, plain.replaceAll('\r\n', '\n').trim(), metadata);
+  const body = checked(position, plain.replaceAll('\r\n', '\n').trim(), metadata);
+  const [first] = lost;
+  if (first === undefined) yield body;
+  else if ('reason' in body) yield body.reason === 'empty' ? { position, ...first } : body;
+  else {
+    yield body;
+    const parts = lost.length === 1 ? 'a part is' : `${lost.length} parts are`;
+    const detail = `${parts} left out (${first.reason}: ${first.detail})`;
+    yield { position, reason: 'part_unreadable', detail };
+  }
 }
 
 /** Without a name it cannot be read, and is dropped as such; a letter needs none. */

@@ -81,7 +81,7 @@ export async function* readPdf(
     yield checked(null, pages.join('\n\n'), metadataOf(info));
     if (pictures.length > 0) {
       const detail = `${pictures.length} of ${document.numPages} pages are pictures without text (${listed(pictures)}); recognise them first`;
-      yield { position: null, reason: 'needs_ocr', detail };
+      yield { position: null, reason: 'pages_need_ocr', detail };
     }
   } finally {
     await task.destroy();

@@ -25,12 +25,12 @@ export function* matches(
 }
 
 /**
- * What stands before a number that is one: no part of another number, no sum of money, no path of an address. A comma
- * parts the cells of a row, and a slash two numbers one after the other.
+ * What stands before a number that is one: no part of another number, decimal commas and points included, no sum of money,
+ * no path of an address. A comma parts the cells of a row, and a slash two numbers one after the other.
  */
-export const before = String.raw`(?<![\w$€£¥+-]|[$€£¥] |\d\.|(?<!\d[\d -]{5,}|[^\w:/.%-])\/)`;
-/** What stands after it. */
-export const after = String.raw`(?![\w%]|[.-]\d)`;
+export const before = String.raw`(?<![\w$€£¥+-]|[$€£¥] |\d\.|(?<!\d)\d{1,3},|(?<!(?<![\w.-])\(?(?!\d{4}-\d\d-\d\d\/)\d[\d ()-]{5,}|[^\w:/.%-])\/|:\/\/\S{0,200}\/)`;
+/** What stands after it; of a comma, no decimals. */
+export const after = String.raw`(?![\w%]|[.-]\d|,\d{1,2}(?![\d/]))`;
 
 /** Whether the words just before a place, on its line or the one above, match. */
 export function follows(text: string, start: number, words: RegExp, reach = 32): boolean {

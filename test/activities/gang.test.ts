@@ -73,7 +73,9 @@ async function script(what: object): Promise<void> {
   for (const { deps } of hosts) await scriptTrainer(deps.home, what);
 }
 
-async function open(): Promise<Generation> {
+async function open(
+  changes: { numSteps?: number; saveEverySteps?: number } = {},
+): Promise<Generation> {
   const job = {
     trial,
     recipe: {
@@ -82,6 +84,7 @@ async function open(): Promise<Generation> {
       numSteps: 30,
       saveEverySteps: 10,
       worldSize: 2,
+      ...changes,
     },
     shape: recipe.model,
     machine,
@@ -423,7 +426,9 @@ describe('a generation on two hosts', () => {
 
   test('stops together when the host of a follower leaves, which waits until all of it counts', async () => {
     await script({ stepMs: 200 });
-    const { member, start } = await prepare(await open());
+    // Nothing counts before they stop, however long that takes.
+    const long = { numSteps: 900, saveEverySteps: 900 };
+    const { member, start } = await prepare(await open(long));
     const [leading, leaver] = hosts as [Host, Host];
     const leaving = new Leaving();
     leaver.deps.leaving = leaving;
@@ -432,6 +437,14 @@ describe('a generation on two hosts', () => {
     const followed = failure(run(leaver.activities.watchFollower, member)).finally(() => {
       hasLeft = true;
     });
+    const reached = ({ runDir }: Host, step: number) =>
+      until(async () =>
+        (await readFile(path.join(runDir, 'events.jsonl'), 'utf8').catch(() => '')).includes(
+          `"step","step":${step},`,
+        ),
+      );
+    // Before it there is nothing to save, nor for the other host to wait for.
+    await reached(leaver, 1);
     leaving.tell({ why: 'spot', deadline: new Date(Date.now() + 60_000) });
     await until(() => existsSync(path.join(leaver.runDir, 'result.json')));
     const text = await readFile(path.join(leaver.runDir, 'result.json'), 'utf8');
@@ -439,7 +452,8 @@ describe('a generation on two hosts', () => {
     expect(type).toBe('Stopped');
     await sleep(600);
     expect(hasLeft).toBe(false);
-    // As its ranks do, which hear of it from those of the other host.
+    // As its ranks do, which hear of it from those of the other host; these trainers count for themselves.
+    await reached(leading, step);
     await signalTrainer(await findTrainer(leading.runDir), 'SIGTERM');
     expect(await led).toMatchObject({ type: 'Stopped', nonRetryable: false });
     const told = await followed;
@@ -450,8 +464,19 @@ describe('a generation on two hosts', () => {
     expect(told?.message).toBe(
       `host ${names[1]} was told to leave (spot) at step ${step}; handed over at checkpoint ${durable}, 0 steps lost`,
     );
-    const refused = await failure(prepare(await open()));
+    const refused = await failure(prepare(await open(long)));
     expect(refused).toMatchObject({ type: PassingFailure.HostLeaving });
+  });
+
+  test('leaves no trainer on the host of a follower that leaves, and did not end in time', async () => {
+    await script({ stepMs: 5000, obstinate: true });
+    const { member } = await prepare(await open());
+    const leaver = hosts[1]!;
+    leaver.deps.leaving = new Leaving();
+    leaver.deps.leaving.tell({ why: 'spot', deadline: new Date(Date.now() + 4500) });
+    const told = await failure(run(leaver.activities.watchFollower, member));
+    expect(told).toMatchObject({ type: PassingFailure.HostLeaving });
+    expect(await findTrainer(leaver.runDir)).toEqual([]);
   });
 
   test('stops its follower when a person cancels, and not when the worker shuts down', async () => {

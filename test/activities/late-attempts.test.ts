@@ -109,6 +109,22 @@ test('a stop ends the generation that it was meant for, once for all hosts and a
   expect(await findTrainer(host.runDir)).toHaveLength(1);
 });
 
+test('a stop ends the trainer where the next generation was opened, though nobody heard of it', async () => {
+  const store = fileStore();
+  host = await scriptedHost(store, { run: 'unheard' });
+  await host.script({ stepMs: 400 });
+  const first = await host.open();
+  await host.prepare(first);
+  const { stage, writer } = first;
+  const { trial } = first.job;
+  await host.activities.openTrainingGeneration({ trial, stage, writer: 'asked', after: writer });
+  await stop({ trial, stage, after: [writer, 'asked'] });
+  expect(await findTrainer(host.runDir)).toEqual([]);
+  const { fence } = await headOf(store, 'unheard');
+  await stop({ trial, stage, after: [writer, 'asked'] });
+  expect((await headOf(store, 'unheard')).fence).toBe(fence);
+});
+
 test('a stop of a job whose name another has taken touches nothing of that', async () => {
   const store = fileStore();
   host = await scriptedHost(store, { run: 'replaced' });

@@ -1,10 +1,12 @@
 /** A host that is told to leave: its training is handed over at the very step, and another host goes on from there. */
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import http from 'node:http';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createGangActivities } from '../../activities/gang.ts';
@@ -16,7 +18,7 @@ import { endTrainer, findTrainer } from '../../activities/trainer-process.ts';
 import type { Generation, TrainedModel } from '../../activities/training-job.ts';
 import { PassingFailure } from '../../config/failures.ts';
 import { readBlob } from '../../registry/blobs.ts';
-import { livingHosts } from '../../registry/hosts.ts';
+import { livingHosts, reportHost } from '../../registry/hosts.ts';
 import type { Store } from '../../registry/store.ts';
 import { readCheckpoint, readHead } from '../../registry/training.ts';
 import {
@@ -233,6 +235,71 @@ describe('a host that leaves', () => {
     expect((await readHead(store, trial))!.value.chain).toEqual([]);
   });
 
+  /** A store that can be away: all of it, or what is written to it. */
+  const awayStore = () => {
+    const away: { is: 'no' | 'writing' | 'all' } = { is: 'no' };
+    const { store } = s3;
+    const at =
+      <Args extends unknown[], Result>(
+        when: typeof away.is,
+        work: (...args: Args) => Promise<Result>,
+      ) =>
+      async (...args: Args) => {
+        if (away.is === 'all' || away.is === when) throw new Error('503');
+        return await work(...args);
+      };
+    const held: Store = {
+      ...store,
+      get: at('all', store.get),
+      putIfAbsent: at('writing', store.putIfAbsent),
+      putFileIfAbsent: at('writing', store.putFileIfAbsent),
+    };
+    return { away, held };
+  };
+
+  test.each(['no', 'all'] as const)(
+    'leaves no trainer there that did not end in time, with a store that is away: %s',
+    async (is) => {
+      const { away, held } = awayStore();
+      const a = await hostNamed('a', held);
+      await scriptTrainer(a.home, { stepMs: 200, obstinate: true });
+      const generation = await a.open();
+      const watching = failure(a.watch(generation, await a.prepare(generation)));
+      await a.reached(2);
+      away.is = is;
+      told(a.leaving, 4500);
+      expect(await watching).toMatchObject({ type: PassingFailure.HostLeaving });
+      expect(await findTrainer(runDirOf(a.home))).toEqual([]);
+    },
+  );
+
+  test('hands over what counts when its time ends while it stores the model', async () => {
+    const { away, held } = awayStore();
+    const a = await hostNamed('a', held, 5);
+    const generation = await a.open();
+    const start = await a.prepare(generation);
+    away.is = 'writing';
+    const watching = failure(a.watch(generation, start));
+    await until(() => existsSync(path.join(runDirOf(a.home), 'result.json')));
+    await sleep(1500);
+    told(a.leaving, 4500);
+    const error = await watching;
+    expect(error).toMatchObject({ type: PassingFailure.HostLeaving });
+    expect(error!.message).toContain('at step 90; no later checkpoint was stored in time');
+    expect((await readHead(s3.store, trial))!.value.finished).toBeNull();
+  });
+
+  test('is not leased again, even by who had it before', async () => {
+    const a = await hostNamed('a');
+    const report = { schemaVersion: 1 as const, host: 'again', at: new Date().toISOString() };
+    await reportHost(s3.store, 'local', { ...report, leaving: 'SIGTERM' });
+    const ask = { host: 'again', holder: 'training/again', unwatchedExitS: 60 };
+    const { busy } = await a.activities.leaseHost(ask);
+    expect(busy).toMatchObject({ lacks: 'time left' });
+    await reportHost(s3.store, 'local', report);
+    expect(await a.activities.leaseHost(ask)).toEqual({ host: 'again', busy: null });
+  });
+
   test('is told so when a trainer is to be started there, or the host to be leased', async () => {
     const a = await hostNamed('a');
     const generation = await a.open();
@@ -272,6 +339,25 @@ describe('a host that leaves', () => {
     await until(async () => !(await living()).includes('a'));
     expect(await gang.leaseHosts(ask)).toEqual({ hosts: [], living: [] });
   });
+});
+
+test('a deadline that EC2 names after it has recommended to rebalance is heard', async () => {
+  const leaving = new Leaving();
+  notices['events/recommendations/rebalance'] = { noticeTime: in2Minutes() };
+  const said: unknown[] = [];
+  watchNotices([{ ...metadataNotice(address), everyMs: 20 }], {
+    leaving,
+    leavingMs: 900_000,
+    now: () => new Date(),
+    signal: ended.signal,
+    warn: ({ error }) => said.push(error),
+  });
+  await until(() => leaving.notice !== null);
+  const time = in2Minutes();
+  notices['spot/instance-action'] = { action: 'terminate', time };
+  await until(() => leaving.notice!.deadline.toISOString() === time);
+  expect(leaving.notice!.why).toBe('EC2 recommends to rebalance');
+  expect(said).toEqual([]);
 });
 
 test('of two notices the earlier deadline counts', () => {

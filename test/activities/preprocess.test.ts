@@ -562,6 +562,39 @@ test('the activities of a shuffle record what they make, and a search after them
   expect({ kept, dropped }).toEqual({ kept: wanted.result.kept, dropped: wanted.result.dropped });
 }, 60_000);
 
+test('bands of their own find the same through a shuffle and without one, and none leave near duplicates', async () => {
+  const some = originals.slice(0, 40);
+  const changed = some
+    .slice(0, 10)
+    .map(({ text, ...rest }) => ({ ...rest, text: `${text} And more.` }));
+  const { dataset } = await ingested('own-bands', [...some, ...changed, some[0]]);
+  const shuffle = { groupSize: 1, numBuckets: 2 };
+  const resolved = async (deduplicate?: PreprocessInput['data']['deduplicate'], parts = false) => {
+    const asked = { ...data, quality: false, ...(deduplicate !== undefined && { deduplicate }) };
+    const wish = { dataset, data: asked, unread: {}, ...(parts && { shuffle }) };
+    const { duplicates } = (await inActivity(activities.resolveDuplicates, wish)).result;
+    const found = await findStage(
+      fixture.deps.store,
+      'deduplicate',
+      duplicates,
+      deduplicatedSchema,
+    );
+    return { duplicates, dropped: found!.statistics.dropped };
+  };
+  const usual = await resolved();
+  expect(usual.dropped).toEqual({ duplicate_exact: 1, duplicate_near: 10 });
+  const said = { near: { bands: 14, rows: 8, similarity: 0.75 } };
+  expect(await resolved(said)).toEqual(usual);
+  const alone = await resolved({ near: false }, true);
+  expect(alone.dropped).toEqual({ duplicate_exact: 1 });
+  const wide = { bands: 20, rows: 5, similarity: 0.75 };
+  expect((await resolved({ near: wide }, true)).dropped).toEqual(usual.dropped);
+  const similar = await resolved({ near: { ...wide, similarity: 0.7 } });
+  expect(similar.dropped).toEqual(usual.dropped);
+  const digests = [usual, alone, similar].map(({ duplicates }) => duplicates);
+  expect(new Set(digests).size).toBe(3);
+}, 60_000);
+
 test('what an older version listed of kept documents is split as what is listed now', async () => {
   const { dataset } = await ingested('listed', lines);
   const asked = { dataset, data, unread: {} };

@@ -1,6 +1,6 @@
 /** Trials under the real watcher: what a rung leaves behind, that deaths change nothing, and what is decided once. */
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,7 +18,7 @@ import { chosenTrial, readDecisions } from '../../registry/decisions.ts';
 import { readEvents, readHead } from '../../registry/training.ts';
 import { storeCorpus } from '../support/records.ts';
 import { machine, recipe } from '../support/recipes.ts';
-import { scriptedDeps, scriptTrainer } from '../support/scripted-host.ts';
+import { scriptedDeps, scriptTrainer, until } from '../support/scripted-host.ts';
 import { startS3 } from '../support/s3.ts';
 
 // A trainer takes seconds to start and to be seen ending on a busy machine.
@@ -95,6 +95,21 @@ async function trainToTheEnd(job: Generation['job']) {
   const head = (await readHead(deps.store, job.trial))!.value;
   return { model, head, resumedFrom: watched.start.resumedFrom };
 }
+
+test('a rung whose last checkpoint is damaged keeps its folder, from which the next generation goes on', async () => {
+  const job = jobOf(0, 0.04);
+  const watched = await open(job, 20);
+  const { watchTrial } = createSweepActivities(deps);
+  await until(async () => (await readResult(runDirOf(0))) !== null);
+  await writeFile(path.join(runDirOf(0), 'checkpoints', '20', 'weights'), 'damaged');
+  const watching = new MockActivityEnvironment().run(watchTrial, watched);
+  await expect(watching).rejects.toThrow(
+    'the checkpoint of step 20, where the rung ended, is not stored',
+  );
+  expect(existsSync(runDirOf(0))).toBe(true);
+  expect(await trainRung(job, 20)).toMatchObject({ step: 20 });
+  expect((await readHead(deps.store, trialOf(0)))!.value.chain.at(-1)!.step).toBe(20);
+});
 
 test('the trial that is left has the model of a run that had its rate from the start, under the same digest', async () => {
   const end = await trainRung(jobOf(1, 0.02), 7);

@@ -5,9 +5,11 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { planner } from '../../bench/planner.ts';
+import { conclude, printedPlan, type Outcome } from '../../bench/reality.ts';
 import { parseSettings } from '../../bench/support/bench.ts';
 import { partsOf, requireSources, writeCorpus } from '../../bench/support/corpora.ts';
 import { searchGrid } from '../../bench/support/search-grid.ts';
+import { pipelineSchema } from '../../config/pipeline.ts';
 import { pretrainRecipeSchema, type Machine } from '../../config/recipe.ts';
 import { planRecipe } from '../../recipes/plan.ts';
 import { pretrainingStepMs } from '../../recipes/pretraining.ts';
@@ -81,4 +83,40 @@ test('a folder without the texts, a run or a corpus that is not known are refuse
     part: 'reality',
     corpora: 'novels',
   });
+});
+
+test('a run is held to the time that was printed before it, not to that of its own later plan', async () => {
+  const documents = path.join(folder, 'printed');
+  await mkdir(documents);
+  for (let number = 0; number < 20; number += 1) {
+    const line = `Of whale ${number} nothing is known but its number.\n`;
+    writeFileSync(path.join(documents, `${number}.txt`), line.repeat(200));
+  }
+  const pipeline = pipelineSchema.parse({
+    version: 1,
+    name: 'whales',
+    data: { sources: [{ path: documents, license: 'public' }], heldOut: 0.1 },
+    phases: ['pretrain'],
+    budget: { time: '40s' },
+  });
+  const printed = await printedPlan({ pipeline, baseDir: folder, machine, store: null });
+  expect(printed.seconds).toBeGreaterThan(1);
+  expect(printed.seconds).toBeLessThan(42);
+
+  const measured = { seconds: 1.4 * printed.seconds, bitsPerByte: 1.7 };
+  const outcome: Outcome = {
+    name: 'small',
+    numParameters: 1e6,
+    numSteps: 100,
+    epochs: 2,
+    printed,
+    planned: measured,
+    calibrated: null,
+    measured,
+    parts: { start: 1, steps: 1, scoring: 1, writing: 1, storing: 1, medianStepMs: 1 },
+  };
+  const { figures, bounds } = conclude([outcome, { ...outcome, printed: measured }]);
+  expect(bounds[0]).toMatchObject({ name: 'time, furthest from the first printed plan', max: 0.3 });
+  expect(bounds[0]!.value).toBeCloseTo(0.4);
+  expect(figures['furthestFromOwnPlan']).toBe(0);
 });

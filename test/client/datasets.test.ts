@@ -386,16 +386,19 @@ test('a card says of steps only what was asked', async () => {
       },
     });
   expect(cardOf({})).toContain('full-width letters');
+  expect(cardOf({ deduplicate: {} })).toContain('almost the same (found by MinHash)');
   const changed = cardOf({
     clean: { preset: 'usual', except: ['width'], steps: ['dates'] },
     quality: false,
     personalData: 'keep',
     decontaminate: ['evals/a.jsonl'],
+    deduplicate: { near: false },
   });
   for (const sentence of [
     '| dates | 0 |',
     'No document was judged by its quality',
     'nobody looked for personal data',
+    'Nobody looked for what is almost the same (`near: false`).',
     'Held against `evals/a.jsonl` by 13-grams: 0 documents left out',
   ])
     expect(changed).toContain(sentence);

@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import { foreseeAnswers } from '../../client/foresee-dataset.ts';
 import { foresee, leftOutLine, toForesee } from '../../client/foresee.ts';
+import { tooFewKept } from '../../config/dropped.ts';
 import { fieldsAsked, type Questions } from '../../config/questions.ts';
 import { pipelineSchema } from '../../config/pipeline.ts';
 import type { Survey } from '../../config/survey.ts';
@@ -70,6 +71,20 @@ test('more left out than the bound is refused in the words of the run, at the bo
   );
 });
 
+test('pages and parts of documents that are kept count as no dropped documents', () => {
+  const parts = [notRead('pages_need_ocr', 9), notRead('part_unreadable', 9)];
+  const { fault, ...seen } = foresee(pipeline(), [
+    survey({ ...foreseen(9, 9, { too_short: 1 }), notRead: parts }),
+  ])!;
+  expect(fault).toBeNull();
+  expect(leftOutLine({ fault, ...seen }, 0.5)).toBe(
+    'left out: 1 of 9 documents, 11.1 % (too_short 1); a run stops above 50 %',
+  );
+  // The run counts by the same rule.
+  expect(tooFewKept({ ...seen, unread: { pages_need_ocr: 90 } }, 0.5)).toBeNull();
+  expect(tooFewKept({ ...seen, unread: { needs_ocr: 90 } }, 0.5)).not.toBeNull();
+});
+
 test('a single document that is kept is too few', () => {
   const { fault } = foresee(pipeline(), [survey(foreseen(1, 1, {}))])!;
   expect(fault).toMatchObject({
@@ -123,6 +138,13 @@ test('a sample that takes nothing is refused in the words of the run', () => {
 test('what nobody would miss is no line, and what was not looked at is not foreseen', () => {
   expect(leftOutLine(foresee(pipeline(), [survey(foreseen(9, 9, {}))])!, 0.5)).toBeNull();
   expect(foresee(pipeline(), [])).toBeNull();
+});
+
+test('duplicates are foreseen as the pipeline file finds them', () => {
+  const { near } = toForesee(pipeline({}, { deduplicate: { near: { rows: 6 } } })).judge!
+    .deduplicate!;
+  expect(near).toEqual({ bands: 14, rows: 6, similarity: 0.75 });
+  expect(toForesee(pipeline()).judge).not.toHaveProperty('deduplicate');
 });
 
 const questions = [

@@ -285,6 +285,21 @@ describe('what all generations told', () => {
     expect(batchesTrained([], 30)).toEqual([{ first: 0, end: 30 }]);
   });
 
+  test('fewer hosts may go on from before the commits of all of them, which are cut, and are held to that step', () => {
+    const generations = [
+      { fence: 1, events: [start(1), ...steps(1, 22)] },
+      { fence: 2, events: [start(2, 20), ...steps(21, 24)] },
+      { fence: 3, events: [start(3, 10), ...steps(11, 30)] },
+    ];
+    const chain = [{ step: 10, fence: 1, manifest: blob }];
+    const cut = record({ generations, chain, places: [{ step: 10, cursor: 20, numTokens: 80 }] });
+    const joined = joinSteps({ ...cut, worlds: [{ step: 10, numHosts: 1 }] });
+    expect(joined).toMatchObject({ durable: 30, untold: 0, faults: [] });
+    const fault = 'generation 2 went on from step 20, which no committed checkpoint holds';
+    expect(joinSteps(cut).faults).toEqual([fault]);
+    expect(joinSteps({ ...cut, worlds: [{ step: 5, numHosts: 1 }] }).faults).toEqual([fault]);
+  });
+
   test('steps whose events were lost with their host are those of the checkpoint behind them', () => {
     const joined = joinSteps(
       record({

@@ -334,7 +334,7 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a key in other case',
     `${good}  personaldata: keep\n`,
-    'p.yaml:6:3 data.personaldata: found an unknown key, expected sources, dataset, sample, originals, personalData, clean, languages, decontaminate, conversations, heldOut, replay, quality or maxDropped. Did you mean personalData?',
+    'p.yaml:6:3 data.personaldata: found an unknown key, expected sources, dataset, sample, originals, personalData, clean, languages, deduplicate, decontaminate, conversations, heldOut, replay, quality or maxDropped. Did you mean personalData?',
   ],
   [
     'no licence',
@@ -402,9 +402,29 @@ const cases: [what: string, text: string, expected: string][] = [
     'p.yaml:6:21 data.conversations[0].path: found "docs", a folder, expected the path or a glob of files that are there (.json, .jsonl or .jsonl.gz). Did you mean docs/*.jsonl?',
   ],
   [
+    'near duplicates that are switched on',
+    `${good}  deduplicate: { near: true }\n`,
+    'p.yaml:6:18 data.deduplicate.near: found true, expected false, or how near duplicates are found, such as { bands: 14, rows: 8, similarity: 75% }.',
+  ],
+  [
+    'more bands than are told apart',
+    `${good}  deduplicate: { near: { bands: 33, rows: 2 } }\n`,
+    'p.yaml:6:26 data.deduplicate.near.bands: found 33, expected at most 32.',
+  ],
+  [
+    'more hashes than a document may have',
+    `${good}  deduplicate: { near: { bands: 20, rows: 20 } }\n`,
+    'p.yaml:6:18 data.deduplicate.near: found keys with values, expected at most 256 hashes a document; 20 bands of 20 rows are 400.',
+  ],
+  [
+    'a similarity that everything has',
+    `${good}  deduplicate: { near: { similarity: 5% } }\n`,
+    'p.yaml:6:26 data.deduplicate.near.similarity: found "5%", expected at least 10%.',
+  ],
+  [
     'a key of the top under data',
     `${good}  tokenizer: { train: bpe }\n`,
-    'p.yaml:6:3 data.tokenizer: found an unknown key, expected sources, dataset, sample, originals, personalData, clean, languages, decontaminate, conversations, heldOut, replay, quality or maxDropped. It belongs at the top of the file, beside data.',
+    'p.yaml:6:3 data.tokenizer: found an unknown key, expected sources, dataset, sample, originals, personalData, clean, languages, deduplicate, decontaminate, conversations, heldOut, replay, quality or maxDropped. It belongs at the top of the file, beside data.',
   ],
   [
     'a full-width colon that YAML stumbles on',
@@ -469,7 +489,62 @@ const cases: [what: string, text: string, expected: string][] = [
   [
     'a switch with a word',
     `${good}  quality: maybe\n`,
-    'p.yaml:6:3 data.quality: found "maybe", expected true or false.',
+    'p.yaml:6:3 data.quality: found "maybe", expected true, false, or thresholds such as { minDocWords: 20 }, one or a list.',
+  ],
+  [
+    'a threshold that is mistyped',
+    `${good}  quality: { minDocWord: 20 }\n`,
+    'p.yaml:6:14 data.quality.minDocWord: found an unknown key, expected languages, minDocWords, maxDocWords, minAvgWordLength, maxAvgWordLength, minAlphaWordsRatio, minStopWords, minDocLetters, maxDocLetters, minLetterRatio, topCharFrac, maxSymbolWordRatio, maxBulletLinesRatio, maxEllipsisLinesRatio, dupLineFrac, dupLineCharFrac or topNGrams. Did you mean minDocWords?',
+  ],
+  [
+    'thresholds by languages, one below none',
+    `${good}  quality: [{ languages: [en], minDocWords: -1 }, { minDocWords: 30 }]\n`,
+    'p.yaml:6:32 data.quality[0].minDocWords: found -1, expected at least 0.',
+  ],
+  [
+    'thresholds for no language',
+    `${good}  quality: [{ languages: [] }]\n`,
+    'p.yaml:6:15 data.quality[0].languages: found an empty list, expected at least 1 in the list.',
+  ],
+  [
+    'a threshold above its other one',
+    `${good}  quality: { maxDocWords: 40 }\n`,
+    'p.yaml:6:14 data.quality.maxDocWords: found 40, expected minDocWords 50 not above maxDocWords 40.',
+  ],
+  [
+    'a threshold in words for a language without spaces',
+    `${good}  quality: { languages: [zh-Hant], minDocWords: 20 }\n`,
+    'p.yaml:6:36 data.quality.minDocWords: found 20, expected none of it: zh-Hant is judged by letters, as by minDocLetters.',
+  ],
+  [
+    'a threshold of another step',
+    `${good}  clean: { steps: [{ step: c4, newLineRatio: 0.2 }] }\n`,
+    'p.yaml:6:32 data.clean.steps[0].newLineRatio: found an unknown key, expected step, languages, minNumSentences, filterLoremIpsum or filterCurlyBracket.',
+  ],
+  [
+    'a threshold of a step that is mistyped',
+    `${good}  clean: { steps: [{ step: fineweb, newLineRation: 0.2 }] }\n`,
+    'p.yaml:6:37 data.clean.steps[0].newLineRation: found an unknown key, expected step, languages, linePunctThr, shortLineThr, shortLineLength, charDuplicatesRatio or newLineRatio. Did you mean newLineRatio?',
+  ],
+  [
+    'a share above all',
+    `${good}  clean: { steps: [{ step: fineweb, linePunctThr: 12 }] }\n`,
+    'p.yaml:6:37 data.clean.steps[0].linePunctThr: found 12, expected at most 1.',
+  ],
+  [
+    'a phrase of a length that is not measured',
+    `${good}  clean: { steps: [{ step: gopher-repetition, dupNGrams: { 3: 0.2 } }] }\n`,
+    'p.yaml:6:60 data.clean.steps[0].dupNGrams.3: found an unknown key, expected 5, 6, 7, 8, 9 or 10. It belongs in data.quality.topNGrams.',
+  ],
+  [
+    'a list of words that is missing',
+    `${good}  clean: { steps: [{ step: blocklist }] }\n`,
+    'p.yaml:6:20 data.clean.steps[0].words: found nothing, expected a list.',
+  ],
+  [
+    'a step that there is not',
+    `${good}  clean: { steps: [{ step: polish }] }\n`,
+    'p.yaml:6:20 data.clean.steps[0]: found keys with values, expected the name of a step (mojibake, meaningless, punctuation, boilerplate, c4-lines, repeated-lines, dates, numbers, gopher-repetition, c4, fineweb, stop-words, toxicity), or step: with its settings; language needs keep:, blocklist needs words:.',
   ],
   [
     'a gate in percent',

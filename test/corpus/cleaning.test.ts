@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { cleaningSchema, stepsOf } from '../../config/cleaning.ts';
+import { qualitySchema } from '../../config/cleaning-thresholds.ts';
 import { cleanShard } from '../../corpus/clean-shard.ts';
 import { scriptShares } from '../../corpus/characters.ts';
 import { numberOf, standardiseDates, standardiseNumbers } from '../../corpus/cleaning/dates.ts';
@@ -87,6 +88,8 @@ test.each([
   ['民國112年5月2日至113年3月1日，五年後', '2023-05-02至2024-03-01，五年後'],
   ['民國100年及113年、10年', '2011年及2024年、10年'],
   ['民國89年8月十六\n日、中華民國五年計畫', '2000年8月十六\n日、中華民國五年計畫'],
+  ['民國五十年代、大韓民國元年、人民國 3年、民國三年級、中華民國 12年國民基本教育', null],
+  ['民國80年、90年代，民國5年和10年期公債', '1991年、90年代，1916年和10年期公債'],
   ['version 2024.5.2, v2024.5.2, 版本2024.5.2', null],
   ['02/05/2024, 2024年13月2日, 五月二日, 113年5月2日, v2024.5.2.1, February 30, 2024', null],
 ])('dates of %s', (text, expected) => {
@@ -135,6 +138,46 @@ describe('filters', () => {
     expect(fineWeb(judged('Yes.\nNo.\nSo.\nWell, then.'))?.detail).toContain('30 characters');
     const line = english(seeded(3), 20);
     expect(fineWeb(judged(`${line}\n${line}`))?.detail).toContain('said before');
+  });
+  test('each threshold that a file gives takes the place of the published one', () => {
+    const ofEach: [rule: typeof c4, passes: string, given: object][] = [
+      [c4, prose(12), { minNumSentences: 13 }],
+      [fineWeb, prose(12), { shortLineLength: 1000 }],
+      [fineWeb, prose(12), { newLineRatio: 0.01 }],
+      [fineWeb, `${prose(12)}\nno end`, { linePunctThr: 0.99 }],
+      [fineWeb, `${prose(200)}\nIt ends.\nIt ends.`, { charDuplicatesRatio: 0 }],
+      [fineWeb, `${prose(12)}\nIt ends.`, { shortLineThr: 0.01 }],
+      [
+        gopherRepetition,
+        `${prose(12).replaceAll('\n', '\n\n')}\n\nIt.\n\nIt.`,
+        { dupParaCharFrac: 0 },
+      ],
+      [
+        gopherRepetition,
+        `${prose(12).replaceAll('\n', '\n\n')}\n\nIt.\n\nIt.`,
+        { dupParaFrac: 0.01 },
+      ],
+      [gopherRepetition, `${prose(12)}\nIt.\nIt.`, { dupLineFrac: 0.01 }],
+      [gopherRepetition, `${prose(12)}\nIt.\nIt.`, { dupLineCharFrac: 0.001 }],
+      [
+        gopherRepetition,
+        `a b c d e f g. ${prose(12)} a b c d e f g.`,
+        { dupNGrams: { 5: 1, 6: 1, 7: 0.001 } },
+      ],
+      [(text, given) => stopWords(text, 'en', given), prose(1), { minStopWords: 15 }],
+    ];
+    for (const [rule, passes, given] of ofEach) {
+      expect(rule(judged(passes)), JSON.stringify(given)).toBeNull();
+      expect(rule(judged(passes), given), JSON.stringify(given)).not.toBeNull();
+    }
+    const off = { filterLoremIpsum: false, filterCurlyBracket: false };
+    expect(c4(judged(`${prose(9)} Lorem ipsum {`), off)).toBeNull();
+    expect(keepSentences('One two three.\nOne two.', { minWordsPerLine: 2 })).toBe(
+      'One two three.\nOne two.',
+    );
+    expect(keepSentences('One two three.\n這是一個句子。', { minWordsPerLine: 4 })).toBe(
+      '這是一個句子。',
+    );
   });
   test('stop words by language', () => {
     expect(stopWords(judged('zorp glim fazz'), 'en')?.detail).toContain('found 0');
@@ -217,6 +260,86 @@ describe('steps', () => {
       '這是民國113年5月2日，',
     ]);
     expect(cleaned.dropped).toMatchObject([{ reason: 'blocklist', sample: 'The third of these.' }]);
+  });
+
+  test('a step takes other thresholds by language, and one without languages those that none names', () => {
+    const clean = (...steps: unknown[]) =>
+      cleanShard(
+        documents(
+          'It is one. It is two. It is three of the sentences.',
+          '這是第一句。這是第二句。這是第三句。',
+          'Das ist der erste Satz. Das ist der zweite und die Sprache ist Deutsch.',
+        ),
+        { personalData: 'keep', quality: false, clean: parse({ steps }) },
+      ).dropped.map(({ id, detail }) => [id, detail]);
+    const c4Of = (minNumSentences: number | undefined, ...languages: string[]) => ({
+      step: 'c4',
+      ...(languages.length > 0 && { languages }),
+      ...(minNumSentences !== undefined && { minNumSentences }),
+    });
+    const few = (id: number, found: number, least: number) => [
+      String(id),
+      `found ${found} sentences, expected at least ${least}`,
+    ];
+    expect(clean('c4')).toEqual([few(0, 3, 5), few(1, 3, 5), few(2, 2, 5)]);
+    expect(clean(c4Of(3))).toEqual([few(2, 2, 3)]);
+    expect(clean(c4Of(4, 'en'), c4Of(2, 'zh-Hant', 'zh'))).toEqual([few(0, 3, 4)]);
+    expect(clean(c4Of(3, 'en'), 'c4')).toEqual([few(1, 3, 5), few(2, 2, 5)]);
+    expect(clean(c4Of(9), c4Of(undefined, 'en', 'de'))).toEqual([
+      few(0, 3, 5),
+      few(1, 3, 9),
+      few(2, 2, 5),
+    ]);
+    // Without a threshold, both are for what both name.
+    expect(stepsOf(parse({ steps: [c4Of(undefined, 'en'), 'c4'] }))).toEqual([
+      { step: 'c4', languages: ['en'] },
+      { step: 'c4' },
+    ]);
+  });
+
+  test('quality takes other thresholds by language; a language that no entry names is not judged', () => {
+    const short = documents(
+      `${english(seeded(4), 30)}`,
+      '行政院應於三十日內公告之，並送立法院備查。主管機關為辦理前項業務得委託之。',
+    );
+    const dropped = (quality: unknown) =>
+      cleanShard(short, {
+        personalData: 'keep',
+        quality: qualitySchema.parse(quality),
+      }).dropped.map(({ id, detail }) => `${id}: ${detail}`);
+    const words = '0: found 30 words, expected at least 50';
+    const letters = '1: found 34 letters, expected at least 60';
+    expect(dropped(true)).toEqual([words, letters]);
+    expect(dropped({})).toEqual([words, letters]);
+    expect(dropped({ minDocWords: 20 })).toEqual([letters]);
+    expect(dropped({ languages: ['en'] })).toEqual([words]);
+    expect(dropped([{ languages: ['en'], minDocWords: 20 }, { minDocLetters: 30 }])).toEqual([]);
+    expect(dropped([{ languages: ['en'], minDocWords: 1000 }, {}])).toEqual([
+      '0: found 30 words, expected at least 1,000',
+      letters,
+    ]);
+  });
+
+  test('what every text gets is counted too, once a document, and without data.clean', () => {
+    const texts = documents(
+      'Ａ１\u200B 民國113年5月2日\r\n',
+      'cafe\u0301 <|end|>',
+      'plain text',
+      'a\uFFFE\uE000b \uE000 c',
+    );
+    const counted = (clean?: ReturnType<typeof parse>) =>
+      cleanShard(texts, { personalData: 'keep', quality: false, ...(clean && { clean }) }).cleaned;
+    const usual = { width: 1, controls: 1, nfc: 1, 'control-words': 1, 'white-space': 1 };
+    expect(counted()).toEqual(usual);
+    expect(counted(parse({ except: ['width'], steps: ['dates', 'meaningless'] }))).toEqual({
+      controls: 1,
+      nfc: 1,
+      'control-words': 1,
+      // Of the last, what a step left behind.
+      'white-space': 2,
+      dates: 1,
+      meaningless: 1,
+    });
   });
 
   test('what every text gets can be switched off too', () => {

@@ -74,6 +74,26 @@ test.each([
       assistant('20'),
     ],
   ],
+  [
+    'an answer in a list, beside a label that judges nothing',
+    { question: 'a', answer: ['b'], label: 0 },
+    [user('a'), assistant('b')],
+  ],
+  [
+    'messages beside an answer that is none of theirs',
+    { messages: [user('a'), assistant('b')], answer: ['gold'] },
+    [user('a'), assistant('b')],
+  ],
+  [
+    'the same system message twice',
+    { system: 's', messages: [system('s'), user('a'), assistant('b')] },
+    [system('s'), user('a'), assistant('b')],
+  ],
+  [
+    'several contexts',
+    { instruction: 'a', context: ['c', 'd'], output: 'b', label: 'positive' },
+    [user('a\n\nc\n\nd'), assistant('b')],
+  ],
   ['prompt and completion', { prompt: 'a', completion: 'b' }, [user('a'), assistant('b')]],
   ['question and answer', { question: 'a', answer: 'b' }, [user('a'), assistant('b')]],
   [
@@ -186,7 +206,6 @@ test.each([
   ['no_answer', { messages: [user('a')] }],
   ['empty_turn', { instruction: 'a', output: ' ' }],
   ['turns_out_of_order', { messages: [user('a'), user('b'), assistant('c')] }],
-  ['unknown_label', { prompt: 'a', completion: 'b', label: 'good' }],
   ['unlearnt_turn', { messages: [user('a'), { ...assistant('b'), weight: 0 }] }],
   ['same_answers', { instruction: 'a', chosen: 'b', rejected: 'b ' }],
 ])('%s is the reason for what cannot be learnt from', (reason, record) => {

@@ -64,9 +64,40 @@ test.each<[string, string, string | null]>([
   ['its own, with parts of others', `Acme Software License\n\nPortions:\n\n${mit()}`, null],
   ['its own and no line between', `(c) Acme, proprietary.\n${mit()}`, null],
   ['a clause before it', `"Commons Clause" License Condition v1.0\n\n${mit()}`, null],
+  ['MIT, as it says', mit().replace('The MIT License (MIT)', '# This is the MIT license'), 'MIT'],
+  [
+    'MIT under a heading of its own',
+    `# Foo core license\nFoo is released under the MIT license:\n\n${mit()}`,
+    'MIT',
+  ],
+  [
+    'MIT of all parts',
+    'Copyright Foo\n\nThis software consists of contributions made by many individuals.\n\n' +
+      `The following license applies to all parts of this software except as\ndocumented below:\n\n====\n\n${mit()}`,
+    'MIT',
+  ],
+  ['MIT under a name', `Foo: reads bars\n\n${mit()}`, 'MIT'],
+  [
+    'Apache of the software',
+    `The software is licensed under Apache-2.0.\n\n\n${apache}`,
+    'Apache-2.0',
+  ],
+  ['another one', `Foo is released under the Acme license.\n\n${mit()}`, null],
+  ['MIT of some', `This software may not be sold, else under the MIT license:\n\n${mit()}`, null],
+  ['MIT for some', `Under the MIT license for noncommercial work:\n\n${mit()}`, null],
+  ['MIT in words that are not read here', `僅供內部使用 (MIT)\n\n${mit()}`, null],
+  ['MIT of a part', `Ours. It contains foo:\n\n${mit()}`, null],
+  ['a long one before it', `${'Foo is ours.\n'.repeat(30)}\n${mit()}`, null],
   ['nothing', '', null],
 ])('the text of a licence is known by how it begins: %s', (_, text, license) => {
   expect(knownLicense(text)).toBe(license);
+});
+
+test('a text of nothing but who holds the rights is soon left', () => {
+  const before = process.cpuUsage();
+  expect(knownLicense('(c)\n'.repeat(16_384))).toBeNull();
+  // Of the processor, in microseconds: others may have the machine.
+  expect(process.cpuUsage(before).user).toBeLessThan(1_000_000);
 });
 
 test.each<[string, Record<string, string>, string | null]>([

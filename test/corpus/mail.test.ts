@@ -94,6 +94,57 @@ test('a part that cannot be decoded refuses its letter, and what is attached is 
   ]);
 });
 
+/** Parts by their type, and each content. */
+function partsOf(kind: string, parts: readonly [string, Buffer | string][]): Buffer {
+  return Buffer.concat([
+    Buffer.from(`Subject: x\nContent-Type: multipart/${kind}; boundary=X\n\n`),
+    ...parts.flatMap(([type, content]) => [
+      Buffer.from(`--X\nContent-Type: text/${type}; charset=utf-8\n\n`),
+      Buffer.from(content as string),
+      Buffer.from('\n'),
+    ]),
+    Buffer.from('--X--\n'),
+  ]);
+}
+const bad = Buffer.concat([Buffer.from(`${body}${body}`), Buffer.of(0xff)]);
+const metadata = { subject: 'x' };
+
+test('where one of the alternatives of a letter cannot be decoded, the other is taken', async () => {
+  const page = `<p>${body}</p>`;
+  const kept = [{ position: null, text: body, metadata }];
+  const read = async (...parts: [string, Buffer | string][]) =>
+    recordsOf('a.eml', partsOf('alternative', parts));
+  expect(await read(['plain', bad], ['html', page])).toEqual(kept);
+  expect(await read(['plain', body], ['html', bad])).toEqual(kept);
+  for (const other of [bad, ' '])
+    expect(await read(['plain', other], ['html', bad])).toMatchObject([{ reason: 'undecodable' }]);
+});
+
+test('a part of a letter that cannot be decoded is told beside the text of the others', async () => {
+  const unreadable = {
+    position: null,
+    reason: 'part_unreadable',
+    detail: expect.stringMatching(/^a part is left out \(undecodable: /) as string,
+  };
+  const kept = { position: null, text: body, metadata };
+  const read = async (...parts: [string, Buffer | string][]) =>
+    recordsOf('a.eml', partsOf('mixed', parts));
+  expect(await read(['plain', body], ['plain', bad])).toEqual([kept, unreadable]);
+  expect(await read(['plain', bad], ['plain', body])).toEqual([kept, unreadable]);
+  expect(await read(['plain', body], ['html', bad])).toEqual([kept, unreadable]);
+  expect(await read(['html', bad], ['plain', bad], ['plain', body])).toEqual([
+    kept,
+    { ...unreadable, detail: expect.stringMatching(/^2 parts are left out/) as string },
+  ]);
+});
+
+test('an encoded word that has no end takes no other header with it', async () => {
+  const content = Buffer.from('Subject: =?UTF-8?Q?cut off\nFrom: a@b.com\nX-S: what ?=\n\ntext\n');
+  expect(await recordsOf('a.eml', content)).toEqual([
+    { position: null, text: 'text', metadata: { subject: '=?UTF-8?Q?cut off', from: 'a@b.com' } },
+  ]);
+});
+
 test('a letter that was forwarded is a document of its own, with its own encoding', async () => {
   const inner = letter('Content-Type: text/plain', big5(body), big5('預算會議通知'));
   const outer = (disposition: string) =>

@@ -1,5 +1,6 @@
 import { deflateSync } from 'node:zlib';
 import { expect, test } from 'vitest';
+import { picturePages } from '../../corpus/pdf-pictures.ts';
 import { pdf } from './make-files.ts';
 import { recordsOf } from './records.ts';
 
@@ -61,7 +62,7 @@ test('pages that are pictures are told beside the text of the others', async () 
     },
     {
       position: null,
-      reason: 'needs_ocr',
+      reason: 'pages_need_ocr',
       detail: '4 of 7 pages are pictures without text (2-4, 6); recognise them first',
     },
   ]);
@@ -76,4 +77,40 @@ test('a file of pictures is a scan, and one of blank pages is empty', async () =
 
 test('a blank page beside text is no word worth', async () => {
   expect(await recordsOf('a.pdf', pagesOf([text('One'), blank]))).toMatchObject([{ text: 'One' }]);
+});
+
+const onePage = '%PDF-1.5\n1 0 obj\n<</Type/Page/Contents 2 0 R>>\nendobj\n2 0 obj\n<<>>stream\n';
+const filled = (head: string, part: string, tail = ''): string =>
+  head + part.repeat(Math.ceil((4 * 1024 * 1024) / part.length)) + tail;
+const pageRef = (_: unknown, index: number): { number: number; object: number } => ({
+  number: index + 1,
+  object: index + 1,
+});
+
+test.each<[string, string, number]>([
+  ['pictures that have no data', filled(onePage, 'BI ', '\nendstream endobj'), 1],
+  ['objects without an end', filled(onePage, '7 0 obj '), 1],
+  ['objects whose streams have no end', filled('%PDF-1.5\n', '1 0 obj<<>>stream\n'), 1],
+  ['objects that others lie in', filled('%PDF-1.5\n', '1 0 obj stream\nendstream '), 1],
+  ['lists without an end', filled('%PDF-1.5\n1 0 obj<</Type/Page', '/Contents[', 'endobj'), 1],
+  [
+    'pages under a long node',
+    Array.from(
+      { length: 9000 },
+      (_, index) => `${index + 1} 0 obj<</Parent 9001 0 R/Contents 9002 0 R>>endobj\n`,
+    ).join('') +
+      filled(
+        '9002 0 obj<<>>stream\n/I Do\nendstream endobj\n9001 0 obj<</Resources<</XObject<<',
+        '/I 5 0 R',
+        '>>>>>>endobj',
+      ),
+    9000,
+  ],
+])('4 MiB of %s are looked through in one pass', (_, content, numPages) => {
+  const pages = Array.from({ length: numPages }, pageRef);
+  const file = Buffer.from(content, 'latin1');
+  const before = process.cpuUsage();
+  expect(picturePages(file, pages)).toEqual([]);
+  // Of the processor, in microseconds: others may have the machine.
+  expect(process.cpuUsage(before).user).toBeLessThan(1_500_000);
 });

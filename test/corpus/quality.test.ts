@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { QualityThresholds } from '../../config/cleaning-thresholds.ts';
 import { endOfLetters, scriptShares } from '../../corpus/characters.ts';
 import { cleanShard } from '../../corpus/clean-shard.ts';
 import { cleanText } from '../../corpus/clean.ts';
@@ -23,9 +24,9 @@ const french =
   'de l’homme sont les seules causes des malheurs publics et de la corruption des gouvernements, ont résolu d’exposer, dans une déclaration ' +
   'solennelle, les droits naturels, inaliénables et sacrés de l’homme, afin que cette déclaration rappelle sans cesse leurs droits et leurs devoirs.';
 
-function reasonOf(raw: string): string | null {
+function reasonOf(raw: string, given: QualityThresholds = {}): string | null {
   const text = cleanText(raw);
-  return qualityRefusal(text, scriptShares(text).main, wordsOf(text))?.reason ?? null;
+  return qualityRefusal(text, scriptShares(text).main, wordsOf(text), given)?.reason ?? null;
 }
 
 test.each([
@@ -36,6 +37,42 @@ test.each([
   ['French, which has none of the common English words', french],
 ])('%s is kept', (_, text) => {
   expect(reasonOf(text)).toBe(null);
+});
+
+test.each<[reason: string, text: string, given: QualityThresholds]>([
+  ['too_short', english(seeded(1), 120), { minDocWords: 121 }],
+  ['too_long', english(seeded(1), 120), { maxDocWords: 119 }],
+  ['word_length', english(seeded(1), 120), { minAvgWordLength: 9 }],
+  ['word_length', english(seeded(1), 120), { maxAvgWordLength: 3 }],
+  ['letters', `${english(seeded(1), 120)} 1`, { minAlphaWordsRatio: 1 }],
+  ['symbols', `${english(seeded(1), 120)} #`, { maxSymbolWordRatio: 0 }],
+  ['common_words', english(seeded(1), 120), { minStopWords: 100 }],
+  [
+    'bullets',
+    `- ${english(seeded(1), 60)}\n${english(seeded(3), 60)}`,
+    { maxBulletLinesRatio: 0.4 },
+  ],
+  ['ellipses', `${english(seeded(1), 120)}\nso ...\nit\nis\n.`, { maxEllipsisLinesRatio: 0.1 }],
+  ['repeated_lines', `${english(seeded(1), 120)}\nso\nso\nit\nis`, { dupLineFrac: 0.1 }],
+  ['repeated_lines', `${english(seeded(1), 120)}\nso\nso\nit\nis`, { dupLineCharFrac: 0 }],
+  [
+    'repeated_phrase',
+    `as was said ${english(seeded(1), 120)} as was said`,
+    { topNGrams: { 3: 0.001 } },
+  ],
+  ['too_short', chinese, { minDocLetters: 400 }],
+  ['too_long', chinese, { maxDocLetters: 100 }],
+  ['letters', chinese, { minLetterRatio: 0.99 }],
+  ['repeated_characters', chinese, { topCharFrac: 0.01 }],
+])('%s by another threshold: %#', (reason, text, given) => {
+  expect(reasonOf(text)).toBe(null);
+  expect(reasonOf(text, given)).toBe(reason);
+});
+
+test('a threshold that is wide enough keeps what the published one leaves out', () => {
+  const text = english(seeded(1), 120).replaceAll(/\b(\w+)\b/g, '$1q');
+  expect(reasonOf(text)).toBe('common_words');
+  expect(reasonOf(text, { minStopWords: 0 })).toBe(null);
 });
 
 const random = seeded(2);

@@ -4,6 +4,7 @@ import { filterSteps, textSteps } from '../../config/cleaning.ts';
 import { personalDataKinds } from '../../config/personal-data.ts';
 import { scriptShares } from '../../corpus/characters.ts';
 import { changeText, repairFirst, stepsRefusal } from '../../corpus/cleaning/steps.ts';
+import { languageOf } from '../../corpus/languages.ts';
 import { redact } from '../../corpus/redact.ts';
 import { wordsOf } from '../../corpus/words.ts';
 
@@ -21,7 +22,7 @@ test.each(['.', '-', ' ', '1', 'a', '(', '@', '０', '中'])(
       ]),
       ...filterSteps.map((step): [string, () => void] => [
         step,
-        () => stepsRefusal(judged, [{ step, ...settings }], {}),
+        () => stepsRefusal(judged, [{ step, ...settings }], {}, () => languageOf(text)),
       ]),
       ...personalDataKinds.map((kind): [string, () => void] => [kind, () => redact(text, [kind])]),
     ];

@@ -4,7 +4,8 @@ import path from 'node:path';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { expect, test } from 'vitest';
 import { ExitCode } from '../../client/cli/output.ts';
-import { filterSteps, stepsOf, textSteps } from '../../config/cleaning.ts';
+import * as published from '../../config/cleaning-thresholds.ts';
+import { filterSteps, formSteps, stepsOf, textSteps, usualSteps } from '../../config/cleaning.ts';
 import {
   controlSchema,
   trainerEventSchema,
@@ -52,6 +53,30 @@ test('the guide to a trainer names every field, event and type of the contract, 
   const types = firstColumn(between(guide, '| `type` |', '## The example'));
   const failed = trainerResultSchema.options[1].shape.type.options;
   expect(types.filter((type) => type !== 'type').toSorted()).toEqual([...failed].toSorted());
+});
+
+test('the guide to cleaning has every threshold that a file may change, and the published one', () => {
+  const guide = between(read('docs/guides/cleaning.md'), '## Other thresholds', '## Evaluation');
+  const rows = (of: string): string =>
+    guide
+      .split('\n')
+      .filter((line) => line.startsWith(`| \`${of}\``))
+      .join('\n');
+  const all = {
+    'data.quality': published.gopherQuality,
+    'gopher-repetition': published.gopherRepetition,
+    c4: published.c4,
+    'c4-lines': published.c4Lines,
+    fineweb: published.fineWeb,
+    'stop-words': published.stopWords,
+  };
+  for (const [of, thresholds] of Object.entries(all)) {
+    const said = Array.from(rows(of).matchAll(/`(\w+)` (\{[^}]*\}|[\w.]+)/g), ([, key, value]) => [
+      key,
+      JSON.parse(value!),
+    ]);
+    expect(Object.fromEntries(said), of).toEqual(thresholds);
+  }
 });
 
 test('the guide to documents names every reason for which one is dropped, and no other', () => {
@@ -131,8 +156,15 @@ test('the guide to the Web UI names every workflow and every search attribute', 
 
 test('the guide to cleaning has every step, and says which the preset for the web takes', () => {
   const guide = read('docs/guides/cleaning.md');
-  const rows = Array.from(guide.matchAll(/^\| `([a-z0-9-]+)` \| (yes|no) \|/gm));
-  expect(rows.map(([, step]) => step)).toEqual([...textSteps, ...filterSteps]);
+  const rows = Array.from(guide.matchAll(/^\| `([a-z0-9-]+)` \| (yes|no|usual|always) \|/gm));
+  expect(rows.map(([, step]) => step)).toEqual([
+    ...usualSteps,
+    ...formSteps,
+    ...textSteps,
+    ...filterSteps,
+  ]);
+  const always = rows.filter(([, , taken]) => taken === 'always');
+  expect(always.map(([, step]) => step)).toEqual([...formSteps]);
   const web = stepsOf({ preset: 'web' }).map(({ step }) => step);
   expect(rows.filter(([, , taken]) => taken === 'yes').map(([, step]) => step)).toEqual(web);
 });

@@ -1,4 +1,4 @@
-/** Two gpu workers as processes, each on a host of its own; one host is lost in the middle, with its disk. */
+/** Two gpu workers as processes, each on a host of its own; one host is lost in the middle: it comes back, or fewer will do. */
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -11,17 +11,26 @@ import { promisify } from 'node:util';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { countPhases } from '../../client/cli/ledger-module.ts';
+import { gatherLedger } from '../../client/ledger/ledger.ts';
+import { ledgerLines } from '../../client/ledger/words.ts';
+import { traceRun } from '../../client/report/gather.ts';
+import { modelManifestSchema } from '../../config/manifests.ts';
+import { pipelineSchema } from '../../config/pipeline.ts';
 import { createGangActivities } from '../../activities/gang.ts';
 import { createTrainActivities } from '../../activities/train.ts';
 import { endTrainer, findTrainer, signalTrainer } from '../../activities/trainer-process.ts';
 import type { Deps } from '../../activities/deps.ts';
 import type { TrainerRun } from '../../config/trainer.ts';
-import { putBlob } from '../../registry/blobs.ts';
-import { livingHosts } from '../../registry/hosts.ts';
+import { describeMachine } from '../../infra/machine.ts';
+import { putBlob, readBlob } from '../../registry/blobs.ts';
+import { hostPool, livingHosts } from '../../registry/hosts.ts';
+import { addRunInputs, putRunRecord } from '../../registry/runs.ts';
 import { readHead } from '../../registry/training.ts';
+import type { GangWish } from '../../workflows/gang.ts';
 import { trainingWorkflow } from '../../workflows/training.ts';
 import { makeHosts, type Hosts } from '../support/namespaces.ts';
-import { machine, recipe, trainingInput } from '../support/recipes.ts';
+import { recipe, trainingInput } from '../support/recipes.ts';
 import { storeCorpus } from '../support/records.ts';
 import { startS3, type TestS3 } from '../support/s3.ts';
 import { endOfTextTokenizer } from '../support/tokenizers.ts';
@@ -29,7 +38,11 @@ import { workflowsPath } from '../support/temporal.ts';
 
 const projectDir = path.resolve(import.meta.dirname, '../..');
 const python = path.join(projectDir, '.venv/bin/python');
-const trial = { run: 'gang', phase: 'pretrain', round: 0, trial: 0 } as const;
+const runs = ['gang', 'elastic'] as const;
+type Run = (typeof runs)[number];
+const trialOf = (run: Run) => ({ run, phase: 'pretrain', round: 0, trial: 0 }) as const;
+/** As its hosts are, or none of them would be leased. */
+const machine = describeMachine();
 const shape = { ...recipe.model, hiddenSize: 32, intermediateSize: 64, numLayers: 1, numHeads: 2 };
 const phase = {
   ...recipe.pretrain,
@@ -46,6 +59,7 @@ const phase = {
   threads: 1,
   worldSize: 2,
 };
+const numDocuments = 64;
 
 let root: string;
 let s3: TestS3;
@@ -55,7 +69,7 @@ let corpus: string;
 let stopControl: () => Promise<void>;
 const workers: (ChildProcess | null)[] = [null, null];
 const homeOf = (host: number) => path.join(root, `host-${host}`);
-const runDirOf = (host: number) => path.join(homeOf(host), 'runs', trial.run, 'pretrain-0-0');
+const runDirOf = (host: number, run: Run) => path.join(homeOf(host), 'runs', run, 'pretrain-0-0');
 let places: { temporal: string; s3: string };
 
 function startWorker(host: number): void {
@@ -80,15 +94,18 @@ function startWorker(host: number): void {
   });
 }
 
+const lives = (worker: ChildProcess | null): worker is ChildProcess =>
+  worker?.exitCode === null && worker.signalCode === null;
+
 /** As when the power fails. */
 async function killHost(host: number): Promise<void> {
-  const worker = workers[host];
-  if (worker?.exitCode === null && worker.signalCode === null) {
+  const worker = workers[host] ?? null;
+  if (lives(worker)) {
     const exited = once(worker, 'exit');
     worker.kill('SIGKILL');
     await exited;
   }
-  await signalTrainer(await findTrainer(runDirOf(host)), 'SIGKILL');
+  for (const run of runs) await signalTrainer(await findTrainer(runDirOf(host, run)), 'SIGKILL');
 }
 
 beforeAll(async () => {
@@ -109,7 +126,13 @@ beforeAll(async () => {
   };
   const tokenizer = await putBlob(s3.store, endOfTextTokenizer());
   const tokens = Uint16Array.from({ length: 8192 }, (_, place) => (place * 7) % 64);
-  corpus = await storeCorpus(s3.store, { tokens, tokenizer });
+  const documents = Array.from({ length: numDocuments }, (_, number) => {
+    const length = tokens.length / numDocuments;
+    // Its last token is the end of the text.
+    return JSON.stringify({ first: number * length, id: `d${number}`, num: length - 1 });
+  });
+  const index = await putBlob(s3.store, Buffer.from(`${documents.join('\n')}\n`));
+  corpus = await storeCorpus(s3.store, { tokens, tokenizer, index });
   const deps: Deps = {
     store: s3.store,
     home: path.join(root, 'control'),
@@ -133,7 +156,7 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const host of [0, 1]) {
     await killHost(host);
-    await endTrainer(runDirOf(host), 0);
+    for (const run of runs) await endTrainer(runDirOf(host, run), 0);
   }
   await stopControl();
   await Promise.all([server.teardown(), s3.stop()]);
@@ -149,7 +172,23 @@ async function until(what: string, condition: () => Promise<boolean>): Promise<v
   }
 }
 
-const head = async () => (await readHead(s3.store, trial))?.value;
+const head = async (run: Run) => (await readHead(s3.store, trialOf(run)))?.value;
+
+/** Starts a training on both hosts, and waits until it has made a checkpoint. */
+async function startTraining(run: Run, gang: GangWish, recipe: typeof phase) {
+  for (const [host, worker] of workers.entries()) if (!lives(worker)) startWorker(host);
+  await until('both hosts say that they live', async () => {
+    return (await livingHosts(s3.store, hostPool, new Date())).length === 2;
+  });
+  const job = { ...trainingInput, run, recipe, shape, machine, corpus, gang };
+  const handle = await server.client.workflow.start(trainingWorkflow, {
+    workflowId: `training/${run}/pretrain/0`,
+    taskQueue: 'control',
+    args: [job],
+  });
+  await until('a checkpoint counts', async () => ((await head(run))?.chain.length ?? 0) > 0);
+  return handle;
+}
 
 /** What two ranks on one host make of it, undisturbed. */
 async function weightsOfOneHost(run: TrainerRun): Promise<string> {
@@ -168,38 +207,18 @@ test(
   'a run on two hosts, one of which is lost with its disk, ends with the bits of one host',
   { timeout: 600_000 },
   async () => {
-    startWorker(0);
-    startWorker(1);
-    await until('both hosts say that they live', async () => {
-      return (await livingHosts(s3.store, 'local', new Date())).length === 2;
-    });
-    const handle = await server.client.workflow.start(trainingWorkflow, {
-      workflowId: 'training/gang/pretrain/0',
-      taskQueue: 'control',
-      args: [
-        {
-          ...trainingInput,
-          run: trial.run,
-          recipe: phase,
-          shape,
-          machine,
-          corpus,
-          gang: { numHosts: 2, elastic: false },
-        },
-      ],
-    });
-    await until('a checkpoint counts', async () => ((await head())?.chain.length ?? 0) > 0);
+    const handle = await startTraining('gang', { numHosts: 2, elastic: false }, phase);
     const planned = JSON.parse(
-      readFileSync(path.join(runDirOf(0), 'run.json'), 'utf8'),
+      readFileSync(path.join(runDirOf(0, 'gang'), 'run.json'), 'utf8'),
     ) as TrainerRun;
-    const meeting = (await head())!.gang!;
+    const meeting = (await head('gang'))!.gang!;
     await killHost(1);
     await rm(homeOf(1), { recursive: true });
     startWorker(1);
 
     const model = await handle.result();
     expect(meeting).toMatchObject({ hosts: ['host-0', 'host-1'], address: hosts.addresses[0] });
-    const { fence, chain, gang, worlds } = (await head())!;
+    const { fence, chain, gang, worlds } = (await head('gang'))!;
     expect(fence).toBeGreaterThan(1);
     expect(gang!.meeting).not.toBe(meeting.meeting);
     expect(gang!.step).toBeGreaterThan(0);
@@ -207,9 +226,60 @@ test(
     expect(new Set(chain.map((entry) => entry.fence)).size).toBe(2);
     expect(model).toMatchObject({ numSteps: 240, reused: false });
     for (const host of [0, 1]) {
-      expect(await findTrainer(runDirOf(host))).toEqual([]);
-      expect(existsSync(runDirOf(host))).toBe(false);
+      expect(await findTrainer(runDirOf(host, 'gang'))).toEqual([]);
+      expect(existsSync(runDirOf(host, 'gang'))).toBe(false);
     }
     expect(model.weights).toBe(await weightsOfOneHost(planned));
+  },
+);
+
+test(
+  'a run that may go on smaller ends on the host that is left, says from which step, and reads every token as planned',
+  { timeout: 600_000 },
+  async () => {
+    const { store } = s3;
+    const run = 'elastic';
+    // The same again would be a look-up.
+    const recipe = { ...phase, seed: phase.seed + 1 };
+    const handle = await startTraining(run, { numHosts: 2, elastic: true, patienceS: 1 }, recipe);
+    await killHost(1);
+    // As it is once three of its reports are missing.
+    await store.remove(`hosts/${hostPool}/host-1.json`);
+
+    const model = await handle.result();
+    const { gang, worlds, chain, finished, fence } = (await head(run))!;
+    expect(gang!.hosts).toEqual(['host-0']);
+    expect(worlds).toEqual([{ step: gang!.step, numHosts: 1 }]);
+    expect(gang!.step).toBeGreaterThanOrEqual(phase.saveEverySteps);
+    expect(gang!.step).toBeLessThan(phase.numSteps);
+    expect(chain.at(-1)!.fence).toBe(fence);
+    expect(model).toMatchObject({ numSteps: phase.numSteps, reused: false, worlds });
+    const manifest = JSON.parse((await readBlob(store, finished!)).toString('utf8')) as unknown;
+    expect(modelManifestSchema.parse(manifest)).toMatchObject({ exact: false, worlds });
+
+    const sources = [{ path: './docs', license: 'internal' }];
+    const pipeline = pipelineSchema.parse({ version: 1, name: run, data: { sources } });
+    await putRunRecord(store, run, 'spec', { pipeline, machine });
+    await addRunInputs(store, run, { corpus });
+    const trace = await traceRun({ temporal: null, store, run });
+    const ledger = await gatherLedger({ store, run, trace, count: countPhases });
+    const [pretrain] = ledger.phases;
+    expect(pretrain!.steps.faults).toEqual([]);
+    expect(ledger).toMatchObject({ proven: true, missing: [] });
+    expect(pretrain).toMatchObject({ finished: true, worlds });
+    expect(pretrain!.steps).toMatchObject({
+      durable: phase.numSteps,
+      checkpoints: { num: chain.length, agreeing: chain.length },
+    });
+    const { generations } = pretrain!.steps;
+    expect(generations.at(-1)).toMatchObject({ began: 'resumed', from: gang!.step });
+    const { seen, documents } = pretrain!.counted;
+    const foretold = Object.entries(seen).reduce((sum, [n, num]) => sum + Number(n) * num, 0);
+    expect(foretold).toBe(phase.numSteps * phase.batchSize * phase.contextLength);
+    expect(documents).toMatchObject({ num: numDocuments, never: 0 });
+    expect(ledgerLines(pretrain!)).toContainEqual([
+      'hosts',
+      `1 host from step ${gang!.step} on: not exact`,
+    ]);
   },
 );

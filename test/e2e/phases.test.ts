@@ -1,5 +1,5 @@
 /**
- * The pipeline files that name their phases, each run on a small part of its documents: real ingest,
+ * The pipeline files that give a model that writes, each run on a small part of its documents: real ingest,
  * preprocessing, planning, training and registry. A tiny base stands for SmolLM2; export and evaluation,
  * which know no phases, are recorded without their work.
  */
@@ -23,10 +23,13 @@ import type { Pipeline } from '../../config/pipeline.ts';
 import { phasesOf, recipeSchema } from '../../config/recipe.ts';
 import { describeMachine } from '../../infra/machine.ts';
 import { downloadBlob } from '../../registry/blobs.ts';
+import { readDecisions } from '../../registry/decisions.ts';
+import { readGenerations } from '../../registry/generations.ts';
 import { moveAlias } from '../../registry/models.ts';
 import { getRunRecord } from '../../registry/runs.ts';
 import { findStage, recordStage, stageDigest } from '../../registry/stages.ts';
 import { findTrained } from '../../registry/trained.ts';
+import { readHead } from '../../registry/training.ts';
 import { startInProcess, type InProcess } from '../support/in-process.ts';
 
 const projectDir = path.resolve(import.meta.dirname, '../..');
@@ -61,7 +64,9 @@ function recorded({ store, now }: Deps) {
       const evaluation = {
         schemaVersion: 1 as const,
         bundle: stageDigest(bundle),
-        metrics: heldOut ? { valBpb: score(1) } : { 'questions.accuracy': score(1) },
+        metrics: heldOut
+          ? { valBpb: score(1) }
+          : { 'questions.accuracy': score(1), 'preferences.accuracy': score(1) },
         latency: { firstTokenMs: 1, tokensPerSecond: 100, probeDifference: 0 },
         samples: [],
       };
@@ -103,8 +108,8 @@ afterAll(async () => {
   rmSync(root, { recursive: true, force: true });
 });
 
-/** A file as it is, but for the amount of text, the time, and the base. */
-async function runFile(name: string, include = 'data/200[0-5]*.json') {
+/** A file as it is, but for the amount of text, the time, the base, and how many rates are tried. */
+async function runFile(name: string, include = 'data/200[0-5]*.json', time = 10_000) {
   const { pipeline } = await readPipelineFile(path.join(projectDir, 'config/pipelines', name));
   const [source] = pipeline.data.sources!;
   const quick: Pipeline = {
@@ -115,7 +120,12 @@ async function runFile(name: string, include = 'data/200[0-5]*.json') {
       heldOut: 0.2,
     },
     startFrom: pipeline.startFrom === 'smollm2' ? './base' : pipeline.startFrom,
-    budget: { time: 10_000 },
+    // Two rates need a rung, as four do: each trial starts a trainer.
+    sweep: pipeline.sweep && {
+      ...pipeline.sweep,
+      learningRate: pipeline.sweep.learningRate.slice(0, 2),
+    },
+    budget: { time },
   };
   const { temper, store } = here;
   const { run } = await temper.startPipeline({
@@ -137,8 +147,9 @@ async function runFile(name: string, include = 'data/200[0-5]*.json') {
     }
     folders.push(folder);
   }
-  expect(phasesOf(recipe!).map(({ phase }) => phase)).toEqual(pipeline.phases);
-  return { lineage, recipe: recipe!, folders };
+  const ofGoal = pipeline.goal === 'assistant' ? ['pretrain', 'sft', 'dpo'] : ['pretrain'];
+  expect(phasesOf(recipe!).map(({ phase }) => phase)).toEqual(pipeline.phases ?? ofGoal);
+  return { run, lineage, recipe: recipe!, folders };
 }
 
 const loads = `
@@ -195,9 +206,66 @@ test(
 );
 
 test(
+  'one command reads the chapters of a book into a base model by adapters',
+  async () => {
+    const { lineage, recipe, folders } = await runFile(
+      'adapt-smollm2.yaml',
+      'data/chapter_1[0-9].txt',
+    );
+    expect(namesOf(lineage)).toEqual(['pretrain']);
+    expect(lineage.base).toMatchObject({ name: './base' });
+    expect(recipe.pretrain!.lora).toBeDefined();
+    made.push(...folders.map((folder) => ({ folder, numParameters: recipe.numParameters })));
+  },
+  limitMs,
+);
+
+test(
+  'of several learning rates the one with the lowest loss goes on from its own checkpoint to the end',
+  async () => {
+    const { run, lineage, recipe, folders } = await runFile(
+      'sweep.yaml',
+      'data/chapter_1[0-9].txt',
+      60_000,
+    );
+    expect(namesOf(lineage)).toEqual(['pretrain']);
+    const { rungs, trials } = recipe.sweep!;
+    expect(trials.map(({ multiple }) => multiple)).toEqual([0.5, 1]);
+    const [rung] = (await readDecisions(here.store, run))!.sweep!;
+    expect(rung).toMatchObject({ step: rungs[0]!.step, goesOn: [expect.any(Number)] });
+    const [chosen] = rung!.goesOn;
+    const losses = rung!.trials.map(({ loss }) => loss!);
+    expect(losses[chosen!]).toBe(Math.min(...losses));
+    const at = { run, phase: 'pretrain', round: 0 };
+    const head = await readHead(here.store, { ...at, trial: chosen! });
+    const other = await readHead(here.store, { ...at, trial: 1 - chosen! });
+    expect(head!.value.finished).not.toBeNull();
+    expect(other!.value.finished).toBeNull();
+    const told = await readGenerations(here.store, { ...at, trial: chosen! });
+    const starts = told.flatMap(({ events }) =>
+      events.flatMap((event) => (event.event === 'start' ? event.step : [])),
+    );
+    expect(starts).toEqual([0, rungs[0]!.step]);
+    made.push(...folders.map((folder) => ({ folder, numParameters: recipe.numParameters })));
+  },
+  limitMs,
+);
+
+test(
+  'the quick start makes an assistant from nothing and lets it pass its gates',
+  async () => {
+    const { lineage, recipe, folders } = await runFile('quickstart.yaml');
+    expect(namesOf(lineage)).toEqual(['pretrain', 'sft', 'dpo']);
+    expect(lineage.base).toBeUndefined();
+    made.push(...folders.map((folder) => ({ folder, numParameters: recipe.numParameters })));
+  },
+  limitMs,
+);
+
+test(
   'the result of every phase loads as transformers loads any model',
   async () => {
-    expect(made.length).toBe(6);
+    expect(made.length).toBe(11);
     const { stdout } = await execa(python, ['-c', loads, ...made.map(({ folder }) => folder)]);
     expect(stdout.split('\n')).toEqual(made.map(({ numParameters }) => `llama ${numParameters}`));
   },

@@ -59,6 +59,17 @@ test('a host that was not heard of for 45 seconds does not live', async () => {
   expect(await names(70)).toEqual([]);
 });
 
+test('reports that another version of Temper wrote are read as far as they are known, and hide no other', async () => {
+  const report = { schemaVersion: 1 as const, host: 'h1', at: at(0).toISOString() };
+  await reportHost(store, 'mixed', report);
+  const others = { h2: { ...report, host: 'h2', cores: 8 }, h3: { ...report, schemaVersion: 2 } };
+  for (const [host, said] of Object.entries(others))
+    await store.replace(`hosts/mixed/${host}.json`, Buffer.from(JSON.stringify(said)), null);
+  expect(await livingHosts(store, 'mixed', at(10))).toEqual([report, { ...report, host: 'h2' }]);
+  await reportHost(store, 'mixed', { ...report, host: 'h3' });
+  expect(await livingHosts(store, 'mixed', at(10))).toHaveLength(3);
+});
+
 test('the GPUs to plan for are the least that a living host has, though it trains with no others', async () => {
   const gpu = { name: 'NVIDIA A100', count: 8, memoryBytes: 80e9 };
   const said = { schemaVersion: 1 as const, at: at(0).toISOString() };

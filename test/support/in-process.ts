@@ -13,6 +13,7 @@ import { ThreadPool } from '../../activities/preprocess-threads.ts';
 import { createPreprocessActivities } from '../../activities/preprocess.ts';
 import { createRehearsalActivities } from '../../activities/rehearsal.ts';
 import { createReplayActivities } from '../../activities/replay.ts';
+import { createSweepActivities } from '../../activities/sweep.ts';
 import { createReleaseActivities } from '../../activities/release.ts';
 import { createTrainActivities } from '../../activities/train.ts';
 import { connectTemper, type TemperClient } from '../../client/client.ts';
@@ -56,7 +57,7 @@ export async function startInProcess(
   };
   const threads = new ThreadPool(1);
   const { nativeConnection: connection, client } = server;
-  const train = createTrainActivities(deps);
+  const train = { ...createTrainActivities(deps), ...createSweepActivities(deps) };
   const gpu = {
     ...createBaseModelActivities(deps),
     ...createGivenModelActivities(deps),

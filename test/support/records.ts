@@ -104,7 +104,11 @@ export function corpusOf(name: string): CorpusManifest {
 /** Records a corpus of one shard, whose tokens are also its held-out part; returns its digest. */
 export async function storeCorpus(
   store: Store,
-  { tokens = Uint16Array.of(1), tokenizer }: { tokens?: Uint16Array; tokenizer?: BlobRef } = {},
+  {
+    tokens = Uint16Array.of(1),
+    tokenizer,
+    index,
+  }: { tokens?: Uint16Array; tokenizer?: BlobRef; index?: BlobRef } = {},
 ): Promise<string> {
   const blob = await putBlob(store, Buffer.from('{}'));
   const stored = await putBlob(store, Buffer.from(tokens.buffer));
@@ -112,7 +116,7 @@ export async function storeCorpus(
   const manifest: CorpusManifest = {
     ...corpus,
     tokenizer: tokenizer ?? blob,
-    shards: [{ tokens: stored, index: blob, numDocuments: 1, numTokens: tokens.length }],
+    shards: [{ tokens: stored, index: index ?? blob, numDocuments: 1, numTokens: tokens.length }],
     heldOut: {
       documents: blob,
       tokens: stored,

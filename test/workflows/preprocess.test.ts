@@ -229,6 +229,7 @@ test('evaluation sets and conversations are read once, and what they gave goes t
     licenses: ['MIT'],
   };
   const sources = [{ path: 'chats.jsonl', license: 'MIT', maxTokens: 128 }];
+  const deduplicate = { near: false } as const;
   await run(
     {
       ...activities,
@@ -261,12 +262,18 @@ test('evaluation sets and conversations are read once, and what they gave goes t
     {
       ...input,
       baseDir: '/somewhere',
-      data: { ...input.data, decontaminate: ['gsm8k.jsonl'], conversations: sources },
+      data: { ...input.data, deduplicate, decontaminate: ['gsm8k.jsonl'], conversations: sources },
     },
   );
   expect(calls.slice(0, 2)).toEqual(['sets gsm8k.jsonl', 'conversations chats.jsonl 0.02']);
   const { quality, personalData, heldOut } = input.data;
-  const preparation = { quality, personalData, heldOut, decontaminate: ['gsm8k.jsonl'] };
+  const preparation = {
+    quality,
+    personalData,
+    heldOut,
+    deduplicate,
+    decontaminate: ['gsm8k.jsonl'],
+  };
   expect(asked).toEqual([grams, [grams, undefined, undefined, read], grams, read, preparation]);
 });
 

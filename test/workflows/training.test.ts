@@ -516,6 +516,27 @@ describe('trainingWorkflow', () => {
     expect(order).toEqual(['stop', 'release']);
   });
 
+  test('a cancellation while a generation is opened stops that one or the one before', async () => {
+    const { activities } = fakes(() => {
+      throw new Error('the watcher was lost');
+    });
+    const writers: string[] = [];
+    const stopped: unknown[] = [];
+    const failure = await train({
+      ...activities,
+      async openTrainingGeneration(input) {
+        writers.push(input.writer);
+        const opened = await activities.openTrainingGeneration(input);
+        if (writers.length === 1) return opened;
+        await env.client.workflow.getHandle(`training/test-${id}`).cancel();
+        throw new Error('the answer is lost');
+      },
+      stopTrainer: async ({ after }) => void stopped.push(after),
+    }).catch((error: unknown) => error);
+    expect((failure as WorkflowFailedError).cause).toBeInstanceOf(CancelledFailure);
+    expect(stopped).toEqual([writers.slice(0, 2)]);
+  });
+
   test('a lease that is under way at a cancellation is waited for, and given back', async () => {
     const { activities, world } = fakes(() => model);
     const failure = await train({
