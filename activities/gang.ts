@@ -9,12 +9,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ApplicationFailure, Context, log } from '@temporalio/activity';
 import { FailureType, PassingFailure } from '../config/failures.ts';
 import { computesAs, type InstructionSet } from '../config/instruction-set.ts';
-import type { Head } from '../config/manifests.ts';
+import type { Head, HostReport } from '../config/manifests.ts';
 import type { Gpu } from '../config/recipe.ts';
 import type { FollowerProgress, TrainerResult } from '../config/trainer.ts';
 import { putBlobFolder } from '../registry/blobs.ts';
 import { hasGpus, livingHosts } from '../registry/hosts.ts';
 import { acquireHosts } from '../registry/leases.ts';
+import { demandedSet } from './demanded-set.ts';
 import type { Deps } from './deps.ts';
 import { FenceWatch } from './fence-watch.ts';
 import { placeInGang } from './gang-meeting.ts';
@@ -28,6 +29,7 @@ import {
   readResult,
   readRun,
   touchControl,
+  writeCodes,
   writeControl,
   writeRun,
   type Commands,
@@ -92,14 +94,20 @@ export function createGangActivities(deps: Deps) {
       gpu?: Gpu;
       /** Whose bits the plan names; left out: on GPUs, or by older versions. */
       instructionSet?: InstructionSet;
+      /** Left out by older versions. */
+      trial?: TrainingJob['trial'];
+      /** How long the asker has waited for hosts; left out by older versions. */
+      waitedS?: number;
     }): Promise<{ hosts: string[]; living: string[] }> {
       const { preferred, sizes, holder } = input;
       const now = deps.now();
-      const reports = await livingHosts(deps.store, hostPool, now);
+      const wanted = await demandedSet(deps, { ...input, numHosts: Math.min(...sizes) });
+      const isOther = ({ instructionSet }: HostReport) =>
+        Number(!computesAs(instructionSet, input.instructionSet));
+      const said = await livingHosts(deps.store, hostPool, now);
+      const reports = said.toSorted((a, b) => isOther(a) - isOther(b));
       const living = reports.flatMap(({ host, address, gpu, instructionSet }) =>
-        address === undefined ||
-        !hasGpus(gpu, input.gpu) ||
-        !computesAs(instructionSet, input.instructionSet)
+        address === undefined || !hasGpus(gpu, input.gpu) || !computesAs(instructionSet, wanted)
           ? []
           : host,
       );
@@ -169,6 +177,7 @@ async function prepareFollower(deps: Deps, generation: Generation, runDir: strin
     await rm(path.join(runDir, file), { force: true });
   await control(runDir, fence, head, commands);
   await requireCurrent(deps, generation);
+  await writeCodes(runDir, head.codes);
   await writeRun(runDir, { ...wanted, resumeFrom, ...placeInGang(deps, head, gang) });
   const { python, projectDir } = deps;
   await startTrainer({ python, projectDir, runDir });

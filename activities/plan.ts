@@ -10,8 +10,8 @@ import { plannedSet } from '../config/instruction-set.ts';
 import { corpusManifestSchema, type CorpusManifest } from '../config/manifests.ts';
 import { familyOf } from '../config/model-wish.ts';
 import { pipelineSchema, type Pipeline } from '../config/pipeline.ts';
-import { runInputsSchema, runSpecSchema } from '../config/run-records.ts';
-import type { Machine, MeasuredModel, Recipe } from '../config/recipe.ts';
+import { runInputsSchema, runSpecSchema, type RunInputs } from '../config/run-records.ts';
+import { machineSchema, type Machine, type MeasuredModel, type Recipe } from '../config/recipe.ts';
 import type { Replay } from '../recipes/continuation.ts';
 import { planMeasured, stepsToCalibrate } from '../recipes/measured.ts';
 import { DoesNotFit } from '../recipes/memory.ts';
@@ -128,7 +128,8 @@ export function createPlanActivities(deps: Deps) {
       const earlier = await getRunRecord(store, run, 'inputs', runInputsSchema);
       const known = previous?.recipe.machine ?? {
         ...input.machine,
-        instructionSet: earlier?.instructionSet ?? (await setOfHosts(deps, input.machine)),
+        instructionSet:
+          (await setOfPlan(store, run, earlier)) ?? (await setOfHosts(deps, input.machine)),
       };
       const gpu = wantsGpus(pipeline.compute)
         ? (known.gpu ?? (await livingGpus(store, hostPool, deps.now(), hostsOf(pipeline.compute))))
@@ -201,9 +202,7 @@ export function createPlanActivities(deps: Deps) {
         ...startFrom,
         ...(given && { given }),
         ...(corrections && { corrections }),
-        ...(known.instructionSet !== input.machine.instructionSet && {
-          instructionSet: known.instructionSet,
-        }),
+        instructionSet: known.instructionSet,
         ...(input.calibrated && { timed: true }),
       });
       const wanted =
@@ -218,6 +217,24 @@ export function createPlanActivities(deps: Deps) {
     },
   };
 }
+/** What this run was planned for before, whatever lives now: what it has trained is named by it. */
+async function setOfPlan(
+  store: Store,
+  run: string,
+  earlier: RunInputs | null,
+): Promise<Machine['instructionSet'] | undefined> {
+  // Without a corpus it has planned nothing under this pipeline.
+  if (earlier?.corpus === undefined || earlier.instructionSet !== undefined)
+    return earlier?.instructionSet;
+  // Older versions kept the set in the plan alone, where it was that of the machine that asked.
+  const plan = await getRunRecord(store, run, 'plan', plannedForSchema);
+  return plan?.machine.instructionSet;
+}
+
+const plannedForSchema = z.looseObject({
+  machine: machineSchema.pick({ instructionSet: true }).loose(),
+});
+
 /** A run may be asked for from a machine of another kind than those that train. */
 async function setOfHosts(
   { store, now }: Deps,

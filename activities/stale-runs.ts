@@ -21,22 +21,28 @@ const abandonedMs = 7 * 24 * everyMs;
 /** Of a folder whose run.json cannot be read: the longest that any plan sets. */
 const unknownUnwatchedS = 600;
 
+type Warn = (details: { error: unknown }, message: string) => void;
+
 /** At once, and every hour until the process ends. */
-export function sweepRunFoldersAgain(deps: Deps): void {
+export function sweepRunFoldersAgain(deps: Deps, warn: Warn): void {
   const sweep = () => {
     // The store is away, or the disk: the next look finds the same.
-    sweepRunFolders(deps).catch(() => undefined);
+    sweepRunFolders(deps, warn).catch((error: unknown) => {
+      warn({ error }, 'the folders of trainings are not looked through');
+    });
   };
   sweep();
   setInterval(sweep, everyMs).unref();
 }
 
-/** Removes what nobody goes on with here. Whatever cannot be told for certain stays. */
-export async function sweepRunFolders(deps: Deps): Promise<void> {
+/** Removes what nobody goes on with here. Whatever cannot be told for certain stays, and keeps no other. */
+export async function sweepRunFolders(deps: Deps, warn: Warn): Promise<void> {
   const { hosts } = await readLeases(deps.store, hostPool);
   for (const folder of await foldersIn(path.join(deps.home, 'runs'))) {
     for (const runDir of await foldersIn(folder)) {
-      await inRunDir(runDir, async () => await sweepRunFolder(deps, hosts, runDir));
+      await inRunDir(runDir, async () => await sweepRunFolder(deps, hosts, runDir)).catch(
+        (error: unknown) => warn({ error }, `${runDir} is left as it is`),
+      );
     }
   }
 }

@@ -1,6 +1,7 @@
 /** The search for a learning rate: what was decided after each rung, so that it is decided once and stays readable. */
 import { rungOutcomeSchema, type RungOutcome, type SweepDecision } from '../config/sweep.ts';
 import { keepDecision } from '../registry/decisions.ts';
+import { findBegun } from '../registry/jobs.ts';
 import { findStage, recordStage, stageDigest } from '../registry/stages.ts';
 import type { Deps } from './deps.ts';
 import type { TrainerStart } from './trainer-start.ts';
@@ -28,15 +29,27 @@ export function createSweepActivities(deps: Deps) {
   const { store } = deps;
 
   /** Equal jobs, compared at an equal step, are decided alike, whichever run asks. */
-  const digestOf = ({ job, recipes, step, goOn }: Rung) =>
-    stageDigest({
-      jobs: recipes.map(({ trial, recipe }) => ({
-        trial,
-        job: stageDigest(jobOf(deps, { ...job, recipe })),
-      })),
-      step,
-      goOn,
-    });
+  const digestOf = async (rung: Rung) => {
+    const jobs = rung.recipes.map(async ({ trial, recipe }) => ({
+      trial,
+      job: await trainedAs(rung, trial, recipe),
+    }));
+    const { step, goOn } = rung;
+    return stageDigest({ jobs: await Promise.all(jobs), step, goOn });
+  };
+
+  /** The stage of a trial, as it began; with the other code, where some has computed a part of this rung. */
+  const trainedAs = async (
+    { run, phase, round, step, job }: Rung,
+    trial: number,
+    recipe: TrainingJob['recipe'],
+  ) => {
+    const kept = jobOf(deps, { ...job, recipe });
+    const begun = await findBegun(store, { run, phase, round, trial }, kept);
+    const stage = begun?.stage ?? stageDigest(kept);
+    const codes = (begun?.codes ?? []).filter((entry) => entry.step < step);
+    return codes.length === 0 ? stage : stageDigest({ stage, codes });
+  };
 
   const keep = async (rung: Rung, outcome: RungOutcome) => {
     const { run, phase, round } = rung;
@@ -48,7 +61,7 @@ export function createSweepActivities(deps: Deps) {
   return {
     /** What was decided of the same trials before, by this run or another; null where nothing was. */
     async findRung(rung: Rung): Promise<RungOutcome | null> {
-      const found = await findStage(store, 'sweep', digestOf(rung), rungOutcomeSchema);
+      const found = await findStage(store, 'sweep', await digestOf(rung), rungOutcomeSchema);
       if (found !== null) await keep(rung, found);
       return found;
     },
@@ -61,7 +74,13 @@ export function createSweepActivities(deps: Deps) {
       rung: Rung;
       outcome: RungOutcome;
     }): Promise<RungOutcome> {
-      const kept = await recordStage(store, 'sweep', digestOf(rung), rungOutcomeSchema, outcome);
+      const kept = await recordStage(
+        store,
+        'sweep',
+        await digestOf(rung),
+        rungOutcomeSchema,
+        outcome,
+      );
       await keep(rung, kept);
       return kept;
     },

@@ -9,12 +9,13 @@ import { recordLease, recordRelease } from '../registry/costs.ts';
 import { hasGpus, isLeaving, livingHosts } from '../registry/hosts.ts';
 import { acquireHost, releaseHost } from '../registry/leases.ts';
 import { readRunControl } from '../registry/run-control.ts';
-import { putJob } from '../registry/jobs.ts';
+import { findBegun, putJob } from '../registry/jobs.ts';
 import { findStage, stageDigest } from '../registry/stages.ts';
 import { openGeneration } from '../registry/training.ts';
 import type { Deps } from './deps.ts';
 import { findGpus } from './gpus.ts';
 import { findInstructionSet } from './instruction-set.ts';
+import { demandedSet } from './demanded-set.ts';
 import { refuseIfLeaving } from './leaving.ts';
 import { continuedSince } from './training-budget.ts';
 import { ownTime } from './trainer-signs.ts';
@@ -44,29 +45,29 @@ async function gpusOf(deps: Deps, host: string | null, wanted: Gpu): Promise<Gpu
   return said === undefined ? wanted : (said.gpu ?? null);
 }
 
-/** As `gpusOf`. */
-async function instructionSetOf(
-  deps: Deps,
-  host: string | null,
-): Promise<InstructionSet | undefined> {
-  if (host === null) return await (deps.findInstructionSet ?? findInstructionSet)();
-  const living = await livingHosts(deps.store, hostPool, deps.now());
-  return living.find((report) => report.host === host)?.instructionSet;
-}
-
 export function createTrainActivities(deps: Deps) {
   const { store } = deps;
   return {
-    /** The digest of the job, and its result if any run has trained the same before. */
+    /**
+     * The digest of the job, as it began in this run by whatever code, and its result if any run has trained the same
+     * before.
+     */
     async findTrainedModel(
       job: TrainingJob,
     ): Promise<{ stage: string; model: TrainedModel | null }> {
       const { recipe } = job;
       const kept = jobOf(deps, trainingJobSchema.parse(job));
-      const stage = stageDigest(kept);
-      const model = await findStage(store, recipe.phase, stage, modelManifestSchema);
-      if (model === null) await putJob(store, kept);
-      return { stage, model: model && summariseModel(stage, model, true) };
+      const planned = stageDigest(kept);
+      const begun = await findBegun(store, job.trial, kept);
+      const stage = begun?.stage ?? planned;
+      // What this run has finished is followed by what it made of that, and by nothing of another.
+      const names = begun?.finished == null ? new Set([stage, planned]) : [stage];
+      for (const name of names) {
+        const model = await findStage(store, recipe.phase, name, modelManifestSchema);
+        if (model !== null) return { stage, model: summariseModel(name, model, true) };
+      }
+      if (stage === planned) await putJob(store, kept);
+      return { stage, model: null };
     },
 
     /** Leases a host, or says who has it. Without a name it is the one that this runs on. */
@@ -80,6 +81,8 @@ export function createTrainActivities(deps: Deps) {
       gpu?: Gpu;
       /** Whose bits the plan names; left out: on GPUs, or by older versions. */
       instructionSet?: InstructionSet;
+      /** How long the asker has waited for a host; left out by older versions. */
+      waitedS?: number;
     }): Promise<LeasedHost> {
       const host = input.host ?? deps.host;
       if (input.host === null) refuseIfLeaving(deps);
@@ -88,15 +91,15 @@ export function createTrainActivities(deps: Deps) {
         const expiresAt = now.toISOString();
         return { host, busy: { holder: input.holder, expiresAt, lacks: 'time left' } };
       }
-      const { gpu, instructionSet } = input;
+      const { gpu } = input;
       if (gpu !== undefined && !hasGpus(await gpusOf(deps, input.host, gpu), gpu)) {
         const lacks = `${gpu.count} × ${gpu.name}`;
         return { host, busy: { holder: input.holder, expiresAt: now.toISOString(), lacks } };
       }
-      if (
-        instructionSet !== undefined &&
-        !computesAs(await instructionSetOf(deps, input.host), instructionSet)
-      ) {
+      // One by name is had again: its trainer may run there, and be adopted.
+      const instructionSet = input.host === null ? await demandedSet(deps, input) : undefined;
+      const findSet = deps.findInstructionSet ?? findInstructionSet;
+      if (instructionSet !== undefined && !computesAs(await findSet(), instructionSet)) {
         const lacks = `the instruction set ${instructionSet}`;
         return { host, busy: { holder: input.holder, expiresAt: now.toISOString(), lacks } };
       }

@@ -1,13 +1,18 @@
 /**
  * By which code a training is computed. Its stage is named by the digest of the trainer's files when it began; a host
- * that starts a trainer later, after an upgrade or from another checkout, has other ones perhaps.
+ * that starts a trainer later, after an upgrade or from another checkout, has other ones perhaps, or another processor.
  */
+import { ApplicationFailure } from '@temporalio/activity';
+import { PassingFailure } from '../config/failures.ts';
+import { computesAs, type InstructionSet } from '../config/instruction-set.ts';
 import type { Head } from '../config/manifests.ts';
 import { commitCode } from '../registry/codes.ts';
+import { livingHosts } from '../registry/hosts.ts';
 import { stageDigest } from '../registry/stages.ts';
 import type { Deps } from './deps.ts';
+import { findInstructionSet } from './instruction-set.ts';
 import { trainerCode } from './stage-records.ts';
-import { trainingJobSchema, type Generation, type TrainingJob } from './training-job.ts';
+import { hostPool, trainingJobSchema, type Generation, type TrainingJob } from './training-job.ts';
 
 /** What decides the bits of a training: its digest names the stage. */
 export function jobOf(
@@ -36,6 +41,22 @@ function codeHere(deps: Deps, { job, stage }: Pick<Generation, 'job' | 'stage'>)
   return { code: kept.code, isPlanned: stageDigest(kept) === stage };
 }
 
+/** An instruction set of the hosts of this generation that is not the planned one; none where all compute as planned. */
+async function otherSet(
+  deps: Deps,
+  { job: { recipe, machine }, gang }: Generation,
+): Promise<InstructionSet | undefined> {
+  if (recipe.device === 'cuda') return undefined;
+  const sets = [await (deps.findInstructionSet ?? findInstructionSet)()];
+  if (gang !== undefined && gang.hosts.length > 1) {
+    for (const report of await livingHosts(deps.store, hostPool, deps.now())) {
+      if (report.instructionSet !== undefined && gang.hosts.includes(report.host))
+        sets.push(report.instructionSet);
+    }
+  }
+  return sets.toSorted().find((set) => !computesAs(set, machine.instructionSet));
+}
+
 /**
  * Makes it count that a trainer of this host goes on from a step; with what is to be told where another code does from
  * there on than did before.
@@ -46,18 +67,25 @@ export async function decideCode(
   step: number,
 ): Promise<{ head: Head; told: string | null }> {
   const { job, fence, writer } = generation;
-  const here = codeHere(deps, generation);
+  const { code, isPlanned } = codeHere(deps, generation);
+  const instructionSet = await otherSet(deps, generation);
   const { head, isOther } = await commitCode(
     deps.store,
     job.trial,
     { fence, writer },
-    { step, ...here },
+    {
+      step,
+      code,
+      ...(instructionSet && { instructionSet }),
+      isPlanned: isPlanned && instructionSet === undefined,
+    },
   );
-  const name = here.isPlanned
+  const name = isPlanned
     ? 'the code that it began with'
-    : `other code of the trainer (${here.code.slice(0, 12)})`;
+    : `other code of the trainer (${code.slice(0, 12)})`;
+  const set = instructionSet === undefined ? '' : ` with the instruction set ${instructionSet}`;
   const exact = head.codes === undefined ? '' : ', so that it is not exact';
-  const told = `from step ${step} on ${name} trains on host ${deps.host}${exact}`;
+  const told = `from step ${step} on ${name} trains on host ${deps.host}${set}${exact}`;
   return { head, told: isOther ? told : null };
 }
 
@@ -66,8 +94,10 @@ export function requireSameCode(deps: Deps, generation: Generation, head: Head):
   const { code, isPlanned } = codeHere(deps, generation);
   const decided = head.codes?.at(-1)?.code;
   if (decided === undefined ? isPlanned : decided === code) return;
-  throw new Error(
-    `host ${deps.host} has other code of the trainer (${code.slice(0, 12)}) than host ${head.gang?.hosts[0]}, which leads. ` +
-      'Install the same version of Temper on both.',
-  );
+  throw ApplicationFailure.create({
+    message:
+      `host ${deps.host} has other code of the trainer (${code.slice(0, 12)}) than host ${head.gang?.hosts[0]}, which leads. ` +
+      'Install the same version of Temper on both',
+    type: PassingFailure.OtherCode,
+  });
 }

@@ -25,7 +25,8 @@ export type FailureType = (typeof FailureType)[keyof typeof FailureType];
 
 /**
  * Failures that time, another host or an earlier step may cure: there is no room, another training has leased the
- * host, it was told to leave, the loss went wrong, the budget is spent, a batch took more memory than there is.
+ * host, it was told to leave, the loss went wrong, the budget is spent, a batch took more memory than there is, a host of
+ * several is not upgraded yet.
  */
 export const PassingFailure = {
   DiskFull: 'DiskFull',
@@ -34,6 +35,7 @@ export const PassingFailure = {
   RolledBack: 'RolledBack',
   BudgetSpent: 'BudgetSpent',
   MicroBatchHalved: 'MicroBatchHalved',
+  OtherCode: 'OtherCode',
 } as const;
 
 /** For retry policies: our types, and what a fault of our own code throws, which every retry would throw again. */

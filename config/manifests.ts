@@ -234,10 +234,13 @@ export type RateChange = z.infer<typeof rateChangeSchema>;
 export const worldSchema = z.strictObject({ step: count, numHosts: z.number().int().positive() });
 export type World = z.infer<typeof worldSchema>;
 
-/** From which step on other code of the trainer computed than the training began with. */
+/** From which step on other code of the trainer, or another instruction set, computed than the training began with. */
 const trainedBySchema = z.strictObject({
   step: count,
   code: sha256Schema.describe('over the files of the trainer'),
+  instructionSet: machineSchema.shape.instructionSet
+    .optional()
+    .describe('other than was planned; left out: the planned one'),
 });
 export type TrainedBy = z.infer<typeof trainedBySchema>;
 

@@ -62,9 +62,7 @@ export const runInputsSchema = z.strictObject({
     .describe('what measurements of the machine changed of the plan; left out: it was not asked'),
   instructionSet: machineSchema.shape.instructionSet
     .optional()
-    .describe(
-      'of the hosts, where it was planned for theirs; left out: that of the machine that asked',
-    ),
+    .describe('that was planned for; left out by older versions: as the plan says'),
   timed: z
     .boolean()
     .optional()

@@ -18,7 +18,7 @@ import { runWorkers } from './run-worker.ts';
 
 await runWorkers('gpu', (deps) => {
   void reportHostAgain(deps);
-  sweepRunFoldersAgain(deps);
+  sweepRunFoldersAgain(deps, deps.warn);
   return [
     {
       taskQueue: TaskQueue.gpu,

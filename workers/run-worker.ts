@@ -26,6 +26,8 @@ import { untilAnswered } from './until-answered.ts';
 
 export interface WorkerContext extends Deps {
   client: Client;
+  /** Tells in the log of this worker. */
+  warn: (details: { error: unknown }, message: string) => void;
 }
 
 /** A worker on one task queue. */
@@ -100,7 +102,7 @@ export async function runWorkers(
     });
     await sweepWorkDirs(deps);
     const client = new Client({ connection: Connection.lazy(connectionOptions), namespace });
-    const context: WorkerContext = { ...deps, client };
+    const context: WorkerContext = { ...deps, client, warn: waiting.warn };
     const ownConnection = connection;
     const defined = define(context);
     const workers = await Promise.all(

@@ -74,7 +74,8 @@ export function describeTraining({
       `, on ${numHosts} ${numHosts === 1 ? 'host' : 'hosts'} from step ${step}`,
   );
   const by = codes.map(
-    ({ step, code }) => `, by code ${code.slice(0, 12)} of the trainer from step ${step}`,
+    ({ step, code, instructionSet }) =>
+      `, by code ${code.slice(0, 12)} of the trainer${instructionSet === undefined ? '' : ` on ${instructionSet}`} from step ${step}`,
   );
   const exact = worlds.length + codes.length === 0 ? '' : ', not exact';
   const halvings = microBatches.map(

@@ -52,7 +52,8 @@ const verdictS = 10;
  * runs that each held one host would wait for each other.
  */
 export async function leaseGang<Input>(
-  input: Input & { gang?: GangWish } & Pick<TrainingJob, 'recipe' | 'machine'>,
+  input: Input & { gang?: GangWish } & Pick<TrainingJob, 'recipe' | 'machine'> &
+    Omit<TrainingJob['trial'], 'phase'>,
   before: string[],
   giveBack: () => Promise<void>,
 ): Promise<string[]> {
@@ -65,15 +66,21 @@ export async function leaseGang<Input>(
     ...leasing,
     summary: `lease ${numHosts} hosts for ${phase}`,
   });
+  const { run, round, trial } = input;
   const ask = {
     holder: workflowInfo().workflowId,
+    trial: { run, phase, round, trial },
     preferred: before,
     unwatchedExitS,
     ...hostWish(input),
   };
   for (let waitedS = 0, pauseS = 1; ; pauseS = Math.min(60, 2 * pauseS)) {
     const enough = elastic && waitedS >= patienceS ? sizes : [];
-    const { hosts, living } = await leaseHosts({ ...ask, sizes: [numHosts, ...enough] });
+    const { hosts, living } = await leaseHosts({
+      ...ask,
+      sizes: [numHosts, ...enough],
+      waitedS,
+    });
     if (hosts.length > 0) {
       setCurrentDetails(`training on hosts ${hosts.join(', ')}`);
       return hosts;

@@ -256,16 +256,17 @@ async function leaseHost(
     });
     const { busy } = await sameHost.leaseHost({ ...ask, host: preferred });
     if (busy === null) return preferred;
-    moveOn();
+    // Nobody has it: its trainer may still run.
+    if (busy.lacks === undefined) moveOn();
   }
   const anyHost = proxyActivities<TrainActivities>({
     taskQueue: TaskQueue.gpu,
     summary: `lease a host for ${phase}`,
     ...leasing,
   });
-  for (let pauseS = 1; ; pauseS = Math.min(60, 2 * pauseS)) {
+  for (let waitedS = 0, pauseS = 1; ; pauseS = Math.min(60, 2 * pauseS)) {
     waiting.freed = false;
-    const { host, busy } = await anyHost.leaseHost({ ...ask, host: null });
+    const { host, busy } = await anyHost.leaseHost({ ...ask, host: null, waitedS });
     if (busy === null) {
       setCurrentDetails(`training on host ${host}`);
       return host;
@@ -277,6 +278,7 @@ async function leaseHost(
     );
     if (input.until === undefined) await sleep(`${pauseS}s`);
     else await condition(() => waiting.freed, `${pauseS}s`);
+    waitedS += pauseS;
     // Whoever waits for days must not be ended by the length of his history.
     if (workflowInfo().continueAsNewSuggested) await continueAsNew<typeof trainingWorkflow>(input);
   }
@@ -290,6 +292,7 @@ interface Loss {
     | 'host-taken'
     | 'host-leaving'
     | 'disk-full'
+    | 'other-code'
     | 'rolled-back'
     | 'halved'
     | 'budget-spent';
@@ -332,6 +335,7 @@ class Losses {
 
   /** Counts a loss; returns what an operator should read of it, null when that was said before. */
   add(loss: Loss, fence: number): string | null {
+    const before = this.#last;
     this.#last = loss;
     // A decision, and bounded: neither a fault of the host nor a reason to wait.
     if (['rolled-back', 'halved', 'budget-spent'].includes(loss.kind)) return loss.reason;
@@ -341,6 +345,11 @@ class Losses {
     if (loss.kind === 'generation') this.#fruitless += 1;
     const wasFull = this.#diskFullAt !== null;
     this.#diskFullAt = loss.kind === 'disk-full' ? (this.#diskFullAt ?? Date.now()) : null;
+    if (loss.kind === 'other-code') {
+      // It lasts until somebody has upgraded the other host, and is asked anew every minute.
+      const wasOther = before?.kind === 'other-code' && before.reason === loss.reason;
+      return wasOther ? null : `${loss.reason}; waiting until that is done`;
+    }
     if (loss.kind !== 'disk-full') return `${loss.reason}; generation ${fence + 1} takes over`;
     return wasFull ? null : `${loss.reason}; waiting up to an hour for room`;
   }
@@ -405,6 +414,7 @@ function explainLoss(failure: unknown): Loss {
   if (cause instanceof ApplicationFailure) {
     const { message: reason, type } = cause;
     if (type === PassingFailure.DiskFull) return { kind: 'disk-full', reason };
+    if (type === PassingFailure.OtherCode) return { kind: 'other-code', reason };
     if (type === PassingFailure.HostTaken) return { kind: 'host-taken', reason };
     if (type === PassingFailure.HostLeaving) {
       const [leaving] = (cause.details ?? []) as { host: string }[];

@@ -9,9 +9,12 @@ import { findTrainer } from '../../activities/trainer-process.ts';
 import { recordModel } from '../../activities/trained-model.ts';
 import type { TrainerStop } from '../../activities/trainer-stop.ts';
 import { FailureType } from '../../config/failures.ts';
+import { modelManifestSchema } from '../../config/manifests.ts';
 import { blobKey } from '../../registry/blobs.ts';
 import { readCost } from '../../registry/costs.ts';
 import { readLeases } from '../../registry/leases.ts';
+import { reportHost } from '../../registry/hosts.ts';
+import { findStage } from '../../registry/stages.ts';
 import { openGeneration } from '../../registry/training.ts';
 import { modelOf } from '../support/records.ts';
 import { until } from '../support/scripted-host.ts';
@@ -162,13 +165,53 @@ test('a host is given back by who held it then, not by who has the same name sin
   expect(leases.map(({ until: ends }) => Date.parse(ends) > at)).toEqual([false, true]);
 });
 
-test('a host that computes otherwise than was planned says so, and stays free', async () => {
+test('a training without a checkpoint waits for the planned instruction set while a host has it; one that has any goes on', async () => {
   const store = fileStore();
   host = await scriptedHost(store, { run: 'kinds' });
-  const ask = { host: null, holder: 'training/x', unwatchedExitS: 600 };
+  await host.script({ dieAt: 15, stepMs: 10 });
+  const first = await host.open();
+  const { trial } = first.job;
+  const ask = { host: null, holder: 'training/x', unwatchedExitS: 600, trial };
   const { leaseHost } = host.activities;
+  const amx = { ...ask, instructionSet: 'amx' as const };
   const busy = { lacks: 'the instruction set amx' };
-  expect(await leaseHost({ ...ask, instructionSet: 'amx' })).toMatchObject({ busy });
+  expect(await leaseHost({ ...amx, waitedS: 60 })).toMatchObject({ busy });
   expect((await readLeases(store, 'local')).hosts).toEqual({});
   expect(await leaseHost({ ...ask, instructionSet: 'avx2' })).toMatchObject({ busy: null });
+  const report = { schemaVersion: 1 as const, host: 'two', instructionSet: 'amx' as const };
+  await reportHost(store, 'local', { ...report, at: new Date().toISOString() });
+  expect(await leaseHost({ ...amx, waitedS: 600 })).toMatchObject({ busy });
+  await reportHost(store, 'local', { ...report, at: new Date(0).toISOString() });
+  expect(await leaseHost({ ...amx, waitedS: 600 })).toMatchObject({ busy: null });
+  // Its trainer may live there.
+  expect(await leaseHost({ ...amx, host: 'one' })).toMatchObject({ busy: null });
+  await expect(host.watch(first, await host.prepare(first))).rejects.toThrow('died');
+  expect(await leaseHost(amx)).toMatchObject({ busy: null });
+});
+
+test('a training that goes on with another instruction set than was planned says so, and is not exact', async () => {
+  const store = fileStore();
+  const planned = await scriptedHost(store, { run: 'other-set' });
+  host = await scriptedHost(store, {
+    run: 'other-set',
+    host: 'two',
+    findInstructionSet: async () => 'avx512',
+  });
+  try {
+    await planned.script({ dieAt: 15, stepMs: 10 });
+    const first = await planned.open();
+    await expect(planned.watch(first, await planned.prepare(first))).rejects.toThrow('died');
+    const generation = await host.open();
+    expect(generation.stage).toBe(first.stage);
+    const start = await host.prepare(generation);
+    expect(start.note).toMatch(
+      /; from step 10 on the code that it began with trains on host two with the instruction set avx512, so that it is not exact$/,
+    );
+    const model = await host.watch(generation, start);
+    expect(model.codes).toMatchObject([{ step: 10, instructionSet: 'avx512' }]);
+    const kept = await findStage(store, 'pretrain', model.stage, modelManifestSchema);
+    expect(kept).toMatchObject({ exact: false });
+  } finally {
+    await planned.close();
+  }
 });

@@ -12,7 +12,8 @@ import type { Recipe } from '../../config/recipe.ts';
 import { recordCalibration, recordMicroBatch } from '../../registry/measurements.ts';
 import { putBlob } from '../../registry/blobs.ts';
 import { runInputsSchema, runSpecSchema } from '../../config/run-records.ts';
-import { getRunRecord } from '../../registry/runs.ts';
+import { reportHost } from '../../registry/hosts.ts';
+import { getRunRecord, putRunRecord } from '../../registry/runs.ts';
 import { recordStage } from '../../registry/stages.ts';
 import { maxTokensPerCharacter } from '../../config/base-models.ts';
 import { corpusOf } from '../support/records.ts';
@@ -188,7 +189,8 @@ test('a plan keeps which corpus and which version it was made from, until anothe
   await recordSpecification(asked);
   const parent = parentOf('test', 3);
   await planTraining({ run: 'kept', pipeline, corpus, machine, previous: null, parent });
-  const found = { schemaVersion: 1, corpus, startFrom: 'test@3', corrections: {} };
+  const { instructionSet } = machine;
+  const found = { schemaVersion: 1, corpus, startFrom: 'test@3', corrections: {}, instructionSet };
   expect(await inputs()).toEqual(found);
 
   await recordSpecification(asked);
@@ -225,6 +227,30 @@ test('a run that is recovered plans by what it found, under the version that its
   const other = { ...pipeline, startFrom: 'test@2' };
   await recordSpecification({ run, pipeline: other, machine, baseDir: '/docs' });
   expect(await getRunRecord(store, run, 'inputs', runInputsSchema)).toEqual({ schemaVersion: 1 });
+});
+
+test('a run that is recovered is planned for the instruction set that it was planned for, whatever lives now', async () => {
+  const { store } = fixture.deps;
+  const run = 'its-set';
+  const corpus = 'b5'.repeat(32);
+  await recordStage(store, 'preprocess', corpus, corpusManifestSchema, corpusOf('test'));
+  const pipeline = pipelineSchema.parse(file);
+  const { planTraining } = createPlanActivities(fixture.deps);
+  const set = async (asking: typeof machine, name = run) =>
+    (await planTraining({ run: name, pipeline, corpus, machine: asking, previous: null })).machine
+      .instructionSet;
+  const amx = { ...machine, instructionSet: 'amx' as const };
+  expect(await set(amx)).toBe('amx');
+  const host = { schemaVersion: 1 as const, host: 'two', instructionSet: 'avx2' as const };
+  const say = async (at: Date) =>
+    await reportHost(store, 'local', { ...host, at: at.toISOString() });
+  await say(fixture.deps.now());
+  expect(await set(amx, 'a-new-run')).toBe('avx2');
+  expect(await set(amx)).toBe('amx');
+  // Older versions kept it in the plan alone.
+  await putRunRecord(store, run, 'inputs', { schemaVersion: 1, corpus });
+  expect(await set(amx)).toBe('amx');
+  await say(new Date(-3_600_000));
 });
 
 test('a run that is recovered has the configuration that it was given, though its file is gone', async () => {

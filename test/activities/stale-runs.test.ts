@@ -26,8 +26,10 @@ afterEach(async () => {
   await rm(home, { recursive: true, force: true });
 });
 
+const warned: string[] = [];
+const warn = (_details: object, message: string) => void warned.push(message);
 const sweep = async () =>
-  await sweepRunFolders(scriptedDeps({ store, home, host: 'here', now: () => now }));
+  await sweepRunFolders(scriptedDeps({ store, home, host: 'here', now: () => now }), warn);
 
 /** A folder that was watched last so long ago, of a training with a head. */
 async function left(run: string, agoMs: number, finished = false): Promise<string> {
@@ -88,6 +90,16 @@ test('of a run that nobody has gone on with for a week, what explains it stays',
   expect(await readdir(runDir)).toEqual(['trainer.log']);
 });
 
+test('a head that cannot be read is told, and keeps no other folder from being looked at', async () => {
+  const broken = await left('broken', 12 * minute, true);
+  store.objects.set('runs/broken/pretrain/0/0/head.json', Buffer.from('{}'));
+  const finished = await left('finished', 12 * minute, true);
+  warned.length = 0;
+  await sweep();
+  expect([broken, finished].map(existsSync)).toEqual([true, false]);
+  expect(warned).toEqual([`${broken} is left as it is`]);
+});
+
 test('a trainer that lives keeps its folder', async () => {
   const files = fileStore();
   const host = await scriptedHost(files, { run: 'lives', host: 'here' });
@@ -97,7 +109,7 @@ test('a trainer that lives keeps its folder', async () => {
     await host.prepare(generation);
     await until(() => existsSync(path.join(host.runDir, 'events.jsonl')));
     const later = new Date(Date.now() + 8 * day);
-    await sweepRunFolders({ ...host.deps, now: () => later });
+    await sweepRunFolders({ ...host.deps, now: () => later }, warn);
     expect(existsSync(path.join(host.runDir, 'run.json'))).toBe(true);
   } finally {
     await host.close();

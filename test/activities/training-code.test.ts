@@ -3,7 +3,8 @@ import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { findTrainer, signalTrainer } from '../../activities/trainer-process.ts';
+import { createSweepActivities } from '../../activities/sweep.ts';
+import { findTrainer } from '../../activities/trainer-process.ts';
 import { modelManifestSchema } from '../../config/manifests.ts';
 import { findStage } from '../../registry/stages.ts';
 import { projectDir } from '../../infra/layout.ts';
@@ -33,15 +34,12 @@ async function otherCheckout(): Promise<string> {
   return folder;
 }
 
-/** Trains until a checkpoint counts, then kills the trainer. */
+/** Trains until a checkpoint counts, and its trainer dies. */
 async function killed(host: ScriptedHost, store: ReturnType<typeof fileStore>, run: string) {
-  await host.script({ stepMs: 40 });
+  await host.script({ dieAt: 15, stepMs: 10 });
   const generation = await host.open();
-  const watching = host.watch(generation, await host.prepare(generation));
-  watching.catch(() => undefined);
-  await until(async () => (await headOf(store, run)).chain.length > 0);
-  await signalTrainer(await findTrainer(host.runDir), 'SIGKILL');
-  await expect(watching).rejects.toThrow('died at step');
+  await expect(host.watch(generation, await host.prepare(generation))).rejects.toThrow('died');
+  expect((await headOf(store, run)).chain.map(({ step }) => step)).toEqual([10]);
   return generation;
 }
 
@@ -95,4 +93,37 @@ test('and back on the first host leaves what lies there of the code from before'
   const model = await host.watch(third, start, environment());
   expect(model.codes).toBeUndefined();
   expect(model.stage).toBe(first.stage);
+});
+
+test('whoever asks for the same job again, as a later rung does, goes on with what other code began', async () => {
+  const store = fileStore();
+  const [run, changes] = ['rungs', { seed: 53 }];
+  const host = await scriptedHost(store, { run, changes });
+  const upgraded = await scriptedHost(store, {
+    run,
+    host: 'two',
+    changes,
+    projectDir: await otherCheckout(),
+  });
+  opened.push(host, upgraded);
+  const { job, stage } = await killed(host, store, run);
+  const { trial: _, recipe, ...shared } = job;
+  const { phase, round } = job.trial;
+  const recipes = [{ trial: 0, recipe }];
+  const rung = { run, phase, round, rung: 0, step: 10, goOn: 1, job: shared, recipes };
+  const outcome = { step: 10, trials: [], goesOn: [0] };
+  await createSweepActivities(host.deps).recordRung({ rung, outcome });
+  expect(await createSweepActivities(upgraded.deps).findRung(rung)).toEqual(outcome);
+  const generation = await upgraded.open();
+  expect(generation.stage).toBe(stage);
+  expect((await upgraded.prepare(generation)).note).toMatch(/on other code of the trainer/);
+  const later = { ...rung, rung: 1, step: 30 };
+  await createSweepActivities(upgraded.deps).recordRung({ rung: later, outcome });
+  expect(await createSweepActivities(host.deps).findRung(later)).toEqual(outcome);
+  // Another run finds under the first name only what the first code has computed.
+  const apart = { ...later, run: 'rungs-apart' };
+  expect(await createSweepActivities(host.deps).findRung(apart)).toBeNull();
+  const other = await scriptedHost(store, { run, host: 'three', changes: { seed: 54 } });
+  opened.push(other);
+  await expect(other.open()).rejects.toMatchObject({ name: 'NameTaken' });
 });

@@ -382,6 +382,20 @@ describe('trainingWorkflow on several hosts', () => {
     expect(hosts.done.filter((what) => what.endsWith('failed'))).toHaveLength(2);
   });
 
+  test('a host that is upgraded later than the one that leads is waited for, far beyond eight generations', async () => {
+    const hosts = new Hosts('h1', 'h2');
+    hosts.prepare = async ({ fence }) => {
+      if (fence === 20) return;
+      const message = 'host h2 has other code of the trainer';
+      throw ApplicationFailure.create({ message, type: PassingFailure.OtherCode });
+    };
+    const before = await env.currentTimeMs();
+    expect(await train(hosts)).toEqual(model);
+    expect(hosts.fence).toBe(20);
+    // 1, 2, 5, 10, 20, 40, then 60 seconds each time.
+    expect((await env.currentTimeMs()) - before).toBeGreaterThanOrEqual(858_000);
+  });
+
   test('a model that counts is not lost with a host that fails at the very end', async () => {
     const hosts = new Hosts('h1', 'h2');
     hosts.lead = async () => {
