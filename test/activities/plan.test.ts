@@ -314,7 +314,7 @@ test('a base model whose tokenizer cuts the language into bytes is refused with 
 
 test('a long run asks to time its steps, a short one does not, and one that was timed plans by it for good', async () => {
   const { store } = fixture.deps;
-  const corpus = 'e'.repeat(64);
+  const corpus = '1e'.repeat(32);
   await recordStage(store, 'preprocess', corpus, corpusManifestSchema, longCorpus);
   const activities = createPlanActivities(fixture.deps);
   const pipelineOf = (time: string) => pipelineSchema.parse({ ...file, budget: { time } });
@@ -356,7 +356,7 @@ test('a long run asks to time its steps, a short one does not, and one that was 
 
 test('a run whose calibration failed keeps its plan when it is recovered, whatever is measured since', async () => {
   const { store } = fixture.deps;
-  const corpus = 'e'.repeat(64);
+  const corpus = '1e'.repeat(32);
   await recordStage(store, 'preprocess', corpus, corpusManifestSchema, longCorpus);
   const { planTraining } = createPlanActivities(fixture.deps);
   // Another machine than that of other tests, so that nothing is known of it.

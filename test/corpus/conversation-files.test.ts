@@ -57,22 +57,21 @@ test('records of another shape are told by their fields, conversations that are 
 
 test('of several reasons the commonest is told with what was found, and what to do about that one', async () => {
   const record = (fields: object) => `${JSON.stringify(fields)}\n`;
-  const labelled = record({ prompt: 'a', completion: 'b', label: 'spam' });
-  const text = record({ text: 'a' });
-  expect(await refusal('k.jsonl', text + labelled + labelled)).toMatch(
-    /\(unknown_label 2, unknown_shape 1; the first unknown_label: found label "spam", expected true or false .*\), expected at least 1\. Correct the files\.$/,
-  );
   const unlearnt = record({
     messages: [
       { role: 'user', content: 'a' },
       { role: 'assistant', content: 'b', weight: 0 },
     ],
   });
+  const text = record({ text: 'a' });
   expect(await refusal('w.jsonl', unlearnt)).toMatch(
     /\(unlearnt_turn 1; the first: found an answer of weight 0, expected all to be learnt\), .* Correct the files\.$/,
   );
-  expect(await refusal('t.jsonl', labelled + text + text)).toMatch(
-    /\(unknown_shape 2, unknown_label 1; the first unknown_shape: found the fields text, .* Documents and tables/,
+  expect(await refusal('k.jsonl', text + unlearnt + unlearnt)).toMatch(
+    /\(unlearnt_turn 2, unknown_shape 1; the first unlearnt_turn: found an answer of weight 0, .*\), .* Correct the files\.$/,
+  );
+  expect(await refusal('t.jsonl', unlearnt + text + text)).toMatch(
+    /\(unknown_shape 2, unlearnt_turn 1; the first unknown_shape: found the fields text, .* Documents and tables/,
   );
   const long = record({ instruction: 'a', output: 'word '.repeat(500) });
   expect(await refusal('l.jsonl', long + long + text)).toMatch(
