@@ -84,7 +84,7 @@ afterEach(async () => {
 });
 
 /** A host with a disk of its own. */
-async function hostNamed(name: string, store: Store = s3.store, stepMs = 40) {
+async function hostNamed(name: string, store: Store = s3.store, stepMs = 200) {
   const home = path.join(root, name);
   await scriptTrainer(home, { stepMs });
   const leaving = new Leaving();

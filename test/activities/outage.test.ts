@@ -37,14 +37,14 @@ test(
   'training goes on through 60 checkpoints that the store refuses, with few of them on the disk, and uploads catch up',
   { timeout: 60_000 },
   async () => {
-    const room = 16;
+    const room = 24;
     const numSteps = 72;
     const s3 = await startS3();
     try {
       const corpus = await storeCorpus(s3.store);
       const deps = host.scriptedDeps({ store: s3.store, home, host: 'h' });
       const activities = createTrainActivities(deps);
-      await host.scriptTrainer(home, { stepMs: 90, disk: room });
+      await host.scriptTrainer(home, { stepMs: 150, disk: room });
       const phase = { ...recipe.pretrain, numSteps, saveEverySteps: 1, evalEverySteps: 1000 };
       const job = { trial, recipe: phase, shape: recipe.model, machine, corpus, init: null };
       const generation = await host.openGeneration(activities, job);

@@ -348,7 +348,7 @@ describe('temper init', () => {
       '  not read     1 scanned PDF, needs OCR: scan.pdf',
       '  left alone   1 hidden name that starts with a dot',
       '',
-      'pipeline.yaml:50:3 data.maxDropped: a run would stop: ingest and preprocess dropped 3 of 3 documents, 100 % (needs_ocr 1, repeated_phrase 1, too_short 1), ' +
+      'pipeline.yaml:55:3 data.maxDropped: a run would stop: ingest and preprocess dropped 3 of 3 documents, 100 % (needs_ocr 1, repeated_phrase 1, too_short 1), ' +
         'expected at most 50 %. Correct the sources, set data.quality: false, or raise data.maxDropped.',
       '',
       '  npx temper plan   what it would take, before anything is spent',

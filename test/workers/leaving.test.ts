@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createTrainActivities } from '../../activities/train.ts';
 import { endTrainer } from '../../activities/trainer-process.ts';
 import { parseEnvironment } from '../../config/environment.ts';
+import { describeMachine } from '../../infra/machine.ts';
 import { readEvents, readHead } from '../../registry/training.ts';
 import { trainingWorkflow } from '../../workflows/training.ts';
 import { trainingInput } from '../support/recipes.ts';
@@ -39,7 +40,8 @@ afterAll(async () => {
 
 /** As on a machine of its own. */
 async function startWorker(host: string, settings: Record<string, string>): Promise<ChildProcess> {
-  await scriptTrainer(homeOf(host), { stepMs: 60 });
+  // The first host is far from its end when it is told to leave, on a busy machine too.
+  await scriptTrainer(homeOf(host), { stepMs: host === 'a' ? 400 : 20 });
   const { projectDir, python } = scriptedDeps({ store: s3.store, home: homeOf(host), host });
   const worker = spawn(process.execPath, ['workers/gpu.ts'], {
     cwd: projectDir,
@@ -86,7 +88,7 @@ test(
       const handle = await env.client.workflow.start(trainingWorkflow, {
         workflowId: 'training/leaving/pretrain/0',
         taskQueue: 'control',
-        args: [{ ...trainingInput, run: trial.run, recipe, corpus }],
+        args: [{ ...trainingInput, run: trial.run, machine: describeMachine(), recipe, corpus }],
       });
       const events = () =>
         readFile(path.join(runDirOf('a'), 'events.jsonl'), 'utf8').catch(() => '');
