@@ -62,6 +62,8 @@ beforeEach(async () => {
     projectDir,
     host: 'own',
     now: () => new Date(),
+    // What the job is planned for.
+    findInstructionSet: async () => machine.instructionSet,
   };
   activities = createTrainActivities(deps);
 });
