@@ -65,6 +65,8 @@ async function train(run: string, kill: (runDir: string) => Promise<void>): Prom
     projectDir,
     host: run,
     now,
+    // What the job is planned for.
+    findInstructionSet: async () => machine.instructionSet,
   });
   const phase = {
     ...recipe.pretrain,
