@@ -18,16 +18,15 @@ const initSchema = z.object({
       .min(1),
   }),
 });
+/** Of what `temper run --json` prints: a stage, and when it ran. */
+export const timedStageSchema = z.object({
+  name: z.string(),
+  startedAt: z.number().nullable(),
+  endedAt: z.number().nullable(),
+});
 const runSchema = z.object({
   state: z.literal('finished'),
-  stages: z.array(
-    z.object({
-      name: z.string(),
-      startedAt: z.number().nullable(),
-      endedAt: z.number().nullable(),
-      summary: z.string().nullable(),
-    }),
-  ),
+  stages: z.array(timedStageSchema.extend({ summary: z.string().nullable() })),
 });
 const chatSchema = z.object({ answer: z.string() });
 

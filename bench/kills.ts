@@ -2,27 +2,24 @@
  * Kills every kind of process at random instants of trainings, as many times as asked, and holds what they
  * gave against one undisturbed training: weights, optimizer, random numbers and losses, to the bit.
  */
-import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { isTrainer, killKinds, seeded, type KillKind } from '../client/cli/chaos-schedule.ts';
-import { readPipelineFile } from '../client/pipeline-file.ts';
 import type { PretrainRecipe } from '../config/recipe.ts';
 import { killVictim, listVictims } from '../infra/kill.ts';
 import { describeMachine } from '../infra/machine.ts';
 import { defineBench, say } from './support/bench.ts';
-import { compareWith, untilEnded } from './support/disturbed.ts';
+import {
+  compareWith,
+  prepareComparable,
+  startAgain,
+  untilEnded,
+  type Comparable,
+} from './support/disturbed.ts';
 import { median, quantile } from './support/figures.ts';
 import { startsOf, trainingAgainMs } from './support/recovery.ts';
 import { withHome, withStack, type BenchStack } from './support/stack.ts';
-import {
-  prepare,
-  referenceOf,
-  shorten,
-  startInPipeline,
-  type Prepared,
-  type Reference,
-} from './support/training.ts';
+import type { Reference } from './support/training.ts';
 
 interface Kill {
   kind: KillKind;
@@ -57,27 +54,15 @@ export const kills = defineBench({
     keep: z.boolean().default(false).describe('leave the home folder'),
   }),
   async measure({ kills: numKills, each, seconds, seed, keep }) {
-    const source = await readPipelineFile('config/pipelines/quickstart.yaml');
     return await withHome('kills', { keep }, async (home) =>
       withStack(home, async (stack) => {
-        say('preparing the corpus, and planning');
-        const prepared = await prepare(stack, source, home);
-        const planned = shorten(prepared.recipe, seconds);
-        const recipe = {
-          ...planned,
-          saveEverySteps: Math.max(5, Math.round(planned.numSteps / 15)),
-          evalEverySteps: Math.ceil(planned.numSteps / 3),
-        };
-        say(
-          `${recipe.numSteps} steps, a save every ${recipe.saveEverySteps}; the undisturbed training, by hand`,
-        );
-        const reference = await referenceOf(path.join(home, 'by-hand'), prepared, recipe);
+        const training = await prepareComparable(stack, home, { seconds, numSaves: 15 });
         const random = seeded(seed);
         const made: Kill[] = [];
         const runs: Disturbed[] = [];
         while (made.length < numKills) {
           const wanted = Math.min(each, numKills - made.length);
-          const disturbed = await disturb(stack, home, prepared, recipe, reference, {
+          const disturbed = await disturb(stack, home, training, {
             index: runs.length,
             wanted,
             gapMs: (seconds * 1000 * 1.5) / each,
@@ -89,7 +74,7 @@ export const kills = defineBench({
             disturbed.faults.length === 0 ? 'the same bits' : disturbed.faults.join('; ');
           say(`  ${made.length} of ${numKills} kills, training ${runs.length}: ${told}`);
         }
-        return conclude({ runs, made, recipe });
+        return conclude({ runs, made, recipe: training.recipe });
       }),
     );
   },
@@ -107,15 +92,11 @@ interface Plan {
 async function disturb(
   stack: BenchStack,
   home: string,
-  prepared: Prepared,
-  recipe: PretrainRecipe,
-  reference: Reference,
+  training: Comparable,
   { index, wanted, gapMs, random, made }: Plan,
 ): Promise<Disturbed> {
   const run = `kills-${index}`;
-  // Part of the stage's name and not of the bits: else a model that was trained before would be reused.
-  const own = { ...recipe, unwatchedExitS: recipe.unwatchedExitS + index };
-  await startInPipeline(stack, prepared, own, run);
+  await startAgain(stack, training, { run, index });
   const before = made.length;
   const ended = new AbortController();
   const finished = untilEnded(stack, run).finally(() => ended.abort());
@@ -130,6 +111,7 @@ async function disturb(
   });
   const failure = await finished;
   await disturbing;
+  const { reference } = training;
   return await judge(stack, home, { run, failure, reference, made });
 }
 

@@ -8,7 +8,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { z } from 'zod';
 import { seeded } from '../client/cli/chaos-schedule.ts';
-import { readPipelineFile } from '../client/pipeline-file.ts';
 import { killVictim, listVictims, type Victim } from '../infra/kill.ts';
 import { node, projectDir } from '../infra/layout.ts';
 import { describeMachine } from '../infra/machine.ts';
@@ -17,17 +16,17 @@ import { stackEnvironment, type Stack } from '../infra/stack.ts';
 import { readHead } from '../registry/training.ts';
 import { workflowId } from '../workflows/messages.ts';
 import { defineBench, say } from './support/bench.ts';
-import { compareWith, trialOf, untilEnded } from './support/disturbed.ts';
+import {
+  compareWith,
+  prepareComparable,
+  startAgain,
+  trialOf,
+  untilEnded,
+} from './support/disturbed.ts';
 import { median } from './support/figures.ts';
 import { startsOf } from './support/recovery.ts';
 import { withHome, withStack, type BenchStack } from './support/stack.ts';
-import {
-  prepare,
-  referenceOf,
-  shorten,
-  startInPipeline,
-  type Reference,
-} from './support/training.ts';
+import type { Reference } from './support/training.ts';
 
 /** What happens to the trainer while its watcher stands still. */
 const cases = [
@@ -60,36 +59,22 @@ export const stops = defineBench({
     keep: z.boolean().default(false).describe('leave the home folder'),
   }),
   async measure({ stops: numStops, seconds, seed, keep }) {
-    const source = await readPipelineFile('config/pipelines/quickstart.yaml');
     return await withHome('stops', { keep }, async (home) =>
       withStack(home, async (stack) =>
         withSecondWorker(stack.stack, async (second) => {
-          say('preparing the corpus, and planning');
-          const prepared = await prepare(stack, source, home);
-          const planned = shorten(prepared.recipe, seconds);
-          const recipe = {
-            ...planned,
-            saveEverySteps: Math.max(5, Math.round(planned.numSteps / 60)),
-            evalEverySteps: Math.ceil(planned.numSteps / 3),
-          };
-          say(
-            `${recipe.numSteps} steps, a save every ${recipe.saveEverySteps}; the undisturbed training, by hand`,
-          );
-          const reference = await referenceOf(path.join(home, 'by-hand'), prepared, recipe);
+          const training = await prepareComparable(stack, home, { seconds, numSaves: 60 });
           const random = seeded(seed);
           const made: Stop[] = [];
           const runs: { run: string; faults: string[] }[] = [];
           while (made.length < numStops) {
             const run = `stops-${runs.length}`;
-            // Part of the stage's name and not of the bits: else a model that was trained before would be reused.
-            const own = { ...recipe, unwatchedExitS: recipe.unwatchedExitS + runs.length };
-            await startInPipeline(stack, prepared, own, run);
+            await startAgain(stack, training, { run, index: runs.length });
             runs.push({
               run,
               faults: await disturb(stack, home, {
                 run,
                 second,
-                reference,
+                reference: training.reference,
                 random,
                 made,
                 numStops,

@@ -1,9 +1,9 @@
 /** Every home on this machine that has a stack, so that none is given ports that another has, whether it is up or down. */
-import { randomBytes } from 'node:crypto';
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
+import { writeWhole } from './whole-file.ts';
 
 /** Of this user. Lost with the temporary folder, it fills again: each home is noted whenever it is used. */
 export const homesFile = (): string =>
@@ -35,13 +35,10 @@ export function isNoted(home: string): boolean {
  */
 export function noteHome(home: string): void {
   const others = readHomes().filter((one) => one !== home && portsOf(one) !== null);
-  const file = homesFile();
-  const part = `${file}.${randomBytes(4).toString('hex')}.part`;
   try {
-    writeFileSync(part, `${JSON.stringify([...others, home])}\n`, { mode: 0o600 });
-    renameSync(part, file);
+    writeWhole(homesFile(), `${JSON.stringify([...others, home])}\n`, { replace: true });
   } catch {
-    rmSync(part, { force: true });
+    // The list of somebody else, in a folder where each replaces what is his; or a disk that is full.
   }
 }
 

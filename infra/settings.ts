@@ -1,7 +1,6 @@
 /** What a stack is made of before it runs: its ports, its bucket and its secrets, made once and then kept in its home. */
 import { randomBytes } from 'node:crypto';
-import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
+import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { type Environment } from '../config/environment.ts';
 import { homesFile, isNoted, noteHome, portsOfOthers } from './homes.ts';
@@ -9,6 +8,7 @@ import { defaultHome, type Layout, layoutOf, python } from './layout.ts';
 import { withLock } from './lock.ts';
 import { findFreeBase, isPortFree } from './ports.ts';
 import { isSupervisorRunning } from './supervisor.ts';
+import { writeWhole } from './whole-file.ts';
 
 const port = z.number().int().min(1).max(65535);
 
@@ -228,23 +228,6 @@ function resolveSecrets(layout: Layout): z.infer<typeof secretsSchema> {
     writeWhole(layout.dataKeyFile, `${line}\n`, { replace: false });
   }
   return parsed.data;
-}
-
-/** The file appears whole, readable by its owner alone; without `replace` the first writer wins. */
-function writeWhole(file: string, text: string, { replace }: { replace: boolean }): void {
-  const part = path.join(path.dirname(file), `.${path.basename(file)}.${process.pid}.part`);
-  writeFileSync(part, text, { mode: 0o600, flush: true });
-  if (replace) {
-    renameSync(part, file);
-    return;
-  }
-  try {
-    linkSync(part, file);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  } finally {
-    rmSync(part, { force: true });
-  }
 }
 
 function readIfThere(file: string): string | null {

@@ -2,7 +2,7 @@
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
-import { commandLine } from '../first-hour.ts';
+import { commandLine, timedStageSchema } from '../first-hour.ts';
 import { say, type Measured } from './bench.ts';
 import { pickLaws } from './corpora.ts';
 
@@ -36,13 +36,7 @@ const stageNames = ['evaluate-base', 'evaluate-tuned', 'evaluate'] as const;
 const metric = z.object({ value: z.number(), count: z.number() });
 const runSchema = z.object({
   state: z.literal('finished'),
-  stages: z.array(
-    z.object({
-      name: z.string(),
-      startedAt: z.number().nullable(),
-      endedAt: z.number().nullable(),
-    }),
-  ),
+  stages: z.array(timedStageSchema),
   result: z.object({
     evaluations: z.array(
       z.object({

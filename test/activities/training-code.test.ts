@@ -34,6 +34,21 @@ async function otherCheckout(): Promise<string> {
   return folder;
 }
 
+/** Two hosts for one run, the second with another version of the trainer. */
+async function twoHosts(
+  store: ReturnType<typeof fileStore>,
+  job: { run: string; changes?: { seed: number } },
+): Promise<[ScriptedHost, ScriptedHost]> {
+  const host = await scriptedHost(store, job);
+  const upgraded = await scriptedHost(store, {
+    ...job,
+    host: 'two',
+    projectDir: await otherCheckout(),
+  });
+  opened.push(host, upgraded);
+  return [host, upgraded];
+}
+
 /** Trains until a checkpoint counts, and its trainer dies. */
 async function killed(host: ScriptedHost, store: ReturnType<typeof fileStore>, run: string) {
   await host.script({ dieAt: 15, stepMs: 10 });
@@ -46,14 +61,7 @@ async function killed(host: ScriptedHost, store: ReturnType<typeof fileStore>, r
 test('is told, noted with the step, and not taken for what the job names', async () => {
   const store = fileStore();
   const [run, changes] = ['upgraded', { seed: 51 }];
-  const host = await scriptedHost(store, { run, changes });
-  const upgraded = await scriptedHost(store, {
-    run,
-    host: 'two',
-    changes,
-    projectDir: await otherCheckout(),
-  });
-  opened.push(host, upgraded);
+  const [host, upgraded] = await twoHosts(store, { run, changes });
   const { stage } = await killed(host, store, run);
   const generation = await upgraded.open({ stage });
   const start = await upgraded.prepare(generation);
@@ -76,9 +84,7 @@ test('is told, noted with the step, and not taken for what the job names', async
 test('and back on the first host leaves what lies there of the code from before', async () => {
   const store = fileStore();
   const run = 'to-and-fro';
-  const host = await scriptedHost(store, { run });
-  const other = await scriptedHost(store, { run, host: 'two', projectDir: await otherCheckout() });
-  opened.push(host, other);
+  const [host, other] = await twoHosts(store, { run });
   await host.script({ stepMs: 40 });
   const first = await host.open();
   await host.prepare(first);
@@ -98,14 +104,7 @@ test('and back on the first host leaves what lies there of the code from before'
 test('whoever asks for the same job again, as a later rung does, goes on with what other code began', async () => {
   const store = fileStore();
   const [run, changes] = ['rungs', { seed: 53 }];
-  const host = await scriptedHost(store, { run, changes });
-  const upgraded = await scriptedHost(store, {
-    run,
-    host: 'two',
-    changes,
-    projectDir: await otherCheckout(),
-  });
-  opened.push(host, upgraded);
+  const [host, upgraded] = await twoHosts(store, { run, changes });
   const { job, stage } = await killed(host, store, run);
   const { trial: _, recipe, ...shared } = job;
   const { phase, round } = job.trial;
